@@ -1,0 +1,1 @@
+"""Model folders: where they live, and the import of checkpoints from elsewhere."""

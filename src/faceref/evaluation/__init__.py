@@ -1,0 +1,1 @@
+"""Measuring restorations: metrics and reports."""

@@ -1,0 +1,1 @@
+"""Finding, aligning, recognising and pasting back faces in photographs."""

@@ -1,0 +1,1 @@
+"""Networks: the reference-aware U-Net, autoencoders, face recognisers."""

@@ -1,0 +1,1 @@
+"""Diffusers pipelines: tensors in, tensors out; the denoising loops."""
