@@ -1,0 +1,89 @@
+"""Telling who is who: dlib's face recogniser, for measurement and warnings. It is in no loss of this project.
+
+That independence is what makes a similarity measured with it evidence: nothing was trained to please it.
+"""
+# pyright: reportAttributeAccessIssue=false
+# (dlib carries no types)
+
+import threading
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import dlib
+import numpy as np
+from PIL import Image
+
+from faceref.faces.detect import DlibDetector, dlib_weights
+
+SAME_PERSON_DISTANCE = 0.6  # dlib's published threshold: 99.38 % on LFW's pairs
+CHIP_SIZE = 150  # pixels; what the network takes
+# dlib's face box in an FFHQ-aligned picture, as shares of its side (left, top, right, bottom): see tests/faces
+ALIGNED_FACE_BOX = (0.18, 0.27, 0.80, 0.91)
+
+
+class DlibRecogniser:
+    """dlib's ResNet (King 2017): embeddings float32 [128] compared by Euclidean distance.
+
+    Weights come from the package face_recognition_models and are read on first use. May be shared between threads.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._landmarker = DlibDetector()
+
+    def embed(self, image: Image.Image, landmarks: np.ndarray) -> np.ndarray:
+        """Embedding float32 [128] of the face with `landmarks` [68, 2] in an RGB photo."""
+        return self.embed_batch([image], [landmarks])[0]
+
+    def embed_batch(self, images: Sequence[Image.Image], landmarks: Sequence[np.ndarray]) -> np.ndarray:
+        """Embeddings float32 [N, 128] of N faces, each an RGB photo and landmarks [68, 2]; one pass of the network."""
+        chips = [_chip(image, points) for image, points in zip(images, landmarks, strict=True)]
+        if not chips:
+            return np.empty((0, 128), dtype=np.float32)
+        with self._lock:
+            return np.array(self._network.compute_face_descriptor(chips), dtype=np.float32)  # [N, 128]
+
+    def embed_aligned(self, images: Sequence[Image.Image]) -> np.ndarray:
+        """Embeddings float32 [N, 128] of N FFHQ-aligned RGB faces of any size; detects nothing, so cannot fail."""
+        return self.embed_batch(images, [self._aligned_landmarks(image) for image in images])
+
+    def _aligned_landmarks(self, image: Image.Image) -> np.ndarray:
+        left, top, right, bottom = ALIGNED_FACE_BOX
+        box = (left * image.width, top * image.height, right * image.width, bottom * image.height)
+        return self._landmarker.landmarks(image, box)
+
+    @cached_property
+    def _network(self) -> Any:
+        path = dlib_weights("dlib_face_recognition_resnet_model_v1.dat")
+        return dlib.face_recognition_model_v1(path)
+
+
+def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Euclidean distance of embeddings [..., 128]; below SAME_PERSON_DISTANCE it is the same person."""
+    return np.linalg.norm(a - b, axis=-1)
+
+
+def similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cosine similarity of embeddings [..., 128], in [-1, 1]."""
+    return (a * b).sum(-1) / (np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1))
+
+
+def _chip(image: Image.Image, landmarks: np.ndarray) -> np.ndarray:
+    """dlib's upright face chip uint8 [150, 150, 3].
+
+    dlib takes landmarks in whole pixels, so the face is first cut out and enlarged until that is fine enough.
+    """
+    low, high = landmarks.min(0), landmarks.max(0)
+    margin = (high - low).max()
+    first = np.maximum(np.floor(low - margin), 0).astype(int)
+    last = np.minimum(np.ceil(high + margin), image.size).astype(int)
+    scale = max(2 * CHIP_SIZE / margin, 1.0)
+    size = np.maximum(np.rint((last - first) * scale), 1).astype(int)
+    box = (*first.tolist(), *last.tolist())
+    cut = image.resize((int(size[0]), int(size[1])), Image.Resampling.BICUBIC, box=box)
+    points = (landmarks + 0.5 - first) * size / (last - first) - 0.5
+    parts = [dlib.point(x, y) for x, y in points.round().astype(int).tolist()]
+    rectangle = dlib.rectangle(0, 0, cut.width - 1, cut.height - 1)
+    shape = dlib.full_object_detection(rectangle, parts)
+    return dlib.get_face_chip(np.asarray(cut), shape, CHIP_SIZE)
