@@ -1,0 +1,251 @@
+"""What the network remembers of reference photographs (CacheKV of ReF-LDM) and the attention that reads it."""
+
+import json
+import os
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.attention_processor import Attention
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from faceref.errors import CheckpointError, OutputError
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceCache:
+    """Keys and values of N references for each of B images, per self-attention layer; saved, it is a person profile.
+
+    layers: names of the self-attention layers.
+    keys, values: per layer [B, N * tokens, channels], after the layer's own normalisation and projection.
+    multiplicity: [B, N], how often a reference counts: 0 absent (padding), 1 once, n as if it were given n times.
+        None says that every reference counts once; attention then needs no bias, which is its fastest path.
+    """
+
+    layers: tuple[str, ...]
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    references: int
+    multiplicity: Tensor | None = None
+
+    def __len__(self) -> int:
+        """The number of references N of each image, absent ones included."""
+        return self.references
+
+    @property
+    def batch_size(self) -> int:
+        return self.keys[0].shape[0]
+
+    @property
+    def counts(self) -> Tensor:
+        """`multiplicity` spelled out: [B, N] float32."""
+        if self.multiplicity is None:
+            return torch.ones(self.batch_size, self.references, device=self.keys[0].device)
+        return self.multiplicity
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "ReferenceCache":
+        """The same cache elsewhere; `dtype` concerns keys and values (multiplicities stay float32)."""
+        return replace(
+            self,
+            keys=tuple(key.to(device, dtype) for key in self.keys),
+            values=tuple(value.to(device, dtype) for value in self.values),
+            multiplicity=None if self.multiplicity is None else self.multiplicity.to(device),
+        )
+
+    def detach(self) -> "ReferenceCache":
+        return replace(self, keys=tuple(k.detach() for k in self.keys), values=tuple(v.detach() for v in self.values))
+
+    def expand(self, batch_size: int) -> "ReferenceCache":
+        """The references of one image (B = 1) for `batch_size` images alike, without copying."""
+        return replace(
+            self,
+            keys=tuple(key.expand(batch_size, -1, -1) for key in self.keys),
+            values=tuple(value.expand(batch_size, -1, -1) for value in self.values),
+            multiplicity=None if self.multiplicity is None else self.multiplicity.expand(batch_size, -1),
+        )
+
+    def with_multiplicity(self, multiplicity: Tensor | None) -> "ReferenceCache":
+        """The same references, counted differently: [B, N] floats >= 0."""
+        return replace(self, multiplicity=multiplicity)
+
+    @staticmethod
+    def cat(caches: Sequence["ReferenceCache"]) -> "ReferenceCache":
+        """All references of several caches of the same images, e.g. two profiles of one person."""
+        _check_same_layers(caches)
+        plain = all(cache.multiplicity is None for cache in caches)
+        return ReferenceCache(
+            caches[0].layers,
+            keys=tuple(torch.cat(keys, dim=1) for keys in zip(*(cache.keys for cache in caches), strict=True)),
+            values=tuple(torch.cat(values, dim=1) for values in zip(*(cache.values for cache in caches), strict=True)),
+            references=sum(len(cache) for cache in caches),
+            multiplicity=None if plain else torch.cat([cache.counts for cache in caches], dim=1),
+        )
+
+    @staticmethod
+    def batch(caches: Sequence["ReferenceCache | None"]) -> "ReferenceCache":
+        """One cache for a batch of images: each entry holds the references of its own image(s), None: an image without.
+
+        Shorter ones are padded with absent references (zeros with multiplicity 0); at least one entry is not None.
+        """
+        template = next(cache for cache in caches if cache is not None)
+        nobody = template._narrow_to_nobody()
+        rows = [nobody if cache is None else cache for cache in caches]
+        _check_same_layers(rows)
+        references = max(len(row) for row in rows)
+        plain = all(row.multiplicity is None and len(row) == references for row in rows)
+        return ReferenceCache(
+            template.layers,
+            keys=tuple(_pad_and_stack(keys) for keys in zip(*(row.keys for row in rows), strict=True)),
+            values=tuple(_pad_and_stack(values) for values in zip(*(row.values for row in rows), strict=True)),
+            references=references,
+            multiplicity=None if plain else torch.cat([F.pad(row.counts, (0, references - len(row))) for row in rows]),
+        )
+
+    def _narrow_to_nobody(self) -> "ReferenceCache":
+        return ReferenceCache(
+            self.layers, tuple(k[:1, :0] for k in self.keys), tuple(v[:1, :0] for v in self.values), references=0
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a safetensors file: `<layer>.key`, `<layer>.value`, `multiplicity`.
+
+        The path holds a whole file or none. Raises OutputError if it cannot be written.
+        """
+        path = Path(path)
+        tensors = {"multiplicity": self.counts}
+        for layer, key, value in zip(self.layers, self.keys, self.values, strict=True):
+            tensors |= {f"{layer}.key": key, f"{layer}.value": value}
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        metadata = {"format": _FORMAT, "layers": json.dumps(self.layers)}
+        try:
+            with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as scratch:
+                whole = Path(scratch) / path.name
+                save_file(tensors, whole, metadata=metadata)
+                os.replace(whole, path)
+        except (OSError, SafetensorError) as error:
+            raise OutputError(
+                f"The person profile {path} cannot be written ({error}); choose another folder."
+            ) from error
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], device: torch.device | str = "cpu") -> "ReferenceCache":
+        """Read what `save` wrote. Raises CheckpointError if the file is missing, damaged or something else."""
+        try:
+            with safe_open(path, framework="pt", device=str(device)) as file:
+                metadata = file.metadata() or {}
+                if metadata.get("format") != _FORMAT:
+                    raise CheckpointError(f"{path} is not a person profile; make one from the person's photographs.")
+                layers = tuple(json.loads(metadata["layers"]))
+                multiplicity = file.get_tensor("multiplicity")
+                keys = tuple(file.get_tensor(f"{layer}.key") for layer in layers)
+                values = tuple(file.get_tensor(f"{layer}.value") for layer in layers)
+        except (OSError, SafetensorError, ValueError, KeyError) as error:
+            raise CheckpointError(f"The person profile {path} cannot be read ({error}); make it again.") from error
+        once = bool((multiplicity == 1).all())
+        return cls(layers, keys, values, multiplicity.shape[1], multiplicity=None if once else multiplicity)
+
+
+_FORMAT = "faceref.ReferenceCache/1"
+
+
+def _check_same_layers(caches: Sequence[ReferenceCache]) -> None:
+    if any(cache.layers != caches[0].layers for cache in caches):
+        raise ValueError("reference caches of different networks cannot be put together")
+
+
+def _pad_and_stack(rows: Sequence[Tensor]) -> Tensor:
+    """[b_i, N_i * tokens, C] each -> [sum b_i, max N_i * tokens, C], zeros behind the shorter ones."""
+    length = max(row.shape[1] for row in rows)
+    return torch.cat([F.pad(row, (0, 0, 0, length - row.shape[1])) for row in rows])
+
+
+class Recording:
+    """What a forward pass over references leaves behind: per layer (key, value), each [B * N, tokens, channels]."""
+
+    def __init__(self) -> None:
+        self.layers: dict[str, tuple[Tensor, Tensor]] = {}
+
+
+class Reading:
+    """The cache of one forward pass, ready for its layers."""
+
+    def __init__(self, cache: ReferenceCache) -> None:
+        self.layers = dict(zip(cache.layers, zip(cache.keys, cache.values, strict=True), strict=True))
+        self.references = len(cache)
+        # A token that counts n times in the softmax is one token with log n added to its logit; log 0 leaves it out.
+        self.log_counts = None if cache.multiplicity is None else cache.multiplicity.log()  # [B, N]
+
+    def extend(self, layer: str, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """A layer's own key and value [B, T, C] -> with the references' [B, T + N * tokens, C]; bias for the logits."""
+        reference_key, reference_value = self.layers[layer]
+        bias = None
+        if self.log_counts is not None and self.references:
+            tokens = reference_key.shape[1] // self.references
+            bias = self.log_counts.to(key.dtype).repeat_interleave(tokens, dim=1)  # [B, N * tokens]
+            bias = F.pad(bias, (key.shape[1], 0))[:, None, None]  # [B, 1, 1, T + N * tokens]; own tokens: 0, so no NaN
+        return torch.cat([key, reference_key], dim=1), torch.cat([value, reference_value], dim=1), bias
+
+
+class _Active(threading.local):
+    """What the forward pass that runs in this thread records or reads.
+
+    The blocks of UNet2DModel hand no arguments down to their attention layers, so this travels beside the call; it is
+    set and reset within one pass. (A ContextVar would say the same, but torch.compile cannot trace through one.)
+    """
+
+    references: Recording | Reading | None = None
+
+    @contextmanager
+    def during(self, references: Recording | Reading) -> Iterator[None]:
+        self.references = references
+        try:
+            yield
+        finally:
+            self.references = None
+
+
+active = _Active()
+
+
+class ReferenceAttnProcessor:
+    """Self-attention whose keys and values are continued by the references' (ReF-LDM, section 3.2); it has no state."""
+
+    def __init__(self, layer: str) -> None:
+        self.layer = layer
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,  # [B, C, h, w]
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+    ) -> Tensor:
+        """The layer's output [B, C, h, w]; the last three arguments are diffusers' protocol and unused here."""
+        tokens = hidden_states.flatten(2).transpose(1, 2)  # [B, h * w, C]
+        assert (
+            attn.group_norm is not None and attn.to_k is not None and attn.to_v is not None and attn.to_out is not None
+        )
+        tokens = attn.group_norm(tokens.transpose(1, 2)).transpose(1, 2)
+        query, key, value = attn.to_q(tokens), attn.to_k(tokens), attn.to_v(tokens)
+        bias = None
+        match active.references:
+            case Recording() as recording:
+                recording.layers[self.layer] = (key, value)
+            case Reading() as references:
+                key, value, bias = references.extend(self.layer, key, value)
+
+        def split_heads(x: Tensor) -> Tensor:
+            return x.unflatten(2, (attn.heads, -1)).transpose(1, 2)  # [B, tokens, C] -> [B, heads, tokens, C / heads]
+
+        attended = F.scaled_dot_product_attention(*map(split_heads, (query, key, value)), attn_mask=bias)
+        tokens = attn.to_out[0](attended.transpose(1, 2).flatten(2))  # [B, h * w, C]
+        output = tokens.transpose(1, 2).unflatten(2, hidden_states.shape[2:])
+        return (output + hidden_states) / attn.rescale_output_factor

@@ -1,0 +1,86 @@
+"""The denoiser of ReF-LDM: diffusers' U-Net whose self-attention also looks at reference photographs."""
+
+import copy
+import functools
+
+import torch
+from diffusers import UNet2DModel
+from diffusers.models.attention import AttentionMixin
+from diffusers.models.attention_processor import Attention
+from diffusers.models.unets.unet_2d import UNet2DOutput
+from torch import Tensor, nn
+
+from faceref.models.reference import Reading, Recording, ReferenceAttnProcessor, ReferenceCache, active
+
+
+class ReferenceUNet(AttentionMixin, UNet2DModel):
+    """A `UNet2DModel` on [noisy latent, LQ latent] whose self-attention layers can read a `ReferenceCache`.
+
+    `in_channels` is twice the latent's. Nothing is kept between calls: threads may share one network.
+    """
+
+    # diffusers reads the names of the configuration from this signature: it is UNet2DModel's own.
+    @functools.wraps(UNet2DModel.__init__)
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        for name, module in self.named_modules():
+            if isinstance(module, Attention):
+                module.set_processor(ReferenceAttnProcessor(name))  # type: ignore[arg-type]
+
+    @property
+    def attention_layers(self) -> tuple[str, ...]:
+        """Names of the self-attention layers, in the order of a cache's keys and values."""
+        return tuple(name.removesuffix(".processor") for name in self.attn_processors)
+
+    def encode_references(self, latents: Tensor, multiplicity: Tensor | None = None) -> ReferenceCache:
+        """Keys and values of reference latents [B, N, C, h, w], one pass over all B * N (ReF-LDM, section 3.2).
+
+        Each goes through this network at timestep 0 with the LQ half of the input zero. multiplicity [B, N]: see
+        `ReferenceCache`. Gradients flow.
+        """
+        batch, references = latents.shape[:2]
+        latents = latents.flatten(0, 1)  # [B * N, C, h, w]
+        recording = Recording()
+        with active.during(recording):
+            self._up_to_last_attention()(torch.cat([latents, torch.zeros_like(latents)], dim=1), 0)
+
+        def join(x: Tensor) -> Tensor:
+            return x.unflatten(0, (batch, references)).flatten(1, 2)  # [B * N, tokens, C] -> [B, N * tokens, C]
+
+        layers = self.attention_layers
+        return ReferenceCache(
+            layers,
+            keys=tuple(join(recording.layers[layer][0]) for layer in layers),
+            values=tuple(join(recording.layers[layer][1]) for layer in layers),
+            references=references,
+            multiplicity=multiplicity,
+        )
+
+    def forward(
+        self, sample: Tensor, timestep: Tensor | float, references: ReferenceCache | None = None
+    ) -> UNet2DOutput:
+        """Predict the noise (or what the scheduler's prediction_type says) in `sample`.
+
+        sample: [B, 2C, h, w], noisy latent and LQ latent; timestep: a number or [B]; references: for B images.
+        """
+        if references is None:
+            return super().forward(sample, timestep)  # type: ignore[return-value]
+        if references.layers != self.attention_layers or references.batch_size != len(sample):
+            raise ValueError(
+                f"references for {references.batch_size} images and {len(references.layers)} layers were given to a "
+                f"network with {len(self.attention_layers)} layers and {len(sample)} images"
+            )
+        with active.during(Reading(references)):
+            return super().forward(sample, timestep)  # type: ignore[return-value]
+
+    def _up_to_last_attention(self) -> UNet2DModel:
+        """A view of this network without what follows its last attention layer: for references that is wasted work."""
+        last = max([i for i, block in enumerate(self.up_blocks) if hasattr(block, "attentions")], default=-1)
+        view = copy.copy(self)  # the same submodules and parameters
+        view._modules = self._modules | {
+            "up_blocks": self.up_blocks[: last + 1],
+            "conv_norm_out": nn.Identity(),
+            "conv_act": nn.Identity(),
+            "conv_out": nn.Identity(),
+        }
+        return view
