@@ -1,0 +1,97 @@
+"""The reference mapping: which photographs show the same person as a given one."""
+
+import ast
+import csv
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from faceref.errors import DataError
+
+
+@dataclass(frozen=True)
+class ReferenceEntry:
+    """One target photograph, the references for it (possibly none), and its low-quality version in test mappings."""
+
+    gt_image: str
+    ref_images: tuple[str, ...]
+    lq_image: str | None = None
+
+
+@dataclass(frozen=True)
+class ReferenceMapping:
+    """Targets and their references, in order; names are relative to the folder of photographs.
+
+    On disk it is a CSV in the format of FFHQ-Ref's released files: gt_image, ref_image (a Python-style list of file
+    names) and, where any entry has one, lq_image.
+    """
+
+    entries: tuple[ReferenceEntry, ...]
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __iter__(self) -> Iterator[ReferenceEntry]:
+        return iter(self.entries)
+
+    @classmethod
+    def read(cls, path: Path) -> "ReferenceMapping":
+        """Raises DataError if the file is missing, lacks a column, or a list of references is not one."""
+        rows = read_table(path, ("gt_image", "ref_image"))
+        entries = []
+        for line, row in enumerate(rows, start=2):
+            try:
+                references = ast.literal_eval(row["ref_image"])
+            except (ValueError, SyntaxError):
+                references = None
+            if not isinstance(references, list) or not all(isinstance(name, str) for name in references):
+                raise DataError(
+                    f"{path}, line {line}: ref_image must be a list of file names like ['a.png', 'b.png'], "
+                    f"not {row['ref_image']!r}."
+                )
+            entries.append(ReferenceEntry(row["gt_image"], tuple(references), row.get("lq_image") or None))
+        return cls(tuple(entries))
+
+    def write(self, path: Path) -> None:
+        """Write the CSV; `read` gives back the same mapping."""
+        with_lq = any(entry.lq_image for entry in self.entries)
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["gt_image", "ref_image"] + ["lq_image"] * with_lq)
+            for entry in self.entries:
+                lq_image = [entry.lq_image or ""] * with_lq
+                writer.writerow([entry.gt_image, str(list(entry.ref_images)), *lq_image])
+
+
+def mapping_from_index(index: Path, split: str) -> ReferenceMapping:
+    """All photographs of a split; the references of each are the other photographs of that person in the split.
+
+    index: CSV with the columns file, person, split. Raises DataError if a column is missing or the split is empty.
+    """
+    rows = [row for row in read_table(index, ("file", "person", "split")) if row["split"] == split]
+    if not rows:
+        raise DataError(f"{index} holds no photograph of the split {split!r}; check the name of the split.")
+    photographs = defaultdict(list)
+    for row in rows:
+        photographs[row["person"]].append(row["file"])
+    return ReferenceMapping(
+        tuple(
+            ReferenceEntry(row["file"], tuple(name for name in photographs[row["person"]] if name != row["file"]))
+            for row in rows
+        )
+    )
+
+
+def read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """The rows of a CSV that must have these columns, with DataError in one sentence where it does not."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as a CSV table ({error}); give the path of one.") from error
+    missing = [column for column in columns if column not in (reader.fieldnames or ())]
+    if missing:
+        raise DataError(f"{path} lacks the column {missing[0]!r}; it needs {', '.join(columns)}.")
+    return rows
