@@ -3,7 +3,6 @@
 import math
 
 import torch
-from kornia import enhance
 from kornia.geometry.transform import get_perspective_transform, warp_perspective
 from torch import Tensor
 
@@ -15,6 +14,8 @@ SHIFT = 0.05  # of the side
 SCALE = 0.05
 PERSPECTIVE = 0.2  # corners move inwards by up to this share of half the side, in every second picture
 FLIP_PROBABILITY = 0.5
+
+_RGB_TO_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 
 
 @torch.no_grad()
@@ -33,12 +34,25 @@ def augment_references(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _jitter_colours(images: Tensor, draws: Tensor) -> Tensor:
-    """images [B, 3, H, W] in [0, 1], draws [B, 4] in [0, 1)."""
+    """images [B, 3, H, W] in [0, 1], draws [B, 4] in [0, 1).
+
+    All four are linear in the colours, so that one matrix per picture does them; hue is turned in YIQ, where brightness
+    stays as it is.
+    """
+    to_yiq = _RGB_TO_YIQ.to(draws)
     brightness, contrast, saturation, hue = (2 * draws - 1).unbind(1)  # [B] each, in -1..1
-    images = enhance.adjust_brightness_accumulative(images, 1 + BRIGHTNESS * brightness)
-    images = enhance.adjust_contrast_with_mean_subtraction(images, 1 + CONTRAST * contrast)
-    images = enhance.adjust_saturation_with_gray_subtraction(images, 1 + SATURATION * saturation)
-    return enhance.adjust_hue(images, 2 * math.pi * HUE * hue)
+    angle = 2 * math.pi * HUE * hue
+    along = (1 + SATURATION * saturation) * angle.cos()
+    across = (1 + SATURATION * saturation) * angle.sin()
+    one, zero = torch.ones_like(hue), torch.zeros_like(hue)
+    rows = [[one, zero, zero], [zero, along, -across], [zero, across, along]]
+    in_yiq = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)  # [B, 3, 3]
+    brighter = (1 + BRIGHTNESS * brightness).view(-1, 1, 1)
+    steeper = (1 + CONTRAST * contrast).view(-1, 1, 1)
+    matrices = brighter * steeper * torch.linalg.inv(to_yiq) @ in_yiq @ to_yiq
+    grey = to_yiq[0] @ images.mean(dim=(2, 3)).mT  # [B]
+    jittered = matrices @ images.flatten(2) + (1 - steeper) * brighter * grey.view(-1, 1, 1)
+    return jittered.view_as(images).clamp(0, 1)
 
 
 def _homographies(draws: Tensor, height: int, width: int) -> Tensor:

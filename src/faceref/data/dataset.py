@@ -102,13 +102,9 @@ class FaceDataset(Dataset[FaceSample]):
 
     def __getitem__(self, key: int) -> FaceSample:
         index = key % len(self)
-        rng = np.random.default_rng([self.seed, key])
         target = torch.from_numpy(self.photographs[self.targets[index]].copy())
-        candidates = self.references[index]
-        if candidates:
-            # every reference once before any is repeated
-            rounds = -(-self.reference_count // len(candidates))
-            rows = np.concatenate([rng.permutation(candidates) for _ in range(max(1, rounds))])[: self.reference_count]
+        rows = self.choose_references(index, np.random.default_rng([self.seed, key]))
+        if len(rows):
             references = torch.from_numpy(self.photographs[rows, :3].copy())
         else:
             references = torch.zeros(self.reference_count, 3, *target.shape[1:], dtype=torch.uint8)
@@ -116,9 +112,17 @@ class FaceDataset(Dataset[FaceSample]):
             "hq": target[:3],
             "mask": target[3:],
             "references": references,
-            "has_references": bool(candidates),
+            "has_references": bool(len(rows)),
             "index": index,
         }
+
+    def choose_references(self, index: int, rng: np.random.Generator) -> np.ndarray:
+        """Rows of `photographs` to show as references of a target, shuffled; each once before any is repeated."""
+        candidates = self.references[index]
+        if not candidates:
+            return np.empty(0, np.int64)
+        rounds = max(1, -(-self.reference_count // len(candidates)))
+        return np.concatenate([rng.permutation(candidates) for _ in range(rounds)])[: self.reference_count]
 
 
 class SeededSampler(Sampler[int]):
