@@ -1,0 +1,171 @@
+"""What a training run is made of: one YAML file, read into these classes; an unknown key is an error."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from faceref.data.dataset import FaceSource
+from faceref.data.degradation import TRAINING, DegradationRanges
+from faceref.errors import UsageError
+
+
+class Config(BaseModel):
+    """Base of all configuration classes: immutable, and strict about its keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(Config):
+    """Photographs to train and validate on, all brought to one resolution."""
+
+    root: Path = Path("data")  # folders of the sources lie here, mappings too
+    sources: tuple[FaceSource, ...] = Field(min_length=1)
+    validation: tuple[FaceSource, ...] = Field(min_length=1)
+    split: str = "train"
+    validation_split: str = "val"
+    resolution: int = 512
+    references: int = 5  # per sample; repeated where a person has fewer
+    only_with_references: bool = False
+    prefer_sharp: bool = False  # draw photographs in proportion to their sharpness
+    degradation: DegradationRanges = TRAINING
+    cache: Path | None = None  # decoded photographs are mapped from here instead of held in memory
+    workers: int = 0
+
+
+class LatentCacheConfig(Config):
+    """How often to encode every photograph beforehand instead of in every step, for machines where encoding is dear."""
+
+    degraded_copies: int = 4  # low-quality versions of each photograph, every second one mirrored
+    reference_copies: int = 2  # augmented versions of each photograph as a reference
+
+
+class OptimizerConfig(Config):
+    """AdamW with linear warm-up and a cosine to `final_ratio` of the learning rate."""
+
+    learning_rate: float
+    warmup_steps: int = 0
+    final_ratio: float = 1.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+
+
+class LoopConfig(Config):
+    """How long, how many at a time, and how often to look."""
+
+    steps: int
+    batch_size: int  # per process and accumulation step
+    accumulate: int = 1
+    precision: Literal["no", "bf16", "fp16"] = "bf16"
+    ema_decay: float = 0.9999
+    seed: int = 0
+    log_every: int = 20
+    validate_every: int = 1000
+    validation_samples: int = 8
+    checkpoint_minutes: float = 5.0
+
+
+class AutoencoderConfig(Config):
+    """Architecture of the autoencoder: the paper's VQGAN (diffusers' `VQModel`), or the low-resolution one of `small`."""
+
+    kind: Literal["vq", "pixel_unshuffle"] = "vq"
+    arguments: dict[str, Any] = {}  # handed to the class's constructor, which checks them
+
+
+class ReconstructionWeights(Config):
+    """Weights of the VQGAN losses (ReF-LDM's released configuration)."""
+
+    l1: float = 1.0
+    perceptual: float = 1.0
+    codebook: float = 1.0
+    adversarial: float = 0.8
+    adversarial_from: int = 30_001  # step
+
+
+class VQGANConfig(Config):
+    """Stage 1: the autoencoder."""
+
+    stage: Literal["vqgan"]
+    data: DataConfig
+    autoencoder: AutoencoderConfig
+    weights: ReconstructionWeights = ReconstructionWeights()
+    recogniser: Path | None = None  # features for the perceptual loss
+    initial: Path | None = None  # start from this trained autoencoder
+    optimizer: OptimizerConfig
+    loop: LoopConfig
+
+
+class NoiseConfig(Config):
+    """The forward process; defaults are ReF-LDM's."""
+
+    steps: int = 1000
+    beta_start: float = 0.0015
+    beta_end: float = 0.0155
+    beta_schedule: str = "scaled_linear"
+    prediction_type: Literal["epsilon", "v_prediction", "sample"] = "epsilon"
+    zero_terminal_snr: bool = False
+
+
+class IdentityLossConfig(Config):
+    """Weight of the identity loss and how it depends on the timestep (ReF-LDM, Table 4)."""
+
+    weight: float = 0.1
+    scaling: Literal["none", "naive", "sqrt_alpha_bar", "t_below_100", "t_below_500"] = "sqrt_alpha_bar"
+
+
+class DiffusionConfig(Config):
+    """Stages 2 and 3: `ldm` sees the LQ latent only, `refldm` the references too and adds the identity loss."""
+
+    stage: Literal["ldm", "refldm"]
+    data: DataConfig
+    autoencoder: Path  # folder of the trained autoencoder
+    unet: dict[str, Any] = {}  # constructor arguments of `ReferenceUNet`
+    initial: Path | None = None  # start from this U-Net (a model folder or its unet/)
+    noise: NoiseConfig = NoiseConfig()
+    condition_dropout: float = 0.1
+    recogniser: Path | None = None
+    identity: IdentityLossConfig = IdentityLossConfig()
+    latent_cache: LatentCacheConfig | None = None
+    default_steps: int = 50  # written into the model's faceref.json
+    default_guidance: float = 1.5
+    optimizer: OptimizerConfig
+    loop: LoopConfig
+
+
+TrainConfig = Annotated[VQGANConfig | DiffusionConfig, Field(discriminator="stage")]
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> VQGANConfig | DiffusionConfig:
+    """Read a YAML file; `overrides` are "key.subkey=value" with values in YAML. Raises UsageError naming what is wrong."""
+    try:
+        tree = yaml.safe_load(Path(path).read_text())
+    except OSError as error:
+        raise UsageError(f"Cannot read the configuration {path}: {error.strerror}.") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path} is not valid YAML: {error}.") from error
+    if not isinstance(tree, dict):
+        raise UsageError(f"{path} is not a configuration: it should hold keys and values.")
+    for override in overrides:
+        key, separator, value = override.partition("=")
+        if not separator:
+            raise UsageError(f"Cannot read the setting {override!r}: write key=value, for example loop.steps=1000.")
+        *parents, last = key.split(".")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise UsageError(f"Cannot set {key}: {parent} in {path} is a value, not a group of settings.")
+        node[last] = yaml.safe_load(value)
+    try:
+        return TypeAdapter(TrainConfig).validate_python(tree)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'][1:])) or 'stage'}: {e['msg']}" for e in error.errors())
+        raise UsageError(f"{path} cannot be used: {problems}.") from error
+
+
+def save_config(config: Config, path: Path) -> None:
+    """Write the configuration, defaults included, as YAML that `load_config` reads back."""
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))

@@ -1,0 +1,182 @@
+"""Stages 2 and 3: the latent diffusion model, first with the LQ latent only (ldm), then with references (refldm)."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from diffusers import DDIMScheduler, VQModel
+from PIL import Image
+from torch import Tensor, nn
+from torchmetrics.functional.image import peak_signal_noise_ratio
+
+from faceref.data.dataset import make_batch
+from faceref.data.degradation import DegradationRanges
+from faceref.models.identity import FaceRecogniser
+from faceref.models.unet import ReferenceUNet
+from faceref.pipelines.refldm import ReFLDMPipeline
+from faceref.training.config import DiffusionConfig, NoiseConfig
+from faceref.training.loop import Batch, Stage
+from faceref.training.losses import identity_scale, masked_mean
+from faceref.training.pictures import contact_sheet
+
+
+def build_scheduler(noise: NoiseConfig) -> DDIMScheduler:
+    """ReF-LDM's forward process, and DDIM with the released script's "trailing" steps to go back."""
+    return DDIMScheduler(
+        num_train_timesteps=noise.steps,
+        beta_start=noise.beta_start,
+        beta_end=noise.beta_end,
+        beta_schedule=noise.beta_schedule,
+        prediction_type=noise.prediction_type,
+        rescale_betas_zero_snr=noise.zero_terminal_snr,
+        timestep_spacing="trailing",
+        set_alpha_to_one=False,
+        clip_sample=False,
+    )
+
+
+class DiffusionStage(Stage):
+    """L_diffusion + weight * scale(t) * (1 - cos(R(D(x0_hat)), R(D(x0)))) (ReF-LDM, Eq. 2 and 3).
+
+    x0 is the latent of the HQ photograph, x0_hat its one-step estimate from the network's output at t, D the frozen
+    decoder (gradients flow through it), R the frozen recogniser. As in the released code, the identity to reach is that
+    of the autoencoder's reconstruction.
+    """
+
+    def __init__(
+        self,
+        config: DiffusionConfig,
+        unet: ReferenceUNet,
+        vae: VQModel,
+        recogniser: FaceRecogniser | None,
+        write_card: Callable[[Path], None],
+    ):
+        super().__init__()
+        self.config = config
+        self.unet = unet
+        self.scheduler = build_scheduler(config.noise)
+        self.use_references = config.stage == "refldm"
+        self.degradation: DegradationRanges = config.data.degradation
+        self.frozen = (vae.eval().requires_grad_(False), recogniser)  # a tuple hides them from nn.Module
+        self.write_card = write_card
+
+    def to(self, *args, **kwargs) -> "DiffusionStage":
+        for module in self.frozen:
+            if module is not None:
+                module.to(*args, **kwargs)
+        return super().to(*args, **kwargs)
+
+    def trainable(self, turn: str) -> nn.Module:
+        return self.unet
+
+    def averaged(self) -> nn.Module:
+        return self.unet
+
+    @torch.no_grad()
+    def make_batch(self, items: Batch, generator: torch.Generator) -> Batch:
+        """Photographs or cached latents -> latents: hq, lq [B, C, h, w], references [B, N, C, h, w], mask [B, 1, h, w]."""
+        if "hq_latent" in items:
+            return {key: value.float() for key, value in items.items()}
+        vae, _ = self.frozen
+        images = make_batch(items, self.degradation, generator)
+        hq_latent = vae.encode(images["hq"]).latents
+        references = images["references"]  # [B, N, 3, H, W]
+        latents = vae.encode(references.flatten(0, 1)).latents.unflatten(0, references.shape[:2])
+        return images | {
+            "hq_latent": hq_latent.float(),
+            "lq_latent": vae.encode(images["lq"]).latents.float(),
+            "reference_latents": latents.float(),
+            "mask_latent": F.interpolate(images["mask"], size=hq_latent.shape[-2:], mode="area"),
+        }
+
+    def forward(
+        self, batch: Batch, generator: torch.Generator, step: int, turn: str
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        x0 = batch["hq_latent"]
+        size, device = len(x0), x0.device
+        timesteps = torch.randint(self.config.noise.steps, (size,), generator=generator, device=device)
+        noise = torch.randn(x0.shape, generator=generator, device=device)
+        x_t = self.scheduler.add_noise(x0, noise, timesteps)  # type: ignore[arg-type]
+        kept = torch.rand(2, size, generator=generator, device=device) >= self.config.condition_dropout
+        lq = batch["lq_latent"] * kept[0, :, None, None, None]
+        cache = None
+        if self.use_references:
+            cache = self.unet.encode_references(batch["reference_latents"] * kept[1, :, None, None, None, None])
+        output = self.unet(torch.cat([x_t, lq], dim=1), timesteps, cache).sample.float()
+        target = self._target(x0, noise, timesteps)
+        diffusion = masked_mean((output - target).square(), batch["mask_latent"])
+        numbers = {"diffusion": diffusion.detach()}
+        if not self._wants_identity():
+            return diffusion, numbers
+        alpha_bar = self._alpha_bar(timesteps)
+        similarity = self._identity_similarity(self._estimate_x0(output, x_t, alpha_bar), x0)
+        scale = identity_scale(alpha_bar, timesteps, self.config.identity.scaling)
+        identity = (scale * (1 - similarity)).mean()
+        numbers |= {"identity": identity.detach(), "similarity": similarity.detach().mean()}
+        return diffusion + self.config.identity.weight * identity, numbers
+
+    def _wants_identity(self) -> bool:
+        return self.use_references and self.config.identity.scaling != "none" and self.config.identity.weight > 0
+
+    def _alpha_bar(self, timesteps: Tensor) -> Tensor:
+        return self.scheduler.alphas_cumprod.to(timesteps.device)[timesteps]
+
+    def _target(self, x0: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """What the network is asked for: the noise, v = sqrt(alpha_bar) noise - sqrt(1 - alpha_bar) x0, or x0."""
+        match self.config.noise.prediction_type:
+            case "epsilon":
+                return noise
+            case "v_prediction":
+                return self.scheduler.get_velocity(x0, noise, timesteps)  # type: ignore[arg-type]
+            case "sample":
+                return x0
+
+    def _estimate_x0(self, output: Tensor, x_t: Tensor, alpha_bar: Tensor) -> Tensor:
+        """x0_hat from the network's output at t, in one step; alpha_bar [B]."""
+        signal, sigma = (a[:, None, None, None] for a in (alpha_bar.sqrt(), (1 - alpha_bar).sqrt()))
+        match self.config.noise.prediction_type:
+            case "epsilon":
+                return (x_t - sigma * output) / signal
+            case "v_prediction":
+                return signal * x_t - sigma * output
+            case "sample":
+                return output
+
+    def _identity_similarity(self, estimate: Tensor, x0: Tensor) -> Tensor:
+        """Cosine [B] between the recogniser's embeddings of both latents, decoded."""
+        vae, recogniser = self.frozen
+        assert recogniser is not None
+        with torch.no_grad():
+            wanted = recogniser.embed(vae.decode(x0).sample)
+        return F.cosine_similarity(recogniser.embed(vae.decode(estimate).sample), wanted)
+
+    def pipeline(self) -> ReFLDMPipeline:
+        """The model as it is used, on the present weights."""
+        return ReFLDMPipeline(unet=self.unet, vae=self.frozen[0], scheduler=self.scheduler)
+
+    def validate(self, batch: Batch, generator: torch.Generator) -> tuple[dict[str, float], Image.Image]:
+        """Restore held-out faces, without and with references; rows: LQ, without, with, truth, first reference."""
+        pipeline = self.pipeline()
+        pipeline.set_progress_bar_config(disable=True)
+        hq, lq, references = batch["hq"], batch["lq"], batch["references"]
+        noise = torch.randn(batch["hq_latent"].shape, generator=generator, device=hq.device)
+        rows, metrics = [lq], {}
+        cases = {"alone": None} | ({"referenced": list(references)} if self.use_references else {})
+        for name, given in cases.items():
+            restored = pipeline(lq, given, steps=10, guidance=1.5, latents=noise, output_type="pt").images
+            rows.append(restored)
+            metrics[f"psnr_{name}"] = peak_signal_noise_ratio(restored, hq, data_range=(-1, 1)).item()
+            if self.frozen[1] is not None:
+                similarity = F.cosine_similarity(self.frozen[1].embed(restored), self.frozen[1].embed(hq))
+                metrics[f"identity_{name}"] = similarity.mean().item()
+        metrics["psnr_lq"] = peak_signal_noise_ratio(lq, hq, data_range=(-1, 1)).item()
+        shown = [row[:8] for row in (*rows, hq, references[:, 0])]
+        return metrics, contact_sheet(shown)
+
+    def export(self, folder: Path) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            self.pipeline().save_pretrained(folder)
+        self.write_card(folder)

@@ -1,0 +1,57 @@
+"""Losses of both stages, as functions of tensors; every mean is over pixels that were inside the photograph."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of `values` [B, C, H, W] where `mask` [B, 1, H, W] (0..1) counts; 0 if nothing does."""
+    return (values * mask).sum() / (mask.sum() * values.shape[1]).clamp(min=1.0)
+
+
+def hinge_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Hinge loss of the discriminator (VQGAN, Esser et al. 2021)."""
+    return 0.5 * (F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean())
+
+
+def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Tensor) -> Tensor:
+    """|grad of the reconstruction loss| / |grad of the adversarial loss| at the decoder's last layer (VQGAN, Eq. 7)."""
+    (of_reconstruction,) = torch.autograd.grad(reconstruction, last_layer, retain_graph=True)
+    (of_adversarial,) = torch.autograd.grad(adversarial, last_layer, retain_graph=True)
+    return (of_reconstruction.norm() / (of_adversarial.norm() + 1e-4)).clamp(0, 1e4).detach()
+
+
+class PatchDiscriminator(nn.Sequential):
+    """PatchGAN (Isola et al. 2017): pictures [B, 3, H, W] in [-1, 1] -> logits [B, 1, ~H/8, ~W/8], one per patch."""
+
+    def __init__(self, channels: int = 64, layers: int = 3):
+        blocks: list[nn.Module] = [nn.Conv2d(3, channels, 4, 2, 1), nn.LeakyReLU(0.2)]
+        for i in range(1, layers + 1):
+            before, after = channels * min(2 ** (i - 1), 8), channels * min(2**i, 8)
+            stride = 2 if i < layers else 1
+            blocks += [
+                nn.Conv2d(before, after, 4, stride, 1, bias=False),
+                nn.GroupNorm(32, after),  # not batch norm: the same picture scores the same in any batch
+                nn.LeakyReLU(0.2),
+            ]
+        super().__init__(*blocks, nn.Conv2d(channels * min(2**layers, 8), 1, 4, 1, 1))
+
+
+def identity_scale(alpha_bar: Tensor, timestep: Tensor, scaling: str) -> Tensor:
+    """Weight of the identity loss at each timestep, [B] (ReF-LDM, Sec. 3.3 and Table 4).
+
+    `alpha_bar`: cumulative product of the noise schedule at `timestep`, both [B].
+    """
+    match scaling:
+        case "none":
+            return torch.zeros_like(alpha_bar)
+        case "naive":
+            return torch.ones_like(alpha_bar)
+        case "sqrt_alpha_bar":
+            return alpha_bar.sqrt()
+        case "t_below_100":
+            return (timestep < 100).to(alpha_bar.dtype)
+        case "t_below_500":
+            return (timestep < 500).to(alpha_bar.dtype)
+    raise ValueError(f"unknown identity loss scaling {scaling!r}")

@@ -1,0 +1,86 @@
+"""From a configuration to a trained model: builds the data sets and networks of a stage and hands them to the loop."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch.utils.data import Dataset
+
+from faceref.data.dataset import FaceDataset, FaceSource, sharpness_weights
+from faceref.errors import UsageError
+from faceref.models.autoencoder import load_autoencoder
+from faceref.training.config import DataConfig, DiffusionConfig, VQGANConfig
+from faceref.training.loop import Stage, TrainingSummary, make_accelerator, train
+from faceref.training.vqgan import VQGANStage, build_autoencoder
+
+log = logging.getLogger(__name__)
+
+CALIBRATION_PHOTOGRAPHS = 256
+
+
+def train_from(
+    config: VQGANConfig | DiffusionConfig,
+    run_dir: Path,
+    *,
+    resume: bool = False,
+    max_minutes: float | None = None,
+    dry_run: bool = False,
+) -> TrainingSummary:
+    """Run a stage as its configuration says; see `faceref.training.loop.train` for the arguments and what is written.
+
+    Raises DataError, CheckpointError or UsageError where data, weights or settings do not fit.
+    """
+    accelerator = make_accelerator(config.loop.precision, None if dry_run else run_dir)
+    torch.manual_seed(config.loop.seed)  # initial weights
+    faces = _load_faces(config.data, config.data.sources, config.data.split, config.loop.seed)
+    validation = _load_faces(config.data, config.data.validation, config.data.validation_split, config.loop.seed)
+    if isinstance(config, VQGANConfig):
+        stage, dataset = _vqgan_stage(config, faces), faces
+    else:
+        stage, dataset = _diffusion_stage(config, faces, run_dir, accelerator)
+    log.info("%d photographs to train on, %d to validate on", len(faces), len(validation))
+    return train(
+        config,
+        stage,
+        dataset,
+        validation,
+        run_dir,
+        accelerator=accelerator,
+        resume=resume,
+        max_minutes=max_minutes,
+        dry_run=dry_run,
+        sample_weights=_sample_weights(config.data, faces),
+    )
+
+
+def _load_faces(data: DataConfig, sources: tuple[FaceSource, ...], split: str, seed: int) -> FaceDataset:
+    located = [
+        FaceSource(root=data.root / source.root, mapping=source.mapping and data.root / source.mapping)
+        for source in sources
+    ]
+    return FaceDataset(located, split, data.resolution, seed, data.references, data.cache)
+
+
+def _sample_weights(data: DataConfig, faces: FaceDataset) -> np.ndarray | None:
+    weights = sharpness_weights(faces.sharpness) if data.prefer_sharp else np.ones(len(faces))
+    if data.only_with_references:
+        weights = weights * [bool(references) for references in faces.references]
+    return None if np.all(weights == 1) else weights
+
+
+def _vqgan_stage(config: VQGANConfig, faces: FaceDataset) -> Stage:
+    try:
+        vae = load_autoencoder(config.initial) if config.initial else build_autoencoder(config.autoencoder)
+    except TypeError as error:
+        raise UsageError(f"The autoencoder cannot be built from its arguments: {error}.") from error
+    rows = np.linspace(0, len(faces.photographs) - 1, CALIBRATION_PHOTOGRAPHS).astype(int)
+    calibration = torch.from_numpy(faces.photographs[rows, :3]).float() / 127.5 - 1
+    return VQGANStage(config, vae, None, calibration)
+
+
+def _diffusion_stage(
+    config: DiffusionConfig, faces: FaceDataset, run_dir: Path, accelerator: Accelerator
+) -> tuple[Stage, Dataset]:
+    raise NotImplementedError

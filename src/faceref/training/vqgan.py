@@ -1,0 +1,107 @@
+"""Stage 1: the autoencoder (VQGAN, Esser et al. 2021; the weights of its losses are ReF-LDM's)."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from diffusers import VQModel
+from PIL import Image
+from torch import Tensor, nn
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+
+from faceref.models.autoencoder import PixelUnshuffleVQModel
+from faceref.training.config import AutoencoderConfig, VQGANConfig
+from faceref.training.loop import Batch, Stage
+from faceref.training.losses import PatchDiscriminator, adaptive_weight, hinge_discriminator_loss, masked_mean
+from faceref.training.pictures import contact_sheet
+
+if TYPE_CHECKING:
+    from faceref.models.identity import FaceRecogniser
+
+
+def build_autoencoder(config: AutoencoderConfig) -> VQModel:
+    """A freshly initialised autoencoder; the constructor raises TypeError at an argument it does not know."""
+    return {"vq": VQModel, "pixel_unshuffle": PixelUnshuffleVQModel}[config.kind](**config.arguments)
+
+
+class VQGANStage(Stage):
+    """L1 + perceptual + codebook loss, and from `adversarial_from` on a patch discriminator with adaptive weight."""
+
+    def __init__(self, config: VQGANConfig, vae: VQModel, recogniser: "FaceRecogniser | None", calibration: Tensor):
+        """`calibration` [N, 3, H, W] in [-1, 1]: photographs over which continuous latents are normalised on export."""
+        super().__init__()
+        self.weights = config.weights
+        self.vae = vae
+        self.discriminator = PatchDiscriminator()
+        self.calibration = calibration
+        self.frozen = (recogniser,)  # a tuple hides it from nn.Module: it is neither trained nor saved
+
+    def turns(self, step: int) -> tuple[str, ...]:
+        return ("autoencoder", "discriminator") if step >= self.weights.adversarial_from else ("autoencoder",)
+
+    def trainable(self, turn: str) -> nn.Module:
+        return self.vae if turn == "autoencoder" else self.discriminator
+
+    def averaged(self) -> nn.Module:
+        return self.vae
+
+    def make_batch(self, items: Batch, generator: torch.Generator) -> Batch:
+        """uint8 photographs -> {hq [B, 3, H, W] in [-1, 1], mask [B, 1, H, W]}, half of them mirrored."""
+        hq = items["hq"].float() / 127.5 - 1
+        mask = items["mask"].float() / 255
+        flip = torch.rand(len(hq), 1, 1, 1, generator=generator, device=hq.device) < 0.5
+        return {"hq": torch.where(flip, hq.flip(3), hq), "mask": torch.where(flip, mask.flip(3), mask)}
+
+    def forward(
+        self, batch: Batch, generator: torch.Generator, step: int, turn: str
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        hq, mask = batch["hq"], batch["mask"]
+        if turn == "discriminator":
+            with torch.no_grad():
+                reconstruction = self._reconstruct(hq)[0]
+            loss = hinge_discriminator_loss(
+                self.discriminator(hq * mask), self.discriminator((reconstruction * mask).detach())
+            )
+            return loss, {"discriminator": loss.detach()}
+        reconstruction, codebook = self._reconstruct(hq)
+        l1 = masked_mean((reconstruction - hq).abs(), mask)
+        perceptual = self._perceptual(reconstruction * mask, hq * mask)
+        loss = self.weights.l1 * l1 + self.weights.perceptual * perceptual
+        numbers = {"l1": l1.detach(), "perceptual": perceptual.detach(), "codebook": codebook.detach()}
+        if step >= self.weights.adversarial_from:
+            adversarial = -self.discriminator(reconstruction * mask).mean()
+            weight = adaptive_weight(loss, adversarial, self.vae.decoder.conv_out.weight)
+            loss = loss + self.weights.adversarial * weight * adversarial
+            numbers |= {"adversarial": adversarial.detach(), "adversarial_weight": weight}
+        return loss + self.weights.codebook * codebook, numbers
+
+    def _reconstruct(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        decoded = self.vae.decode(self.vae.encode(images).latents)
+        return decoded.sample, decoded.commit_loss.mean()
+
+    def _perceptual(self, reconstruction: Tensor, target: Tensor) -> Tensor:
+        """Mean squared distance between channel-normalised feature maps (as in LPIPS, without its learned weights)."""
+        (recogniser,) = self.frozen
+        if recogniser is None or not self.weights.perceptual:
+            return reconstruction.new_zeros(())
+        with torch.no_grad():
+            targets = [F.normalize(features, dim=1) for features in recogniser.identity_features(target)]
+        features = [F.normalize(features, dim=1) for features in recogniser.identity_features(reconstruction)]
+        distances = [(a - b).square().sum(1).mean() for a, b in zip(features, targets, strict=True)]
+        return torch.stack(distances).sum()
+
+    def validate(self, batch: Batch, generator: torch.Generator) -> tuple[dict[str, float], Image.Image]:
+        """PSNR (dB) and SSIM of held-out reconstructions; rows of the picture: photograph, reconstruction."""
+        reconstruction = self._reconstruct(batch["hq"])[0].float().clamp(-1, 1)
+        metrics = {
+            "psnr": peak_signal_noise_ratio(reconstruction, batch["hq"], data_range=(-1, 1)).item(),
+            "ssim": structural_similarity_index_measure(reconstruction, batch["hq"], data_range=(-1, 1)).item(),
+        }
+        return metrics, contact_sheet([batch["hq"][:8], reconstruction[:8]])
+
+    def export(self, folder: Path) -> None:
+        """Write the autoencoder in diffusers' format."""
+        if isinstance(self.vae, PixelUnshuffleVQModel) and not self.vae.config.quantize:
+            self.vae.normalize_latents(self.calibration.to(self.vae.device))
+        self.vae.save_pretrained(folder)
