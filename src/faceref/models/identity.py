@@ -1,0 +1,334 @@
+"""Face recognisers: networks whose embedding says who somebody is; for the identity and perceptual losses and IDS.
+
+Each owns its crop of an FFHQ-aligned face and its normalisation. Weights come from the user's file: `load_recogniser`.
+"""
+
+from abc import ABC, abstractmethod
+from collections import defaultdict, deque
+from itertools import groupby, pairwise
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.utils import fuse_conv_bn_eval
+
+from faceref.errors import CheckpointError
+
+
+class FaceRecogniser(nn.Module, ABC):
+    """A frozen network from aligned faces to embeddings; gradients flow to the faces, not to the weights."""
+
+    embedding_size: int
+
+    def embed(self, faces: Tensor) -> Tensor:
+        """FFHQ-aligned faces [B, 3, S, S], RGB in [-1, 1] -> unit vectors [B, D]; their dot product is the cosine.
+
+        Computed in float32 whatever autocast says: the loss is a small difference of cosines.
+        """
+        with torch.autocast(faces.device.type, enabled=False):
+            return F.normalize(self(self.crop(faces.float())))
+
+    def identity_features(self, faces: Tensor) -> list[Tensor]:
+        """Feature maps [B, C, H, W] of whole pictures [B, 3, S, S] in [-1, 1], finest first, for a perceptual loss.
+
+        Neither cropped nor resized, so that hair, background and the finest detail count as well.
+        """
+        with torch.autocast(faces.device.type, enabled=False):
+            return self.feature_maps(faces.float())
+
+    @abstractmethod
+    def crop(self, faces: Tensor) -> Tensor:
+        """FFHQ-aligned faces [B, 3, S, S] -> what the network was trained on, [B, 3, H, W]."""
+
+    @abstractmethod
+    def feature_maps(self, pictures: Tensor) -> list[Tensor]:
+        """Outputs of the convolutional stages for pictures [B, 3, H, W], finest first."""
+
+
+class MobileFaceNet(FaceRecogniser):
+    """MobileFaceNet (Chen et al. 2018, arXiv 1804.07573) for 112 x 96 crops; names as MobileFaceNet_Pytorch."""
+
+    embedding_size = 128
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = _conv(3, 64, 3, stride=2, padding=1)
+        self.dw_conv1 = _conv(64, 64, 3, padding=1, groups=64)
+        blocks = []
+        channels = 64
+        # Table 1 of the paper: expansion, channels, repeats, stride of the first
+        for expansion, out, repeats, stride in (
+            (2, 64, 5, 2),
+            (4, 128, 1, 2),
+            (2, 128, 6, 1),
+            (4, 128, 1, 2),
+            (2, 128, 2, 1),
+        ):
+            for i in range(repeats):
+                blocks.append(_Bottleneck(channels, out, expansion * channels, stride if i == 0 else 1))
+                channels = out
+        self.blocks = nn.Sequential(*blocks)
+        self.conv2 = _conv(128, 512, 1)
+        self.linear7 = _conv(512, 512, (7, 6), groups=512, activation=False)
+        self.linear1 = _conv(512, 128, 1, activation=False)
+
+    def crop(self, faces: Tensor) -> Tensor:
+        size = faces.shape[-1]
+        rows = _resize_matrix(0.109 * size, 0.890 * size, size, 112).to(faces)
+        columns = _resize_matrix(0.165 * size, 0.836 * size, size, 96).to(faces)
+        return rows @ faces @ columns.T
+
+    def feature_maps(self, pictures: Tensor) -> list[Tensor]:
+        half = self.dw_conv1(self.conv1(pictures))
+        quarter = self.blocks[:5](half)
+        eighth = self.blocks[5:12](quarter)
+        return [half, quarter, eighth, self.blocks[12:](eighth)]
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Crops [B, 3, 112, 96] in [-1, 1] -> embeddings [B, 128], not normalised."""
+        deepest = self.feature_maps(crops)[-1]
+        return self.linear1(self.linear7(self.conv2(deepest))).flatten(1)
+
+
+class _Bottleneck(nn.Module):
+    def __init__(self, channels: int, out: int, hidden: int, stride: int):
+        super().__init__()
+        self.skip = stride == 1 and channels == out
+        self.conv = nn.Sequential(
+            nn.Conv2d(channels, hidden, 1, bias=False),
+            nn.BatchNorm2d(hidden),
+            nn.PReLU(hidden),
+            nn.Conv2d(hidden, hidden, 3, stride, 1, groups=hidden, bias=False),
+            nn.BatchNorm2d(hidden),
+            nn.PReLU(hidden),
+            nn.Conv2d(hidden, out, 1, bias=False),
+            nn.BatchNorm2d(out),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(x) if self.skip else self.conv(x)
+
+
+class IResNet(FaceRecogniser):
+    """ArcFace's improved ResNet (Deng et al. 2019, arXiv 1801.07698) for 112 x 112 crops; names as insightface's.
+
+    depths are the blocks of each of the four layers: (2, 2, 2, 2) is IResNet-18, (3, 4, 6, 3) 34, (3, 4, 14, 3) 50,
+    (3, 13, 30, 3) 100.
+    """
+
+    def __init__(
+        self,
+        depths: tuple[int, ...],
+        widths: tuple[int, ...] = (64, 128, 256, 512),
+        embedding_size: int = 512,
+    ):
+        super().__init__()
+        self.embedding_size = embedding_size
+        self.conv1 = nn.Conv2d(3, widths[0], 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(widths[0])
+        self.prelu = nn.PReLU(widths[0])
+        inputs = (widths[0], *widths)
+        self.layer1, self.layer2, self.layer3, self.layer4 = (
+            nn.Sequential(
+                *(_ResidualBlock(inputs[i] if j == 0 else widths[i], widths[i], 2 if j == 0 else 1) for j in range(n))
+            )
+            for i, n in enumerate(depths)
+        )
+        self.bn2 = nn.BatchNorm2d(widths[3])
+        self.fc = nn.Linear(widths[3] * 7 * 7, embedding_size)
+        self.features = nn.BatchNorm1d(embedding_size)
+
+    def crop(self, faces: Tensor) -> Tensor:
+        # as ReF-LDM's released code: the middle 7/8, averaged over areas
+        size = faces.shape[-1]
+        low, high = round(size * 0.0625), round(size * 0.9375)
+        return F.interpolate(faces[..., low:high, low:high], size=(112, 112), mode="area")
+
+    def feature_maps(self, pictures: Tensor) -> list[Tensor]:
+        maps = [self.prelu(self.bn1(self.conv1(pictures)))]
+        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
+            maps.append(layer(maps[-1]))
+        return maps
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Crops [B, 3, 112, 112] in [-1, 1] -> embeddings [B, embedding_size], not normalised."""
+        deepest = self.feature_maps(crops)[-1]  # [B, C, 7, 7]
+        return self.features(self.fc(self.bn2(deepest).flatten(1)))
+
+
+class _ResidualBlock(nn.Module):
+    def __init__(self, channels: int, out: int, stride: int):
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv1 = nn.Conv2d(channels, out, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out)
+        self.prelu = nn.PReLU(out)
+        self.conv2 = nn.Conv2d(out, out, 3, stride, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(out)
+        if stride != 1 or channels != out:
+            self.downsample = nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))
+        else:
+            self.downsample = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = self.bn3(self.conv2(self.prelu(self.bn2(self.conv1(self.bn1(x))))))
+        return residual + self.downsample(x)
+
+
+def load_recogniser(path: Path) -> FaceRecogniser:
+    """A frozen MobileFaceNet or IResNet from its weights: safetensors by name, or an ONNX export read for its weights.
+
+    Architecture and sizes are deduced from the file; batch norms are folded into the convolutions before them, which
+    changes nothing but the speed. Raises CheckpointError if the file is damaged or of another network.
+    """
+    if path.suffix == ".onnx":
+        layers = _read_onnx(path)
+        convolutions = [weight.shape for kind, (weight, *_) in layers if kind == "conv"]
+        slopes = [slope.numel() for kind, (slope, *_) in layers if kind == "prelu"]
+        linear = [weight.shape for kind, (weight, *_) in layers if kind == "linear"]
+        model = _fold_batch_norms(_build(path, slopes, (512, 1, 7, 6) in convolutions, linear[-1][0] if linear else 0))
+        _fill(model, layers, path)
+    else:
+        try:
+            state = load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(
+                f"{path} cannot be read as safetensors ({error}); give a recogniser's weights."
+            ) from error
+        stages = ("prelu.", "layer1.", "layer2.", "layer3.", "layer4.")
+        slopes = [
+            state[n].numel() for stage in stages for n in state if n.startswith(stage) and n.endswith("prelu.weight")
+        ]
+        embedding_size = state["features.weight"].numel() if "features.weight" in state else 0
+        model = _build(path, slopes, "linear7.conv.weight" in state, embedding_size)
+        try:
+            model.load_state_dict(state)
+        except RuntimeError as error:
+            raise CheckpointError(f"{path} does not fit {type(model).__name__}: {error}") from error
+        model = _fold_batch_norms(model)
+    return model.requires_grad_(False)
+
+
+def _build(path: Path, slopes: list[int], is_mobile: bool, embedding_size: int) -> FaceRecogniser:
+    """The network, in eval mode, without weights; slopes are the sizes of its PReLUs from the input to the output."""
+    if is_mobile:
+        return MobileFaceNet().eval()
+    runs = [(width, len(list(run))) for width, run in groupby(slopes)]
+    if len(runs) != 4 or not embedding_size:
+        raise CheckpointError(f"{path} is neither a MobileFaceNet nor an IResNet; give the weights of one of them.")
+    widths, counts = zip(*runs, strict=True)
+    # one PReLU per block, and one more after the first convolution
+    return IResNet((counts[0] - 1, *counts[1:]), widths, embedding_size).eval()
+
+
+def _fold_batch_norms(model: FaceRecogniser) -> FaceRecogniser:
+    """Fold every batch norm that is registered right after a convolution into it (both networks register in order)."""
+    for module in list(model.modules()):
+        for (conv_name, conv), (norm_name, norm) in pairwise(list(module.named_children())):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
+                setattr(module, norm_name, nn.Identity())
+    return model
+
+
+def _read_onnx(path: Path) -> list[tuple[str, tuple[Tensor, ...]]]:
+    """The layers with weights of an ONNX graph in the order of use, batch norms right after a convolution folded.
+
+    Exporters fold and rename as they please, so that names say nothing and the graph everything.
+    ("conv", weight, bias), ("norm", scale, shift), ("prelu", slope), ("linear", weight, bias).
+    """
+    try:
+        import onnx
+        from onnx import numpy_helper
+    except ImportError as error:
+        raise CheckpointError(f"Reading {path} needs the package onnx: pip install 'faceref[arcface]'.") from error
+    try:
+        graph = onnx.load(str(path)).graph
+    except Exception as error:  # protobuf's own exception types differ between its versions
+        raise CheckpointError(f"{path} cannot be read as ONNX ({error}); give a recogniser's weights.") from error
+
+    constants = {tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in graph.initializer}
+    layers: list[tuple[str, tuple[Tensor, ...]]] = []
+    made_by: dict[str, int] = {}  # name of a convolution's output -> its place in layers
+    for node in graph.node:
+        attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        if node.op_type == "Constant" and "value" in attributes:
+            constants[node.output[0]] = torch.from_numpy(numpy_helper.to_array(attributes["value"]).copy())
+        elif node.op_type == "Identity" and node.input[0] in constants:
+            constants[node.output[0]] = constants[node.input[0]]
+        weights = [
+            constants[name].float() for name in node.input if name in constants and constants[name].is_floating_point()
+        ]
+        if not weights:
+            continue
+        if node.op_type == "Conv":
+            weight, bias = weights[0], weights[1] if len(weights) > 1 else torch.zeros(len(weights[0]))
+            made_by[node.output[0]] = len(layers)
+            layers.append(("conv", (weight, bias)))
+        elif node.op_type == "BatchNormalization":
+            gamma, beta, mean, variance = weights
+            scale = gamma / (variance + attributes.get("epsilon", 1e-5)).sqrt()
+            shift = beta - mean * scale
+            if node.input[0] in made_by:
+                place = made_by[node.input[0]]
+                weight, bias = layers[place][1]
+                layers[place] = ("conv", (weight * scale.view(-1, 1, 1, 1), bias * scale + shift))
+            else:
+                layers.append(("norm", (scale, shift)))
+        elif node.op_type == "PRelu":
+            layers.append(("prelu", (weights[0].flatten(),)))
+        elif node.op_type == "Gemm":
+            weight, bias = weights
+            layers.append(("linear", (weight if attributes.get("transB") else weight.T, bias)))
+        elif node.op_type not in ("Identity", "Dropout"):
+            raise CheckpointError(f"{path} has the operation {node.op_type}, which no supported recogniser has.")
+    return layers
+
+
+def _fill(model: FaceRecogniser, layers: list[tuple[str, tuple[Tensor, ...]]], path: Path) -> None:
+    """Give each module of a model with folded batch norms the first unused layer of its kind and shape.
+
+    Among layers of one shape the order of use is the order of registration; a shortcut's 1x1 convolution, which may
+    come before or after the block's others, differs from them in shape.
+    """
+    unused = defaultdict(deque)
+    for kind, tensors in layers:
+        unused[kind, tensors[0].shape].append(tensors)
+    kinds = {nn.Conv2d: "conv", nn.BatchNorm2d: "norm", nn.BatchNorm1d: "norm", nn.PReLU: "prelu", nn.Linear: "linear"}
+    for name, module in model.named_modules():
+        if type(module) not in kinds:
+            continue
+        queue = unused[kinds[type(module)], module.weight.shape]
+        if not queue:
+            raise CheckpointError(f"{path} has no weights for {name} of {type(model).__name__}.")
+        module.weight.data, *rest = queue.popleft()
+        if rest:
+            module.bias.data = rest[0]
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.eps = 0.0  # mean 0 and variance 1 as initialised: scale and shift are all
+    left = sum(map(len, unused.values()))
+    if left:
+        raise CheckpointError(f"{path} has {left} layers that {type(model).__name__} does not have.")
+
+
+def _conv(
+    channels: int, out: int, kernel: int | tuple[int, int], stride=1, padding=0, groups=1, activation=True
+) -> nn.Module:
+    block = nn.Sequential()
+    block.add_module("conv", nn.Conv2d(channels, out, kernel, stride, padding, groups=groups, bias=False))
+    block.add_module("bn", nn.BatchNorm2d(out))
+    if activation:
+        block.add_module("prelu", nn.PReLU(out))
+    return block
+
+
+def _resize_matrix(low: float, high: float, size: int, out: int) -> Tensor:
+    """Matrix [out, size] that resizes the interval low..high of `size` samples: a triangle filter, as Pillow's."""
+    scale = (high - low) / out
+    centres = low + (torch.arange(out) + 0.5) * scale
+    distance = (torch.arange(size) + 0.5 - centres[:, None]).abs() / max(scale, 1.0)
+    weights = (1 - distance).clamp(min=0)
+    return weights / weights.sum(dim=1, keepdim=True)
