@@ -230,9 +230,8 @@ class ReferenceAttnProcessor:
     ) -> Tensor:
         """The layer's output [B, C, h, w]; the last three arguments are diffusers' protocol and unused here."""
         tokens = hidden_states.flatten(2).transpose(1, 2)  # [B, h * w, C]
-        assert (
-            attn.group_norm is not None and attn.to_k is not None and attn.to_v is not None and attn.to_out is not None
-        )
+        assert attn.group_norm is not None and attn.to_k is not None  # noqa: PT018 - for the type checker
+        assert attn.to_v is not None and attn.to_out is not None  # noqa: PT018
         tokens = attn.group_norm(tokens.transpose(1, 2)).transpose(1, 2)
         query, key, value = attn.to_q(tokens), attn.to_k(tokens), attn.to_v(tokens)
         bias = None

@@ -1,0 +1,165 @@
+"""Models on disk: what describes them (faceref.json), where the named ones live, how they are written and loaded."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+import torch
+from diffusers import DDIMScheduler, VQModel
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from faceref.errors import CheckpointError, OutputError, UsageError
+from faceref.models.autoencoder import PixelUnshuffleVQModel
+from faceref.models.unet import ReferenceUNet
+from faceref.pipelines.refldm import ReFLDMPipeline, SchedulerName
+
+REFLDM_RELEASE = "https://github.com/ChiWeiHsiao/ref-ldm/releases/download/1.0.0"
+ACCEPT_VARIABLE = "FACEREF_ACCEPT_NONCOMMERCIAL"
+
+
+class ModelInfo(BaseModel):
+    """faceref.json: what a model is, how to use it by default, and what is known of it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    family: Literal["refldm"]
+    resolution: int = Field(gt=0, description="side of the square pictures, pixels")
+    alignment: Literal["ffhq"] = "ffhq"
+    steps: int = Field(gt=0)
+    guidance: float = Field(ge=0)
+    scheduler: SchedulerName
+    training_data: str
+    licence: str
+    quality: dict[str, float] = Field(default={}, description="measured, e.g. {'lfw128 severe identity': 0.91}")
+    quality_command: str | None = Field(default=None, description="the command that measured it")
+
+
+# The classes a model folder may name; nothing else is ever imported for it.
+_UNETS = {"ReferenceUNet": ReferenceUNet}
+_AUTOENCODERS = {"VQModel": VQModel, "PixelUnshuffleVQModel": PixelUnshuffleVQModel}
+
+
+def find_model(name_or_path: str | os.PathLike[str], accept_licence: bool = False) -> Path:
+    """The folder of `small`, of `refldm-512` (downloaded and imported on first use), or the given folder itself.
+
+    accept_licence: the user agrees to the non-commercial licence of the authors' checkpoints; so does a non-empty
+    environment variable FACEREF_ACCEPT_NONCOMMERCIAL.
+
+    Raises UsageError if there is no such model or the licence is not accepted.
+    """
+    if name_or_path == "small":
+        folder = Path(str(resources.files("faceref"))) / "weights" / "small"
+    elif name_or_path == "refldm-512":
+        folder = models_home() / "refldm-512"
+        if not folder.is_dir():
+            if not (accept_licence or os.environ.get(ACCEPT_VARIABLE)):
+                raise UsageError(
+                    "refldm-512 is the work of the authors of ReF-LDM, for non-commercial research only: "
+                    f"set {ACCEPT_VARIABLE}=1 if you accept that, and it is downloaded from {REFLDM_RELEASE}."
+                )
+            download_refldm(folder)
+    else:
+        folder = Path(name_or_path)
+    if not (folder / "faceref.json").is_file():
+        raise UsageError(f"There is no model {str(name_or_path)!r}; give small, refldm-512 or a model folder.")
+    return folder
+
+
+def models_home() -> Path:
+    """Where downloaded models are kept: $FACEREF_HOME, ~/.cache/faceref if that is not set."""
+    return Path(os.environ.get("FACEREF_HOME") or Path.home() / ".cache" / "faceref")
+
+
+def download_refldm(folder: Path, release: str = REFLDM_RELEASE) -> None:
+    """Download the authors' two checkpoints (about 2 GB) from `release` and import them into `folder`.
+
+    Raises OutputError if the download or the disk fails, CheckpointError if what came is not what it should be.
+    """
+    from faceref.checkpoints.original import import_refldm  # it writes with this module
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as scratch:
+        for name in ("refldm.ckpt", "vqgan.ckpt"):
+            try:
+                torch.hub.download_url_to_file(f"{release}/{name}", str(Path(scratch) / name))
+            except OSError as error:  # urllib's errors are OSErrors, a full disk is one
+                raise OutputError(f"{release}/{name} could not be downloaded ({error}); try again later.") from error
+        import_refldm(Path(scratch) / "refldm.ckpt", Path(scratch) / "vqgan.ckpt", folder)
+
+
+def read_info(folder: str | os.PathLike[str]) -> ModelInfo:
+    """What a model folder says of itself. Raises CheckpointError if faceref.json is missing or malformed."""
+    path = Path(folder) / "faceref.json"
+    try:
+        return ModelInfo.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read; give a folder that faceref has trained or imported.") from error
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = ".".join(map(str, problem["loc"])) or "the file"
+        raise CheckpointError(f"{path} is not a model description: {field}: {problem['msg']}.") from error
+
+
+def load_pipeline(
+    name_or_path: str | os.PathLike[str],
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    accept_licence: bool = False,
+) -> tuple[ReFLDMPipeline, ModelInfo]:
+    """A model ready to restore, and its description. Only safetensors and the classes named above are ever loaded.
+
+    Raises UsageError (no such model) or CheckpointError (a damaged folder, a component of a foreign class).
+    """
+    folder = find_model(name_or_path, accept_licence)
+    info = read_info(folder)
+    try:
+        index = json.loads((folder / "model_index.json").read_bytes())
+        unet_class, vae_class = _UNETS[index["unet"][1]], _AUTOENCODERS[index["vae"][1]]
+        options = {"torch_dtype": dtype, "use_safetensors": True, "local_files_only": True}
+        pipeline = ReFLDMPipeline(
+            unet=unet_class.from_pretrained(folder, subfolder="unet", **options),
+            vae=vae_class.from_pretrained(folder, subfolder="vae", **options),
+            scheduler=DDIMScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True),  # type: ignore[arg-type]
+        )
+    except KeyError as error:
+        raise CheckpointError(f"The model {folder} has a component that faceref does not know: {error}.") from error
+    except Exception as error:  # whatever a damaged folder makes of the readers of json, safetensors and diffusers
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(
+            f"The model {folder} cannot be loaded ({reason}); import or download it again."
+        ) from error
+    return pipeline.to(device), info
+
+
+def save_model(pipeline: ReFLDMPipeline, info: ModelInfo, folder: str | os.PathLike[str]) -> None:
+    """Write a model folder: all of it or none. Raises OutputError if it exists already or cannot be written."""
+    with _whole_folder(Path(folder)) as scratch:
+        pipeline.save_pretrained(scratch, safe_serialization=True)
+        (scratch / "faceref.json").write_text(info.model_dump_json(indent=2) + "\n")
+
+
+@contextmanager
+def _whole_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `folder` at the end, or vanishes on an error."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(f"{folder} exists already; choose another name or remove it.")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written ({error.strerror}); choose another folder.") from error
+    try:
+        yield scratch
+        scratch.chmod(0o755)
+        os.replace(scratch, folder)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written ({error}); choose another folder.") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
