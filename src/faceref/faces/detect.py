@@ -2,8 +2,9 @@
 
 Coordinates are pixels of the photograph: the centre of the top left pixel is (0, 0) for landmarks, as in dlib and FFHQ.
 """
+
+# dlib carries no types
 # pyright: reportAttributeAccessIssue=false
-# (dlib carries no types)
 
 import threading
 from dataclasses import dataclass
@@ -15,8 +16,11 @@ import dlib
 import numpy as np
 from PIL import Image
 
-HOG_LONG_SIDE = (400, 2000)  # photos are brought to twice their size, but not outside of this range
-CNN_LONG_SIDE = 800  # dlib's CNN takes a few seconds and about a gigabyte there
+# Photos are brought to twice their size, but not outside of these ranges (pixels of the long side). dlib's detectors
+# see faces from 80 px there. On two cores HOG takes half a second at the most, the CNN four seconds and 0.8 GB.
+HOG_LONG_SIDE = (400, 3000)
+CNN_LONG_SIDE = (400, 800)
+SURE_SCORE = 0.2  # HOG detections below this are patterns in cloth as often as faces
 LANDMARK_BOX = (256, 512)  # the predictor answers in whole pixels, so that a small face is enlarged before
 
 
@@ -59,9 +63,12 @@ class DlibDetector:
     def detect(self, image: Image.Image) -> list[Face]:
         """The faces of an RGB picture, largest first. Faces under some 40 px (20 px in small photos) are missed."""
         with self._lock:
-            boxes, name = self._hog_boxes(image), "dlib-hog"
+            found = self._hog_boxes(image)
+            boxes, name = [box for box in found if box[1] >= SURE_SCORE], "dlib-hog"
             if not boxes:
                 boxes, name = self._cnn_boxes(image), "dlib-cnn"
+            if not boxes:
+                boxes, name = found, "dlib-hog"
             faces = [Face(box, self._landmarks(image, box), score, name) for box, score in boxes]
         return sorted(faces, key=lambda face: face.area, reverse=True)
 
@@ -83,13 +90,15 @@ class DlibDetector:
         return dlib.shape_predictor(dlib_weights("shape_predictor_68_face_landmarks.dat"))
 
     def _hog_boxes(self, image: Image.Image) -> list[tuple[tuple[float, float, float, float], float]]:
-        scaled, scale = _resized(image, float(np.clip(2 * max(image.size), *HOG_LONG_SIDE)) / max(image.size))
+        scaled, scale = _resized(image, np.clip(2 * max(image.size), *HOG_LONG_SIDE) / max(image.size))
         rectangles, scores, _ = self._hog.run(np.asarray(scaled), 0, 0.0)
         return [(_box(r, scale), score) for r, score in zip(rectangles, scores, strict=True)]
 
     def _cnn_boxes(self, image: Image.Image) -> list[tuple[tuple[float, float, float, float], float]]:
-        scaled, scale = _resized(image, CNN_LONG_SIDE / max(image.size))
-        return [(_box(found.rect, scale), found.confidence) for found in self._cnn(np.asarray(scaled), 0)]
+        scaled, scale = _resized(image, np.clip(2 * max(image.size), *CNN_LONG_SIDE) / max(image.size))
+        shortest = CNN_LONG_SIDE[0]  # dlib's network fails on strips: they get a black margin
+        canvas = scaled.crop((0, 0, max(scaled.width, shortest), max(scaled.height, shortest)))
+        return [(_box(found.rect, scale), found.confidence) for found in self._cnn(np.asarray(canvas), 0)]
 
     def _landmarks(self, image: Image.Image, box: tuple[float, float, float, float]) -> np.ndarray:
         """Predict on a cut-out three boxes wide, scaled so that the box has a size within LANDMARK_BOX."""
@@ -97,7 +106,7 @@ class DlibDetector:
         width, height = right - left, bottom - top
         x0, y0 = max(int(left - width), 0), max(int(top - height), 0)
         x1, y1 = min(int(right + width) + 1, image.width), min(int(bottom + height) + 1, image.height)
-        cut, scale = _resized(image.crop((x0, y0, x1, y1)), float(np.clip(width, *LANDMARK_BOX)) / width)
+        cut, scale = _resized(image.crop((x0, y0, x1, y1)), np.clip(width, *LANDMARK_BOX) / width)
         corner = np.array([x0, y0])
         (l, t), (r, b) = ((np.reshape(box, (2, 2)) - corner) * scale).round().astype(int).tolist()  # noqa: E741
         shape = self._predictor(np.asarray(cut), dlib.rectangle(l, t, r - 1, b - 1))

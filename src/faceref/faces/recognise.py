@@ -2,8 +2,9 @@
 
 That independence is what makes a similarity measured with it evidence: nothing was trained to please it.
 """
+
+# dlib carries no types
 # pyright: reportAttributeAccessIssue=false
-# (dlib carries no types)
 
 import threading
 from collections.abc import Sequence
