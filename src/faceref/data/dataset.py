@@ -242,5 +242,5 @@ def _decode(path: Path, resolution: int) -> np.ndarray:
     # colours and alpha apart: resizing RGBA as a whole would weigh the colours by alpha and lose the padding's
     colours = image.convert("RGB").resize((resolution, resolution), Image.Resampling.LANCZOS)
     alpha = image.getchannel("A").resize((resolution, resolution), Image.Resampling.BILINEAR)
-    mask = np.where(np.asarray(alpha) == 255, np.uint8(255), np.uint8(0))  # a pixel partly of padding is padding
+    mask = np.where(np.asarray(alpha) == 255, np.uint8(255), np.uint8(0))  # what padding has touched is padding
     return np.concatenate([np.asarray(colours).transpose(2, 0, 1), mask[None]])

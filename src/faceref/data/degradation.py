@@ -187,7 +187,9 @@ def jpeg(images: Tensor, quality: Tensor) -> Tensor:
     luma_table = ((_LUMA_TABLE.to(images) * scale + 50) / 100).floor().clamp(1, 255)  # [B, 1, 64]
     chroma_table = ((_CHROMA_TABLE.to(images) * scale + 50) / 100).floor().clamp(1, 255)
     luma = _quantise_blocks(ycbcr[:, :1], luma_table)
-    chroma = _quantise_blocks(F.avg_pool2d(ycbcr[:, 1:], 2), chroma_table)
+    # libjpeg rounds the mean of four up and down in alternate columns
+    bias = torch.tensor([0.25, 0.5], device=images.device).repeat(images.shape[-1] // 4)
+    chroma = _quantise_blocks((F.avg_pool2d(ycbcr[:, 1:], 2) + bias).floor(), chroma_table)
     chroma = F.interpolate(chroma, scale_factor=2, mode="bilinear", align_corners=False)
     decoded = torch.cat([luma, chroma], dim=1) - offset
     return torch.einsum("dc,bchw->bdhw", torch.linalg.inv(_COLOUR).to(images), decoded).round().clamp(0, 255)

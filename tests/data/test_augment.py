@@ -1,0 +1,59 @@
+"""Augmentation of references: bounded, per picture, and driven by the generator alone."""
+
+import numpy as np
+import skimage.data
+import torch
+import torch.nn.functional as F
+
+from faceref.data.augment import augment_references
+
+
+def pictures(count: int) -> torch.Tensor:
+    astronaut = torch.from_numpy(skimage.data.astronaut()).permute(2, 0, 1)[None].float() / 127.5 - 1
+    face = F.interpolate(astronaut[..., :200, 130:330], size=(64, 64), mode="area")
+    return face.expand(count, -1, -1, -1)
+
+
+def test_same_generator_same_pictures_whatever_the_global_seed():
+    first = augment_references(pictures(4), torch.Generator().manual_seed(0))
+    torch.manual_seed(99)
+    assert torch.equal(first, augment_references(pictures(4), torch.Generator().manual_seed(0)))
+    assert not torch.equal(first[0], first[1])
+    assert first.shape == (4, 3, 64, 64)
+    assert first.abs().max() <= 1
+
+
+def test_half_are_flipped_and_the_rest_only_moved_a_little():
+    face = pictures(200)
+    augmented = augment_references(face, torch.Generator().manual_seed(0))
+
+    def likeness(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        a, b = (F.avg_pool2d(x, 8).flatten(1) for x in (a, b))
+        return F.cosine_similarity(a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True))
+
+    upright, mirrored = likeness(augmented, face), likeness(augmented, face.flip(-1))
+    assert 0.4 < (mirrored > upright).float().mean() < 0.6
+    assert torch.maximum(upright, mirrored).min() > 0.6
+
+
+def test_geometry_stays_within_the_papers_bounds():
+    # a dot in the middle: no flip, and no perspective drawn about the middle, moves it far
+    dot = torch.full((300, 3, 65, 65), -1.0)
+    dot[:, :, 31:34, 31:34] = 1.0
+    mass = augment_references(dot, torch.Generator().manual_seed(0)).mean(1) + 1
+    mass = mass / mass.sum((1, 2), keepdim=True)
+    grid = torch.arange(65.0)
+    x, y = (mass.sum(1) * grid).sum(1) - 32, (mass.sum(2) * grid).sum(1) - 32
+    # 5 % of 65 is 3.3; corners drawn inwards by up to 10 % of the side move the middle by at most another 5 %
+    assert max(x.abs().max(), y.abs().max()) < 7
+    assert min(x.std(), y.std()) > 1
+
+
+def test_colour_factors_have_the_papers_spread():
+    grey = torch.zeros(400, 3, 16, 16)  # brightness alone changes a uniform grey
+    values = augment_references(grey, torch.Generator().manual_seed(0)).mean((1, 2, 3)).numpy() / 2 + 0.5
+    assert 0.4 - 1e-3 <= values.min() < 0.42
+    assert 0.58 < values.max() <= 0.6 + 1e-3
+    assert np.isclose(values.mean(), 0.5, atol=0.01)
+    colour = torch.tensor([0.4, -0.2, -0.3]).view(1, 3, 1, 1).expand(400, 3, 16, 16)
+    assert augment_references(colour, torch.Generator().manual_seed(0)).mean((2, 3)).std(0).min() > 0.03
