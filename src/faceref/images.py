@@ -1,0 +1,259 @@
+"""Photographs as people have them: opening every usual format, finding them in folders.
+
+A `Photo` is upright 8-bit RGB whatever the file was; what RGB cannot carry (alpha, EXIF, profile) lies beside it.
+"""
+
+import hashlib
+import io
+import re
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms, UnidentifiedImageError
+
+from faceref.errors import PhotoError
+
+PHOTO_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif"))
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+SMALLEST_SIDE = 20  # pixels
+LARGEST_AREA = 100_000_000  # pixels
+
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# Description, maker, model, software, date, artist, copyright, camera settings, place: true of the restored picture
+# too. The others tell how the file was stored.
+_KEPT_EXIF = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298, 0x8769, 0x8825)
+# Pillow warns of large pictures through Python's filters, of which there is one list for all threads
+_FILTERS = threading.Lock()
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """A photograph: `image` is RGB and upright (EXIF orientation applied).
+
+    alpha: mode L, of the image's size, if anything is transparent; exif: without the orientation; icc_profile: of the
+    image's RGB; grayscale: no pixel has a colour; readable: box (left, top, right, bottom) in pixels of what could be
+    decoded, smaller than the image only for a truncated JPEG; warnings: one sentence each.
+    """
+
+    image: Image.Image
+    readable: tuple[int, int, int, int]
+    path: Path | None = None
+    alpha: Image.Image | None = None
+    exif: bytes | None = None
+    icc_profile: bytes | None = None
+    grayscale: bool = False
+    warnings: tuple[str, ...] = ()
+
+    def is_readable(self, box: tuple[float, float, float, float]) -> bool:
+        """Whether what lies in `box` (left, top, right, bottom) came through, as far as the photograph reaches."""
+        inside = (max(box[0], 0), max(box[1], 0), min(box[2], self.image.width), min(box[3], self.image.height))
+        left, top, right, bottom = self.readable
+        return left <= inside[0] and top <= inside[1] and inside[2] <= right and inside[3] <= bottom
+
+
+def open_photo(source: str | Path | Image.Image) -> Photo:
+    """Open JPEG, PNG, WebP, BMP, TIFF or HEIC of 20x20 pixels to 100 megapixels, or take a picture already in memory.
+
+    A truncated JPEG gives what can be decoded, a warning and the `readable` box.
+    Raises PhotoError for anything that is not such a picture.
+    """
+    if isinstance(source, Image.Image):
+        return _photo(source, "the picture")
+    path = Path(source)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise PhotoError(f"{path} does not exist; check the name.") from None
+    except IsADirectoryError:
+        raise PhotoError(f"{path} is a folder; name a photograph in it.") from None
+    except OSError as error:
+        raise PhotoError(f"{path} cannot be read ({error.strerror}); check its permissions.") from None
+    if not data:
+        raise PhotoError(f"{path} is empty; it was probably not copied completely.")
+    image = _open_heif(data, path) if data[4:8] == b"ftyp" else _open(data, path)
+    _check_size(image, str(path))
+    try:
+        image.load()
+        rows = image.height
+    except (OSError, SyntaxError, ValueError) as error:
+        if image.format not in ("JPEG", "MPO"):  # MPO: the JPEG of many cameras, with previews behind it
+            raise PhotoError(f"{path} is damaged and cannot be decoded; use another copy of it.") from error
+        image, rows = _decode_truncated_jpeg(data, path)
+        _check_size(image, str(path))
+    photo = replace(_photo(image, str(path), rows), path=path)
+    if photo.is_readable((0, 0, *photo.image.size)):
+        return photo
+    share = round(100 * rows / image.height)
+    return replace(photo, warnings=(f"{path} is truncated: {share} % of it could be read.",))
+
+
+def find_photos(paths: Iterable[str | Path]) -> list[Path]:
+    """The photographs among files and folders, folders searched to the bottom and in natural order (img2 before img10).
+
+    Hidden files are passed over in folders; of files with the same bytes the first is taken. Files named themselves are
+    taken whatever their suffix. Raises PhotoError for what does not exist and for a folder without pictures.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if not path.exists():
+            raise PhotoError(f"{path} does not exist; check the name.")
+        inside = _photos_below(path) if path.is_dir() else [path]
+        if not inside:
+            raise PhotoError(f"{path} has no JPEG, PNG, WebP, BMP, TIFF or HEIC pictures in it; name another folder.")
+        found += inside
+    same_size = Counter(path.stat().st_size for path in found)
+    distinct: dict[object, Path] = {}
+    for path in found:
+        size = path.stat().st_size
+        distinct.setdefault(_digest(path) if same_size[size] > 1 else size, path)
+    return list(distinct.values())
+
+
+def _photos_below(folder: Path) -> list[Path]:
+    inside = [
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in PHOTO_SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    return sorted(inside, key=lambda path: _natural(str(path)))
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A sorting key by which img2 comes before img10: text and numbers by turns."""
+    parts = re.split(r"([0-9]+)", name.lower())
+    return [(int(part), "") if i % 2 else (0, part) for i, part in enumerate(parts)]
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def _open(data: bytes, path: Path, formats: tuple[str, ...] = FORMATS) -> Image.Image:
+    """Read the header with Pillow, which may only use `formats`: some of its others run programs."""
+    try:
+        with _FILTERS, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return Image.open(io.BytesIO(data), formats=formats)
+    except Image.DecompressionBombError:
+        raise PhotoError(_too_large(str(path))) from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise PhotoError(f"{path} is not a picture in JPEG, PNG, WebP, BMP, TIFF or HEIC format.") from error
+
+
+def _open_heif(data: bytes, path: Path) -> Image.Image:
+    try:
+        import pillow_heif  # extra heif
+    except ImportError:
+        raise PhotoError(f"{path} is a HEIC picture; install faceref[heif] or save it as JPEG.") from None
+    try:
+        return pillow_heif.open_heif(io.BytesIO(data)).to_pillow()
+    except (ValueError, OSError, RuntimeError, SyntaxError) as error:
+        raise PhotoError(f"{path} cannot be decoded as HEIC; save it as JPEG.") from error
+
+
+def _decode_truncated_jpeg(data: bytes, path: Path) -> tuple[Image.Image, int]:
+    """The picture and how many of its rows are whole. With an end marker appended libjpeg fills the rest with grey."""
+    image = _open(data + b"\xff\xd9" * 8, path, formats=("JPEG",))
+    try:
+        image.load()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise PhotoError(f"{path} is damaged and cannot be decoded; use another copy of it.") from error
+    right_end = np.asarray(image)[:, -8:].reshape(image.height, -1)
+    real = np.flatnonzero(np.abs(right_end - 127.5).max(axis=1) > 1)  # grey is 127 in inverted CMYK, else 128
+    rows = int(real[-1]) + 1 if len(real) else 0
+    if rows == 0:
+        raise PhotoError(f"{path} is truncated and nothing of it can be read; use another copy of it.")
+    # colour bleeds from the last whole block into the grey by a row
+    return image, rows if rows == image.height else rows // 8 * 8
+
+
+def _check_size(image: Image.Image, name: str) -> None:
+    if image.width * image.height > LARGEST_AREA:
+        raise PhotoError(_too_large(name))
+    if min(image.size) < SMALLEST_SIDE:
+        size = f"{image.width}x{image.height}"
+        raise PhotoError(f"{name} is only {size} pixels; at least {SMALLEST_SIDE}x{SMALLEST_SIDE} are needed.")
+
+
+def _too_large(name: str) -> str:
+    return f"{name} has more than {LARGEST_AREA // 1_000_000} megapixels; make it smaller or cut out the faces."
+
+
+def _photo(image: Image.Image, name: str, rows: int | None = None) -> Photo:
+    """Bring a decoded picture to upright 8-bit RGB; `rows` of it, as stored, are real (all when None)."""
+    _check_size(image, name)
+    exif = image.getexif()
+    icc_profile = image.info.get("icc_profile")
+    rgb, alpha = _to_rgb(image)
+    readable = Image.new("L", image.size)
+    readable.paste(255, (0, 0, image.width, image.height if rows is None else rows))
+    transpose = _UPRIGHT.get(exif.get(_ORIENTATION, 1))
+    if transpose is not None:
+        rgb, readable = rgb.transpose(transpose), readable.transpose(transpose)
+        alpha = alpha and alpha.transpose(transpose)
+    return Photo(
+        image=rgb,
+        readable=readable.getbbox() or (0, 0, 0, 0),
+        alpha=alpha,
+        exif=_kept_exif(exif),
+        icc_profile=icc_profile if image.mode in ("RGB", "RGBA", "P") else None,  # else it is not one of RGB
+        grayscale=_is_gray(rgb),
+    )
+
+
+def _to_rgb(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    """RGB, and alpha (mode L) if anything is transparent, of a picture of any mode."""
+    if image.mode.startswith(("I", "F")):
+        return _scaled_to_8_bit(image).convert("RGB"), None
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        alpha = rgba.getchannel("A")
+        return rgba.convert("RGB"), alpha if alpha.getextrema() != (255, 255) else None
+    if image.mode == "CMYK" and image.info.get("icc_profile"):
+        try:
+            profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+            srgb = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            assert srgb is not None  # only when converting in place
+            return srgb, None
+        except (ImageCms.PyCMSError, OSError):
+            pass  # a broken profile: the plain conversion below
+    return image.convert("RGB"), None
+
+
+def _scaled_to_8_bit(image: Image.Image) -> Image.Image:
+    """Mode L of 16-bit, 32-bit or float grey: white is the smallest of 1 (floats), 255, 65535 that holds all values."""
+    values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0, neginf=0).clip(0)
+    whites = {"F": (1, 255, 65535), "I": (255, 65535)}.get(image.mode, (65535,))
+    white = next((white for white in whites if values.max() <= white), values.max())
+    return Image.fromarray(np.rint(values * (255 / white)).astype(np.uint8))
+
+
+def _is_gray(rgb: Image.Image) -> bool:
+    """Whether no colour differs from grey by more than JPEG's rounding, seen at 256 px."""
+    small = rgb.copy() if max(rgb.size) <= 256 else rgb.resize((256, 256), Image.Resampling.BOX)
+    return bool(np.ptp(np.asarray(small), axis=2).max() <= 2)
+
+
+def _kept_exif(exif: Image.Exif) -> bytes | None:
+    kept = Image.Exif()
+    for tag in _KEPT_EXIF:
+        if tag in exif:
+            kept[tag] = exif.get_ifd(tag) if tag in (0x8769, 0x8825) else exif[tag]
+    return kept.tobytes() if len(kept) else None

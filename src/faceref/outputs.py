@@ -1,0 +1,140 @@
+"""Results on disk and side by side: files that are written whole or not at all, pictures that say they are restored."""
+
+import errno
+import json
+import os
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL.PngImagePlugin import PngInfo
+
+from faceref.errors import OutputError
+
+# Made by a camera, then changed by a trained model (IPTC, Digital Source Type vocabulary)
+DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+_XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/"
+ xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+ xmp:CreatorTool="faceref" Iptc4xmpExt:DigitalSourceType="{DIGITAL_SOURCE_TYPE}"/>
+</rdf:RDF></x:xmpmeta><?xpacket end="w"?>""".encode()
+_EXIF_IFD, _USER_COMMENT, _XMP_TAG = 0x8769, 0x9286, 700
+
+
+@contextmanager
+def write_atomically(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path` to write to; it becomes `path` if the block ends well, else it is removed.
+
+    Folders on the way are made. Raises OutputError where the folder cannot be written or the disk is full.
+    """
+    path = Path(path)
+    temporary = path.parent / f".{uuid.uuid4().hex}{path.suffix}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OutputError(_reason(error, path)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_picture(
+    image: Image.Image,
+    path: str | Path,
+    *,
+    exif: bytes | None = None,
+    icc_profile: bytes | None = None,
+    metadata: Mapping[str, str],
+) -> None:
+    """Write PNG, JPEG, WebP or TIFF by the suffix of `path`, whole or not at all, saying that it is AI-restored.
+
+    IPTC's digital source type goes into XMP; `metadata` into PNG text chunks, else as JSON into EXIF's UserComment.
+    `exif` (without orientation) and `icc_profile` are those of the photograph. Raises OutputError.
+    """
+    path = Path(path)
+    options = _save_options(path, exif, metadata)
+    if path.suffix.lower() in (".jpg", ".jpeg") and image.mode not in ("L", "RGB"):
+        image = image.convert("RGB")
+    with write_atomically(path) as temporary:
+        try:
+            image.save(temporary, icc_profile=icc_profile, **options)
+        except ValueError as error:  # Pillow: too large for the format
+            raise OutputError(f"{path} cannot be written in this format ({error}); use .png.") from error
+
+
+def comparison(
+    before: Image.Image, after: Image.Image, references: Sequence[Image.Image], height: int = 512
+) -> Image.Image:
+    """Before, after and references side by side on white, each under its name; `height` is that of before and after."""
+    gap, text = height // 32, max(height // 24, 12)
+    columns = [("before", _to_height(before, height)), ("after", _to_height(after, height))]
+    if references:
+        columns.append((f"references ({len(references)})", _grid(references, height, gap // 2)))
+    width = sum(picture.width for _, picture in columns) + gap * (len(columns) + 1)
+    sheet = Image.new("RGB", (width, height + 2 * text + 2 * gap), "white")
+    draw, font, x = ImageDraw.Draw(sheet), ImageFont.load_default(text), gap
+    for name, picture in columns:
+        draw.text((x, gap), name, fill="#444444", font=font)
+        sheet.paste(picture, (x, gap + 2 * text))
+        x += picture.width + gap
+    return sheet
+
+
+def _save_options(path: Path, exif: bytes | None, metadata: Mapping[str, str]) -> dict[str, Any]:
+    tags = Image.Exif()
+    tags.load(exif or b"")
+    suffix = path.suffix.lower()
+    if suffix == ".png":
+        chunks = PngInfo()
+        for key, value in metadata.items():
+            chunks.add_itxt(key, value)
+        chunks.add_itxt("XML:com.adobe.xmp", _XMP.decode())
+        return {"format": "PNG", "pnginfo": chunks, "exif": tags.tobytes() if len(tags) else b""}
+    comment = b"ASCII\0\0\0" + json.dumps(dict(metadata)).encode("ascii")
+    tags[_EXIF_IFD] = {**tags.get_ifd(_EXIF_IFD), _USER_COMMENT: comment}
+    match suffix:
+        case ".jpg" | ".jpeg":
+            return {"format": "JPEG", "quality": 95, "subsampling": 0, "exif": tags.tobytes(), "xmp": _XMP}
+        case ".webp":
+            return {"format": "WEBP", "quality": 95, "exif": tags.tobytes(), "xmp": _XMP}
+        case ".tif" | ".tiff":
+            tags[_XMP_TAG] = _XMP
+            return {"format": "TIFF", "exif": tags.tobytes()}  # uncompressed: libtiff takes no EXIF from Pillow
+    raise OutputError(f"{path} has no suffix that can be written; use .png, .jpg, .webp or .tif.")
+
+
+def _reason(error: OSError, path: Path) -> str:
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return f"{path} cannot be written because the disk is full; free some space or choose another folder."
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return f"{path} cannot be written because {path.parent} is not writable; choose another folder."
+        case errno.EISDIR:
+            return f"{path} is a folder; name the file to write."
+        case errno.ENOTDIR | errno.EEXIST:
+            return f"{path} cannot be written because a part of its path is a file; choose another folder."
+    return f"{path} cannot be written ({error.strerror or error}); choose another name or folder."
+
+
+def _to_height(image: Image.Image, height: int) -> Image.Image:
+    width = max(round(image.width * height / image.height), 1)
+    return image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _grid(images: Sequence[Image.Image], height: int, gap: int) -> Image.Image:
+    """Square tiles, the centres of the pictures, filling `height` with as few rows as keep the grid from being wide."""
+    rows = max(1, round((len(images) / 2) ** 0.5))
+    columns = -(-len(images) // rows)
+    tile = (height - gap * (rows - 1)) // rows
+    grid = Image.new("RGB", (columns * (tile + gap) - gap, height), "white")
+    for i, image in enumerate(images):
+        square = ImageOps.fit(image.convert("RGB"), (tile, tile), Image.Resampling.LANCZOS)
+        grid.paste(square, (i % columns * (tile + gap), i // columns * (tile + gap)))
+    return grid
