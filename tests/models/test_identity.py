@@ -214,6 +214,14 @@ def test_gradients_reach_the_faces_and_not_the_weights(recogniser: FaceRecognise
     assert all(parameter.grad is None for parameter in recogniser.parameters())
 
 
+def test_training_a_module_that_holds_a_recogniser_does_not_change_it(recogniser: FaceRecogniser):
+    faces = random_crops(128, 128)
+    before = recogniser.embed(faces)
+    nn.ModuleList([recogniser]).train()
+    recogniser.embed(faces)
+    assert torch.equal(before, recogniser.embed(faces))
+
+
 def test_perceptual_features_see_the_whole_picture_and_get_coarser(recogniser: FaceRecogniser):
     faces = random_crops(128, 128)
     maps = recogniser.identity_features(faces)

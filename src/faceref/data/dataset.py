@@ -30,7 +30,8 @@ class FaceSource(BaseModel):
     """A folder of aligned faces, and how to find references in it.
 
     With `mapping` (a CSV, see ReferenceMapping) that is what says so; else an index.csv in the folder (columns file,
-    person, split, perhaps sharpness); else every picture in the folder is a target without references.
+    person, split, perhaps sharpness); else every picture in the folder is a target without references. Only an
+    index.csv knows of splits; the others are taken whole, whatever split is asked for.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,7 +55,7 @@ class FaceBatch(TypedDict):
 
     hq: Tensor  # [B, 3, H, W]
     lq: Tensor  # [B, 3, H, W]
-    references: Tensor  # [B, R, 3, H, W]
+    references: Tensor  # [B, R, 3, H, W], black where has_references is False
     has_references: Tensor  # bool [B]
     mask: Tensor  # [B, 1, H, W]: 1 inside the photograph, 0 in padding, which is to be kept out of every loss
 

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict, deque
 from itertools import groupby, pairwise
 from pathlib import Path
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,10 @@ class FaceRecogniser(nn.Module, ABC):
     """A frozen network from aligned faces to embeddings; gradients flow to the faces, not to the weights."""
 
     embedding_size: int
+
+    def train(self, mode: bool = True) -> Self:
+        """Stays in eval mode: batch statistics must not move when a module that holds a recogniser is trained."""
+        return super().train(False)
 
     def embed(self, faces: Tensor) -> Tensor:
         """FFHQ-aligned faces [B, 3, S, S], RGB in [-1, 1] -> unit vectors [B, D]; their dot product is the cosine.
