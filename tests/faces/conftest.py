@@ -1,0 +1,16 @@
+"""One detector for all tests of faces: its weights take a second to load."""
+
+import pytest
+from PIL import Image
+
+from faceref.faces.detect import DlibDetector, Face
+
+
+@pytest.fixture(scope="session")
+def detector() -> DlibDetector:
+    return DlibDetector()
+
+
+@pytest.fixture(scope="session")
+def astronaut_face(detector: DlibDetector, astronaut: Image.Image) -> Face:
+    return detector.detect(astronaut)[0]
