@@ -286,8 +286,8 @@ def _read_onnx(path: Path) -> list[tuple[str, tuple[Tensor, ...]]]:
         elif node.op_type == "PRelu":
             layers.append(("prelu", (weights[0].flatten(),)))
         elif node.op_type == "Gemm":
-            weight, bias = weights
-            layers.append(("linear", (weight if attributes.get("transB") else weight.T, bias)))
+            weight = weights[0] if attributes.get("transB") else weights[0].T
+            layers.append(("linear", (weight, weights[1] if len(weights) > 1 else torch.zeros(len(weight)))))
         elif node.op_type not in ("Identity", "Dropout"):
             raise CheckpointError(f"{path} has the operation {node.op_type}, which no supported recogniser has.")
     return layers
