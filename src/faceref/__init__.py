@@ -1,1 +1,20 @@
 """faceref: restore a face so that it stays that person, by looking at other photographs of them."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from faceref.errors import FacerefError
+    from faceref.restorer import Restorer
+    from faceref.result import Result
+
+__all__ = ["FacerefError", "Restorer", "Result"]
+
+_HOMES = {"FacerefError": "faceref.errors", "Restorer": "faceref.restorer", "Result": "faceref.result"}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name on first use, so that `faceref --help` need not wait for torch."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'faceref' has no attribute {name!r}")

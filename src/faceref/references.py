@@ -1,0 +1,134 @@
+"""The reference photographs of one person: which can be used, why the others cannot, what the model keeps of them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from faceref.errors import FacerefError, NoFaceError, PhotoError
+from faceref.faces.align import align
+from faceref.faces.detect import Detector
+from faceref.faces.recognise import SAME_PERSON_DISTANCE, DlibRecogniser, distance
+from faceref.images import find_photos, open_photo
+from faceref.models.reference import ReferenceCache
+
+PhotoSource = str | Path | Image.Image
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """One usable reference: where it came from, its aligned face, dlib's embedding float32 [128]."""
+
+    name: str
+    face: Image.Image
+    embedding: np.ndarray
+
+
+@dataclass(frozen=True)
+class SkippedReference:
+    """A photograph that could not be used; `reason` continues the sentence "NAME was left out: "."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedReferences:
+    """A person's references, read and encoded once for any number of photographs."""
+
+    used: tuple[Reference, ...]
+    skipped: tuple[SkippedReference, ...]
+    cache: ReferenceCache
+
+    @property
+    def embeddings(self) -> np.ndarray:
+        """float32 [N, 128]"""
+        return np.stack([reference.embedding for reference in self.used])
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A sentence for each reference that seems to show somebody else than the most typical one."""
+        distances = distance(self.embeddings[:, None], self.embeddings[None])  # [N, N]
+        typical = int(np.median(distances, axis=1).argmin())
+        return tuple(
+            f"{reference.name} seems to show somebody else than {self.used[typical].name} "
+            f"(distance {far:.2f}, the same person is below {SAME_PERSON_DISTANCE})."
+            for reference, far in zip(self.used, distances[typical], strict=True)
+            if far > SAME_PERSON_DISTANCE
+        )
+
+
+def read_references(
+    sources: Iterable[PhotoSource],
+    detector: Detector,
+    recogniser: DlibRecogniser,
+    size: int,
+    *,
+    aligned: bool = False,
+    largest_face: bool = False,
+    exclude: Sequence[PhotoSource] = (),
+) -> tuple[tuple[Reference, ...], tuple[SkippedReference, ...]]:
+    """The usable references among files, folders and pictures, as aligned faces of `size` pixels, and the others.
+
+    aligned: the pictures are aligned faces already. largest_face: of several faces the largest is taken; else such a
+    photograph is left out. exclude: the photographs to be restored, which cannot be their own references.
+
+    Raises PhotoError for a missing file or a folder without pictures, NoFaceError if not one reference can be used.
+    """
+    used: list[Reference] = []
+    skipped: list[SkippedReference] = []
+    for name, source in _named(sources):
+        try:
+            if any(_is_same(source, photo) for photo in exclude):
+                raise PhotoError("it is the photograph to be restored")
+            used.append(_read(name, source, detector, recogniser, size, aligned, largest_face))
+        except FacerefError as error:
+            skipped.append(SkippedReference(name, str(error)))
+    if not used:
+        reasons = "; ".join(f"{one.name}: {one.reason}" for one in skipped)
+        raise NoFaceError(f"None of the references can be used ({reasons}); give a photograph of the person alone.")
+    return tuple(used), tuple(skipped)
+
+
+def _named(sources: Iterable[PhotoSource]) -> list[tuple[str, PhotoSource]]:
+    paths: list[str | Path] = []
+    pictures: list[tuple[str, PhotoSource]] = []
+    for source in sources:
+        if isinstance(source, Image.Image):
+            pictures.append((f"picture {len(pictures) + 1}", source))
+        else:
+            paths.append(source)
+    return [(str(path), path) for path in find_photos(paths)] + pictures
+
+
+def _is_same(source: PhotoSource, photo: PhotoSource) -> bool:
+    if isinstance(source, Image.Image) or isinstance(photo, Image.Image):
+        return source is photo
+    return Path(photo).exists() and Path(source).samefile(photo)
+
+
+def _read(
+    name: str,
+    source: PhotoSource,
+    detector: Detector,
+    recogniser: DlibRecogniser,
+    size: int,
+    aligned: bool,
+    largest_face: bool,
+) -> Reference:
+    photo = open_photo(source)
+    image = photo.image
+    if aligned:
+        face = image.resize((size, size), Image.Resampling.LANCZOS)
+        return Reference(name, face, recogniser.embed_aligned([image])[0])
+    faces = detector.detect(image)
+    if not faces:
+        raise NoFaceError("no face was found in it")
+    if len(faces) > 1 and not largest_face:
+        raise NoFaceError(f"{len(faces)} faces are in it")
+    if not photo.is_readable(faces[0].box):
+        raise PhotoError("the file is truncated through the face")
+    landmarks = faces[0].landmarks  # the largest
+    return Reference(name, align(image, landmarks, size).image, recogniser.embed(image, landmarks))

@@ -1,0 +1,306 @@
+"""The whole of "restore" on one screen: from a photograph and references to the photograph with its faces restored."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+
+from faceref.checkpoints.store import ModelInfo, load_pipeline
+from faceref.errors import NoFaceError, PhotoError, UsageError
+from faceref.faces.align import AlignedFace, Alignment, align
+from faceref.faces.detect import Detector, DlibDetector, Face
+from faceref.faces.paste import match_color as match_color_of
+from faceref.faces.paste import paste
+from faceref.faces.recognise import DlibRecogniser, distance, similarity
+from faceref.images import Photo, open_photo
+from faceref.pipelines.refldm import ReFLDMPipeline, SchedulerName
+from faceref.references import EncodedReferences, PhotoSource, read_references
+from faceref.result import RestoredFace, Result, Settings
+
+FaceChoice = int | Literal["largest", "all"]  # a number counts from the left, beginning with 1
+# A face may be this many times larger in the photograph than the model's pictures before that is worth a warning.
+MUCH_LARGER = 1.5
+# dlib's distance of a degraded face to references from which on somebody should look. Moderately degraded LFW faces
+# stay below it (95 % below 0.61; other people's median is 0.80); severely degraded ones (median 0.65) do not always.
+DOUBTFUL_DISTANCE = 0.7
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidate:
+    """A face that could be restored; `face` is None if the whole picture is one."""
+
+    number: int
+    face: Face | None
+    crop: AlignedFace
+    embedding: np.ndarray
+
+
+class Restorer:
+    """A model with all that is needed to restore photographs with it. It may be shared between threads."""
+
+    def __init__(
+        self,
+        pipeline: ReFLDMPipeline,
+        info: ModelInfo,
+        detector: Detector | None = None,
+        recogniser: DlibRecogniser | None = None,
+    ) -> None:
+        self.pipeline = pipeline
+        self.info = info
+        self.detector = detector or DlibDetector()
+        self.recogniser = recogniser or DlibRecogniser()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path = "small",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> "Restorer":
+        """Load a named model or a model folder, by default in float32 on the best device that there is.
+
+        Raises UsageError (no such model) or CheckpointError (a damaged one).
+        """
+        return cls(*load_pipeline(name_or_path, device or best_device(), dtype or torch.float32))
+
+    def encode_references(
+        self,
+        sources: PhotoSource | Iterable[PhotoSource],
+        *,
+        aligned: bool = False,
+        largest_face: bool = False,
+        exclude: Sequence[PhotoSource] = (),
+    ) -> EncodedReferences:
+        """Read and encode one person's references (files, folders, pictures) once, for several photographs.
+
+        See `faceref.references.read_references` for the arguments and what is raised.
+        """
+        used, skipped = read_references(
+            _as_list(sources),
+            self.detector,
+            self.recogniser,
+            self.info.resolution,
+            aligned=aligned,
+            largest_face=largest_face,
+            exclude=exclude,
+        )
+        return EncodedReferences(used, skipped, self.pipeline.encode_references([one.face for one in used]))
+
+    def restore(
+        self,
+        photo: PhotoSource,
+        references: EncodedReferences | PhotoSource | Iterable[PhotoSource] = (),
+        *,
+        aligned: bool = False,
+        face: FaceChoice | None = None,
+        largest_reference_face: bool = False,
+        steps: int | None = None,
+        guidance: float | None = None,
+        scheduler: SchedulerName | None = None,
+        seed: int = 0,
+        match_color: bool = True,
+        on_step: Callable[[int, int], None] | None = None,
+    ) -> Result:
+        """Restore faces of a photograph so that they look like the person in the references.
+
+        photo, references: files or PIL pictures of any size; references may be folders, or encoded beforehand.
+        aligned: photo and references are FFHQ-aligned square faces already; the result has the model's resolution.
+        face: which one; by default the one most like the references, or all when there are no references.
+        largest_reference_face: of a reference with several faces take the largest; else it is left out.
+        steps, guidance, scheduler: the model's own by default. The same seed gives the same pixels.
+        match_color: give each restored face the mean colour that it has in the photograph.
+        on_step: called with (steps done, steps in all) after each step.
+
+        Raises PhotoError, NoFaceError or UsageError (see `faceref.errors`).
+        """
+        settings = self._settings(steps, guidance, scheduler, seed, match_color)
+        timings: dict[str, float] = {}
+        with _timed(timings, "open"):
+            original = open_photo(photo)
+        with _timed(timings, "detect"):
+            candidates = [self._whole_picture(original)] if aligned else self._find_faces(original)
+        with _timed(timings, "references"):
+            if isinstance(references, EncodedReferences):
+                person = references
+            elif sources := _as_list(references):
+                person = self.encode_references(
+                    sources, aligned=aligned, largest_face=largest_reference_face, exclude=[photo]
+                )
+            else:
+                person = None
+        chosen = _choose(candidates, person, face, original)
+        faces_after: list[Image.Image] = []
+        with _timed(timings, "restore"):
+            for done, candidate in enumerate(chosen):
+                restored = self.pipeline(
+                    [candidate.crop.image],
+                    person.cache if person else None,
+                    guidance=settings.guidance,
+                    steps=settings.steps,
+                    scheduler=settings.scheduler,
+                    generator=torch.Generator().manual_seed(seed),  # one each: no face depends on those beside it
+                    callback=_counting(on_step, done * settings.steps, len(chosen) * settings.steps),
+                ).images[0]
+                faces_after.append(_in_colours_of(original, candidate.crop, restored, match_color))
+        with _timed(timings, "paste"):
+            image = faces_after[0] if aligned else _paste_all(original, chosen, faces_after)
+        with _timed(timings, "compare"):
+            faces = self._describe(chosen, faces_after, person)
+        return Result(
+            image=image,
+            photo=original,
+            faces=faces,
+            faces_found=len(candidates),
+            references=person,
+            warnings=self._warnings(original, chosen, person),
+            timings=timings,
+            settings=settings,
+        )
+
+    def _settings(
+        self,
+        steps: int | None,
+        guidance: float | None,
+        scheduler: SchedulerName | None,
+        seed: int,
+        match_color: bool,
+    ) -> Settings:
+        """The request with the model's defaults filled in; steps and scheduler are checked by the pipeline."""
+        guidance = self.info.guidance if guidance is None else guidance
+        if not (math.isfinite(guidance) and guidance >= 0):
+            raise UsageError(f"A guidance of {guidance} is not possible; give 0 or more, 1 for none.")
+        steps = self.info.steps if steps is None else steps
+        return Settings(self.info.name, steps, guidance, scheduler or self.info.scheduler, seed, match_color)
+
+    def _whole_picture(self, photo: Photo) -> _Candidate:
+        """The picture itself as an aligned face at the model's resolution."""
+        size, (width, height) = self.info.resolution, photo.image.size
+        if width != height:
+            raise UsageError(f"{_name(photo)} is {width}x{height} pixels, but an aligned face is square.")
+        if not photo.is_readable((0, 0, width, height)):
+            raise PhotoError(f"{_name(photo)} is truncated through the face; use another copy of it.")
+        image = photo.image.resize((size, size), Image.Resampling.LANCZOS)
+        corners = np.array([(0, 0), (0, height), (width, height), (width, 0)]) - 0.5
+        crop = AlignedFace(image, np.full((size, size), 255, np.uint8), Alignment(corners, size))
+        return _Candidate(1, None, crop, self.recogniser.embed_aligned([photo.image])[0])
+
+    def _find_faces(self, photo: Photo) -> list[_Candidate]:
+        """The whole faces in the photograph, from left to right. Raises NoFaceError or PhotoError if there are none."""
+        found = sorted(self.detector.detect(photo.image), key=lambda face: face.box[0] + face.box[2])
+        if not found:
+            raise NoFaceError(
+                f"No face was found in {_name(photo)}; cut the photograph closer to the face, "
+                "or give the aligned face itself (--aligned)."
+            )
+        whole = [face for face in found if photo.is_readable(face.box)]
+        if not whole:
+            raise PhotoError(f"{_name(photo)} is truncated through the face; use another copy of it.")
+        landmarks = [face.landmarks for face in whole]
+        embeddings = self.recogniser.embed_batch([photo.image] * len(whole), landmarks)
+        crops = [align(photo.image, points, self.info.resolution) for points in landmarks]
+        return [_Candidate(*parts) for parts in zip(range(1, len(whole) + 1), whole, crops, embeddings, strict=True)]
+
+    def _describe(
+        self, chosen: Sequence[_Candidate], after: Sequence[Image.Image], person: EncodedReferences | None
+    ) -> tuple[RestoredFace, ...]:
+        embeddings = self.recogniser.embed_aligned(after)
+        return tuple(
+            RestoredFace(
+                number=candidate.number,
+                box=candidate.face and candidate.face.box,
+                landmarks=candidate.face and candidate.face.landmarks,
+                aligned_before=candidate.crop.image,
+                aligned_after=image,
+                similarity_to_references=float(similarity(embedding, person.embeddings).mean()) if person else None,
+                similarity_to_input=float(similarity(embedding, candidate.embedding)),
+            )
+            for candidate, image, embedding in zip(chosen, after, embeddings, strict=True)
+        )
+
+    def _warnings(
+        self, photo: Photo, chosen: Sequence[_Candidate], person: EncodedReferences | None
+    ) -> tuple[str, ...]:
+        warnings = [*photo.warnings]
+        if person is None:
+            warnings.append("No references were given: the face is a guess from the photograph alone.")
+        else:
+            warnings += person.warnings
+        for candidate in chosen:
+            far = float(distance(candidate.embedding, person.embeddings).mean()) if person else 0.0
+            if far > DOUBTFUL_DISTANCE:
+                warnings.append(
+                    f"Face {candidate.number} of {_name(photo)} may be somebody else than the references "
+                    f"(distance {far:.2f}; the same person is usually below {DOUBTFUL_DISTANCE})."
+                )
+            side, resolution = candidate.crop.alignment.side, self.info.resolution
+            if side > MUCH_LARGER * resolution:
+                warnings.append(
+                    f"Face {candidate.number} of {_name(photo)} fills {side:.0f} pixels, but {self.info.name} works at "
+                    f"{resolution}: if the photograph is sharp at its full size, restoring it loses detail."
+                )
+        return tuple(warnings)
+
+
+def best_device() -> torch.device:
+    """The first CUDA device, Apple's, or the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _choose(
+    candidates: Sequence[_Candidate], person: EncodedReferences | None, choice: FaceChoice | None, photo: Photo
+) -> list[_Candidate]:
+    """The faces to restore: the chosen ones; else the one closest to the references; else all."""
+    if choice is None and person is not None:
+        return [min(candidates, key=lambda one: distance(one.embedding, person.embeddings).mean())]
+    if choice is None or choice == "all":
+        return list(candidates)
+    if choice == "largest":
+        return [max(candidates, key=lambda one: one.crop.alignment.side)]
+    if choice in range(1, len(candidates) + 1):
+        return [candidates[choice - 1]]
+    numbers = "1" if len(candidates) == 1 else f"1 to {len(candidates)} (from the left)"
+    raise UsageError(f"{_name(photo)} has no face {choice!r}; choose {numbers}, largest or all.")
+
+
+def _in_colours_of(photo: Photo, crop: AlignedFace, restored: Image.Image, matched: bool) -> Image.Image:
+    """The restored face without a tint from the references; a grayscale photograph stays one."""
+    if photo.grayscale:
+        restored = restored.convert("L").convert("RGB")
+    return match_color_of(restored, crop.image, crop.mask) if matched else restored
+
+
+def _paste_all(photo: Photo, chosen: Sequence[_Candidate], faces: Sequence[Image.Image]) -> Image.Image:
+    image = photo.image
+    for candidate, face in zip(chosen, faces, strict=True):
+        image = paste(image, face, candidate.crop.alignment)
+    if photo.alpha is not None:
+        image.putalpha(photo.alpha)
+    return image
+
+
+def _counting(on_step: Callable[[int, int], None] | None, before: int, total: int) -> Callable[..., None] | None:
+    return on_step and (lambda step, latents: on_step(before + step, total))
+
+
+def _as_list(sources: PhotoSource | Iterable[PhotoSource]) -> list[PhotoSource]:
+    return [sources] if isinstance(sources, PhotoSource) else list(sources)
+
+
+def _name(photo: Photo) -> str:
+    return str(photo.path or "the picture")
+
+
+@contextmanager
+def _timed(timings: dict[str, float], phase: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    timings[phase] = time.perf_counter() - start
