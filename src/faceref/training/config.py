@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from faceref.data.dataset import FaceSource
 from faceref.data.degradation import TRAINING, DegradationRanges
 from faceref.errors import UsageError
+from faceref.pipelines.refldm import SchedulerName
 
 
 class Config(BaseModel):
@@ -33,13 +34,6 @@ class DataConfig(Config):
     degradation: DegradationRanges = TRAINING
     cache: Path | None = None  # decoded photographs are mapped from here instead of held in memory
     workers: int = 0
-
-
-class LatentCacheConfig(Config):
-    """How often to encode every photograph beforehand instead of in every step, for machines where encoding is dear."""
-
-    degraded_copies: int = 4  # low-quality versions of each photograph, every second one mirrored
-    reference_copies: int = 2  # augmented versions of each photograph as a reference
 
 
 class OptimizerConfig(Config):
@@ -69,7 +63,7 @@ class LoopConfig(Config):
 
 
 class AutoencoderConfig(Config):
-    """Architecture of the autoencoder: the paper's VQGAN (diffusers' `VQModel`), or the low-resolution one of `small`."""
+    """Architecture: the paper's VQGAN (diffusers' `VQModel`), or the low-resolution one of `small`."""
 
     kind: Literal["vq", "pixel_unshuffle"] = "vq"
     arguments: dict[str, Any] = {}  # handed to the class's constructor, which checks them
@@ -116,6 +110,17 @@ class IdentityLossConfig(Config):
     scaling: Literal["none", "naive", "sqrt_alpha_bar", "t_below_100", "t_below_500"] = "sqrt_alpha_bar"
 
 
+class ModelConfig(Config):
+    """What the exported model's faceref.json says of it."""
+
+    name: str
+    training_data: str
+    licence: str
+    steps: int = 50
+    guidance: float = 1.5
+    scheduler: SchedulerName = "ddim"
+
+
 class DiffusionConfig(Config):
     """Stages 2 and 3: `ldm` sees the LQ latent only, `refldm` the references too and adds the identity loss."""
 
@@ -128,9 +133,7 @@ class DiffusionConfig(Config):
     condition_dropout: float = 0.1
     recogniser: Path | None = None
     identity: IdentityLossConfig = IdentityLossConfig()
-    latent_cache: LatentCacheConfig | None = None
-    default_steps: int = 50  # written into the model's faceref.json
-    default_guidance: float = 1.5
+    model: ModelConfig
     optimizer: OptimizerConfig
     loop: LoopConfig
 
@@ -139,7 +142,10 @@ TrainConfig = Annotated[VQGANConfig | DiffusionConfig, Field(discriminator="stag
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> VQGANConfig | DiffusionConfig:
-    """Read a YAML file; `overrides` are "key.subkey=value" with values in YAML. Raises UsageError naming what is wrong."""
+    """Read a YAML file; `overrides` are "key.subkey=value" with values in YAML.
+
+    Raises UsageError naming what is wrong.
+    """
     try:
         tree = yaml.safe_load(Path(path).read_text())
     except OSError as error:

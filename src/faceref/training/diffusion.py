@@ -1,18 +1,18 @@
 """Stages 2 and 3: the latent diffusion model, first with the LQ latent only (ldm), then with references (refldm)."""
 
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from diffusers import DDIMScheduler, VQModel
+from diffusers import DDIMScheduler
 from PIL import Image
 from torch import Tensor, nn
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
+from faceref.checkpoints.store import ModelInfo, save_model
 from faceref.data.dataset import make_batch
 from faceref.data.degradation import DegradationRanges
+from faceref.models.autoencoder import Autoencoder, decode, encode
 from faceref.models.identity import FaceRecogniser
 from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.refldm import ReFLDMPipeline
@@ -49,9 +49,8 @@ class DiffusionStage(Stage):
         self,
         config: DiffusionConfig,
         unet: ReferenceUNet,
-        vae: VQModel,
+        vae: Autoencoder,
         recogniser: FaceRecogniser | None,
-        write_card: Callable[[Path], None],
     ):
         super().__init__()
         self.config = config
@@ -59,14 +58,7 @@ class DiffusionStage(Stage):
         self.scheduler = build_scheduler(config.noise)
         self.use_references = config.stage == "refldm"
         self.degradation: DegradationRanges = config.data.degradation
-        self.frozen = (vae.eval().requires_grad_(False), recogniser)  # a tuple hides them from nn.Module
-        self.write_card = write_card
-
-    def to(self, *args, **kwargs) -> "DiffusionStage":
-        for module in self.frozen:
-            if module is not None:
-                module.to(*args, **kwargs)
-        return super().to(*args, **kwargs)
+        self.keep_frozen(vae, recogniser)
 
     def trainable(self, turn: str) -> nn.Module:
         return self.unet
@@ -76,17 +68,20 @@ class DiffusionStage(Stage):
 
     @torch.no_grad()
     def make_batch(self, items: Batch, generator: torch.Generator) -> Batch:
-        """Photographs or cached latents -> latents: hq, lq [B, C, h, w], references [B, N, C, h, w], mask [B, 1, h, w]."""
-        if "hq_latent" in items:
-            return {key: value.float() for key, value in items.items()}
+        """Pictures hq, lq [B, 3, H, W], references [B, N, 3, H, W]; their latents hq_latent, lq_latent [B, C, h, w],
+        reference_latents [B, N, C, h, w]; mask_latent [B, 1, h, w].
+        """
         vae, _ = self.frozen
         images = make_batch(items, self.degradation, generator)
-        hq_latent = vae.encode(images["hq"]).latents
+        hq_latent = encode(vae, images["hq"])
         references = images["references"]  # [B, N, 3, H, W]
-        latents = vae.encode(references.flatten(0, 1)).latents.unflatten(0, references.shape[:2])
-        return images | {
+        latents = encode(vae, references.flatten(0, 1)).unflatten(0, references.shape[:2])
+        return {
+            "hq": images["hq"],
+            "lq": images["lq"],
+            "references": references,
             "hq_latent": hq_latent.float(),
-            "lq_latent": vae.encode(images["lq"]).latents.float(),
+            "lq_latent": encode(vae, images["lq"]).float(),
             "reference_latents": latents.float(),
             "mask_latent": F.interpolate(images["mask"], size=hq_latent.shape[-2:], mode="area"),
         }
@@ -149,8 +144,8 @@ class DiffusionStage(Stage):
         vae, recogniser = self.frozen
         assert recogniser is not None
         with torch.no_grad():
-            wanted = recogniser.embed(vae.decode(x0).sample)
-        return F.cosine_similarity(recogniser.embed(vae.decode(estimate).sample), wanted)
+            wanted = recogniser.embed(decode(vae, x0))
+        return F.cosine_similarity(recogniser.embed(decode(vae, estimate)), wanted)
 
     def pipeline(self) -> ReFLDMPipeline:
         """The model as it is used, on the present weights."""
@@ -159,13 +154,22 @@ class DiffusionStage(Stage):
     def validate(self, batch: Batch, generator: torch.Generator) -> tuple[dict[str, float], Image.Image]:
         """Restore held-out faces, without and with references; rows: LQ, without, with, truth, first reference."""
         pipeline = self.pipeline()
-        pipeline.set_progress_bar_config(disable=True)
         hq, lq, references = batch["hq"], batch["lq"], batch["references"]
         noise = torch.randn(batch["hq_latent"].shape, generator=generator, device=hq.device)
         rows, metrics = [lq], {}
         cases = {"alone": None} | ({"referenced": list(references)} if self.use_references else {})
         for name, given in cases.items():
-            restored = pipeline(lq, given, steps=10, guidance=1.5, latents=noise, output_type="pt").images
+            settings = self.config.model
+            result = pipeline(
+                lq,
+                given,
+                steps=settings.steps,
+                guidance=settings.guidance,
+                scheduler=settings.scheduler,
+                latents=noise,
+                output_type="pt",
+            )
+            restored = torch.as_tensor(result.images)
             rows.append(restored)
             metrics[f"psnr_{name}"] = peak_signal_noise_ratio(restored, hq, data_range=(-1, 1)).item()
             if self.frozen[1] is not None:
@@ -176,7 +180,5 @@ class DiffusionStage(Stage):
         return metrics, contact_sheet(shown)
 
     def export(self, folder: Path) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            self.pipeline().save_pretrained(folder)
-        self.write_card(folder)
+        info = ModelInfo(family="refldm", resolution=self.config.data.resolution, **self.config.model.model_dump())
+        save_model(self.pipeline(), info, folder)

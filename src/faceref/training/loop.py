@@ -1,7 +1,7 @@
 """The only training loop: any stage, on one CPU, one GPU, or many of either under `accelerate launch`.
 
-Everything random in step k is drawn from generators seeded with (seed, k, process), and the learning rate is a function of
-k. A run that is stopped and resumed therefore does what an uninterrupted one does, to the bit on a CPU.
+Everything random in step k is drawn from generators seeded with (seed, k, process), and the learning rate is a function
+of k. A run that is stopped and resumed therefore does what an uninterrupted one does, to the bit on a CPU.
 """
 
 import itertools
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -35,10 +35,26 @@ from faceref.training.config import DiffusionConfig, LoopConfig, OptimizerConfig
 log = logging.getLogger(__name__)
 
 Batch = dict[str, Tensor]
+Losses = tuple[Tensor, dict[str, Tensor]]  # what to minimise, and detached numbers for the log
 
 
 class Stage(nn.Module, ABC):
-    """What is trained: networks, their loss, and how to look at them. Registered submodules are trained, others frozen."""
+    """What is trained: networks, their loss, and how to look at them. Submodules are trained, all else is frozen."""
+
+    frozen: tuple[Any, ...] = ()
+
+    def keep_frozen(self, *networks: nn.Module | None) -> None:
+        """Hold networks that the loss needs and nobody trains; a tuple hides them from nn.Module's registry."""
+        for network in networks:
+            if network is not None:
+                network.eval().requires_grad_(False)
+        self.frozen = networks
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        for network in self.frozen:
+            if network is not None:
+                network.to(*args, **kwargs)
+        return super().to(*args, **kwargs)
 
     def turns(self, step: int) -> tuple[str, ...]:
         """Who is optimised in this step, in order; a GAN returns its two sides."""
@@ -60,7 +76,7 @@ class Stage(nn.Module, ABC):
     def forward(
         self, batch: Batch, generator: torch.Generator, step: int, turn: str
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss to minimise in this turn, and detached numbers for the log."""
+        """The losses of this turn."""
 
     @abstractmethod
     def validate(self, batch: Batch, generator: torch.Generator) -> tuple[dict[str, float], Image.Image]:
@@ -110,7 +126,7 @@ def train(
     dry_run: bool = False,
     sample_weights: np.ndarray | None = None,
 ) -> TrainingSummary:
-    """Train `stage` until `config.loop.steps`, `max_minutes` or Ctrl-C, whichever is first; a checkpoint is kept in each case.
+    """Train until `config.loop.steps`, `max_minutes` or Ctrl-C, whichever is first; a checkpoint is left in each case.
 
     `run_dir` gets config.yaml, checkpoints/, samples/, TensorBoard's events, and at the end model/ with the averaged
     weights. With `dry_run` one step is computed and nothing is written. Raises UsageError where `run_dir` already holds

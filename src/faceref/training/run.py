@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from torch.utils.data import Dataset
 
 from faceref.data.dataset import FaceDataset, FaceSource, sharpness_weights
-from faceref.errors import UsageError
+from faceref.errors import CheckpointError, UsageError
 from faceref.models.autoencoder import load_autoencoder
+from faceref.models.identity import load_recogniser
+from faceref.models.unet import ReferenceUNet
 from faceref.training.config import DataConfig, DiffusionConfig, VQGANConfig
+from faceref.training.diffusion import DiffusionStage
 from faceref.training.loop import Stage, TrainingSummary, make_accelerator, train
 from faceref.training.vqgan import VQGANStage, build_autoencoder
 
@@ -36,15 +37,12 @@ def train_from(
     torch.manual_seed(config.loop.seed)  # initial weights
     faces = _load_faces(config.data, config.data.sources, config.data.split, config.loop.seed)
     validation = _load_faces(config.data, config.data.validation, config.data.validation_split, config.loop.seed)
-    if isinstance(config, VQGANConfig):
-        stage, dataset = _vqgan_stage(config, faces), faces
-    else:
-        stage, dataset = _diffusion_stage(config, faces, run_dir, accelerator)
+    stage = _vqgan_stage(config, faces) if isinstance(config, VQGANConfig) else _diffusion_stage(config)
     log.info("%d photographs to train on, %d to validate on", len(faces), len(validation))
     return train(
         config,
         stage,
-        dataset,
+        faces,
         validation,
         run_dir,
         accelerator=accelerator,
@@ -77,10 +75,27 @@ def _vqgan_stage(config: VQGANConfig, faces: FaceDataset) -> Stage:
         raise UsageError(f"The autoencoder cannot be built from its arguments: {error}.") from error
     rows = np.linspace(0, len(faces.photographs) - 1, CALIBRATION_PHOTOGRAPHS).astype(int)
     calibration = torch.from_numpy(faces.photographs[rows, :3]).float() / 127.5 - 1
-    return VQGANStage(config, vae, None, calibration)
+    recogniser = load_recogniser(config.recogniser) if config.recogniser else None
+    return VQGANStage(config, vae, recogniser, calibration)
 
 
-def _diffusion_stage(
-    config: DiffusionConfig, faces: FaceDataset, run_dir: Path, accelerator: Accelerator
-) -> tuple[Stage, Dataset]:
-    raise NotImplementedError
+def _diffusion_stage(config: DiffusionConfig) -> Stage:
+    recogniser = load_recogniser(config.recogniser) if config.recogniser else None
+    if recogniser is None and config.stage == "refldm" and config.identity.scaling != "none":
+        raise UsageError(
+            "The identity loss needs a recogniser: set recogniser to its weights, or identity.scaling to none."
+        )
+    return DiffusionStage(config, _build_unet(config), load_autoencoder(config.autoencoder), recogniser)
+
+
+def _build_unet(config: DiffusionConfig) -> ReferenceUNet:
+    if config.initial is not None:
+        folder = config.initial / "unet" if (config.initial / "unet").is_dir() else config.initial
+        try:
+            return ReferenceUNet.from_pretrained(folder)
+        except OSError as error:
+            raise CheckpointError(f"There is no usable U-Net in {folder}: {error}.") from error
+    try:
+        return ReferenceUNet(**config.unet)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"The U-Net cannot be built from its arguments: {error}.") from error

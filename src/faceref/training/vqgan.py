@@ -1,26 +1,25 @@
 """Stage 1: the autoencoder (VQGAN, Esser et al. 2021; the weights of its losses are ReF-LDM's)."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from diffusers import VQModel
+from diffusers.models.autoencoders.vae import DecoderOutput
 from PIL import Image
 from torch import Tensor, nn
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-from faceref.models.autoencoder import PixelUnshuffleVQModel
+from faceref.models.autoencoder import Autoencoder, PixelUnshuffleVQModel, encode
+from faceref.models.identity import FaceRecogniser
 from faceref.training.config import AutoencoderConfig, VQGANConfig
-from faceref.training.loop import Batch, Stage
+from faceref.training.loop import Batch, Losses, Stage
 from faceref.training.losses import PatchDiscriminator, adaptive_weight, hinge_discriminator_loss, masked_mean
 from faceref.training.pictures import contact_sheet
 
-if TYPE_CHECKING:
-    from faceref.models.identity import FaceRecogniser
 
-
-def build_autoencoder(config: AutoencoderConfig) -> VQModel:
+def build_autoencoder(config: AutoencoderConfig) -> Autoencoder:
     """A freshly initialised autoencoder; the constructor raises TypeError at an argument it does not know."""
     return {"vq": VQModel, "pixel_unshuffle": PixelUnshuffleVQModel}[config.kind](**config.arguments)
 
@@ -28,14 +27,14 @@ def build_autoencoder(config: AutoencoderConfig) -> VQModel:
 class VQGANStage(Stage):
     """L1 + perceptual + codebook loss, and from `adversarial_from` on a patch discriminator with adaptive weight."""
 
-    def __init__(self, config: VQGANConfig, vae: VQModel, recogniser: "FaceRecogniser | None", calibration: Tensor):
+    def __init__(self, config: VQGANConfig, vae: Autoencoder, recogniser: FaceRecogniser | None, calibration: Tensor):
         """`calibration` [N, 3, H, W] in [-1, 1]: photographs over which continuous latents are normalised on export."""
         super().__init__()
         self.weights = config.weights
         self.vae = vae
         self.discriminator = PatchDiscriminator()
         self.calibration = calibration
-        self.frozen = (recogniser,)  # a tuple hides it from nn.Module: it is neither trained nor saved
+        self.keep_frozen(recogniser)
 
     def turns(self, step: int) -> tuple[str, ...]:
         return ("autoencoder", "discriminator") if step >= self.weights.adversarial_from else ("autoencoder",)
@@ -53,9 +52,7 @@ class VQGANStage(Stage):
         flip = torch.rand(len(hq), 1, 1, 1, generator=generator, device=hq.device) < 0.5
         return {"hq": torch.where(flip, hq.flip(3), hq), "mask": torch.where(flip, mask.flip(3), mask)}
 
-    def forward(
-        self, batch: Batch, generator: torch.Generator, step: int, turn: str
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, batch: Batch, generator: torch.Generator, step: int, turn: str) -> Losses:
         hq, mask = batch["hq"], batch["mask"]
         if turn == "discriminator":
             with torch.no_grad():
@@ -70,14 +67,16 @@ class VQGANStage(Stage):
         loss = self.weights.l1 * l1 + self.weights.perceptual * perceptual
         numbers = {"l1": l1.detach(), "perceptual": perceptual.detach(), "codebook": codebook.detach()}
         if step >= self.weights.adversarial_from:
+            decoder = (self.vae.vq if isinstance(self.vae, PixelUnshuffleVQModel) else self.vae).decoder
             adversarial = -self.discriminator(reconstruction * mask).mean()
-            weight = adaptive_weight(loss, adversarial, self.vae.decoder.conv_out.weight)
+            weight = adaptive_weight(loss, adversarial, decoder.conv_out.weight)
             loss = loss + self.weights.adversarial * weight * adversarial
             numbers |= {"adversarial": adversarial.detach(), "adversarial_weight": weight}
         return loss + self.weights.codebook * codebook, numbers
 
     def _reconstruct(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        decoded = self.vae.decode(self.vae.encode(images).latents)
+        decoded = cast(DecoderOutput, self.vae.decode(encode(self.vae, images)))
+        assert decoded.commit_loss is not None
         return decoded.sample, decoded.commit_loss.mean()
 
     def _perceptual(self, reconstruction: Tensor, target: Tensor) -> Tensor:
@@ -95,13 +94,13 @@ class VQGANStage(Stage):
         """PSNR (dB) and SSIM of held-out reconstructions; rows of the picture: photograph, reconstruction."""
         reconstruction = self._reconstruct(batch["hq"])[0].float().clamp(-1, 1)
         metrics = {
-            "psnr": peak_signal_noise_ratio(reconstruction, batch["hq"], data_range=(-1, 1)).item(),
-            "ssim": structural_similarity_index_measure(reconstruction, batch["hq"], data_range=(-1, 1)).item(),
+            "psnr": float(peak_signal_noise_ratio(reconstruction, batch["hq"], data_range=(-1, 1))),
+            "ssim": float(structural_similarity_index_measure(reconstruction, batch["hq"], data_range=(-1, 1))),  # type: ignore[arg-type]
         }
         return metrics, contact_sheet([batch["hq"][:8], reconstruction[:8]])
 
     def export(self, folder: Path) -> None:
         """Write the autoencoder in diffusers' format."""
-        if isinstance(self.vae, PixelUnshuffleVQModel) and not self.vae.config.quantize:
+        if isinstance(self.vae, PixelUnshuffleVQModel) and not self.vae.config["quantize"]:
             self.vae.normalize_latents(self.calibration.to(self.vae.device))
         self.vae.save_pretrained(folder)

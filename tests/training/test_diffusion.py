@@ -1,0 +1,108 @@
+"""The diffusion stages: their targets, what dropped conditions hide, and where gradients arrive."""
+
+from typing import Literal
+
+import pytest
+import torch
+
+from faceref.models.autoencoder import PixelUnshuffleVQModel
+from faceref.models.identity import MobileFaceNet
+from faceref.models.unet import ReferenceUNet
+from faceref.training.config import DiffusionConfig
+from faceref.training.diffusion import DiffusionStage
+
+PREDICTIONS = ["epsilon", "v_prediction", "sample"]
+
+
+def tiny_stage(stage: str = "refldm", with_recogniser: bool = True, **settings) -> DiffusionStage:
+    torch.manual_seed(0)
+    config = DiffusionConfig.model_validate(
+        {
+            "stage": stage,
+            "data": {"sources": [{"root": "faces"}], "validation": [{"root": "faces"}], "resolution": 32},
+            "autoencoder": "unused",
+            "model": {"name": "tiny", "training_data": "none", "licence": "none"},
+            "optimizer": {"learning_rate": 1e-3},
+            "loop": {"steps": 1, "batch_size": 2, "precision": "no"},
+            **settings,
+        }
+    )
+    unet = ReferenceUNet(
+        sample_size=8,
+        in_channels=8,
+        out_channels=4,
+        block_out_channels=(32, 32),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+        attention_head_dim=16,
+    )
+    vae = PixelUnshuffleVQModel(base_channels=32, residual_blocks=1)
+    return DiffusionStage(config, unet, vae, MobileFaceNet().eval() if with_recogniser else None)
+
+
+def latents(batch: int = 2, references: int = 2) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return {
+        "hq_latent": torch.randn(batch, 4, 8, 8, generator=generator),
+        "lq_latent": torch.randn(batch, 4, 8, 8, generator=generator),
+        "reference_latents": torch.randn(batch, references, 4, 8, 8, generator=generator),
+        "mask_latent": torch.ones(batch, 1, 8, 8),
+    }
+
+
+def loss_of(stage: DiffusionStage, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    return stage(batch, torch.Generator().manual_seed(2), 0, "model")[0]
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_the_right_answer_gives_back_the_clean_latent(prediction: Literal["epsilon", "v_prediction", "sample"]):
+    stage = tiny_stage(noise={"prediction_type": prediction})
+    x0, noise = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8)
+    timesteps = torch.tensor([10, 900])
+    x_t = stage.scheduler.add_noise(x0, noise, timesteps)  # type: ignore[arg-type]
+    answer = stage._target(x0, noise, timesteps)
+    estimate = stage._estimate_x0(answer, x_t, stage._alpha_bar(timesteps))
+    torch.testing.assert_close(estimate, x0, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("condition", ["lq_latent", "reference_latents"])
+def test_a_dropped_condition_cannot_be_seen_and_a_kept_one_can(condition: str):
+    changed = latents()
+    changed[condition] = changed[condition] + 1
+    dropping = tiny_stage(condition_dropout=1.0, identity={"scaling": "none"})
+    assert loss_of(dropping, latents()) == loss_of(dropping, changed)
+    keeping = tiny_stage(condition_dropout=0.0, identity={"scaling": "none"})
+    assert loss_of(keeping, latents()) != loss_of(keeping, changed)
+
+
+def test_the_lq_only_stage_never_looks_at_references():
+    stage = tiny_stage("ldm", with_recogniser=False)
+    changed = latents()
+    changed["reference_latents"] = changed["reference_latents"] + 1
+    assert loss_of(stage, latents()) == loss_of(stage, changed)
+
+
+def test_padding_of_the_photograph_is_kept_out_of_the_loss():
+    stage = tiny_stage("ldm", with_recogniser=False, condition_dropout=1.0)
+    batch = latents()
+    batch["mask_latent"] = torch.zeros_like(batch["mask_latent"])
+    assert loss_of(stage, batch) == 0
+
+
+def test_the_identity_loss_reaches_the_network_through_the_frozen_decoder():
+    stage = tiny_stage(identity={"weight": 1.0, "scaling": "naive"})
+    batch = latents()
+    batch["mask_latent"] = torch.zeros_like(batch["mask_latent"])  # leaves the identity loss alone
+    loss_of(stage, batch).backward()
+    gradient = stage.unet.conv_in.weight.grad
+    assert gradient is not None
+    assert gradient.abs().sum() > 0
+    vae, recogniser = stage.frozen
+    assert recogniser is not None
+    assert all(p.grad is None for p in (*vae.parameters(), *recogniser.parameters()))
+
+
+def test_only_the_network_is_trained_and_saved():
+    stage = tiny_stage()
+    assert {name.split(".")[0] for name in stage.state_dict()} == {"unet"}

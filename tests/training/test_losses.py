@@ -1,0 +1,45 @@
+"""The losses: what they ignore, and the weights that the paper gives the identity loss."""
+
+import pytest
+import torch
+
+from faceref.training.losses import adaptive_weight, hinge_discriminator_loss, identity_scale, masked_mean
+
+
+def test_padding_does_not_count():
+    values = torch.ones(1, 3, 4, 4)
+    values[..., 2:] = 1000.0
+    mask = torch.zeros(1, 1, 4, 4)
+    mask[..., :2] = 1.0
+    assert masked_mean(values, mask).item() == 1.0
+
+
+def test_a_picture_of_padding_alone_costs_nothing():
+    assert masked_mean(torch.ones(1, 3, 4, 4), torch.zeros(1, 1, 4, 4)).item() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("scaling", "expected"),
+    [
+        ("none", [0.0, 0.0, 0.0]),
+        ("naive", [1.0, 1.0, 1.0]),
+        ("sqrt_alpha_bar", [0.9, 0.5, 0.1]),
+        ("t_below_100", [1.0, 0.0, 0.0]),
+        ("t_below_500", [1.0, 1.0, 0.0]),
+    ],
+)
+def test_identity_scaling_follows_the_ablation_of_the_paper(scaling: str, expected: list[float]):
+    alpha_bar = torch.tensor([0.81, 0.25, 0.01])
+    timesteps = torch.tensor([99, 100, 500])
+    assert identity_scale(alpha_bar, timesteps, scaling).tolist() == pytest.approx(expected)
+
+
+def test_the_discriminator_loss_is_zero_once_both_sides_are_beyond_the_margin():
+    assert hinge_discriminator_loss(torch.tensor([1.5]), torch.tensor([-1.2])).item() == 0.0
+    assert hinge_discriminator_loss(torch.tensor([0.0]), torch.tensor([0.0])).item() == 1.0
+
+
+def test_the_adaptive_weight_is_the_ratio_of_the_gradients():
+    layer = torch.tensor([1.0, 2.0], requires_grad=True)
+    weight = adaptive_weight((6 * layer).sum(), (3 * layer).sum(), layer)
+    assert weight.item() == pytest.approx(2.0, rel=1e-3)
