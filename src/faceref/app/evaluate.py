@@ -1,0 +1,84 @@
+"""`faceref evaluate`: measure one or more models on photographs of people they were not trained on."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from faceref.errors import UsageError
+
+
+def evaluate(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL...", help="small, or folders; settings may follow: MODEL,steps=50,scheduler=ddim"
+        ),
+    ],
+    hq: Annotated[Path, typer.Option(help="Folder of the true photographs that the mapping names.")],
+    mapping: Annotated[
+        Path | None, typer.Option(help="CSV of targets and references: gt_image, ref_image[, lq_image].")
+    ] = None,
+    index: Annotated[Path | None, typer.Option(help="index.csv instead of a mapping: file, person, split.")] = None,
+    split: Annotated[str, typer.Option(help="Split of the index to measure on.")] = "test",
+    lq: Annotated[Path | None, typer.Option(help="Folder of degraded targets; without it they are made.")] = None,
+    degradation: Annotated[
+        list[str] | None, typer.Option(help="severe, moderate or both (give it twice); severe if there is no --lq.")
+    ] = None,
+    references: Annotated[int, typer.Option(min=0, help="References shown, at most.")] = 5,
+    reference_counts: Annotated[str, typer.Option(help="Smaller numbers of references to measure as well.")] = "1,3",
+    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps; the model's own by default.")] = None,
+    guidance: Annotated[
+        float | None, typer.Option(help="Guidance towards the references; the model's own by default.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="ddim, dpmsolver++ or unipc; the model's own by default.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of noise, degradation, wrong references, sample and bootstrap.")] = 0,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Measure on a sample of so many, spread over people.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 16,
+    recogniser: Annotated[Path | None, typer.Option(help="A second recogniser: safetensors or ONNX.")] = None,
+    center_index: Annotated[
+        Path | None, typer.Option(help="index.csv whose train split gives the mean embedding, instead of LFW's.")
+    ] = None,
+    group_by: Annotated[str | None, typer.Option(help="Column of the index to make a table for each value of.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path("evaluation"),
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted evaluation in OUT.")] = False,
+) -> None:
+    """Restore, measure and compare: per_image.csv, summary.md, summary.json, plots and contact sheets in OUT."""
+    import torch
+
+    from faceref.evaluation.models import ModelSpec, Sampling
+    from faceref.evaluation.report import standing
+    from faceref.evaluation.study import Request, run_study
+
+    try:
+        counts = tuple(int(count) for count in reference_counts.split(",") if count)
+    except ValueError as error:
+        raise UsageError(f"--reference-counts {reference_counts!r} is not a list of numbers like 1,3.") from error
+    default = Sampling(steps, guidance, scheduler)
+    request = Request(
+        models=tuple(ModelSpec.parse(model, default) for model in models),
+        hq=hq,
+        mapping=mapping,
+        index=index,
+        split=split,
+        lq=lq,
+        degradations=tuple(degradation or ()),
+        references=references,
+        reference_counts=counts,
+        seed=seed,
+        limit=limit,
+        batch_size=batch_size,
+        recogniser=recogniser,
+        center_index=center_index,
+        group_by=group_by,
+    )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    summary = run_study(request, out, resume=resume, device=device)
+    typer.echo(standing(summary))
+    if summary.left_out:
+        typer.echo(f"{len(summary.left_out)} remarks on photographs left out: {out / 'left_out.csv'}")
+    typer.echo(f"The table: {out / 'summary.md'}")

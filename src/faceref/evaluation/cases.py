@@ -1,0 +1,221 @@
+"""What is measured: targets with their references, checked before anything runs; what is left out is said by name."""
+
+import hashlib
+from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from faceref.data.dataset import PICTURE_SUFFIXES
+from faceref.data.references import ReferenceEntry, ReferenceMapping, read_table
+from faceref.errors import DataError, UsageError
+
+
+@dataclass(frozen=True)
+class Case:
+    """One target photograph to restore: `name` is unique, `identity` the same for all photographs of one person."""
+
+    name: str
+    identity: str
+    hq: Path
+    references: tuple[Path, ...]
+    lq: Path | None
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A target, or one reference of it, that is not measured, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class CaseSet:
+    """The cases in the order of the mapping, what was left out, and the photographs of every identity."""
+
+    cases: tuple[Case, ...]
+    left_out: tuple[LeftOut, ...]
+    photographs: dict[str, tuple[Path, ...]]
+
+    def sample(self, limit: int | None, seed: int) -> tuple[Case, ...]:
+        """At most `limit` cases: one of every identity, then a second of each, ...; all of them without a limit."""
+        if limit is None or limit >= len(self.cases):
+            return self.cases
+        rng = np.random.default_rng(seed)
+        taken: Counter[str] = Counter()
+        turns = []
+        for index in rng.permutation(len(self.cases)):
+            identity = self.cases[index].identity
+            turns.append((taken[identity], int(index)))
+            taken[identity] += 1
+        chosen = sorted(turns, key=lambda turn: turn[0])[:limit]  # stable: shuffled within a turn
+        return tuple(self.cases[index] for index in sorted(index for _, index in chosen))
+
+    def wrong_references(self, case: Case, count: int, seed: int) -> tuple[Path, ...]:
+        """Photographs of another person, as many as the case itself has up to `count`; drawn by (seed, name).
+
+        Raises DataError if there is only one identity.
+        """
+        others = {who: photos for who, photos in self.photographs.items() if who != case.identity}
+        if not others:
+            raise DataError("There is only one identity, so that nobody else's references can be shown.")
+        wanted = min(count, len(case.references))
+        enough = [who for who, photos in others.items() if len(photos) >= wanted] or list(others)
+        rng = np.random.default_rng(seed_for(seed, case.name, "wrong person"))
+        photos = others[enough[rng.integers(len(enough))]]
+        return tuple(photos[i] for i in rng.permutation(len(photos))[:wanted])
+
+
+def seed_for(seed: int, name: str, purpose: str) -> int:
+    """A seed of its own for each file and purpose: neither the order nor the other files matter."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}/{name}".encode()).digest()[:6])
+
+
+def load_cases(
+    mapping: ReferenceMapping,
+    hq: Path,
+    lq: Path | None = None,
+    *,
+    with_references: bool = True,
+    groups: dict[str, str] | None = None,
+) -> CaseSet:
+    """Check every photograph of a mapping and gather its cases.
+
+    hq: folder the mapping's names are relative to; lq: folder of degraded targets, by the mapping's lq_image or else by
+    the target's name with any suffix. Left out, with the reason: targets that are missing, unreadable, not square,
+    listed twice, without LQ, or (`with_references`) without a usable reference; references that are missing or
+    unreadable, or that are the target itself, by name or by content. Raises DataError if no case is left.
+    """
+    for folder in (hq, lq):
+        if folder is not None and not folder.is_dir():
+            raise DataError(f"{folder} is not a folder; give the one that the names in the mapping are relative to.")
+    photos = sorted({name for entry in mapping for name in (entry.gt_image, *entry.ref_images)})
+    with ThreadPoolExecutor() as pool:
+        checked = dict(zip(photos, pool.map(lambda name: _check(hq / name), photos), strict=True))
+    low_quality = {} if lq is None else _by_stem(lq)
+    identities = _identities(mapping)
+    cases: list[Case] = []
+    left_out: list[LeftOut] = []
+    outputs: dict[str, str] = {}  # name of the restored file -> target
+    for entry in mapping:
+        name = entry.gt_image
+        output = Path(name).with_suffix("").as_posix()
+        if checked[name].problem:
+            left_out.append(LeftOut(name, checked[name].problem))
+            continue
+        if output in outputs:
+            left_out.append(LeftOut(name, f"it has the same name as {outputs[output]}, which comes first"))
+            continue
+        outputs[output] = name
+        try:
+            lq_file = None if lq is None else _find_lq(lq, entry, low_quality)
+        except DataError as error:
+            left_out.append(LeftOut(name, str(error)))
+            continue
+        references, problems = _usable_references(entry, hq, checked)
+        left_out += problems
+        if with_references and not references:
+            left_out.append(LeftOut(name, "it has no reference: no other usable photograph of this person"))
+            continue
+        cases.append(Case(name, identities[name], hq / name, references, lq_file, (groups or {}).get(name, "")))
+    if not cases:
+        why = f"; the first: {left_out[0].name}: {left_out[0].reason}" if left_out else ""
+        raise DataError(f"There is nothing to measure: {len(left_out)} photographs were left out{why}.")
+    gathered: dict[str, list[Path]] = defaultdict(list)
+    for name in photos:
+        if not checked[name].problem:
+            gathered[identities[name]].append(hq / name)
+    return CaseSet(tuple(cases), tuple(left_out), {who: tuple(paths) for who, paths in gathered.items()})
+
+
+def read_groups(index: Path, column: str) -> dict[str, str]:
+    """file -> value of `column` of an index. Raises UsageError if it has no such column."""
+    try:
+        rows = read_table(index, ("file", column))
+    except DataError as error:
+        raise UsageError(f"--group-by {column}: {error}") from error
+    return {row["file"]: row[column] for row in rows}
+
+
+@dataclass(frozen=True)
+class _Photo:
+    problem: str = ""
+    digest: str = ""
+
+
+def _check(path: Path) -> _Photo:
+    try:
+        content = path.read_bytes()
+        with Image.open(path) as image:
+            image.load()
+            width, height = image.size
+    except FileNotFoundError:
+        return _Photo(f"{path} is missing")
+    except (OSError, Image.DecompressionBombError) as error:
+        return _Photo(f"{path} cannot be read as a picture ({error})")
+    if width != height:
+        return _Photo(f"{path} is {width}x{height}, not square: align it first (faceref data align)")
+    return _Photo(digest=hashlib.sha256(content).hexdigest())
+
+
+def _usable_references(
+    entry: ReferenceEntry, hq: Path, checked: dict[str, _Photo]
+) -> tuple[tuple[Path, ...], list[LeftOut]]:
+    target = checked[entry.gt_image].digest
+    usable, problems = [], []
+    for name in dict.fromkeys(entry.ref_images):
+        if checked[name].problem:
+            problems.append(LeftOut(entry.gt_image, f"its reference {checked[name].problem}"))
+        elif name == entry.gt_image or checked[name].digest == target:
+            problems.append(LeftOut(entry.gt_image, f"its reference {name} is the target itself"))
+        else:
+            usable.append(hq / name)
+    return tuple(usable), problems
+
+
+def _by_stem(folder: Path) -> dict[str, list[Path]]:
+    """Pictures below a folder by their relative name without suffix."""
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in PICTURE_SUFFIXES:
+            found[path.relative_to(folder).with_suffix("").as_posix()].append(path)
+    return found
+
+
+def _find_lq(folder: Path, entry: ReferenceEntry, by_stem: dict[str, list[Path]]) -> Path:
+    if entry.lq_image:
+        candidates = [folder / entry.lq_image]
+    else:
+        candidates = by_stem.get(Path(entry.gt_image).with_suffix("").as_posix(), [])
+    if not candidates:
+        raise DataError(f"{folder} holds no LQ picture of that name")
+    if len(candidates) > 1:
+        raise DataError(f"{folder} holds two LQ pictures of that name ({', '.join(p.name for p in candidates)})")
+    problem = _check(candidates[0]).problem
+    if problem:
+        raise DataError(f"its LQ picture {problem}")
+    return candidates[0]
+
+
+def _identities(mapping: ReferenceMapping) -> dict[str, str]:
+    """Photograph -> identity, named by its first photograph: what the mapping connects is one person."""
+    number: dict[str, int] = {}
+    edges = []
+    for entry in mapping:
+        target = number.setdefault(entry.gt_image, len(number))
+        edges += [(target, number.setdefault(name, len(number))) for name in entry.ref_images]
+    names = list(number)
+    rows, columns = np.array(edges, dtype=int).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(len(names), len(names)))
+    _, labels = connected_components(graph, directed=False)
+    first: dict[int, str] = {}
+    for name, label in zip(names, labels, strict=True):
+        first.setdefault(label, name)
+    return {name: first[label] for name, label in zip(names, labels, strict=True)}

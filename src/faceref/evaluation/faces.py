@@ -1,0 +1,132 @@
+"""Who is it: dlib's embedding of restorations and photographs, and the mean that centres its cosine.
+
+dlib's embeddings all lie in one narrow cone (two strangers have a plain cosine of 0.84), so that the cosine is taken
+after subtracting the mean over many people; the distance needs no mean and is dlib's own measure.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from faceref.data.references import read_table
+from faceref.errors import DataError, PhotoError
+from faceref.faces.detect import DlibDetector
+from faceref.faces.recognise import ALIGNED_FACE_BOX, DlibRecogniser
+
+BATCH = 32  # faces embedded at a time
+CENTRE_PHOTOGRAPHS = 2000  # enough: the standard error of the mean is 1/45 of the spread
+
+
+@dataclass(frozen=True, eq=False)
+class FaceFile:
+    """An aligned face: pixels uint8 [S, S, 3], inside uint8 [S, S], 1 where the pixel was in the photograph."""
+
+    pixels: np.ndarray
+    inside: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class DescribedFace:
+    """Landmarks float32 [68, 2] in pixels of the aligned face, and dlib's embedding float32 [128] there."""
+
+    landmarks: np.ndarray
+    embedding: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Centre:
+    """The mean float64 [128] of dlib's embeddings over many people, and where it comes from."""
+
+    mean: np.ndarray
+    photographs: int
+    source: str
+
+    def cosine(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Cosine of embeddings [..., 128] after subtracting the mean: about 0 for strangers, 1 for the same picture."""
+        a, b = a - self.mean, b - self.mean
+        return (a * b).sum(-1) / (np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1))
+
+    @classmethod
+    def read(cls, path: Path) -> "Centre":
+        """Raises DataError if the file is not what `write` writes."""
+        try:
+            content = json.loads(path.read_text())
+            mean = np.array(content["mean"], dtype=np.float64)
+            if mean.shape != (128,):
+                raise ValueError(f"{mean.shape} numbers")
+            return cls(mean, content["photographs"], content["source"])
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path} is not a mean of embeddings ({error}); compute it with --center-index.") from error
+
+    @classmethod
+    def shipped(cls) -> "Centre":
+        """The mean over the training photographs of LFW that comes with the package."""
+        return cls.read(Path(str(resources.files("faceref"))) / "weights" / "dlib_mean.json")
+
+    def write(self, path: Path) -> None:
+        numbers = [round(value, 6) for value in self.mean.tolist()]
+        path.write_text(json.dumps({"source": self.source, "photographs": self.photographs, "mean": numbers}) + "\n")
+
+
+class FaceDescriber:
+    """Landmarks and embeddings of aligned faces of `size` px; those of photographs on disk are remembered."""
+
+    def __init__(self, recogniser: DlibRecogniser, size: int) -> None:
+        self.recogniser = recogniser
+        self.size = size
+        self._landmarker = DlibDetector()
+        self._known: dict[Path, DescribedFace] = {}
+
+    def photographs(self, paths: Sequence[Path]) -> list[DescribedFace]:
+        """Photographs on disk, brought to the working size: each with landmarks of its own."""
+        new = [path for path in dict.fromkeys(paths) if path not in self._known]
+        for start in range(0, len(new), BATCH):
+            batch = new[start : start + BATCH]
+            images = [Image.fromarray(read_face(path, self.size).pixels) for path in batch]
+            landmarks = [self._landmarker.landmarks(image, self._face_box) for image in images]
+            embeddings = self.recogniser.embed_batch(images, landmarks)
+            self._known |= {
+                path: DescribedFace(*face) for path, *face in zip(batch, landmarks, embeddings, strict=True)
+            }
+        return [self._known[path] for path in paths]
+
+    def embed(self, pictures: np.ndarray, landmarks: Sequence[np.ndarray]) -> np.ndarray:
+        """Pictures uint8 [B, S, S, 3] cut out at given landmarks, those of the truth -> embeddings float32 [B, 128].
+
+        A face too degraded for landmarks of its own, or none at all, is thus measured like any other, never dropped.
+        """
+        return self.recogniser.embed_batch([Image.fromarray(picture) for picture in pictures], landmarks)
+
+    @property
+    def _face_box(self) -> tuple[float, float, float, float]:
+        left, top, right, bottom = ALIGNED_FACE_BOX
+        return left * self.size, top * self.size, right * self.size, bottom * self.size
+
+
+def compute_centre(index: Path, split: str, describer: FaceDescriber, seed: int) -> Centre:
+    """The mean over a seeded sample of 2,000 photographs (or all) of a split of an index.csv beside its photographs."""
+    files = [row["file"] for row in read_table(index, ("file", "split")) if row["split"] == split]
+    if not files:
+        raise DataError(f"{index} holds no photograph of the split {split!r}; check the name of the split.")
+    chosen = np.random.default_rng(seed).permutation(files)[:CENTRE_PHOTOGRAPHS]
+    described = describer.photographs([index.parent / name for name in chosen])
+    mean = np.stack([face.embedding for face in described]).astype(np.float64).mean(axis=0)
+    return Centre(mean, len(chosen), f"{index.parent.name}, split {split}, at {describer.size} px")
+
+
+def read_face(path: Path, size: int) -> FaceFile:
+    """An aligned face at the working size; alpha 0 marks pixels that were not in the photograph. Raises PhotoError."""
+    try:
+        with Image.open(path) as image:
+            rgba = image.convert("RGBA")
+    except OSError as error:
+        raise PhotoError(f"{path} cannot be read as a picture; take it out of the mapping or replace it.") from error
+    # colours and alpha apart: resizing RGBA as a whole would weigh the colours by alpha
+    pixels = np.asarray(rgba.convert("RGB").resize((size, size), Image.Resampling.LANCZOS))
+    alpha = np.asarray(rgba.getchannel("A").resize((size, size), Image.Resampling.BILINEAR))
+    return FaceFile(pixels, (alpha == 255).astype(np.uint8))

@@ -1,0 +1,154 @@
+"""The plots and contact sheets of an evaluation."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")  # files only, no window
+
+import matplotlib.pyplot as plt
+import numpy as np
+from PIL import Image, ImageDraw
+
+from faceref.evaluation.cases import Case
+from faceref.evaluation.faces import read_face
+from faceref.evaluation.metrics import IDENTITY
+from faceref.evaluation.report import Subject, Table
+from faceref.evaluation.run import Plan, picture_folder, picture_path
+
+SEVERITY_BINS = 5
+RANKED_ROWS = 5  # of the best, of the median and of the worst
+LOOKED_AT = 64
+SHOWN_REFERENCES = 3
+LABEL_HEIGHT = 14
+
+
+def plot_all(table: Table, plan: Plan, models: Sequence[str], out: Path) -> None:
+    """identity_by_references.png, identity_by_degradation.png and identity_distribution.png."""
+    if plan.references:
+        _save(_by_references(table, plan, models), out / "identity_by_references.png")
+    _save(_by_degradation(table, plan, models), out / "identity_by_degradation.png")
+    _save(_distribution(table, plan, models), out / "identity_distribution.png")
+
+
+def draw_sheets(table: Table, cases: Sequence[Case], plan: Plan, models: Sequence[str], size: int, out: Path) -> None:
+    """For each set and model: sheet_ranked_*.png, the best, median and worst by identity, and sheet_random_*.png."""
+    by_name = {case.name: case for case in cases}
+    best = _best(plan)
+    for set_name in plan.sets:
+        for model in models:
+            identity = table.values[Subject(set_name, model, best)][IDENTITY.key]
+            order = [int(i) for i in np.argsort(-identity)]
+            middle = max(0, len(order) // 2 - RANKED_ROWS // 2)
+            ranked = {
+                "best": order[:RANKED_ROWS],
+                "median": order[middle : middle + RANKED_ROWS],
+                "worst": order[-RANKED_ROWS:],
+            }
+            random = np.random.default_rng(plan.seed).permutation(len(order))[:LOOKED_AT].tolist()
+            name = picture_folder(set_name, model, "").strip("/").replace("/", "_").replace(" ", "_")
+            for kind, rows in (("ranked", ranked), ("random", {"": random})):
+                labelled = [
+                    (f"{label} {identity[i]:.2f}".strip(), by_name[table.images[i]])
+                    for label, members in rows.items()
+                    for i in members
+                ]
+                sheet = _sheet(labelled, set_name, model, plan, size, out / "pictures")
+                sheet.save(out / f"sheet_{kind}_{name}.png")
+
+
+def _by_references(table: Table, plan: Plan, models: Sequence[str]) -> plt.Figure:
+    figure, axes = _axes(plan)
+    conditions = [c for c in plan.conditions if not c.zero and not c.wrong_person]
+    for axis, set_name in zip(axes, plan.sets, strict=True):
+        for model in models:
+            subjects = [Subject(set_name, model, c.key) for c in conditions]
+            shown = [table.values[s]["references"].mean() for s in subjects]
+            estimates = [table.estimate(table.values[s][IDENTITY.key], plan.seed) for s in subjects]
+            means = np.array([e.mean for e in estimates])
+            errors = np.array([[e.mean - e.low, e.high - e.mean] for e in estimates]).T  # [2, conditions]
+            axis.errorbar(shown, means, errors, marker="o", capsize=3, label=model)
+        for subject, label in (
+            (Subject(set_name, "", "lq"), "LQ input"),
+            (Subject("", "", "nearest-reference"), "nearest reference"),
+            (Subject("", models[0], "autoencoder"), "autoencoder (ceiling)"),
+        ):
+            level = float(table.values[subject][IDENTITY.key].mean())
+            axis.axhline(level, linestyle="--", color="0.6")
+            axis.annotate(label, (0, level), fontsize=8)
+        axis.set(title=set_name, xlabel="references shown (mean)", ylabel=IDENTITY.title)
+        axis.legend()
+    return figure
+
+
+def _by_degradation(table: Table, plan: Plan, models: Sequence[str]) -> plt.Figure:
+    """Identity in fifths of the photographs, from the worst LQ input to the best by PSNR."""
+    figure, axes = _axes(plan)
+    for axis, set_name in zip(axes, plan.sets, strict=True):
+        quality = table.values[Subject(set_name, "", "lq")]["psnr"]
+        bins = np.array_split(np.argsort(quality), min(SEVERITY_BINS, len(quality)))
+        lines = {"LQ input": Subject(set_name, "", "lq")}
+        for model in models:
+            lines |= {f"{model}, {key}": Subject(set_name, model, key) for key in dict.fromkeys(("none", _best(plan)))}
+        for label, subject in lines.items():
+            identity = table.values[subject][IDENTITY.key]
+            axis.plot([quality[b].mean() for b in bins], [identity[b].mean() for b in bins], marker="o", label=label)
+        axis.set(title=set_name, xlabel="PSNR of the LQ input (dB)", ylabel=IDENTITY.title)
+        axis.legend()
+    return figure
+
+
+def _distribution(table: Table, plan: Plan, models: Sequence[str]) -> plt.Figure:
+    figure, axes = _axes(plan)
+    for axis, set_name in zip(axes, plan.sets, strict=True):
+        subjects = [Subject(set_name, "", "lq")] + [
+            Subject(set_name, m, c.key) for m in models for c in plan.conditions
+        ]
+        values = [table.values[subject][IDENTITY.key] for subject in subjects]
+        labels = [f"{subject.model} {subject.condition}".strip() for subject in subjects]
+        axis.boxplot(values, orientation="horizontal", showfliers=len(table.images) < 100)
+        axis.set_yticks(range(1, len(labels) + 1), labels)
+        axis.invert_yaxis()
+        axis.set(title=set_name, xlabel=IDENTITY.title)
+    return figure
+
+
+def _sheet(
+    labelled: Sequence[tuple[str, Case]], set_name: str, model: str, plan: Plan, size: int, pictures: Path
+) -> Image.Image:
+    """One row for each case: LQ, without references, with, truth, and the first references."""
+    columns = {"LQ": picture_folder(set_name, "", "lq"), "no references": picture_folder(set_name, model, "none")}
+    if plan.references:
+        columns[f"{plan.references} references"] = picture_folder(set_name, model, _best(plan))
+    columns["truth"] = "truth"
+    references = min(SHOWN_REFERENCES, plan.references)
+    titles = [*columns, *(f"reference {i + 1}" for i in range(references))]
+    sheet = Image.new("RGB", (size * len(titles), (size + LABEL_HEIGHT) * len(labelled) + LABEL_HEIGHT), "white")
+    draw = ImageDraw.Draw(sheet)
+    for i, title in enumerate(titles):
+        draw.text((i * size + 2, 1), title, fill="black")
+    for row, (label, case) in enumerate(labelled):
+        top = LABEL_HEIGHT + row * (size + LABEL_HEIGHT)
+        draw.text((2, top + 1), f"{label}  {case.name}", fill="black")
+        for i, folder in enumerate(columns.values()):
+            with Image.open(picture_path(pictures / folder, case.name)) as picture:
+                sheet.paste(picture, (i * size, top + LABEL_HEIGHT))
+        for i, path in enumerate(case.references[:references]):
+            sheet.paste(Image.fromarray(read_face(path, size).pixels), ((len(columns) + i) * size, top + LABEL_HEIGHT))
+    return sheet
+
+
+def _best(plan: Plan) -> str:
+    return f"refs-{plan.references}" if plan.references else "none"
+
+
+def _axes(plan: Plan) -> tuple[plt.Figure, list[plt.Axes]]:
+    figure, axes = plt.subplots(1, len(plan.sets), figsize=(6 * len(plan.sets), 4.5), squeeze=False)
+    return figure, list(axes[0])
+
+
+def _save(figure: plt.Figure, path: Path) -> None:
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

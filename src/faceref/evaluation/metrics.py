@@ -1,0 +1,126 @@
+"""What can be measured on pixels alone: fidelity to the truth and sharpness; and the list of all metrics."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics.functional.image import (
+    multiscale_structural_similarity_index_measure,
+    structural_similarity_index_measure,
+)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A column of the tables: `key` in files, `title` in print, and which direction is better ("" says neither)."""
+
+    key: str
+    title: str
+    better: Literal["higher", "lower", ""]
+    decimals: int = 3
+
+
+IDENTITY = Metric("identity_cosine", "identity (cosine)", "higher")
+IDENTITY_DISTANCE = Metric("identity_distance", "identity (distance)", "lower")
+METRICS = (
+    IDENTITY,
+    IDENTITY_DISTANCE,
+    Metric("recogniser_cosine", "2nd recogniser (cosine)", "higher"),
+    Metric("reference_distance", "to own references", ""),
+    Metric("shown_distance", "to shown references", ""),
+    Metric("psnr", "PSNR (dB)", "higher", 2),
+    Metric("face_psnr", "face PSNR (dB)", "higher", 2),
+    Metric("ssim", "SSIM", "higher"),
+    Metric("ms_ssim", "MS-SSIM", "higher"),
+    Metric("feature_distance", "2nd recogniser's features", "lower", 4),
+    Metric("sharpness", "sharpness", "", 0),
+    Metric("lpips", "LPIPS", "lower"),
+    Metric("face_lpips", "face LPIPS", "lower"),
+    Metric("niqe", "NIQE", "lower", 2),
+    Metric("musiq", "MUSIQ", "higher", 1),
+)
+
+MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003
+KERNEL_SIZE = 11  # of SSIM's Gaussian window
+SHARPNESS_SIZE = 128  # pixels at which sharpness is measured, so that models of different sizes can be compared
+IDENTICAL_PSNR = 100.0  # dB, for identical pictures: infinity has no mean
+
+
+def fidelity(pictures: Tensor, truth: Tensor, inside: Tensor, face: Tensor) -> dict[str, np.ndarray]:
+    """PSNR, PSNR of the face, SSIM and MS-SSIM of each picture against the truth, [B] each.
+
+    pictures, truth [B, 3, H, W] in [-1, 1]; inside [B, 1, H, W], 1 within the photograph: padding is not compared; face
+    [B, 1, H, W], 1 in the face.
+    """
+    pictures, truth = (pictures.float() + 1) / 2, (truth.float() + 1) / 2
+    pictures = torch.where(inside > 0, pictures, truth)
+    _, map_ = structural_similarity_index_measure(  # [B, 3, H, W]
+        pictures, truth, data_range=1.0, reduction="none", kernel_size=KERNEL_SIZE, return_full_image=True
+    )
+    margin = KERNEL_SIZE // 2  # where the window would leave the picture; torchmetrics' own mean leaves it out, too
+    crop = (..., slice(margin, -margin), slice(margin, -margin))
+    weights = ms_ssim_weights(min(pictures.shape[-2:]))
+    ms_ssim = multiscale_structural_similarity_index_measure(
+        pictures, truth, data_range=1.0, reduction="none", betas=weights, normalize="relu"
+    )
+    error = (pictures - truth).square()
+    numbers = {
+        "psnr": _psnr(error, inside),
+        "face_psnr": _psnr(error, face * inside),
+        "ssim": _masked_mean(map_[crop], inside[crop]),
+        "ms_ssim": ms_ssim.reshape(-1),
+    }
+    return {key: value.double().cpu().numpy() for key, value in numbers.items()}
+
+
+def ms_ssim_weights(size: int) -> tuple[float, ...]:
+    """The published weights, or the finer scales' share of them where a picture of `size` px is too small for all five.
+
+    torchmetrics needs size // (scales - 1)^2 >= the window: 161 px and more have five scales, 128 px four.
+    """
+    scales = next(n for n in (5, 4, 3, 2, 1) if size // max(1, n - 1) ** 2 >= KERNEL_SIZE)
+    kept = MS_SSIM_WEIGHTS[:scales]
+    return tuple(weight / sum(kept) for weight in kept)
+
+
+def face_region(landmarks: np.ndarray, size: int) -> np.ndarray:
+    """uint8 [size, size], 1 within the convex hull of landmarks [68, 2]: brows to chin, without hair and ears."""
+    region = np.zeros((size, size), np.uint8)
+    hull = cv2.convexHull(landmarks.round().astype(np.int32))
+    cv2.fillConvexPoly(region, hull, 1)
+    return region
+
+
+def sharpness(picture: np.ndarray, face: np.ndarray) -> float:
+    """Variance of the Laplacian of the grey values (0..255) in the face at 128 px; picture uint8 [H, W, 3].
+
+    Noise and artefacts count as well: a large value is not a good one.
+    """
+    size = (SHARPNESS_SIZE, SHARPNESS_SIZE)
+    grey = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
+    region = cv2.resize(face, size, interpolation=cv2.INTER_NEAREST)
+    return float(cv2.Laplacian(grey.astype(np.float64), cv2.CV_64F)[region > 0].var())
+
+
+def feature_distance(features: Sequence[Tensor], truth: Sequence[Tensor]) -> Tensor:
+    """[B]: LPIPS (Zhang et al. 2018) without learned weights, on a recogniser's feature maps [B, C, H, W].
+
+    Squared distance of the channels, brought to unit length at each place; averaged over places, summed over layers.
+    """
+    pairs = zip(features, truth, strict=True)
+    return torch.stack([(F.normalize(a) - F.normalize(b)).square().sum(1).mean((1, 2)) for a, b in pairs]).sum(0)
+
+
+def _psnr(error: Tensor, weight: Tensor) -> Tensor:
+    """error [B, 3, H, W] squared, of pictures in [0, 1] -> dB [B], at most IDENTICAL_PSNR."""
+    return (-10 * _masked_mean(error, weight).log10()).clamp(max=IDENTICAL_PSNR)
+
+
+def _masked_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """values [B, C, H, W], weight [B, 1, H, W] -> [B]; NaN where nothing has weight."""
+    return (values.mean(1, keepdim=True) * weight).sum(dim=(1, 2, 3)) / weight.sum(dim=(1, 2, 3))

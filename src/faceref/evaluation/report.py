@@ -1,0 +1,271 @@
+"""From rows to what people read: the summary as Markdown and JSON, with intervals and paired comparisons."""
+
+import csv
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from faceref.evaluation.cases import LeftOut
+from faceref.evaluation.metrics import IDENTITY, METRICS, Metric
+from faceref.evaluation.run import Plan, Row
+from faceref.evaluation.statistics import COVERAGE, RESAMPLES, Estimate, estimate_mean
+
+COMPARED = ("identity_cosine", "identity_distance", "feature_distance", "psnr", "ssim", "lpips")
+NAMED_IN_SUMMARY = 20  # left-out photographs; all of them are in left_out.csv
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a row of the table is about; model is "" for controls that need none, set "" where any gives the same."""
+
+    set: str
+    model: str
+    condition: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table: mean and interval of every metric, and how many references were shown on average."""
+
+    subject: Subject
+    title: str
+    references: float
+    estimates: dict[str, Estimate]
+    fid: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The mean of paired differences a - b over the same photographs, for every compared metric."""
+
+    set: str
+    a: str
+    b: str
+    differences: dict[str, Estimate]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All that summary.json holds."""
+
+    settings: dict
+    lines: tuple[Line, ...]
+    comparisons: tuple[Comparison, ...]
+    groups: dict[str, tuple[Line, ...]]
+    left_out: tuple[LeftOut, ...]
+    notes: tuple[str, ...]
+    not_measured: dict[str, str]
+
+
+class Table:
+    """Rows by subject, as arrays in one common order of photographs."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.images = sorted({str(row["image"]) for row in rows})
+        self.identities = np.empty(len(self.images), object)
+        self.groups = np.empty(len(self.images), object)
+        order = {image: i for i, image in enumerate(self.images)}
+        keys = ("references", *(metric.key for metric in METRICS))
+        self.values: dict[Subject, dict[str, np.ndarray]] = {}
+        for row in rows:
+            subject = Subject(str(row["set"]), str(row["model"]), str(row["condition"]))
+            columns = self.values.setdefault(subject, {key: np.full(len(self.images), np.nan) for key in keys})
+            i = order[str(row["image"])]
+            self.identities[i], self.groups[i] = row["identity"], row["group"]
+            for key in keys:
+                columns[key][i] = row[key]
+        self.identities = self.identities.astype(str)
+        self.groups = self.groups.astype(str)
+
+    def estimate(self, values: np.ndarray, seed: int, within: np.ndarray | None = None) -> Estimate:
+        chosen = np.ones(len(values), bool) if within is None else within
+        return estimate_mean(values[chosen], self.identities[chosen], seed)
+
+
+def summarise(
+    table: Table,
+    plan: Plan,
+    models: Sequence[str],
+    settings: dict,
+    left_out: Sequence[LeftOut],
+    notes: Sequence[str],
+    not_measured: dict[str, str],
+    fid: dict[Subject, float],
+) -> Summary:
+    """Means with 95 % intervals of every condition, of every group, and the differences that answer a question."""
+    subjects = _subjects(table, plan, models)
+    lines = tuple(_line(table, subject, plan, fid) for subject in subjects)
+    groups = {}
+    for group in sorted(set(table.groups) - {""}):
+        groups[group] = tuple(_line(table, s, plan, {}, table.groups == group) for s in subjects)
+    comparisons = tuple(_comparisons(table, plan, models))
+    return Summary(settings, lines, comparisons, groups, tuple(left_out), tuple(notes), not_measured)
+
+
+def write_summary(summary: Summary, out: Path) -> None:
+    """Write summary.json, summary.md and left_out.csv."""
+    content = asdict(summary)
+    content["bootstrap"] = {"resamples": RESAMPLES, "coverage": COVERAGE, "drawn": "identities"}
+    (out / "summary.json").write_text(json.dumps(_without_nan(content), indent=1, allow_nan=False) + "\n")
+    (out / "summary.md").write_text(markdown(summary))
+    with (out / "left_out.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "reason"])
+        writer.writerows((item.name, item.reason) for item in summary.left_out)
+
+
+def markdown(summary: Summary) -> str:
+    """The summary for people."""
+    settings = summary.settings
+    parts = ["# Evaluation", ""]
+    parts.append(
+        f"{settings['cases']} photographs of {settings['identities']} people at {settings['resolution']} px, seed "
+        f"{settings['seed']}. Each cell: the mean over photographs [95 % interval, bootstrap over people]."
+    )
+    parts.append("")
+    for label, model in settings["models"].items():
+        parts.append(
+            f"- {label}: {model['steps']} steps of {model['scheduler']}, guidance {model['guidance']}, weights "
+            f"{model['weights']}"
+        )
+    for set_name in settings["sets"]:
+        chosen = [line for line in summary.lines if line.subject.set in ("", set_name)]
+        parts += ["", f"## {set_name}", "", *_markdown_table(chosen)]
+    if summary.comparisons:
+        parts += ["", "## Which differences are real", ""]
+        parts.append("Paired differences a - b on the same photographs; **bold** where the 95 % interval excludes 0.")
+        parts += ["", *_markdown_comparisons(summary.comparisons)]
+    for group, lines in summary.groups.items():
+        parts += ["", f"## Group {group}", "", *_markdown_table(lines)]
+    parts += ["", "## Notes", "", *(f"- {note}" for note in summary.notes)]
+    parts += [f"- {name}: not measured: {why}." for name, why in summary.not_measured.items()]
+    names = len({item.name for item in summary.left_out})
+    parts += ["", "## Left out", "", f"{len(summary.left_out)} remarks on {names} photographs (all: left_out.csv)."]
+    parts += [f"- {item.name}: {item.reason}" for item in summary.left_out[:NAMED_IN_SUMMARY]]
+    return "\n".join(parts) + "\n"
+
+
+def _subjects(table: Table, plan: Plan, models: Sequence[str]) -> list[Subject]:
+    subjects = []
+    for set_name in plan.sets:
+        subjects += [Subject(set_name, "", "lq"), Subject(set_name, "", "bicubic")]
+    subjects.append(Subject("", "", "nearest-reference"))
+    for model in models:
+        subjects += [Subject(name, model, c.key) for name in plan.sets for c in plan.conditions]
+        subjects.append(Subject("", model, "autoencoder"))
+    return [subject for subject in subjects if subject in table.values]
+
+
+def _line(
+    table: Table, subject: Subject, plan: Plan, fid: dict[Subject, float], within: np.ndarray | None = None
+) -> Line:
+    columns = table.values[subject]
+    estimates = {
+        metric.key: estimate
+        for metric in METRICS
+        if (estimate := table.estimate(columns[metric.key], plan.seed, within)).count
+    }
+    references = float(columns["references"][slice(None) if within is None else within].mean())
+    return Line(subject, _title(subject, plan), references, estimates, fid.get(subject))
+
+
+def _title(subject: Subject, plan: Plan) -> str:
+    titles = {condition.key: condition.title for condition in plan.conditions} | {
+        "lq": "the LQ input itself",
+        "bicubic": "the LQ input, enlarged bicubically",
+        "nearest-reference": "the nearest reference shown as the result",
+        "autoencoder": "autoencoder's reconstruction of the truth (ceiling)",
+    }
+    title = titles[subject.condition]
+    return f"{subject.model}: {title}" if subject.model else title
+
+
+def _comparisons(table: Table, plan: Plan, models: Sequence[str]) -> list[Comparison]:
+    """Does it restore (with - LQ), do references help (with - without), are they used (wrong - without), do more help
+    (each count - the one before), does it copy (with - nearest reference); and each model - the first, alike."""
+    counts = [c for c in plan.conditions if c.references and not c.zero and not c.wrong_person]
+    best = counts[-1].key if counts else "none"
+    comparisons = []
+    for set_name in plan.sets:
+        pairs: list[tuple[Subject, Subject]] = []
+        for model in models:
+            subject = {c.key: Subject(set_name, model, c.key) for c in plan.conditions}
+            pairs.append((subject[best], Subject(set_name, "", "lq")))
+            if not counts:
+                continue
+            pairs += [(subject[best], subject["none"]), (subject[best], subject["zero"])]
+            wrong = next(c.key for c in plan.conditions if c.wrong_person)
+            pairs += [(subject[wrong], subject["none"]), (subject[wrong], subject["zero"])]
+            pairs += [(subject[b.key], subject[a.key]) for a, b in pairwise(counts)]
+            pairs.append((subject[best], Subject("", "", "nearest-reference")))
+        for other in models[1:]:
+            pairs += [(Subject(set_name, other, c.key), Subject(set_name, models[0], c.key)) for c in plan.conditions]
+        comparisons += [_compare(table, set_name, a, b, plan) for a, b in pairs]
+    return comparisons
+
+
+def _compare(table: Table, set_name: str, a: Subject, b: Subject, plan: Plan) -> Comparison:
+    differences = {}
+    for key in COMPARED:
+        estimate = table.estimate(table.values[a][key] - table.values[b][key], plan.seed)
+        if estimate.count:
+            differences[key] = estimate
+    return Comparison(set_name, _title(a, plan), _title(b, plan), differences)
+
+
+def _markdown_table(lines: Sequence[Line]) -> list[str]:
+    shown = [metric for metric in METRICS if any(metric.key in line.estimates for line in lines)]
+    with_fid = any(line.fid is not None for line in lines)
+    arrows = {"higher": " ↑", "lower": " ↓", "": ""}
+    header = ["", "references", *(metric.title + arrows[metric.better] for metric in shown), *(["FID ↓"] * with_fid)]
+    rows = [header, ["---", *["---:"] * (len(header) - 1)]]
+    for line in lines:
+        cells = [_cell(line.estimates.get(metric.key), metric) for metric in shown]
+        fid = [("" if line.fid is None else f"{line.fid:.1f}")] * with_fid
+        rows.append([line.title, f"{line.references:.2g}", *cells, *fid])
+    return ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def _markdown_comparisons(comparisons: Sequence[Comparison]) -> list[str]:
+    metrics = [m for m in METRICS if any(m.key in c.differences for c in comparisons)]
+    rows = [["set", "a", "b", *(metric.title for metric in metrics)], ["---"] * 3 + ["---:"] * len(metrics)]
+    for comparison in comparisons:
+        cells = []
+        for metric in metrics:
+            estimate = comparison.differences.get(metric.key)
+            cell = _cell(estimate, metric, signed=True)
+            cells.append(f"**{cell}**" if estimate is not None and estimate.excludes_zero else cell)
+        rows.append([comparison.set, comparison.a, comparison.b, *cells])
+    return ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def _cell(estimate: Estimate | None, metric: Metric, signed: bool = False) -> str:
+    if estimate is None:
+        return "n/a"
+    number = f"{'+' if signed else ''}.{metric.decimals}f"
+    if math.isnan(estimate.low):
+        return format(estimate.mean, number)
+    return f"{estimate.mean:{number}} [{estimate.low:{number}}, {estimate.high:{number}}]"
+
+
+def _without_nan(value: object) -> object:
+    """JSON has no NaN: null instead."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def standing(summary: Summary) -> str:
+    """Identity of every line, for the terminal."""
+    lines = [
+        f"{line.subject.set or 'any':9} {line.title:60} {_cell(line.estimates[IDENTITY.key], IDENTITY)}"
+        for line in summary.lines
+    ]
+    return "\n".join([f"{IDENTITY.title}, mean [95 % interval]", *lines])

@@ -1,0 +1,153 @@
+"""A whole evaluation: from the request to the table, the plots and the contact sheets in a folder."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from faceref.data.references import ReferenceMapping, mapping_from_index
+from faceref.errors import UsageError
+from faceref.evaluation.cases import Case, load_cases, read_groups
+from faceref.evaluation.faces import Centre, FaceDescriber, compute_centre
+from faceref.evaluation.figures import draw_sheets, plot_all
+from faceref.evaluation.learned import ALWAYS_UNAVAILABLE, UNAVAILABLE, LearnedMetrics, load_learned_metrics
+from faceref.evaluation.metrics import MS_SSIM_WEIGHTS, ms_ssim_weights
+from faceref.evaluation.models import ModelSpec, load_models
+from faceref.evaluation.report import Subject, Summary, Table, summarise, write_summary
+from faceref.evaluation.run import PRESETS, STORED, Instruments, Plan, evaluate, picture_folder
+from faceref.faces.dlib_torch import TorchDlibRecogniser
+from faceref.models.identity import load_recogniser
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `faceref evaluate` was asked for; see its help. Exactly one of mapping and index is given."""
+
+    models: tuple[ModelSpec, ...]
+    hq: Path
+    mapping: Path | None
+    index: Path | None
+    split: str
+    lq: Path | None
+    degradations: tuple[str, ...]
+    references: int
+    reference_counts: tuple[int, ...]
+    seed: int
+    limit: int | None
+    batch_size: int
+    recogniser: Path | None
+    center_index: Path | None
+    group_by: str | None
+
+
+def run_study(request: Request, out: Path, *, resume: bool, device: torch.device) -> Summary:
+    """Measure and write everything below `out`; see docs/evaluation.md for the files.
+
+    Raises UsageError for a request that contradicts itself, DataError, CheckpointError and OutputError.
+    """
+    plan = _plan(request)
+    models = load_models(request.models, device)
+    cases = load_cases(
+        _mapping(request),
+        request.hq,
+        request.lq,
+        with_references=plan.references > 0,
+        groups=read_groups(request.index, request.group_by) if request.index and request.group_by else None,
+    )
+    chosen = cases.sample(request.limit, request.seed)
+    size = models[0].resolution
+    describer = FaceDescriber(TorchDlibRecogniser(device), size)
+    instruments = Instruments(
+        describer,
+        _centre(request, describer),
+        load_recogniser(request.recogniser) if request.recogniser else None,
+        load_learned_metrics(device),
+    )
+    rows = evaluate(cases, chosen, models, plan, instruments, out, resume=resume)
+    if request.center_index:
+        instruments.centre.write(out / "center.json")
+    labels = [model.label for model in models]
+    table = Table(rows)
+    fid = {} if instruments.learned is None else _fid(instruments.learned, table, out / "pictures")
+    summary = summarise(
+        table,
+        plan,
+        labels,
+        settings=json.loads((out / "settings.json").read_text()),
+        left_out=cases.left_out,
+        notes=_notes(request, plan, instruments, chosen, size),
+        not_measured=({} if instruments.learned else UNAVAILABLE) | ALWAYS_UNAVAILABLE,
+        fid=fid,
+    )
+    write_summary(summary, out)
+    plot_all(table, plan, labels, out)
+    draw_sheets(table, chosen, plan, labels, size, out)
+    return summary
+
+
+def _plan(request: Request) -> Plan:
+    if request.lq is not None and request.degradations:
+        raise UsageError("Give either --lq or --degradation: LQ pictures are read or made, not both.")
+    unknown = [name for name in request.degradations if name not in PRESETS]
+    if unknown:
+        raise UsageError(f"There is no degradation {unknown[0]!r}; choose {' or '.join(PRESETS)}.")
+    if (request.mapping is None) == (request.index is None):
+        raise UsageError("Give either --mapping, a CSV of targets and references, or --index, a CSV of people.")
+    if request.group_by and request.index is None:
+        raise UsageError("--group-by names a column of the index: give --index.")
+    sets = (STORED,) if request.lq is not None else tuple(dict.fromkeys(request.degradations)) or ("severe",)
+    return Plan(sets, request.references, request.reference_counts, request.seed, request.batch_size)
+
+
+def _mapping(request: Request) -> ReferenceMapping:
+    if request.mapping is not None:
+        return ReferenceMapping.read(request.mapping)
+    assert request.index is not None
+    return mapping_from_index(request.index, request.split)
+
+
+def _centre(request: Request, describer: FaceDescriber) -> Centre:
+    if request.center_index is None:
+        return Centre.shipped()
+    return compute_centre(request.center_index, "train", describer, request.seed)
+
+
+def _fid(learned: LearnedMetrics, table: Table, pictures: Path) -> dict[Subject, float]:
+    folders = {subject: pictures / picture_folder(*_parts(subject)) for subject in table.values}
+    return {subject: learned.fid(folder, pictures / "truth") for subject, folder in folders.items()}
+
+
+def _parts(subject: Subject) -> tuple[str, str, str]:
+    return subject.set, subject.model, subject.condition
+
+
+def _notes(request: Request, plan: Plan, instruments: Instruments, chosen: Sequence[Case], size: int) -> list[str]:
+    """How to read the table."""
+    centre = instruments.centre
+    notes = [
+        "identity (cosine): of dlib's embeddings of result and truth after subtracting their mean over "
+        f"{centre.photographs} photographs ({centre.source}); identity (distance): Euclidean, as dlib defines it; "
+        "below 0.6 is the same person. dlib is in no loss of this project. Every result is cut out at the landmarks of the "
+        "truth, so that no picture drops out because no face is found in it",
+        "to own references: mean embedding distance to the references of the person (whether shown or not); to shown "
+        "references: to those that the model was given",
+        "face PSNR: within the convex hull of the truth's landmarks; sharpness: variance of the Laplacian there at 128 "
+        "px, which noise raises, too",
+        "no references: an empty cache, as `faceref restore` without --ref; zero references: as many zero latents as "
+        "there are references, which is what guidance subtracts",
+        f"a case with fewer than {plan.references} references is shown all it has (mean in the second column)",
+    ]
+    if len(weights := ms_ssim_weights(size)) < len(MS_SSIM_WEIGHTS):
+        notes.append(f"MS-SSIM has {len(weights)} scales, their weights renormalised: {size} px are too few for five")
+    if request.lq is None:
+        notes.append("there is no bicubic row: LQ inputs are made at full size (Eq. 4 ends with a bilinear resize)")
+    if request.recogniser:
+        notes.append(
+            f"2nd recogniser: {request.recogniser.name}; for a model that had it in its loss this is no evidence of "
+            "identity; its features: LPIPS without learned weights on its feature maps"
+        )
+    if request.limit:
+        notes.append(f"a sample of {len(chosen)} photographs, spread over people (--limit)")
+    return notes
