@@ -1,6 +1,5 @@
 """Models on disk: what describes them (faceref.json), where the named ones live, how they are written and loaded."""
 
-import json
 import os
 import shutil
 import tempfile
@@ -11,12 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from diffusers import DDIMScheduler, VQModel
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from faceref.errors import CheckpointError, OutputError, UsageError
-from faceref.models.autoencoder import PixelUnshuffleVQModel
-from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.refldm import ReFLDMPipeline, SchedulerName
 
 REFLDM_RELEASE = "https://github.com/ChiWeiHsiao/ref-ldm/releases/download/1.0.0"
@@ -41,11 +37,6 @@ class ModelInfo(BaseModel):
     quality_command: str | None = Field(default=None, description="the command that measured it")
 
 
-# The classes a model folder may name; nothing else is ever imported for it.
-_UNETS = {"ReferenceUNet": ReferenceUNet}
-_AUTOENCODERS = {"VQModel": VQModel, "PixelUnshuffleVQModel": PixelUnshuffleVQModel}
-
-
 def find_model(name_or_path: str | os.PathLike[str], accept_licence: bool = False) -> Path:
     """The folder of `small`, of `refldm-512` (downloaded and imported on first use), or the given folder itself.
 
@@ -64,7 +55,7 @@ def find_model(name_or_path: str | os.PathLike[str], accept_licence: bool = Fals
                     "refldm-512 is the work of the authors of ReF-LDM, for non-commercial research only: "
                     f"set {ACCEPT_VARIABLE}=1 if you accept that, and it is downloaded from {REFLDM_RELEASE}."
                 )
-            download_refldm(folder)
+            download_refldm(folder, REFLDM_RELEASE)
     else:
         folder = Path(name_or_path)
     if not (folder / "faceref.json").is_file():
@@ -77,7 +68,7 @@ def models_home() -> Path:
     return Path(os.environ.get("FACEREF_HOME") or Path.home() / ".cache" / "faceref")
 
 
-def download_refldm(folder: Path, release: str = REFLDM_RELEASE) -> None:
+def download_refldm(folder: Path, release: str) -> None:
     """Download the authors' two checkpoints (about 2 GB) from `release` and import them into `folder`.
 
     Raises OutputError if the download or the disk fails, CheckpointError if what came is not what it should be.
@@ -113,29 +104,12 @@ def load_pipeline(
     dtype: torch.dtype = torch.float32,
     accept_licence: bool = False,
 ) -> tuple[ReFLDMPipeline, ModelInfo]:
-    """A model ready to restore, and its description. Only safetensors and the classes named above are ever loaded.
+    """A model ready to restore, and its description. No code of the folder is ever run.
 
     Raises UsageError (no such model) or CheckpointError (a damaged folder, a component of a foreign class).
     """
     folder = find_model(name_or_path, accept_licence)
-    info = read_info(folder)
-    try:
-        index = json.loads((folder / "model_index.json").read_bytes())
-        unet_class, vae_class = _UNETS[index["unet"][1]], _AUTOENCODERS[index["vae"][1]]
-        options = {"torch_dtype": dtype, "use_safetensors": True, "local_files_only": True}
-        pipeline = ReFLDMPipeline(
-            unet=unet_class.from_pretrained(folder, subfolder="unet", **options),
-            vae=vae_class.from_pretrained(folder, subfolder="vae", **options),
-            scheduler=DDIMScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True),  # type: ignore[arg-type]
-        )
-    except KeyError as error:
-        raise CheckpointError(f"The model {folder} has a component that faceref does not know: {error}.") from error
-    except Exception as error:  # whatever a damaged folder makes of the readers of json, safetensors and diffusers
-        reason = str(error).partition("\n")[0]
-        raise CheckpointError(
-            f"The model {folder} cannot be loaded ({reason}); import or download it again."
-        ) from error
-    return pipeline.to(device), info
+    return ReFLDMPipeline.from_pretrained(folder, torch_dtype=dtype).to(device), read_info(folder)
 
 
 def save_model(pipeline: ReFLDMPipeline, info: ModelInfo, folder: str | os.PathLike[str]) -> None:

@@ -31,6 +31,9 @@ class _Inert:
     def __init__(self, *args: object, **kwargs: object) -> None:
         pass
 
+    def __call__(self, *args: object, **kwargs: object) -> "_Inert":
+        return self
+
     def __setstate__(self, state: object) -> None:
         pass
 

@@ -1,8 +1,11 @@
 """ReF-LDM's sampling: from a low-quality face and reference photographs (tensors) to the restored face."""
 
+import json
 import logging
+import os
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, get_args
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
 
 import torch
 from diffusers import (
@@ -18,7 +21,8 @@ from diffusers.utils.torch_utils import randn_tensor
 from PIL.Image import Image
 from torch import Tensor
 
-from faceref.errors import UsageError
+from faceref.errors import CheckpointError, UsageError
+from faceref.models.autoencoder import PixelUnshuffleVQModel
 from faceref.models.reference import ReferenceCache
 from faceref.models.unet import ReferenceUNet
 
@@ -31,6 +35,11 @@ Images = Tensor | Sequence[Image]  # [N, 3, H, W] in [-1, 1], or N pictures of o
 References = Sequence[Images | ReferenceCache | None]  # per image of the batch; nothing or None: no references
 
 
+# The classes that a model folder may name.
+_UNETS = {"ReferenceUNet": ReferenceUNet}
+_AUTOENCODERS = {"VQModel": VQModel, "PixelUnshuffleVQModel": PixelUnshuffleVQModel}
+
+
 class ReFLDMPipeline(DiffusionPipeline):
     """Restores aligned faces by denoising in the autoencoder's latent space while attending to references."""
 
@@ -38,6 +47,30 @@ class ReFLDMPipeline(DiffusionPipeline):
         super().__init__()
         self.register_modules(unet=unet, vae=vae, scheduler=scheduler)
         self._null: tuple[tuple, ReferenceCache] | None = None
+
+    @classmethod
+    def from_pretrained(cls, folder: str | os.PathLike[str], torch_dtype: torch.dtype = torch.float32) -> Self:
+        """Load what `save_pretrained` wrote.
+
+        Unlike diffusers' own it reads only folders and safetensors, and only ever makes the classes named above: a
+        model_index.json cannot have other code imported. Raises CheckpointError if the folder is not such a model.
+        """
+        try:
+            index = json.loads((Path(folder) / "model_index.json").read_bytes())
+            unet, vae = _UNETS[index["unet"][1]], _AUTOENCODERS[index["vae"][1]]
+            options = {"torch_dtype": torch_dtype, "use_safetensors": True, "local_files_only": True}
+            return cls(
+                unet=unet.from_pretrained(folder, subfolder="unet", **options),
+                vae=vae.from_pretrained(folder, subfolder="vae", **options),
+                scheduler=DDIMScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True),  # type: ignore[arg-type]
+            )
+        except KeyError as error:
+            raise CheckpointError(f"The model {folder} has a component that faceref does not know: {error}.") from error
+        except Exception as error:  # whatever a damaged folder makes of the readers of json, safetensors and diffusers
+            reason = str(error).partition("\n")[0]
+            raise CheckpointError(
+                f"The model {folder} cannot be loaded ({reason}); import or download it again."
+            ) from error
 
     @torch.no_grad()
     def __call__(
@@ -132,7 +165,7 @@ class ReFLDMPipeline(DiffusionPipeline):
         return ReferenceCache.batch(caches) if any(cache is not None for cache in caches) else None
 
     def _null_cache(self, latents: Tensor) -> ReferenceCache:
-        """The cache of one zero latent, "no reference" in guidance; computed once for given weights and latent shape."""
+        """The cache of one zero latent ("no reference"), computed once for given weights and latent shape."""
         sums = torch.stack([weight.detach().sum() for weight in self.unet.parameters()])
         key = (tuple(sums.tolist()), latents.shape[1:], latents.device, latents.dtype)
         null = self._null  # read once: another thread may replace it meanwhile

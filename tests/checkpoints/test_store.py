@@ -1,0 +1,109 @@
+"""Where models live: named ones, folders, the download after the licence is accepted, damaged ones."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from faceref.checkpoints import store
+from faceref.checkpoints.original import import_refldm
+from faceref.checkpoints.store import download_refldm, find_model, load_pipeline, read_info, save_model
+from faceref.errors import CheckpointError, OutputError, UsageError
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "refldm-mini"
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("store") / "mini"
+    import_refldm(GOLDEN / "refldm.ckpt", GOLDEN / "vqgan.ckpt", folder, resolution=32)
+    return folder
+
+
+@pytest.fixture
+def model(imported, tmp_path) -> Path:
+    return Path(shutil.copytree(imported, tmp_path / "mini"))
+
+
+def test_a_saved_model_is_the_same_model_again(model, tmp_path):
+    pipeline, info = load_pipeline(model, dtype=torch.bfloat16)
+    assert pipeline.unet.dtype == pipeline.vae.dtype == torch.bfloat16
+    pipeline, _ = load_pipeline(model)
+    save_model(pipeline, info.model_copy(update={"quality": {"identity": 0.5}}), tmp_path / "again")
+    again, info_again = load_pipeline(tmp_path / "again")
+    for name, tensor in pipeline.unet.state_dict().items():
+        assert torch.equal(again.unet.state_dict()[name], tensor), name
+    assert info_again.quality == {"identity": 0.5}
+    assert not [path for path in (tmp_path / "again").rglob("*") if path.suffix in {".bin", ".pt", ".pkl"}]
+
+
+def test_an_unknown_model_is_refused_with_the_choices():
+    with pytest.raises(UsageError) as error:
+        load_pipeline("large")
+    assert str(error.value) == "There is no model 'large'; give small, refldm-512 or a model folder."
+
+
+def test_refldm_is_not_downloaded_before_its_licence_is_accepted(tmp_path, monkeypatch):
+    monkeypatch.setenv("FACEREF_HOME", str(tmp_path))
+    monkeypatch.delenv(store.ACCEPT_VARIABLE, raising=False)
+    with pytest.raises(UsageError, match="non-commercial research only: set FACEREF_ACCEPT_NONCOMMERCIAL=1"):
+        find_model("refldm-512")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("way", ["argument", "environment"])
+def test_refldm_is_downloaded_once_after_its_licence_is_accepted(tmp_path, monkeypatch, way):
+    release = shutil.copytree(GOLDEN, tmp_path / "release")
+    monkeypatch.setattr(store, "REFLDM_RELEASE", Path(release).as_uri())
+    monkeypatch.setenv("FACEREF_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv(store.ACCEPT_VARIABLE, "1" if way == "environment" else "")
+    folder = find_model("refldm-512", accept_licence=way == "argument")
+    shutil.rmtree(release)
+    monkeypatch.delenv(store.ACCEPT_VARIABLE)
+    assert find_model("refldm-512") == folder == tmp_path / "home" / "refldm-512"
+    assert read_info(folder).family == "refldm"
+    assert [path.name for path in folder.parent.iterdir()] == ["refldm-512"], "the downloads are removed"
+
+
+def test_a_failed_download_leaves_nothing_and_says_from_where(tmp_path):
+    release = (tmp_path / "nowhere").as_uri()
+    with pytest.raises(OutputError, match=r"nowhere/refldm\.ckpt could not be downloaded"):
+        download_refldm(tmp_path / "home" / "refldm-512", release)
+    assert not list((tmp_path / "home").iterdir())
+
+
+def test_a_truncated_download_is_refused_and_leaves_nothing(tmp_path):
+    release = Path(shutil.copytree(GOLDEN, tmp_path / "release"))
+    (release / "vqgan.ckpt").write_bytes((GOLDEN / "vqgan.ckpt").read_bytes()[:10_000])
+    with pytest.raises(CheckpointError, match="download it again"):
+        download_refldm(tmp_path / "home" / "refldm-512", release.as_uri())
+    assert not list((tmp_path / "home").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "complaint"),
+    [("steps", 0, "steps: "), ("family", "gan", "family: "), ("colour", "blue", "colour: ")],
+)
+def test_a_malformed_description_is_refused_by_its_field(model, field, value, complaint):
+    path = model / "faceref.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    with pytest.raises(CheckpointError, match=f"is not a model description: {complaint}"):
+        read_info(model)
+
+
+@pytest.mark.parametrize("damage", ["unet/diffusion_pytorch_model.safetensors", "model_index.json", "vae/config.json"])
+def test_a_damaged_folder_is_refused_with_one_sentence(model, damage):
+    (model / damage).write_bytes((model / damage).read_bytes()[:100])
+    with pytest.raises(CheckpointError) as error:
+        load_pipeline(model)
+    assert str(model) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_that_cannot_be_written_is_named(model, tmp_path):
+    (tmp_path / "file").write_text("")
+    pipeline, info = load_pipeline(model)
+    with pytest.raises(OutputError, match=r"file.out cannot be written"):
+        save_model(pipeline, info, tmp_path / "file" / "out")
