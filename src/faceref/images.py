@@ -88,17 +88,16 @@ def open_photo(source: str | Path | Image.Image) -> Photo:
     _check_size(image, str(path))
     try:
         image.load()
-        rows = image.height
     except (OSError, SyntaxError, ValueError) as error:
         if image.format not in ("JPEG", "MPO"):  # MPO: the JPEG of many cameras, with previews behind it
             raise PhotoError(f"{path} is damaged and cannot be decoded; use another copy of it.") from error
-        image, rows = _decode_truncated_jpeg(data, path)
-        _check_size(image, str(path))
-    photo = replace(_photo(image, str(path), rows), path=path)
-    if photo.is_readable((0, 0, *photo.image.size)):
-        return photo
-    share = round(100 * rows / image.height)
-    return replace(photo, warnings=(f"{path} is truncated: {share} % of it could be read.",))
+    else:
+        return replace(_photo(image, str(path)), path=path)
+    image, rows = _decode_truncated_jpeg(data, path)
+    what = (
+        "some detail is lost" if rows == image.height else f"{round(100 * rows / image.height)} % of it could be read"
+    )
+    return replace(_photo(image, str(path), rows), path=path, warnings=(f"{path} is truncated: {what}.",))
 
 
 def find_photos(paths: Iterable[str | Path]) -> list[Path]:

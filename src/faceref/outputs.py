@@ -5,7 +5,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,8 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         raise OutputError(_reason(error, path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # renamed, never made, or in a folder that was none
+            temporary.unlink()
 
 
 def save_picture(
@@ -103,7 +104,7 @@ def _save_options(path: Path, exif: bytes | None, metadata: Mapping[str, str]) -
         case ".jpg" | ".jpeg":
             return {"format": "JPEG", "quality": 95, "subsampling": 0, "exif": tags.tobytes(), "xmp": _XMP}
         case ".webp":
-            return {"format": "WEBP", "quality": 95, "exif": tags.tobytes(), "xmp": _XMP}
+            return {"format": "WEBP", "lossless": True, "exif": tags.tobytes(), "xmp": _XMP}
         case ".tif" | ".tiff":
             tags[_XMP_TAG] = _XMP
             return {"format": "TIFF", "exif": tags.tobytes()}  # uncompressed: libtiff takes no EXIF from Pillow

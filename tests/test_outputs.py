@@ -1,0 +1,156 @@
+"""A picture is written whole or not at all, keeps what the photo said, and says that it is AI-restored."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from faceref.errors import OutputError
+from faceref.images import open_photo
+from faceref.outputs import comparison, save_picture, write_atomically
+
+# https://cv.iptc.org/newscodes/digitalsourcetype/: real picture, changed with a trained model
+SOURCE_TYPE = b"http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+MAKER, EXIF_IFD, DATE_TAKEN, USER_COMMENT = 0x010F, 0x8769, 0x9003, 0x9286
+
+
+def camera_exif() -> bytes:
+    exif = Image.Exif()
+    exif[MAKER], exif[EXIF_IFD] = "Leica", {DATE_TAKEN: "1999:12:31 23:59:00"}
+    return exif.tobytes()
+
+
+@pytest.mark.parametrize("name", ["a.png", "b.jpg", "c.webp", "d.tif", "E.JPEG", "new/folder/f.png"])
+def test_a_picture_keeps_its_exif_and_profile_and_says_that_it_is_restored(
+    name: str, tmp_path: Path, astronaut: Image.Image
+):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    metadata = {"model": "small", "seed": "7", "note": "für Åse"}
+    path = tmp_path / name
+    save_picture(astronaut, path, exif=camera_exif(), icc_profile=profile, metadata=metadata)
+    assert SOURCE_TYPE in path.read_bytes()
+    written = Image.open(path)
+    assert np.abs(np.asarray(written, dtype=int) - np.asarray(astronaut)).mean() < (4 if name[0] in "bE" else 1e-9)
+    assert written.info["icc_profile"] == profile
+    exif = written.getexif()
+    assert exif[MAKER] == "Leica"
+    assert exif.get_ifd(EXIF_IFD)[DATE_TAKEN] == "1999:12:31 23:59:00"
+    if path.suffix == ".png":
+        assert {key: written.info[key] for key in metadata} == metadata
+    else:
+        assert json.loads(exif.get_ifd(EXIF_IFD)[USER_COMMENT][8:]) == metadata
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_a_picture_without_exif_is_marked_too(tmp_path: Path, astronaut: Image.Image):
+    with_alpha = astronaut.copy()
+    with_alpha.putalpha(128)
+    for name in ("a.png", "b.jpg"):
+        save_picture(with_alpha, tmp_path / name, metadata={"model": "small"})
+        assert SOURCE_TYPE in (tmp_path / name).read_bytes()
+    png, jpeg = (open_photo(tmp_path / name).alpha for name in ("a.png", "b.jpg"))
+    assert png is not None
+    assert png.getextrema() == (128, 128)
+    assert jpeg is None
+
+
+def write_and_raise(path: Path, error: BaseException) -> None:
+    with write_atomically(path) as temporary:
+        temporary.write_text("half of the n")
+        raise error
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, RuntimeError])
+def test_a_stopped_write_leaves_the_old_file_and_nothing_else(stop: type[BaseException], tmp_path: Path):
+    path = tmp_path / "result.json"
+    path.write_text("old")
+    with pytest.raises(stop):
+        write_and_raise(path, stop())
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+    with write_atomically(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [
+        (errno.ENOSPC, "disk is full"),
+        (errno.EDQUOT, "disk is full"),
+        (errno.EACCES, "is not writable"),
+        (errno.EIO, "."),
+    ],
+)
+def test_a_failed_write_is_said_and_leaves_nothing(number: int, sentence: str, tmp_path: Path):
+    path = tmp_path / "result.png"
+    with pytest.raises(OutputError, match=sentence) as raised:
+        write_and_raise(path, OSError(number, os.strerror(number)))
+    assert str(path) in str(raised.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full, a disk that is always full.")
+def test_a_disk_that_fills_up_while_a_picture_is_written(
+    tmp_path: Path, astronaut: Image.Image, monkeypatch: pytest.MonkeyPatch
+):
+    save = Image.Image.save
+    monkeypatch.setattr(Image.Image, "save", lambda self, path, **options: save(self, "/dev/full", **options))
+    with pytest.raises(OutputError, match="disk is full"):
+        save_picture(astronaut, tmp_path / "result.png", metadata={})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere.")
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, astronaut: Image.Image):
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match="is not writable"):
+        save_picture(astronaut, tmp_path / "result.png", metadata={})
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("result.gif", "no suffix that can be written"),
+        ("result", "no suffix that can be written"),
+        ("file.txt/result.png", "part of its path is a file"),
+        ("folder.png", "is a folder"),
+    ],
+)
+def test_what_cannot_be_written_gets_one_sentence(name: str, sentence: str, tmp_path: Path, astronaut: Image.Image):
+    (tmp_path / "file.txt").write_text("")
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(OutputError, match=sentence) as raised:
+        save_picture(astronaut, tmp_path / name, metadata={})
+    assert str(tmp_path / name) in str(raised.value)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"file.txt", "folder.png"}
+
+
+def test_a_picture_too_large_for_its_format_says_so(tmp_path: Path):
+    with pytest.raises(OutputError, match=r"use \.png"):
+        save_picture(Image.new("L", (17000, 20)), tmp_path / "wide.webp", metadata={})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_a_comparison_shows_before_after_and_all_references(count: int):
+    before, after = Image.new("RGB", (100, 200), "red"), Image.new("RGB", (100, 200), "blue")
+    references = [Image.new("RGB", (80, 120), (0, 100 + 10 * i, 0)) for i in range(count)]
+    sheet = np.asarray(comparison(before, after, references, height=256))
+
+    def area(color: tuple[int, int, int]) -> int:
+        return int((sheet == color).all(-1).sum())
+
+    assert area((255, 0, 0)) == area((0, 0, 255)) == 128 * 256
+    first_red, first_blue = (np.argmax((sheet == color).all(-1).any(0)) for color in ((255, 0, 0), (0, 0, 255)))
+    assert first_red < first_blue
+    tiles = [area((0, 100 + 10 * i, 0)) for i in range(count)]
+    assert all(tile > 100 * 100 for tile in tiles)
+    assert len(set(tiles)) <= 1
+    labels = sheet[: sheet.shape[0] - 256 - 16]
+    assert (labels < 128).any()
