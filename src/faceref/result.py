@@ -1,28 +1,17 @@
-"""What a restoration leaves behind: the picture, its faces, how it was made; and how that is written to disk."""
+"""What a restoration leaves behind: the picture, its faces, how it was made."""
 
 import dataclasses
-import io
-import json
-import os
-import secrets
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
-from PIL.PngImagePlugin import PngInfo
+from PIL import Image
 
-from faceref.errors import OutputError, UsageError
 from faceref.images import Photo
+from faceref.outputs import comparison, save_picture
 from faceref.pipelines.refldm import SchedulerName
 from faceref.references import EncodedReferences
-
-TILE = 256  # pixels of a face in a comparison, at least
-MOST_REFERENCES_SHOWN = 5
-# IPTC's word for a photograph in which a trained model filled in a part
-DIGITAL_SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 
 
 @dataclass(frozen=True)
@@ -74,85 +63,33 @@ class Result:
     timings: dict[str, float]
     settings: Settings
 
-    def save(self, path: str | Path) -> None:
-        """Write the picture as PNG, JPEG or WebP: all of it or nothing; an older file of that name is replaced.
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What files made from this result say of its origin."""
+        settings = {key: str(value) for key, value in dataclasses.asdict(self.settings).items()}
+        return {
+            "Software": f"faceref {version('faceref')}",
+            "Description": "AI-restored: the faces in this picture were made by a trained model.",
+            "references": str(len(self.references.used) if self.references else 0),
+            **settings,
+        }
 
-        It carries the photograph's EXIF (but for the orientation, which was applied) and colour profile, and XMP that
-        says that it was restored by a model, and how. Raises UsageError (another suffix) or OutputError.
+    def save(self, path: str | Path) -> None:
+        """Write the picture, with the photograph's EXIF and colour profile and this result's metadata.
+
+        PNG, JPEG, WebP or TIFF by the suffix; an older file of that name is replaced. Raises OutputError.
         """
-        path = Path(path)
-        xmp = self._xmp()
-        match path.suffix.lower():
-            case ".png":
-                info = PngInfo()
-                info.add_itxt("XML:com.adobe.xmp", xmp)
-                options = {"format": "PNG", "pnginfo": info}
-            case ".jpg" | ".jpeg":
-                options = {"format": "JPEG", "quality": 95, "subsampling": "4:4:4", "xmp": xmp.encode()}
-            case ".webp":
-                options = {"format": "WEBP", "lossless": True, "xmp": xmp.encode()}
-            case suffix:
-                raise UsageError(
-                    f"{path} cannot be written as {suffix or 'a file without a suffix'}; use .png, .jpg or .webp."
-                )
-        image = self.image.convert("RGB") if options["format"] == "JPEG" else self.image
-        if self.photo.exif:
-            options["exif"] = self.photo.exif
-        if self.photo.icc_profile:
-            options["icc_profile"] = self.photo.icc_profile
-        encoded = io.BytesIO()
-        image.save(encoded, **options)
-        write_whole(path, encoded.getvalue())
+        save_picture(self.image, path, exif=self.photo.exif, icc_profile=self.photo.icc_profile, metadata=self.metadata)
 
     def comparison(self) -> Image.Image:
-        """Before, after and references side by side: a row for each restored face."""
-        references = self.references.used[:MOST_REFERENCES_SHOWN] if self.references else ()
-        rows = [[("before", face.aligned_before), ("after", face.aligned_after)] for face in self.faces]
-        rows[0] += [(f"reference {i}", reference.face) for i, reference in enumerate(references, start=1)]
-        side = max(TILE, self.faces[0].aligned_after.width)
-        gap = side // 16
-        font = ImageFont.load_default(size=gap)
-        canvas = Image.new("RGB", (len(rows[0]) * (side + gap) + gap, len(rows) * (side + 3 * gap)), "white")
-        draw = ImageDraw.Draw(canvas)
-        for y, row in enumerate(rows):
-            for x, (label, picture) in enumerate(row):
-                corner = (gap + x * (side + gap), 2 * gap + y * (side + 3 * gap))
-                canvas.paste(picture.resize((side, side), Image.Resampling.LANCZOS), corner)
-                draw.text((corner[0], corner[1] - 3), label, fill="black", font=font, anchor="lb")
-        return canvas
+        """Before, after and references side by side, RGB; a row for each restored face."""
+        references = [reference.face for reference in self.references.used] if self.references else []
+        rows = [comparison(face.aligned_before, face.aligned_after, references) for face in self.faces]
+        sheet = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)), "white")
+        for i, row in enumerate(rows):
+            sheet.paste(row, (0, i * row.height))
+        return sheet
 
     def save_comparison(self, path: str | Path) -> None:
-        """Write the comparison as PNG: all of it or nothing. Raises OutputError."""
-        encoded = io.BytesIO()
-        self.comparison().save(encoded, format="PNG")
-        write_whole(Path(path), encoded.getvalue())
-
-    def _xmp(self) -> str:
-        settings = json.dumps(dataclasses.asdict(self.settings))
-        return (
-            '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-            '<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:xmp="http://ns.adobe.com/xap/1.0/" '
-            'xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/">'
-            f"<xmp:CreatorTool>faceref {version('faceref')}</xmp:CreatorTool>"
-            f"<Iptc4xmpExt:DigitalSourceType>{DIGITAL_SOURCE}</Iptc4xmpExt:DigitalSourceType>"
-            '<dc:description><rdf:Alt><rdf:li xml:lang="x-default">'
-            f"AI-restored faces; settings: {escape(settings)}"
-            "</rdf:li></rdf:Alt></dc:description></rdf:Description></rdf:RDF></x:xmpmeta>"
-        )
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name, then rename it: whatever happens, `path` is the old, the new, or nothing.
-
-    Makes missing folders. Raises OutputError if that cannot be done.
-    """
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            part.write_bytes(data)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror}); choose another place.") from error
+        """Write the comparison as `save` writes the picture."""
+        save_picture(self.comparison(), path, metadata=self.metadata)

@@ -1,0 +1,68 @@
+"""The command `faceref`: its subcommands, one file each, and what happens when one of them fails."""
+
+import logging
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from faceref.app import models, restore, train
+from faceref.app.console import say
+from faceref.errors import FacerefError
+
+GLOBAL_FLAGS = ("--debug", "--verbose", "-v")
+
+
+class FacerefGroup(TyperGroup):
+    """Ends with one sentence and an exit code where the user can mend something; global flags may stand anywhere."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        flags = [argument for argument in args if argument in GLOBAL_FLAGS]
+        return super().parse_args(ctx, flags + [argument for argument in args if argument not in GLOBAL_FLAGS])
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except FacerefError as error:
+            if ctx.params["debug"]:
+                raise
+            say(str(error))
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            say("Interrupted; no unfinished file was left behind.")
+            raise typer.Exit(130) from error
+
+
+app = typer.Typer(
+    cls=FacerefGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"faceref {version('faceref')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show where in the program an error came from.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what is being done.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Restore faces in photographs so that they stay the persons they are."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("faceref").setLevel(logging.INFO if verbose or debug else logging.ERROR)
+
+
+app.command(cls=restore.PhotosThenReferences, no_args_is_help=True)(restore.restore)
+app.command(no_args_is_help=True)(train.train)
+app.add_typer(models.app, name="models")
+
+
+def main() -> None:
+    """The entry point of the command."""
+    app()

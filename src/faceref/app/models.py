@@ -1,0 +1,63 @@
+"""`faceref models`: which models there are, what is known of one, and the import of the authors' checkpoints."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from faceref.app.console import output
+
+app = typer.Typer(no_args_is_help=True, help="List, describe and import models.", rich_markup_mode=None)
+
+
+@app.command("list")
+def list_models() -> None:
+    """The models that --model takes by name, and where they are; it takes the folder of any other as well."""
+    from faceref.checkpoints.store import find_model, models_home, read_info
+
+    table = Table("name", "resolution", "licence", "folder", box=None)
+    for name in ("small", "refldm-512"):
+        if name == "refldm-512" and not (models_home() / name).is_dir():  # looking for it would download it
+            table.add_row(name, "512 px", "", "not here yet: faceref models import")
+            continue
+        folder = find_model(name)
+        described = read_info(folder)
+        table.add_row(name, f"{described.resolution} px", described.licence, str(folder))
+    output.print(table)
+
+
+@app.command()
+def info(
+    model: Annotated[str, typer.Argument(help="A name or a folder.", show_default=False)],
+) -> None:
+    """What a model says of itself: resolution, defaults, training data, licence, measured quality."""
+    from faceref.checkpoints.store import find_model, read_info
+
+    folder = find_model(model)
+    table = Table(show_header=False, box=None)
+    for key, value in (read_info(folder).model_dump() | {"folder": folder}).items():
+        table.add_row(key, "\n".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else str(value))
+    output.print(table)
+
+
+@app.command("import")
+def import_(
+    refldm: Annotated[Path, typer.Argument(metavar="REFLDM.CKPT", help="The denoiser.", show_default=False)],
+    vqgan: Annotated[Path, typer.Argument(metavar="VQGAN.CKPT", help="The autoencoder.", show_default=False)],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The new folder.", show_default="where --model refldm-512 looks"),
+    ] = None,
+    resolution: Annotated[int, typer.Option(min=8, help="Side of the pictures it was trained on, pixels.")] = 512,
+) -> None:
+    """Bring the checkpoints that the authors of ReF-LDM released into faceref's format; no code in them is run."""
+    from faceref.checkpoints.original import import_refldm
+    from faceref.checkpoints.store import models_home
+
+    done = import_refldm(refldm, vqgan, out or models_home() / "refldm-512", resolution)
+    weights = "the moving average of the weights" if done.ema else "the weights (there is no moving average)"
+    output.print(
+        f"{done.folder}: U-Net {done.unet_parameters / 1e6:.1f} M, autoencoder {done.vae_parameters / 1e6:.1f} M "
+        f"parameters; took {weights}, {done.taken} tensors; left {done.ignored} that are not needed."
+    )

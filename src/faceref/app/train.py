@@ -1,0 +1,42 @@
+"""`faceref train`: one stage of training, as its configuration says."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file; see configs/.", show_default=False)],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Settings of the file to change, as loop.steps=1000."),
+    ] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the run.", show_default="runs/ and the name of CONFIG")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the folder.")] = False,
+    max_minutes: Annotated[
+        float | None, typer.Option(min=0, help="Stop with a checkpoint after so many minutes.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Compute one step and write nothing.")] = False,
+) -> None:
+    """Train an autoencoder or a denoiser; Ctrl-C stops with a checkpoint.
+
+    On several GPUs or machines: accelerate launch -m faceref train CONFIG.
+    """
+    from faceref.training.config import load_config
+    from faceref.training.run import train_from
+
+    logging.getLogger("faceref").setLevel(logging.INFO)
+    summary = train_from(
+        load_config(config, settings or ()),
+        run_dir or Path("runs") / config.stem,
+        resume=resume,
+        max_minutes=max_minutes,
+        dry_run=dry_run,
+    )
+    metrics = ", ".join(f"{name} {value:.4g}" for name, value in summary.metrics.items())
+    state = "finished" if summary.finished else "stopped; go on with --resume"
+    typer.echo(f"step {summary.step}, {state}; {summary.samples_per_second:.1f} samples/s; {metrics}")
