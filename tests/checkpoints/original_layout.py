@@ -122,7 +122,7 @@ def vqgan_shapes(base: int, multipliers: list[int], layers: int, codebook: int, 
 
 
 def save_checkpoints(folder: Path, unet: Shapes, vqgan: Shapes, seed: int = 0) -> tuple[Path, Path]:
-    """refldm.ckpt and vqgan.ckpt with random weights; beside the latter's lie objects of a library not installed here."""
+    """refldm.ckpt and vqgan.ckpt with random weights; beside the latter's lie objects of an absent library."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(shapes: Shapes, prefix: str = "") -> dict[str, Tensor]:

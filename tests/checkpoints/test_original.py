@@ -45,7 +45,7 @@ def sentence_of(*arguments: Path) -> str:
 
 
 def test_sizes_are_deduced_from_the_tensors(small_checkpoints, tmp_path):
-    summary = import_refldm(*small_checkpoints, tmp_path / "model", resolution=64)
+    summary = import_refldm(small_checkpoints[0], small_checkpoints[1], tmp_path / "model", resolution=64)
     pipeline, info = load_pipeline(tmp_path / "model")
     unet, vae, scheduler = (getattr(pipeline, name).config for name in ("unet", "vae", "scheduler"))
     assert list(unet.block_out_channels) == [32, 64, 128]

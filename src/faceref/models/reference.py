@@ -59,9 +59,6 @@ class ReferenceCache:
             multiplicity=None if self.multiplicity is None else self.multiplicity.to(device),
         )
 
-    def detach(self) -> "ReferenceCache":
-        return replace(self, keys=tuple(k.detach() for k in self.keys), values=tuple(v.detach() for v in self.values))
-
     def expand(self, batch_size: int) -> "ReferenceCache":
         """The references of one image (B = 1) for `batch_size` images alike, without copying."""
         return replace(

@@ -23,14 +23,10 @@ class ReferenceUNet(AttentionMixin, UNet2DModel):
     @functools.wraps(UNet2DModel.__init__)
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        for name, module in self.named_modules():
-            if isinstance(module, Attention):
-                module.set_processor(ReferenceAttnProcessor(name))  # type: ignore[arg-type]
-
-    @property
-    def attention_layers(self) -> tuple[str, ...]:
-        """Names of the self-attention layers, in the order of a cache's keys and values."""
-        return tuple(name.removesuffix(".processor") for name in self.attn_processors)
+        attention = {name: module for name, module in self.named_modules() if isinstance(module, Attention)}
+        for name, module in attention.items():
+            module.set_processor(ReferenceAttnProcessor(name))  # type: ignore[arg-type]
+        self.attention_layers = tuple(attention)  # their order is that of a cache's keys and values
 
     def encode_references(self, latents: Tensor, multiplicity: Tensor | None = None) -> ReferenceCache:
         """Keys and values of reference latents [B, N, C, h, w], one pass over all B * N (ReF-LDM, section 3.2).
