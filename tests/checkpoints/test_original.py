@@ -195,7 +195,10 @@ def test_checkpoints_of_the_released_size_import_in_30_seconds_and_4_gigabytes(t
     )
     command = [sys.executable, "-c", code, *map(str, paths), str(tmp_path / "model")]
     kilobytes = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    assert time.monotonic() - started < 30
+    seconds = time.monotonic() - started
+    for path in paths:
+        path.unlink()  # gigabytes that pytest would keep
+    assert seconds < 30
     assert kilobytes < 4e6
     pipeline, _ = load_pipeline(tmp_path / "model")
     assert pipeline.unet.num_parameters() == pytest.approx(117.8e6, abs=0.05e6)
