@@ -20,6 +20,7 @@ from faceref.evaluation.run import Plan, picture_folder, picture_path
 SEVERITY_BINS = 5
 RANKED_ROWS = 5  # of the best, of the median and of the worst
 LOOKED_AT = 64
+ROWS_A_PAGE = 16
 SHOWN_REFERENCES = 3
 LABEL_HEIGHT = 14
 
@@ -33,7 +34,7 @@ def plot_all(table: Table, plan: Plan, models: Sequence[str], out: Path) -> None
 
 
 def draw_sheets(table: Table, cases: Sequence[Case], plan: Plan, models: Sequence[str], size: int, out: Path) -> None:
-    """For each set and model: sheet_ranked_*.png, the best, median and worst by identity, and sheet_random_*.png."""
+    """sheet_SET_MODEL_ranked.png, best, median and worst by identity; ..._random1.png and on, 64 cases."""
     by_name = {case.name: case for case in cases}
     best = _best(plan)
     for set_name in plan.sets:
@@ -48,14 +49,17 @@ def draw_sheets(table: Table, cases: Sequence[Case], plan: Plan, models: Sequenc
             }
             random = np.random.default_rng(plan.seed).permutation(len(order))[:LOOKED_AT].tolist()
             name = picture_folder(set_name, model, "").strip("/").replace("/", "_").replace(" ", "_")
-            for kind, rows in (("ranked", ranked), ("random", {"": random})):
+            sheets = {"ranked": ranked}
+            for page, start in enumerate(range(0, len(random), ROWS_A_PAGE), start=1):
+                sheets[f"random{page}"] = {"": random[start : start + ROWS_A_PAGE]}
+            for kind, rows in sheets.items():
                 labelled = [
                     (f"{label} {identity[i]:.2f}".strip(), by_name[table.images[i]])
                     for label, members in rows.items()
                     for i in members
                 ]
                 sheet = _sheet(labelled, set_name, model, plan, size, out / "pictures")
-                sheet.save(out / f"sheet_{kind}_{name}.png")
+                sheet.save(out / f"sheet_{name}_{kind}.png", compress_level=1)
 
 
 def _by_references(table: Table, plan: Plan, models: Sequence[str]) -> plt.Figure:

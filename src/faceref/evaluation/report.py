@@ -199,8 +199,8 @@ def _comparisons(table: Table, plan: Plan, models: Sequence[str]) -> list[Compar
             if not counts:
                 continue
             pairs += [(subject[best], subject["none"]), (subject[best], subject["zero"])]
-            wrong = next(c.key for c in plan.conditions if c.wrong_person)
-            pairs += [(subject[wrong], subject["none"]), (subject[wrong], subject["zero"])]
+            for wrong in [c.key for c in plan.conditions if c.wrong_person]:
+                pairs += [(subject[wrong], subject["none"]), (subject[wrong], subject["zero"])]
             pairs += [(subject[b.key], subject[a.key]) for a, b in pairwise(counts)]
             pairs.append((subject[best], Subject("", "", "nearest-reference")))
         for other in models[1:]:

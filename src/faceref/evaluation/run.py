@@ -54,6 +54,7 @@ class Plan:
     reference_counts: tuple[int, ...]
     seed: int
     batch_size: int
+    wrong_person: bool = True  # needs a second identity
     conditions: tuple[Condition, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -63,7 +64,8 @@ class Plan:
             counts = sorted({count for count in self.reference_counts if 0 < count < n} | {n})
             conditions.append(Condition("zero", f"{n} zero references", n, zero=True))
             conditions += [Condition(f"refs-{c}", f"{c} reference{'s' * (c > 1)}", c) for c in counts]
-            conditions.append(Condition(f"wrong-{n}", f"{n} references of a wrong person", n, wrong_person=True))
+            if self.wrong_person:
+                conditions.append(Condition(f"wrong-{n}", f"{n} references of a wrong person", n, wrong_person=True))
         object.__setattr__(self, "conditions", tuple(conditions))
 
 
@@ -128,7 +130,9 @@ class _Batch:
     ) -> None:
         self.batch, self.plan, self.instruments, self.size, self.pictures = batch, plan, instruments, size, pictures
         self.references = [case.references[: plan.references] for case in batch]
-        self.wrong = [cases.wrong_references(case, plan.references, plan.seed) for case in batch if plan.references]
+        self.wrong = []
+        if any(condition.wrong_person for condition in plan.conditions):
+            self.wrong = [cases.wrong_references(case, plan.references, plan.seed) for case in batch]
         files = [read_face(case.hq, size) for case in batch]
         self.truth = np.stack([file.pixels for file in files])  # uint8 [B, S, S, 3]
         self.inside = torch.from_numpy(np.stack([file.inside for file in files]))[:, None]  # [B, 1, S, S]
@@ -147,7 +151,8 @@ class _Batch:
             if (enlarged := self._bicubic(name)) is not None:
                 self._record(name, "", "bicubic", enlarged)
         if plan.references:
-            self._record("", "", "nearest-reference", self._nearest_references(), [[]] * len(self.batch))
+            pixels, embeddings = self._nearest_references()
+            self._record("", "", "nearest-reference", pixels, embeddings=embeddings)
         for model in models:
             reconstruction, latent_shape = model.reconstruct(to_tensor(self.truth))
             self._record("", model.label, "autoencoder", to_pixels(reconstruction))
@@ -197,8 +202,9 @@ class _Batch:
         condition: str,
         pixels: np.ndarray,
         shown: list[list[DescribedFace]] | None = None,
+        embeddings: np.ndarray | None = None,
     ) -> None:
-        """Save pictures uint8 [B, S, S, 3] and measure them."""
+        """Save pictures uint8 [B, S, S, 3] and measure them; embeddings [B, 128] if they are known already."""
         shown = shown or [[]] * len(self.batch)
         self._save(picture_folder(set_name, model, condition), pixels)
         pictures, truth = to_tensor(pixels), to_tensor(self.truth)
@@ -208,7 +214,8 @@ class _Batch:
             numbers |= self.instruments.learned.measure(pictures, truth, faces)
         if self.instruments.recogniser is not None:
             numbers |= self._second_opinion(self.instruments.recogniser, pictures, truth)
-        embeddings = self.instruments.describer.embed(pixels, self.landmarks)
+        if embeddings is None:
+            embeddings = self.instruments.describer.embed(pixels, self.landmarks)
         of_truth = np.stack([face.embedding for face in self.described])
         numbers |= {
             "identity_cosine": self.instruments.centre.cosine(embeddings, of_truth),
@@ -257,13 +264,17 @@ class _Batch:
             pictures.append(cv2.resize(pixels, (self.size, self.size), interpolation=interpolation))
         return np.stack(pictures)
 
-    def _nearest_references(self) -> np.ndarray:
-        """Of the references shown to the model, the one most like the truth, as a result: what copying would reach."""
-        nearest = []
+    def _nearest_references(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of the references shown to the model, the one most like the truth, as a result: what copying would reach.
+
+        Pictures uint8 [B, S, S, 3] and their embeddings [B, 128], cut out at landmarks of their own.
+        """
+        pictures, embeddings = [], []
         for paths, faces, truth in zip(self.references, self.own, self.described, strict=True):
-            distances = [float(distance(face.embedding, truth.embedding)) for face in faces]
-            nearest.append(read_face(paths[int(np.argmin(distances))], self.size).pixels)
-        return np.stack(nearest)
+            nearest = int(np.argmin([distance(face.embedding, truth.embedding) for face in faces]))
+            pictures.append(read_face(paths[nearest], self.size).pixels)
+            embeddings.append(faces[nearest].embedding)
+        return np.stack(pictures), np.stack(embeddings)
 
     def _noise(self, latent_shape: torch.Size) -> Tensor:
         """Starting noise [B, C, h, w]: one for each case, the same for all conditions and models."""

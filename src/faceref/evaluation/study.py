@@ -47,15 +47,17 @@ def run_study(request: Request, out: Path, *, resume: bool, device: torch.device
 
     Raises UsageError for a request that contradicts itself, DataError, CheckpointError and OutputError.
     """
-    plan = _plan(request)
+    sets = _sets(request)
     models = load_models(request.models, device)
     cases = load_cases(
         _mapping(request),
         request.hq,
         request.lq,
-        with_references=plan.references > 0,
+        with_references=request.references > 0,
         groups=read_groups(request.index, request.group_by) if request.index and request.group_by else None,
     )
+    several = len(cases.photographs) > 1
+    plan = Plan(sets, request.references, request.reference_counts, request.seed, request.batch_size, several)
     chosen = cases.sample(request.limit, request.seed)
     size = models[0].resolution
     describer = FaceDescriber(TorchDlibRecogniser(device), size)
@@ -87,7 +89,8 @@ def run_study(request: Request, out: Path, *, resume: bool, device: torch.device
     return summary
 
 
-def _plan(request: Request) -> Plan:
+def _sets(request: Request) -> tuple[str, ...]:
+    """The sets to measure on. Raises UsageError if the request contradicts itself."""
     if request.lq is not None and request.degradations:
         raise UsageError("Give either --lq or --degradation: LQ pictures are read or made, not both.")
     unknown = [name for name in request.degradations if name not in PRESETS]
@@ -97,8 +100,7 @@ def _plan(request: Request) -> Plan:
         raise UsageError("Give either --mapping, a CSV of targets and references, or --index, a CSV of people.")
     if request.group_by and request.index is None:
         raise UsageError("--group-by names a column of the index: give --index.")
-    sets = (STORED,) if request.lq is not None else tuple(dict.fromkeys(request.degradations)) or ("severe",)
-    return Plan(sets, request.references, request.reference_counts, request.seed, request.batch_size)
+    return (STORED,) if request.lq is not None else tuple(dict.fromkeys(request.degradations)) or ("severe",)
 
 
 def _mapping(request: Request) -> ReferenceMapping:
@@ -129,8 +131,9 @@ def _notes(request: Request, plan: Plan, instruments: Instruments, chosen: Seque
     notes = [
         "identity (cosine): of dlib's embeddings of result and truth after subtracting their mean over "
         f"{centre.photographs} photographs ({centre.source}); identity (distance): Euclidean, as dlib defines it; "
-        "below 0.6 is the same person. dlib is in no loss of this project. Every result is cut out at the landmarks of the "
-        "truth, so that no picture drops out because no face is found in it",
+        "below 0.6 is the same person. dlib is in no loss of this project. Every result is cut out at the landmarks "
+        "of the truth, so that no picture drops out because no face is found in it; only the nearest reference, in "
+        "another pose, is cut out at landmarks of its own",
         "to own references: mean embedding distance to the references of the person (whether shown or not); to shown "
         "references: to those that the model was given",
         "face PSNR: within the convex hull of the truth's landmarks; sharpness: variance of the Laplacian there at 128 "
@@ -148,6 +151,8 @@ def _notes(request: Request, plan: Plan, instruments: Instruments, chosen: Seque
             f"2nd recogniser: {request.recogniser.name}; for a model that had it in its loss this is no evidence of "
             "identity; its features: LPIPS without learned weights on its feature maps"
         )
+    if not plan.wrong_person:
+        notes.append("there is only one identity, so that nobody else's references could be shown")
     if request.limit:
         notes.append(f"a sample of {len(chosen)} photographs, spread over people (--limit)")
     return notes
