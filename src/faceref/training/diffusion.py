@@ -17,7 +17,7 @@ from faceref.models.identity import FaceRecogniser
 from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.training.config import DiffusionConfig, NoiseConfig
-from faceref.training.loop import Batch, Stage
+from faceref.training.loop import Batch, Losses, Stage
 from faceref.training.losses import identity_scale, masked_mean
 from faceref.training.pictures import contact_sheet
 
@@ -68,27 +68,29 @@ class DiffusionStage(Stage):
 
     @torch.no_grad()
     def make_batch(self, items: Batch, generator: torch.Generator) -> Batch:
-        """Pictures hq, lq [B, 3, H, W], references [B, N, 3, H, W]; their latents hq_latent, lq_latent [B, C, h, w],
-        reference_latents [B, N, C, h, w]; mask_latent [B, 1, h, w].
+        """Photographs to pictures and their latents.
+
+        hq, lq [B, 3, H, W], references [B, N, 3, H, W]; hq_latent, lq_latent [B, C, h, w], mask_latent [B, 1, h, w];
+        reference_latents [B, N, C, h, w] where the stage looks at them.
         """
         vae, _ = self.frozen
-        images = make_batch(items, self.degradation, generator)
-        hq_latent = encode(vae, images["hq"])
-        references = images["references"]  # [B, N, 3, H, W]
-        latents = encode(vae, references.flatten(0, 1)).unflatten(0, references.shape[:2])
-        return {
-            "hq": images["hq"],
-            "lq": images["lq"],
+        pictures = make_batch(items, self.degradation, generator)
+        hq, lq, references = pictures["hq"], pictures["lq"], pictures["references"]
+        hq_latent = encode(vae, hq).float()
+        batch = {
+            "hq": hq,
+            "lq": lq,
             "references": references,
-            "hq_latent": hq_latent.float(),
-            "lq_latent": encode(vae, images["lq"]).float(),
-            "reference_latents": latents.float(),
-            "mask_latent": F.interpolate(images["mask"], size=hq_latent.shape[-2:], mode="area"),
+            "hq_latent": hq_latent,
+            "lq_latent": encode(vae, lq).float(),
+            "mask_latent": F.interpolate(pictures["mask"], size=hq_latent.shape[-2:], mode="area"),
         }
+        if self.use_references:
+            latents = encode(vae, references.flatten(0, 1)).float()
+            batch["reference_latents"] = latents.unflatten(0, references.shape[:2])
+        return batch
 
-    def forward(
-        self, batch: Batch, generator: torch.Generator, step: int, turn: str
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, batch: Batch, generator: torch.Generator, step: int, turn: str) -> Losses:
         x0 = batch["hq_latent"]
         size, device = len(x0), x0.device
         timesteps = torch.randint(self.config.noise.steps, (size,), generator=generator, device=device)
@@ -176,8 +178,8 @@ class DiffusionStage(Stage):
                 similarity = F.cosine_similarity(self.frozen[1].embed(restored), self.frozen[1].embed(hq))
                 metrics[f"identity_{name}"] = similarity.mean().item()
         metrics["psnr_lq"] = peak_signal_noise_ratio(lq, hq, data_range=(-1, 1)).item()
-        shown = [row[:8] for row in (*rows, hq, references[:, 0])]
-        return metrics, contact_sheet(shown)
+        rows += [hq, *references[:, :1].unbind(1)]
+        return metrics, contact_sheet([row[:8] for row in rows])
 
     def export(self, folder: Path) -> None:
         info = ModelInfo(family="refldm", resolution=self.config.data.resolution, **self.config.model.model_dump())

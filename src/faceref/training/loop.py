@@ -25,7 +25,7 @@ from diffusers.training_utils import EMAModel
 from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 from torch.utils.flop_counter import FlopCounterMode
 
 from faceref.data.dataset import SeededSampler
@@ -73,9 +73,7 @@ class Stage(nn.Module, ABC):
         """Collated data-set items on the device -> network inputs: degradation, augmentation, flips."""
 
     @abstractmethod
-    def forward(
-        self, batch: Batch, generator: torch.Generator, step: int, turn: str
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, batch: Batch, generator: torch.Generator, step: int, turn: str) -> Losses:
         """The losses of this turn."""
 
     @abstractmethod
@@ -160,7 +158,8 @@ def train(
         for micro in range(loop.accumulate):
             generator = seeded_generator(device, loop.seed, step, micro, accelerator.process_index)
             items = {key: value.to(device, non_blocking=True) for key, value in next(batches).items()}
-            micro_batches.append((stage.make_batch(items, generator), generator))
+            with accelerator.autocast():
+                micro_batches.append((stage.make_batch(items, generator), generator))
         for turn in stage.turns(step):
             optimizer = optimizers[turn]
             for group in optimizer.param_groups:
@@ -178,29 +177,19 @@ def train(
             optimizer.zero_grad(set_to_none=True)
         return logs
 
+    flops_per_sample, seconds = _measure_step(stage, model, dataset, step, loop, accelerator)
     if dry_run:
-        started = time.perf_counter()
-        with FlopCounterMode(display=False) as flops:
-            run_step(0)
-        seconds = time.perf_counter() - started
-        samples = loop.batch_size * loop.accumulate
-        return TrainingSummary(0, False, samples / seconds, flops.get_total_flops() / samples / 1e9, {})
+        return TrainingSummary(0, False, loop.batch_size / seconds, flops_per_sample / 1e9, {})
 
     peak = _matmul_flops_per_second(device, loop.precision)
-    flops_per_sample, speed, metrics = 0.0, 0.0, {}
+    speed, metrics = 0.0, {}
     window = _SpeedWindow(loop.batch_size * loop.accumulate * accelerator.num_processes)
     deadline = time.monotonic() + 60 * max_minutes if max_minutes is not None else math.inf
     last_saved = time.monotonic()
     with _progress(accelerator, loop.steps) as progress, _stop_on_signal() as stop_requested:
         task = progress.add_task(config.stage, total=loop.steps, completed=step, numbers="")
         while step < loop.steps:
-            if not flops_per_sample:
-                with FlopCounterMode(display=False) as counter:
-                    logs = run_step(step)
-                flops_per_sample = counter.get_total_flops() / loop.batch_size / loop.accumulate
-                window.restart()
-            else:
-                logs = run_step(step)
+            logs = run_step(step)
             average.step(stage.averaged().parameters())
             step += 1
             window.count()
@@ -326,6 +315,27 @@ def _validate(
         file.write(json.dumps({"step": step} | metrics) + "\n")
     log.info("step %d, validation: %s", step, metrics)
     return metrics
+
+
+def _measure_step(
+    stage: Stage, model: nn.Module, dataset: Dataset, step: int, loop: LoopConfig, accelerator: Accelerator
+) -> tuple[float, float]:
+    """FLOPs per sample and seconds of one forward and backward pass, beside the run: nothing of it is left behind."""
+    items = default_collate([dataset[i] for i in range(loop.batch_size)])
+    generator = seeded_generator(accelerator.device, loop.seed)
+
+    def passes() -> None:
+        with accelerator.autocast():
+            batch = stage.make_batch({key: value.to(accelerator.device) for key, value in items.items()}, generator)
+        for turn in stage.turns(step):
+            accelerator.backward(model(batch, generator, step, turn)[0])
+        stage.zero_grad(set_to_none=True)
+
+    with FlopCounterMode(display=False) as counter:
+        passes()
+    started = time.perf_counter()
+    passes()
+    return counter.get_total_flops() / loop.batch_size, time.perf_counter() - started
 
 
 def _replace_folder(folder: Path, write: Any) -> None:

@@ -1,0 +1,147 @@
+"""The loop: resuming is exact, stopping loses nothing, several processes share one stream of samples."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from faceref.errors import UsageError
+from faceref.models.autoencoder import load_autoencoder
+from faceref.training.config import VQGANConfig
+from faceref.training.loop import learning_rate
+from faceref.training.run import train_from
+
+
+def tiny_vqgan(photographs: Path, steps: int, **loop) -> VQGANConfig:
+    """An autoencoder of a few thousand parameters, with its discriminator from the third step on."""
+    return VQGANConfig.model_validate(
+        {
+            "stage": "vqgan",
+            "data": {
+                "root": str(photographs),
+                "sources": [{"root": "faces"}],
+                "validation": [{"root": "faces"}],
+                "resolution": 32,
+                "references": 0,
+            },
+            "autoencoder": {"kind": "pixel_unshuffle", "arguments": {"base_channels": 32}},
+            "weights": {"perceptual": 0.0, "adversarial_from": 2},
+            "optimizer": {"learning_rate": 1e-3, "warmup_steps": 2, "final_ratio": 0.1},
+            "loop": {"steps": steps, "batch_size": 3, "precision": "no", "validate_every": 1000, "log_every": 1} | loop,
+        }
+    )
+
+
+def digest(folder: Path) -> str:
+    tensors = load_file(folder / "model" / "diffusion_pytorch_model.safetensors")
+    return hashlib.sha256(b"".join(tensors[name].numpy().tobytes() for name in sorted(tensors))).hexdigest()
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_six_steps_and_six_more_are_twelve_to_the_bit(photographs: Path, tmp_path: Path, accumulate: int):
+    config = tiny_vqgan(photographs, steps=12, accumulate=accumulate)
+    assert train_from(config, tmp_path / "straight").finished
+    first = train_from(config, tmp_path / "halves", max_minutes=0)  # stops after one step
+    assert (first.step, first.finished) == (1, False)
+    second = train_from(config, tmp_path / "halves", resume=True)
+    assert (second.step, second.finished) == (12, True)
+    assert digest(tmp_path / "straight") == digest(tmp_path / "halves")
+
+
+def test_another_seed_is_another_model(photographs: Path, tmp_path: Path):
+    train_from(tiny_vqgan(photographs, steps=1, seed=1), tmp_path / "one")
+    train_from(tiny_vqgan(photographs, steps=1, seed=2), tmp_path / "two")
+    assert digest(tmp_path / "one") != digest(tmp_path / "two")
+
+
+def test_a_run_leaves_what_people_look_for(photographs: Path, tmp_path: Path):
+    train_from(tiny_vqgan(photographs, steps=2, validate_every=1), tmp_path / "run")
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"config.yaml", "checkpoints", "samples", "model", "validation.jsonl", "tensorboard"} <= names
+    assert len(list((tmp_path / "run" / "samples").glob("*.png"))) == 2
+    steps = [json.loads(line)["step"] for line in (tmp_path / "run" / "validation.jsonl").read_text().splitlines()]
+    assert steps == [1, 2]
+
+
+def test_training_learns(photographs: Path, tmp_path: Path):
+    config = tiny_vqgan(photographs, steps=60, ema_decay=0.5)
+    start = train_from(tiny_vqgan(photographs, steps=1), tmp_path / "start").metrics["psnr"]
+    end = train_from(config, tmp_path / "end").metrics["psnr"]
+    assert end > start + 3  # dB
+
+
+def test_exported_latents_have_mean_0_and_deviation_1(photographs: Path, tmp_path: Path):
+    train_from(tiny_vqgan(photographs, steps=1), tmp_path / "run")
+    from faceref.data.dataset import FaceDataset, FaceSource
+
+    faces = FaceDataset([FaceSource(root=photographs / "faces")], "train", 32, seed=0).photographs
+    with torch.no_grad():
+        vae = load_autoencoder(tmp_path / "run" / "model")
+        latents = vae.encode(torch.from_numpy(faces[:, :3]).float() / 127.5 - 1).latents
+    torch.testing.assert_close(latents.mean(dim=(0, 2, 3)), torch.zeros(4), atol=0.05, rtol=0)
+    torch.testing.assert_close(latents.std(dim=(0, 2, 3)), torch.ones(4), atol=0.05, rtol=0)
+
+
+def test_a_folder_with_a_run_is_not_overwritten(photographs: Path, tmp_path: Path):
+    config = tiny_vqgan(photographs, steps=1)
+    train_from(config, tmp_path / "run")
+    with pytest.raises(UsageError, match="--resume"):
+        train_from(config, tmp_path / "run")
+    with pytest.raises(UsageError, match="no checkpoint"):
+        train_from(config, tmp_path / "other", resume=True)
+
+
+def test_a_dry_run_counts_the_work_and_writes_nothing(photographs: Path, tmp_path: Path):
+    summary = train_from(tiny_vqgan(photographs, steps=5), tmp_path / "run", dry_run=True)
+    assert summary.gigaflops_per_sample > 0
+    assert not (tmp_path / "run").exists()
+
+
+def test_ctrl_c_ends_with_a_checkpoint_to_resume_from(photographs: Path, tmp_path: Path):
+    config = tmp_path / "config.yaml"
+    config.write_text(json.dumps(tiny_vqgan(photographs, steps=100_000).model_dump(mode="json")))
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "faceref.app.cli", "train", str(config), "--run-dir", str(run)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    log = run / "tensorboard"
+    for _ in range(600):
+        if log.exists() and any(path.stat().st_size > 2000 for path in log.rglob("events*")):
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert "Traceback" not in output
+    assert [path.name for path in (run / "checkpoints").iterdir()][0].startswith("step_")
+    assert (run / "model" / "config.json").exists()
+
+
+def test_two_processes_train_one_model(photographs: Path, tmp_path: Path):
+    config = tmp_path / "config.yaml"
+    config.write_text(json.dumps(tiny_vqgan(photographs, steps=4).model_dump(mode="json")))
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
+    command += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    command += ["-m", "faceref.app.cli", "train", str(config), "--run-dir", str(run)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert (run / "checkpoints" / "step_00000004").is_dir()
+    # both processes' samples count: a run of one process with the same seed comes out differently
+    train_from(tiny_vqgan(photographs, steps=4), tmp_path / "alone")
+    assert digest(run) != digest(tmp_path / "alone")
+
+
+def test_the_learning_rate_warms_up_and_falls_to_its_last_share(photographs: Path):
+    config = tiny_vqgan(photographs, steps=102).optimizer
+    assert learning_rate(config, 0, 102) == pytest.approx(0.5e-3)
+    assert learning_rate(config, 2, 102) == pytest.approx(1e-3)
+    assert learning_rate(config, 52, 102) == pytest.approx(0.55e-3)
+    assert learning_rate(config, 102, 102) == pytest.approx(1e-4)
