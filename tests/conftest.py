@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 import skimage.data
+import torch
+from diffusers import DDIMScheduler
 from PIL import Image
+
+from faceref.checkpoints.store import ModelInfo, save_model
+from faceref.models.autoencoder import PixelUnshuffleVQModel
+from faceref.models.unet import ReferenceUNet
+from faceref.pipelines.refldm import ReFLDMPipeline
 
 
 @pytest.fixture(scope="session")
@@ -20,4 +27,35 @@ def shared() -> Path:
     folder = Path(os.environ.get("FACEREF_SHARED", Path(__file__).parents[2] / "shared"))
     if not folder.is_dir():
         pytest.skip(f"{folder} is absent: set FACEREF_SHARED to the folder with golden/ and data/ to run this test.")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory) -> Path:
+    """A model folder with random weights, 64 px, two steps: all that is true of any model is true of it."""
+    torch.manual_seed(0)
+    unet = ReferenceUNet(  # type: ignore[call-arg]  # diffusers' registration hides the signature
+        sample_size=16,
+        in_channels=8,
+        out_channels=4,
+        block_out_channels=(32, 32),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+        attention_head_dim=16,
+    )
+    vae = PixelUnshuffleVQModel(patch_size=4, base_channels=32, latent_channels=4, codebook_size=16)
+    scheduler = DDIMScheduler(beta_start=0.0015, beta_end=0.0155, beta_schedule="scaled_linear", clip_sample=False)
+    info = ModelInfo(
+        name="tiny",
+        family="refldm",
+        resolution=64,
+        steps=2,
+        guidance=1.5,
+        scheduler="ddim",
+        training_data="none",
+        licence="none",
+    )
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save_model(ReFLDMPipeline(unet, vae, scheduler), info, folder)  # type: ignore[arg-type]
     return folder
