@@ -115,7 +115,7 @@ class _Reader:
 
 
 class TorchDlibRecogniser(DlibRecogniser):
-    """DlibRecogniser with its network in PyTorch on `device`; embeddings agree to about 1e-6."""
+    """DlibRecogniser with its network in PyTorch on `device`; embeddings agree to 1e-5."""
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()

@@ -1,0 +1,95 @@
+"""`faceref evaluate` from the command line to the files it leaves, and what it says to bad requests."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from faceref.app.cli import app
+from faceref.data.references import ReferenceEntry, ReferenceMapping
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
+    return result.exit_code, result.output
+
+
+@pytest.fixture(scope="module")
+def finished(model_folder: Path, album: Path, tmp_path_factory) -> Path:
+    """Both degradations on the index, one model under two settings, by groups."""
+    out = tmp_path_factory.mktemp("evaluate") / "out"
+    models = (model_folder, f"{model_folder},steps=1")
+    arguments = ("--index", album / "index.csv", "--hq", album, "--group-by", "hair", "--references", 2)
+    code, output = run(*models, *arguments, "--degradation", "severe", "--degradation", "moderate", "-o", out)
+    assert code == 0, output
+    assert "tiny: 2 references" in output
+    return out
+
+
+def test_it_leaves_the_table_plots_and_sheets(finished: Path):
+    names = {path.name for path in finished.iterdir()}
+    assert {"per_image.csv", "summary.md", "summary.json", "left_out.csv", "settings.json"} <= names
+    for name in ("identity_by_references.png", "identity_by_degradation.png", "identity_distribution.png"):
+        with Image.open(finished / name) as plot:
+            assert len(plot.convert("L").getcolors() or range(300)) > 10, name  # something is drawn
+    with Image.open(finished / "sheet_severe_tiny_ranked.png") as sheet:
+        assert sheet.width == 64 * 6  # LQ, without, with, truth, two references
+    text = (finished / "summary.md").read_text()
+    for words in ("## severe", "## moderate", "## Which differences are real", "## Group dark", "LPIPS", "FID"):
+        assert words in text, words
+    content = json.loads((finished / "summary.json").read_text())
+    assert content["settings"]["models"]["tiny steps=1"]["steps"] == 1
+    with (finished / "per_image.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["set"] for row in rows} == {"", "severe", "moderate"}
+    assert len({row["image"] for row in rows}) == 6
+
+
+def test_stored_lq_pictures_are_enlarged_and_have_a_bicubic_row(model_folder: Path, album: Path, tmp_path: Path):
+    lq = tmp_path / "lq"
+    lq.mkdir()
+    with Image.open(album / "ann/0.png") as image:
+        image.resize((16, 16)).save(lq / "small.png")
+    entry = ReferenceEntry("ann/0.png", ("ann/1.png", "gone.png"), "small.png")
+    ReferenceMapping((entry, ReferenceEntry("gone.png", ("ann/0.png",), "small.png"))).write(tmp_path / "mapping.csv")
+    out = tmp_path / "out"
+    code, output = run(model_folder, "--mapping", tmp_path / "mapping.csv", "--hq", album, "--lq", lq, "-o", out)
+    assert code == 0, output
+    text = (out / "summary.md").read_text()
+    assert "the LQ input, enlarged bicubically" in text
+    assert "only one identity" in text
+    assert "gone.png is missing" in (out / "left_out.csv").read_text()
+    assert "2 remarks" in output
+
+
+def test_an_evaluation_is_not_repeated_without_resume(finished: Path, model_folder: Path, album: Path):
+    arguments = (model_folder, "--index", album / "index.csv", "--hq", album, "-o", finished)
+    code, output = run(*arguments)
+    assert (code, "--resume" in output) == (1, True)
+    code, output = run(*arguments, "--resume")
+    assert (code, "holds an evaluation with other" in output) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "either --mapping"),
+        (("--index", "i.csv", "--mapping", "m.csv"), "either --mapping"),
+        (("--index", "i.csv", "--degradation", "mild"), "no degradation 'mild'; choose severe or moderate"),
+        (("--index", "i.csv", "--lq", ".", "--degradation", "severe"), "either --lq or --degradation"),
+        (("--mapping", "m.csv", "--group-by", "hair"), "--group-by names a column of the index"),
+        (("--index", "i.csv", "--reference-counts", "few"), "'few' is not a list of numbers"),
+        (("--index", "i.csv", "--scheduler", "euler"), "no scheduler 'euler'"),
+    ],
+)
+def test_requests_that_contradict_themselves_end_with_one_sentence(
+    arguments, words, model_folder: Path, tmp_path: Path
+):
+    code, output = run(model_folder, "--hq", tmp_path, "-o", tmp_path / "out", *arguments)
+    assert code == 2
+    assert words in output
+    assert output.strip().count("\n") == 0
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,52 @@
+"""pyiqa is an extra: without it nothing is measured, with it pictures reach it as [B, 3, H, W] in [0, 1]."""
+
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from faceref.evaluation import learned
+
+
+@pytest.fixture
+def pyiqa(monkeypatch):
+    """In place of pyiqa, metrics that can be computed in the head."""
+
+    def create_metric(name: str, device: torch.device):
+        metrics = {
+            "lpips": lambda a, b: (a - b).abs().mean(dim=(1, 2, 3)).view(-1, 1, 1, 1),
+            "niqe": lambda a: a.mean().view(1, 1) if len(a) == 1 else pytest.fail("niqe of a batch"),
+            "musiq": lambda a: a.amax(dim=(1, 2, 3)).view(-1, 1),
+            "fid": lambda a, b: torch.tensor(float(len(a) + len(b))),
+        }
+        return metrics[name]
+
+    module = types.ModuleType("pyiqa")
+    module.create_metric = create_metric  # type: ignore[attr-defined]
+    module.__spec__ = types.SimpleNamespace()  # type: ignore[assignment]
+    monkeypatch.setitem(sys.modules, "pyiqa", module)
+
+
+def test_without_pyiqa_there_are_no_learned_metrics(monkeypatch):
+    monkeypatch.setattr(learned.importlib.util, "find_spec", lambda name: None)
+    assert learned.load_learned_metrics(torch.device("cpu")) is None
+
+
+def test_pictures_reach_pyiqa_between_0_and_1_and_face_lpips_sees_the_face_only(pyiqa):
+    metrics = learned.load_learned_metrics(torch.device("cpu"))
+    assert metrics is not None
+    truth = torch.full((2, 3, 8, 8), -1.0)
+    pictures = truth.clone()
+    pictures[0] = 1.0
+    pictures[1, :, :4] = 1.5  # clipped
+    face = torch.zeros(2, 1, 8, 8)
+    face[:, :, 3:5] = 1
+    numbers = metrics.measure(pictures, truth, face)
+    np.testing.assert_allclose(numbers["lpips"], [1, 0.5])
+    np.testing.assert_allclose(numbers["face_lpips"], [0.25, 0.125])
+    np.testing.assert_allclose(numbers["niqe"], [1, 0.5])
+    np.testing.assert_allclose(numbers["musiq"], [1, 1])
+    assert metrics.fid(Path("abc"), Path("de")) == 5
