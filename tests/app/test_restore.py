@@ -1,0 +1,221 @@
+"""`faceref restore`: what it writes and says, and what it does with everything that can be wrong."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+
+@pytest.fixture
+def restore(faceref, tiny_model):
+    """`faceref restore` with the tiny model; the photographs come first."""
+    return lambda *arguments: faceref("restore", *arguments, "--model", tiny_model)
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def assert_one_sentence(errors: str) -> None:
+    assert errors.count("\n") == 1, errors
+    assert "Traceback" not in errors
+    assert errors.rstrip().endswith(".")
+
+
+def test_the_result_lies_beside_the_photograph_and_says_what_it_is(restore, album):
+    done = restore(album / "photo.jpg", "--ref", album / "references", "--seed", 3)
+    assert done.code == 0, done.errors
+    assert files(album) == {"photo.jpg", "references/new.jpg", "photo_restored.png"}
+    with Image.open(album / "photo_restored.png") as restored, Image.open(album / "photo.jpg") as photo:
+        assert "AI-restored" in restored.info["Description"]
+        assert (restored.info["seed"], restored.info["model"]) == ("3", "tiny")
+        differs = (np.asarray(restored) != np.asarray(photo)).any(axis=2)
+    assert 0.05 < differs.mean() < 0.9  # the face and nothing else
+    assert not differs[:, :5].any()
+    assert str(album / "photo_restored.png") in done.output
+
+
+def test_compare_writes_a_second_picture(restore, album):
+    done = restore(album / "photo.jpg", "--ref", album / "references", "--compare", "-o", album / "out" / "old.png")
+    assert done.code == 0, done.errors
+    assert files(album / "out") == {"old.png", "old_compare.png"}
+
+
+def test_ref_takes_all_files_that_follow_it(restore, album):
+    with Image.open(album / "references" / "new.jpg") as reference:
+        ImageOps.autocontrast(reference).save(album / "references" / "newer.jpg")
+    references = sorted((album / "references").iterdir())
+    done = restore(album / "photo.jpg", "--json", "--ref", *references, "--seed", 1)
+    assert json.loads(done.output)["references_used"] == [str(path) for path in references]
+
+
+def test_json_gives_a_line_for_each_photograph(restore, album):
+    with Image.open(album / "photo.jpg") as photo:
+        photo.save(album / "second.png")
+    done = restore(album / "photo.jpg", album / "second.png", "--json", "-o", album / "out")
+    accounts = [json.loads(line) for line in done.output.splitlines()]
+    assert [Path(account["restored"]).name for account in accounts] == ["photo_restored.png", "second_restored.png"]
+    assert accounts[0]["settings"]["steps"] == 2
+    assert accounts[0]["faces"][0]["number"] == 1
+    assert accounts[0]["seconds"].keys() >= {"detect", "restore", "paste"}
+
+
+def test_one_bad_photograph_does_not_keep_the_others_from_being_restored(restore, album, wall):
+    done = restore(wall, album / "photo.jpg", "-o", album / "out")
+    assert done.code == 1
+    assert "No face was found in" in done.errors
+    assert files(album / "out") == {"photo_restored.png"}
+
+
+def test_exif_is_kept_but_for_the_orientation(restore, album):
+    exif = Image.Exif()
+    exif[0x013B], exif[0x0112] = "A. Photographer", 6
+    with Image.open(album / "photo.jpg") as photo:
+        photo.transpose(Image.Transpose.ROTATE_90).save(album / "turned.jpg", exif=exif, quality=95)
+    assert restore(album / "turned.jpg", "-o", album / "upright.jpg").code == 0
+    with Image.open(album / "upright.jpg") as restored:
+        assert restored.getexif()[0x013B] == "A. Photographer"
+        assert 0x0112 not in restored.getexif()
+
+
+def bad_photo(kind: str, album: Path) -> Path:
+    """A file of the kind that people do give to such a program."""
+    path = album / "bad.jpg"
+    match kind:
+        case "empty":
+            path.touch()
+        case "text":
+            path.write_text("Dear diary,")
+        case "truncated":
+            data = (album / "photo.jpg").read_bytes()
+            path.write_bytes(data[: len(data) // 2])
+        case "folder":
+            path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("missing", "does not exist"),
+        ("empty", "is empty"),
+        ("text", "is not a picture"),
+        ("truncated", "truncated"),
+        ("folder", "is a folder"),
+    ],
+)
+def test_a_bad_photograph_is_one_sentence_and_no_file(restore, album, kind, says):
+    photo = bad_photo(kind, album)
+    before = files(album)
+    done = restore(photo, "--ref", album / "references")
+    assert (done.code, done.output) == (1, "")
+    assert_one_sentence(done.errors)
+    assert says in done.errors
+    assert str(photo) in done.errors
+    assert files(album) == before
+
+
+def test_a_photograph_without_a_face_is_one_sentence_and_no_file(restore, album, wall):
+    before = files(album)
+    done = restore(wall)
+    assert done.code == 1
+    assert_one_sentence(done.errors)
+    assert "No face was found in" in done.errors
+    assert files(album) == before
+
+
+def test_a_reference_folder_without_pictures_is_one_sentence(restore, album):
+    (album / "nothing").mkdir()
+    done = restore(album / "photo.jpg", "--ref", album / "nothing")
+    assert done.code == 1
+    assert_one_sentence(done.errors)
+    assert "pictures in it" in done.errors
+
+
+def test_somebody_elses_reference_is_warned_of_with_the_distance(restore, album):
+    with Image.open(album / "photo.jpg") as photo:
+        ImageOps.invert(photo).save(album / "negative.png")  # for dlib's recogniser somebody else
+    done = restore(album / "photo.jpg", "--ref", album / "negative.png")
+    assert done.code == 0
+    assert "may be somebody else than the references (distance 0." in done.errors
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("--steps 0", "0 denoising steps are not possible; choose 1 to 1000."),
+        ("--steps 1001", "1001 denoising steps are not possible; choose 1 to 1000."),
+        ("--scheduler euler", "There is no scheduler 'euler'; choose one of ddim, dpmsolver++, unipc."),
+        ("--guidance -2", "A guidance of -2.0 is not possible; give 0 or more, 1 for none."),
+        ("--face 5", "has no face 5; choose 1, largest or all."),
+        ("--face left", "There is no face 'left'; give a number (from the left), largest or all."),
+        ("-o result.gif", "result.gif is not a picture that can be written"),
+        ("-o photo.jpg", "photo.jpg is one of the photographs given"),
+    ],
+)
+def test_a_wrong_setting_is_a_usage_error_and_changes_no_file(restore, album, setting, says, monkeypatch):
+    monkeypatch.chdir(album)
+    before, photo = files(album), (album / "photo.jpg").read_bytes()
+    done = restore("photo.jpg", *setting.split())
+    assert done.code == 2
+    assert_one_sentence(done.errors)
+    assert says in done.errors
+    assert files(album) == before
+    assert (album / "photo.jpg").read_bytes() == photo
+
+
+def test_an_unknown_model_is_a_usage_error(faceref, album):
+    done = faceref("restore", album / "photo.jpg", "--model", "large")
+    assert done.code == 2
+    assert_one_sentence(done.errors)
+    assert "'large'" in done.errors
+
+
+@pytest.mark.parametrize("out", ["photo.jpg/x.png", "/proc/x.png"])  # a file as a folder; a folder that takes no files
+def test_an_output_that_cannot_be_written_is_one_sentence(restore, album, out):
+    done = restore(album / "photo.jpg", "-o", album / out)
+    assert (done.code, done.output) == (1, "")
+    assert_one_sentence(done.errors)
+    assert "cannot be written" in done.errors
+
+
+def test_a_full_disk_leaves_no_half_written_file(restore, album, monkeypatch):
+    def fill_up(image: Image.Image, path: Path, **options: object) -> None:
+        Path(path).write_bytes(b"half a picture")
+        raise OSError(28, "No space left on device")
+
+    before = files(album)
+    monkeypatch.setattr(Image.Image, "save", fill_up)
+    done = restore(album / "photo.jpg")
+    assert done.code == 1
+    assert_one_sentence(done.errors)
+    assert "disk is full" in done.errors
+    assert files(album) == before
+
+
+def test_ctrl_c_is_one_sentence_and_no_half_written_file(album, tiny_model):
+    before = files(album)
+    command = [sys.executable, "-m", "faceref", "restore", "photo.jpg", "--model", tiny_model, "--steps", "1000", "-v"]
+    with subprocess.Popen(command, cwd=album, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        assert "No reference photographs" in running.stderr.readline()  # denoising begins
+        time.sleep(0.2)
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert_one_sentence(errors)
+    assert errors.startswith("Interrupted")
+    assert files(album) == before
+
+
+def test_debug_shows_where_an_error_came_from(album):
+    command = [sys.executable, "-m", "faceref", "restore", "nowhere.jpg", "--debug"]
+    failed = subprocess.run(command, cwd=album, capture_output=True, text=True, check=False)
+    assert "Traceback" in failed.stderr
+    assert failed.returncode == 1
