@@ -1,10 +1,11 @@
 """A tiny model with random weights, and photographs of two "people": NASA's astronaut, as she is and mirrored."""
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, VQModel
 from PIL import Image, ImageEnhance
 
 from faceref.checkpoints.store import ModelInfo, save_model
@@ -46,7 +47,7 @@ def other_model_folder(tmp_path_factory) -> Path:
 def _save_model(folder: Path, seed: int) -> Path:
     torch.manual_seed(seed)
     vae = PixelUnshuffleVQModel(patch_size=4, base_channels=32, latent_channels=4, codebook_size=8)
-    unet = ReferenceUNet(
+    unet = ReferenceUNet(  # type: ignore[call-arg]
         in_channels=8,
         out_channels=4,
         block_out_channels=(16, 32),
@@ -77,5 +78,5 @@ def _save_model(folder: Path, seed: int) -> Path:
         training_data="none",
         licence="none",
     )
-    save_model(ReFLDMPipeline(unet=unet, vae=vae, scheduler=scheduler), info, folder)
+    save_model(ReFLDMPipeline(unet=unet, vae=cast(VQModel, vae), scheduler=scheduler), info, folder)
     return folder
