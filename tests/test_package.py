@@ -1,0 +1,152 @@
+"""The project as a whole: which part imports which, public names, configurations, the commands that documents show."""
+
+import ast
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageOps
+from typer.main import get_command
+
+import faceref
+from faceref.app.cli import app
+from faceref.training.config import load_config
+
+REPOSITORY = Path(__file__).parents[1]
+PACKAGE = REPOSITORY / "src" / "faceref"
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "examples/README.md")
+
+# What each part may import of the others (DESIGN: imports go one way).
+PICTURES = {"errors", "images", "outputs", "faces"}
+NETWORKS = {"errors", "models"}
+INFERENCE = PICTURES | NETWORKS | {"pipelines", "checkpoints", "references", "result"}
+MAY_IMPORT = {
+    "__init__": {"errors", "restorer", "result"},
+    "__main__": {"app"},
+    "errors": set(),
+    "images": PICTURES,
+    "outputs": PICTURES,
+    "faces": PICTURES,
+    "models": NETWORKS,
+    "pipelines": NETWORKS,
+    "checkpoints": NETWORKS | {"pipelines"},
+    "references": PICTURES | NETWORKS,
+    "result": INFERENCE,
+    "restorer": INFERENCE,
+    "data": PICTURES,
+    "training": INFERENCE | {"data"},
+    "evaluation": INFERENCE | {"data"},
+    "app": INFERENCE | {"restorer", "data", "training", "evaluation"},
+}
+
+
+def parts_imported_by(path: Path) -> set[str]:
+    modules: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            # `from faceref import x` and `from faceref.app import x` name modules or their contents
+            modules |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+    return {module.split(".")[1] for module in modules if module.startswith("faceref.")}
+
+
+def test_imports_go_one_way():
+    wrong = []
+    for path in PACKAGE.rglob("*.py"):
+        part = path.relative_to(PACKAGE).with_suffix("").parts[0]
+        wrong += [
+            f"{path.name} of {part} imports {other}" for other in parts_imported_by(path) - {part} - MAY_IMPORT[part]
+        ]
+    assert not wrong
+
+
+def test_the_command_touches_no_tensor():
+    for path in (PACKAGE / "app").glob("*.py"):
+        assert not re.search(r"\btorch\.(?!device|cuda)", path.read_text()), path
+
+
+def test_public_names():
+    assert sorted(faceref.__all__) == ["FacerefError", "Restorer", "Result"]
+    assert all(isinstance(getattr(faceref, name), type) for name in faceref.__all__)
+
+
+def test_help_does_not_wait_for_torch():
+    code = "import sys, faceref.app.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "configs").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_configuration_loads(path):
+    load_config(path)
+
+
+def commands() -> list[str]:
+    """The indented lines `faceref ...` of the documents, without comments."""
+    text = "\n".join((REPOSITORY / document).read_text() for document in DOCUMENTS)
+    lines = re.findall(r"^    (faceref .*)$", text, flags=re.MULTILINE)
+    return sorted({shlex.join(shlex.split(line, comments=True)) for line in lines})
+
+
+def test_documents_do_show_commands():
+    assert len(commands()) > 15
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_shown_has_the_options_it_shows(command):
+    subcommand: Any = get_command(app)
+    arguments, context = shlex.split(command)[1:], None
+    while hasattr(subcommand, "resolve_command"):
+        context = subcommand.make_context(subcommand.name, list(arguments), parent=context)
+        _, subcommand, arguments = subcommand.resolve_command(context, arguments)
+    subcommand.make_context(subcommand.name, list(arguments), parent=context)  # raises on an unknown option
+
+
+@pytest.mark.parametrize("target", re.findall(r"\bmake ([a-z-]+)", (REPOSITORY / "README.md").read_text()))
+def test_every_make_target_shown_exists(target):
+    assert re.search(rf"^{target}:.*## ", (REPOSITORY / "Makefile").read_text(), flags=re.MULTILINE)
+
+
+@pytest.fixture
+def readers_folder(tmp_path, astronaut, tiny_model, monkeypatch) -> Path:
+    """The files that the README speaks of; `small` and `refldm-512` are the tiny model."""
+    portrait = astronaut.crop((96, 0, 350, 254))
+    for name in ("old.jpg", "group.jpg", "photo.jpg", "face.png"):
+        portrait.save(tmp_path / name)
+    group = Image.new("RGB", (2 * portrait.width, portrait.height))
+    group.paste(portrait, (0, 0))
+    group.paste(portrait, (portrait.width, 0))
+    group.save(tmp_path / "group.jpg")
+    ImageOps.mirror(portrait).save(tmp_path / "face_ref.png")
+    (tmp_path / "good").mkdir()
+    ImageOps.mirror(portrait).save(tmp_path / "good" / "a.jpg")
+    ImageOps.mirror(portrait).resize((300, 300)).save(tmp_path / "good" / "b.jpg")
+    for checkpoint in (REPOSITORY / "tests" / "golden" / "refldm-mini").glob("*.ckpt"):
+        shutil.copy(checkpoint, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FACEREF_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("faceref.checkpoints.store.find_model", lambda *_: tiny_model)
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", [command for command in commands() if command.split()[1] in ("restore", "models")])
+def test_every_restoration_shown_works(command, readers_folder):
+    arguments = []
+    for argument in shlex.split(command)[1:]:
+        arguments += sorted(map(str, Path().glob(argument))) if "*" in argument else [argument]
+    with pytest.raises(SystemExit) as ended:
+        app(arguments, prog_name="faceref")
+    assert ended.value.code in (0, None)
+
+
+def test_the_python_shown_works(readers_folder, monkeypatch):
+    monkeypatch.setattr(Image.Image, "show", lambda image: None)
+    (code,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), flags=re.DOTALL)
+    exec(compile(code, "README.md", "exec"), {})
+    assert (readers_folder / "group.jpg_restored.png").exists()
