@@ -1,0 +1,98 @@
+"""Seconds and memory that one face takes on this machine, by denoising steps and references: `make bench`."""
+
+import argparse
+import logging
+import platform
+import resource
+import time
+from collections.abc import Callable
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from faceref import Restorer
+from faceref.pipelines.refldm import ReFLDMPipeline
+
+REFERENCES = (0, 1, 3, 5)
+STEPS = (10, 20, 50)
+REPETITIONS = 3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", nargs="?", default="small", help="small, refldm-512 or a model folder")
+    parser.add_argument("--device", help="cuda, mps or cpu; the best there is by default")
+    arguments = parser.parse_args()
+    logging.getLogger("faceref").setLevel(logging.ERROR)
+    restorer = Restorer.from_pretrained(arguments.model, device=arguments.device)
+    pipeline, info = restorer.pipeline, restorer.info
+
+    device = pipeline.device
+    name = (
+        torch.cuda.get_device_name()
+        if device.type == "cuda"
+        else f"{platform.machine()}, {torch.get_num_threads()} threads"
+    )
+    table = Table(title=f"{info.name}, {info.resolution} px, guidance {info.guidance}, {name}: seconds per face")
+    for column in ("references", "steps", "encode references", "denoise", "decode", "in all", "peak memory"):
+        table.add_column(column, justify="right")
+    for references in REFERENCES:
+        for steps in STEPS:
+            encode, denoise, decode = time_phases(pipeline, info.resolution, references, steps, info.guidance)
+            table.add_row(
+                str(references),
+                str(steps),
+                *(f"{seconds:.3f}" for seconds in (encode, denoise, decode, encode + denoise + decode)),
+                f"{peak_memory(device) / 2**20:.0f} MiB",
+            )
+    Console().print(table)
+
+
+def time_phases(
+    pipeline: ReFLDMPipeline, resolution: int, references: int, steps: int, guidance: float
+) -> tuple[float, float, float]:
+    """Seconds to encode the references, to denoise (with the LQ picture's encoding), and to decode."""
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.rand(1 + references, 3, resolution, resolution, generator=generator) * 2 - 1
+    lq, good = pictures[:1], pictures[1:]
+
+    def encode():
+        return pipeline.encode_references(good) if references else None
+
+    cache = encode()
+
+    def denoise():
+        return pipeline(lq, cache, guidance=guidance, steps=steps, generator=generator, output_type="latent").images
+
+    latents = denoise()
+
+    @torch.no_grad()
+    def decode():
+        return pipeline.vae.decode(latents.to(pipeline.vae.dtype))
+
+    return best_time(encode), best_time(denoise), best_time(decode)
+
+
+def best_time(work: Callable[[], object]) -> float:
+    """The shortest of a few runs, seconds: what the machine can do when nothing else disturbs it."""
+    durations = []
+    for _ in range(REPETITIONS):
+        start = time.perf_counter()
+        work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        durations.append(time.perf_counter() - start)
+    return min(durations)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: of the GPU's memory where there is one, else of the process (the largest so far)."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    kibibyte = 1 if platform.system() == "Darwin" else 1024  # macOS counts in bytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kibibyte
+
+
+if __name__ == "__main__":
+    main()
