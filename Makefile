@@ -12,7 +12,7 @@ help: ## list these commands
 install: $(INSTALLED) ## create .venv with faceref and the exact versions of constraints.txt
 
 $(INSTALLED): pyproject.toml constraints.txt
-	$(PYTHON) -c "import sys; sys.exit('faceref needs Python 3.11 or newer: make PYTHON=python3.11 ...' * (sys.version_info < (3, 11)))"
+	@$(PYTHON) -c "import sys; sys.version_info >= (3, 11) or sys.exit('faceref needs Python 3.11: make PYTHON=python3.11')"
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
