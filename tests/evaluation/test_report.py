@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from faceref.evaluation.batch import Plan, Row
 from faceref.evaluation.cases import LeftOut
 from faceref.evaluation.metrics import METRICS
 from faceref.evaluation.report import Subject, Table, markdown, summarise, write_summary
-from faceref.evaluation.run import Plan, Row
 
 PLAN = Plan(sets=("severe",), references=3, reference_counts=(1,), seed=0, batch_size=1)
 SETTINGS = {"cases": 30, "identities": 10, "resolution": 64, "seed": 0, "sets": ["severe"], "models": {}}

@@ -11,11 +11,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image, ImageDraw
 
+from faceref.evaluation.batch import Plan, picture_folder, picture_path
 from faceref.evaluation.cases import Case
 from faceref.evaluation.faces import read_face
 from faceref.evaluation.metrics import IDENTITY
 from faceref.evaluation.report import Subject, Table
-from faceref.evaluation.run import Plan, picture_folder, picture_path
 
 SEVERITY_BINS = 5
 RANKED_ROWS = 5  # of the best, of the median and of the worst
@@ -73,14 +73,13 @@ def _by_references(table: Table, plan: Plan, models: Sequence[str]) -> plt.Figur
             means = np.array([e.mean for e in estimates])
             errors = np.array([[e.mean - e.low, e.high - e.mean] for e in estimates]).T  # [2, conditions]
             axis.errorbar(shown, means, errors, marker="o", capsize=3, label=model)
-        for subject, label in (
-            (Subject(set_name, "", "lq"), "LQ input"),
-            (Subject("", "", "nearest-reference"), "nearest reference"),
-            (Subject("", models[0], "autoencoder"), "autoencoder (ceiling)"),
+        for subject, label, style in (
+            (Subject(set_name, "", "lq"), "LQ input", ":"),
+            (Subject("", "", "nearest-reference"), "nearest reference shown", "-."),
+            (Subject("", models[0], "autoencoder"), f"{models[0]}: autoencoder (ceiling)", "--"),
         ):
             level = float(table.values[subject][IDENTITY.key].mean())
-            axis.axhline(level, linestyle="--", color="0.6")
-            axis.annotate(label, (0, level), fontsize=8)
+            axis.axhline(level, linestyle=style, color="0.5", label=label)
         axis.set(title=set_name, xlabel="references shown (mean)", ylabel=IDENTITY.title)
         axis.legend()
     return figure

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from faceref.evaluation.batch import Plan, Row
 from faceref.evaluation.cases import LeftOut
 from faceref.evaluation.metrics import IDENTITY, METRICS, Metric
-from faceref.evaluation.run import Plan, Row
 from faceref.evaluation.statistics import COVERAGE, RESAMPLES, Estimate, estimate_mean
 
 COMPARED = ("identity_cosine", "identity_distance", "feature_distance", "psnr", "ssim", "lpips")

@@ -9,6 +9,7 @@ import torch
 
 from faceref.data.references import ReferenceMapping, mapping_from_index
 from faceref.errors import UsageError
+from faceref.evaluation.batch import PRESETS, STORED, Instruments, Plan, picture_folder
 from faceref.evaluation.cases import Case, load_cases, read_groups
 from faceref.evaluation.faces import Centre, FaceDescriber, compute_centre
 from faceref.evaluation.figures import draw_sheets, plot_all
@@ -16,7 +17,7 @@ from faceref.evaluation.learned import ALWAYS_UNAVAILABLE, UNAVAILABLE, LearnedM
 from faceref.evaluation.metrics import MS_SSIM_WEIGHTS, ms_ssim_weights
 from faceref.evaluation.models import ModelSpec, load_models
 from faceref.evaluation.report import Subject, Summary, Table, summarise, write_summary
-from faceref.evaluation.run import PRESETS, STORED, Instruments, Plan, evaluate, picture_folder
+from faceref.evaluation.run import evaluate
 from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.models.identity import load_recogniser
 

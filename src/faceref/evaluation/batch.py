@@ -1,0 +1,281 @@
+"""A few cases on their way: degraded, restored by every model under every condition, saved and measured."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from faceref.data.degradation import MODERATE, SEVERE, degrade
+from faceref.errors import DataError
+from faceref.evaluation.cases import Case, CaseSet, seed_for
+from faceref.evaluation.faces import Centre, DescribedFace, FaceDescriber, read_face
+from faceref.evaluation.learned import LearnedMetrics
+from faceref.evaluation.metrics import METRICS, face_region, feature_distance, fidelity, sharpness
+from faceref.evaluation.models import MeasuredModel, first_references
+from faceref.faces.recognise import distance
+from faceref.models.identity import FaceRecogniser
+from faceref.models.reference import ReferenceCache
+
+PRESETS = {"severe": SEVERE, "moderate": MODERATE}
+STORED = "stored"  # the name of the set of LQ pictures that lie in a folder
+COLUMNS = ("set", "model", "condition", "image", "identity", "group", "references", *(m.key for m in METRICS))
+
+Row = dict[str, str | float]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One way to restore: `references` at most are shown, of the person, of a wrong one, or as zeros."""
+
+    key: str
+    title: str
+    references: int = 0
+    wrong_person: bool = False
+    zero: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure. sets: names of PRESETS, or STORED where every case has an LQ file; references: at most shown."""
+
+    sets: tuple[str, ...]
+    references: int
+    reference_counts: tuple[int, ...]
+    seed: int
+    batch_size: int
+    wrong_person: bool = True  # needs a second identity
+    conditions: tuple[Condition, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        n = self.references
+        conditions = [Condition("none", "no references")]
+        if n:
+            counts = sorted({count for count in self.reference_counts if 0 < count < n} | {n})
+            conditions.append(Condition("zero", f"{n} zero references", n, zero=True))
+            conditions += [Condition(f"refs-{c}", f"{c} reference{'s' * (c > 1)}", c) for c in counts]
+            if self.wrong_person:
+                conditions.append(Condition(f"wrong-{n}", f"{n} references of a wrong person", n, wrong_person=True))
+        object.__setattr__(self, "conditions", tuple(conditions))
+
+
+@dataclass(frozen=True, eq=False)
+class Instruments:
+    """What measures; the second recogniser and the learned metrics may be missing."""
+
+    describer: FaceDescriber
+    centre: Centre
+    recogniser: FaceRecogniser | None
+    learned: LearnedMetrics | None
+
+
+class Batch:
+    """A few cases on their way through all sets, models and conditions."""
+
+    def __init__(
+        self, batch: Sequence[Case], cases: CaseSet, plan: Plan, instruments: Instruments, size: int, pictures: Path
+    ) -> None:
+        self.batch, self.plan, self.instruments, self.size, self.pictures = batch, plan, instruments, size, pictures
+        self.references = [case.references[: plan.references] for case in batch]
+        self.wrong = []
+        if any(condition.wrong_person for condition in plan.conditions):
+            self.wrong = [cases.wrong_references(case, plan.references, plan.seed) for case in batch]
+        files = [read_face(case.hq, size) for case in batch]
+        self.truth = np.stack([file.pixels for file in files])  # uint8 [B, S, S, 3]
+        self.inside = torch.from_numpy(np.stack([file.inside for file in files]))[:, None]  # [B, 1, S, S]
+        self.described = self._describe([case.hq for case in batch])
+        self.landmarks = [face.landmarks for face in self.described]
+        self.faces = np.stack([face_region(points, size) for points in self.landmarks])  # [B, S, S]
+        self.own = [self._describe(paths) for paths in self.references]
+        self.rows: list[Row] = []
+
+    def measure(self, models: Sequence[MeasuredModel]) -> list[Row]:
+        plan = self.plan
+        self._save("truth", self.truth)
+        lq = {name: self._degraded(name) for name in plan.sets}
+        for name in plan.sets:
+            self._record(name, "", "lq", lq[name])
+            if (enlarged := self._bicubic(name)) is not None:
+                self._record(name, "", "bicubic", enlarged)
+        if plan.references:
+            pixels, embeddings = self._nearest_references()
+            self._record("", "", "nearest-reference", pixels, embeddings=embeddings)
+        for model in models:
+            reconstruction, latent_shape = model.reconstruct(to_tensor(self.truth))
+            self._record("", model.label, "autoencoder", to_pixels(reconstruction))
+            noise = self._noise(latent_shape)
+            caches = self._caches(model, latent_shape)
+            for name in plan.sets:
+                for condition in plan.conditions:
+                    guided = condition.references > 0 and not condition.zero
+                    restored = model.restore(to_tensor(lq[name]), caches[condition.key], noise, guided)
+                    if not restored.isfinite().all():
+                        raise DataError(f"{model.label} restores {self.batch[0].name} or a neighbour to NaN.")
+                    shown = self._shown(condition)
+                    self._record(name, model.label, condition.key, to_pixels(restored), shown)
+        return self.rows
+
+    def _caches(self, model: MeasuredModel, latent_shape: torch.Size) -> dict[str, list[ReferenceCache]]:
+        """Caches of each case for every condition; each reference goes through the network once."""
+        plan = self.plan
+        nothing = model.remember_nothing(latent_shape, 1)
+        empty = ReferenceCache(
+            nothing.layers, tuple(k[:, :0] for k in nothing.keys), tuple(v[:, :0] for v in nothing.values), 0
+        )
+        caches = {"none": [empty] * len(self.batch)}
+        if not plan.references:
+            return caches
+        own = [model.remember(self._pixels(paths)) for paths in self.references]
+        wrong = [model.remember(self._pixels(paths)) for paths in self.wrong]
+        for condition in plan.conditions[1:]:
+            if condition.zero:  # as many as the case has references
+                caches[condition.key] = [model.remember_nothing(latent_shape, len(paths)) for paths in self.references]
+            else:
+                source = wrong if condition.wrong_person else own
+                caches[condition.key] = [first_references(cache, condition.references) for cache in source]
+        return caches
+
+    def _shown(self, condition: Condition) -> list[list[DescribedFace]]:
+        if condition.wrong_person:
+            return [self._describe(paths) for paths in self.wrong]
+        if condition.zero:
+            return [[]] * len(self.batch)
+        return [faces[: condition.references] for faces in self.own]
+
+    def _record(
+        self,
+        set_name: str,
+        model: str,
+        condition: str,
+        pixels: np.ndarray,
+        shown: list[list[DescribedFace]] | None = None,
+        embeddings: np.ndarray | None = None,
+    ) -> None:
+        """Save pictures uint8 [B, S, S, 3] and measure them; embeddings [B, 128] if they are known already."""
+        shown = shown or [[]] * len(self.batch)
+        self._save(picture_folder(set_name, model, condition), pixels)
+        pictures, truth = to_tensor(pixels), to_tensor(self.truth)
+        faces = torch.from_numpy(self.faces)[:, None]
+        numbers = fidelity(pictures, truth, self.inside, faces)
+        if self.instruments.learned is not None:
+            numbers |= self.instruments.learned.measure(pictures, truth, faces)
+        if self.instruments.recogniser is not None:
+            numbers |= self._second_opinion(self.instruments.recogniser, pictures, truth)
+        if embeddings is None:
+            embeddings = self.instruments.describer.embed(pixels, self.landmarks)
+        of_truth = np.stack([face.embedding for face in self.described])
+        numbers |= {
+            "identity_cosine": self.instruments.centre.cosine(embeddings, of_truth),
+            "identity_distance": distance(embeddings, of_truth),
+            "reference_distance": np.array(list(map(_mean_distance, embeddings, self.own))),
+            "shown_distance": np.array(list(map(_mean_distance, embeddings, shown))),
+            "sharpness": np.array(list(map(sharpness, pixels, self.faces))),
+        }
+        for i, case in enumerate(self.batch):
+            row: Row = {"set": set_name, "model": model, "condition": condition, "references": len(shown[i])}
+            row |= {"image": case.name, "identity": case.identity, "group": case.group}
+            self.rows.append(row | {key: float(values[i]) for key, values in numbers.items()})
+
+    @torch.no_grad()
+    def _second_opinion(self, recogniser: FaceRecogniser, pictures: Tensor, truth: Tensor) -> dict[str, np.ndarray]:
+        numbers = {
+            "recogniser_cosine": (recogniser.embed(pictures) * recogniser.embed(truth)).sum(1),
+            "feature_distance": feature_distance(
+                recogniser.identity_features(pictures), recogniser.identity_features(truth)
+            ),
+        }
+        return {key: value.double().numpy() for key, value in numbers.items()}
+
+    def _degraded(self, set_name: str) -> np.ndarray:
+        """LQ inputs uint8 [B, S, S, 3]; small files are enlarged bilinearly, as Eq. 4 of ReF-LDM does."""
+        if set_name == STORED:
+            return self._enlarged(cv2.INTER_LINEAR)
+        ranges = PRESETS[set_name].at(self.size)
+        pictures = []
+        for case, pixels in zip(self.batch, self.truth, strict=True):
+            rng = np.random.default_rng(seed_for(self.plan.seed, case.name, set_name))
+            pictures.append(np.asarray(degrade(Image.fromarray(pixels), ranges.sample(rng), rng)))
+        return np.stack(pictures)
+
+    def _bicubic(self, set_name: str) -> np.ndarray | None:
+        """The inputs enlarged bicubically; None unless LQ files are smaller than the result."""
+        if set_name != STORED or not any(_width(case.lq) < self.size for case in self.batch):
+            return None
+        return self._enlarged(cv2.INTER_CUBIC)
+
+    def _enlarged(self, interpolation: int) -> np.ndarray:
+        pictures = []
+        for case in self.batch:
+            assert case.lq is not None
+            pixels = read_face(case.lq, min(self.size, _width(case.lq))).pixels
+            pictures.append(cv2.resize(pixels, (self.size, self.size), interpolation=interpolation))
+        return np.stack(pictures)
+
+    def _nearest_references(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of the references shown to the model, the one most like the truth, as a result: what copying would reach.
+
+        Pictures uint8 [B, S, S, 3] and their embeddings [B, 128], cut out at landmarks of their own.
+        """
+        pictures, embeddings = [], []
+        for paths, faces, truth in zip(self.references, self.own, self.described, strict=True):
+            nearest = int(np.argmin([distance(face.embedding, truth.embedding) for face in faces]))
+            pictures.append(read_face(paths[nearest], self.size).pixels)
+            embeddings.append(faces[nearest].embedding)
+        return np.stack(pictures), np.stack(embeddings)
+
+    def _noise(self, latent_shape: torch.Size) -> Tensor:
+        """Starting noise [B, C, h, w]: one for each case, the same for all conditions and models."""
+        noise = []
+        for case in self.batch:
+            generator = torch.Generator().manual_seed(seed_for(self.plan.seed, case.name, "noise"))
+            noise.append(torch.randn(latent_shape, generator=generator))
+        return torch.stack(noise)
+
+    def _describe(self, paths: Sequence[Path]) -> list[DescribedFace]:
+        return self.instruments.describer.photographs(paths)
+
+    def _pixels(self, paths: Sequence[Path]) -> Tensor:
+        return to_tensor(np.stack([read_face(path, self.size).pixels for path in paths]))
+
+    def _save(self, folder: str, pixels: np.ndarray) -> None:
+        for case, picture in zip(self.batch, pixels, strict=True):
+            path = picture_path(self.pictures / folder, case.name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture).save(path, compress_level=1)
+
+
+def picture_folder(set_name: str, model: str, condition: str) -> str:
+    """Where below OUT/pictures the restorations of one condition lie."""
+    return "/".join(part.replace("/", "_") for part in (set_name or "any", model or "controls", condition))
+
+
+def picture_path(folder: Path, name: str) -> Path:
+    return (folder / name).with_suffix(".png")
+
+
+def to_tensor(pixels: np.ndarray) -> Tensor:
+    """uint8 [B, S, S, 3] -> float32 [B, 3, S, S] in [-1, 1]."""
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def to_pixels(pictures: Tensor) -> np.ndarray:
+    """[B, 3, S, S] about [-1, 1] -> uint8 [B, S, S, 3]."""
+    pixels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def _mean_distance(embedding: np.ndarray, faces: Sequence[DescribedFace]) -> float:
+    if not faces:
+        return math.nan
+    return float(np.mean([distance(embedding, face.embedding) for face in faces]))
+
+
+def _width(path: Path | None) -> int:
+    assert path is not None
+    with Image.open(path) as image:
+        return image.width
