@@ -1,0 +1,47 @@
+"""`faceref models`: what it says of models, and the import of checkpoints in the released layout."""
+
+from pathlib import Path
+
+import pytest
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "refldm-mini"
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("FACEREF_HOME", str(tmp_path / "home"))
+
+
+def test_info_tells_what_a_model_says_of_itself(faceref, tiny_model):
+    told = faceref("models", "info", tiny_model)
+    assert told.code == 0
+    assert "64" in told.output
+    assert "ddim" in told.output
+    assert str(tiny_model) in told.output
+
+
+def test_imported_checkpoints_restore_by_the_name_refldm_512(faceref, album):
+    done = faceref("models", "import", GOLDEN / "refldm.ckpt", GOLDEN / "vqgan.ckpt", "--resolution", 32)
+    assert done.code == 0, done.errors
+    assert "moving average" in done.output
+    references = album / "references"
+    restored = faceref("restore", album / "photo.jpg", "--ref", references, "--model", "refldm-512", "--steps", 2)
+    assert restored.code == 0, restored.errors
+    assert (album / "photo_restored.png").exists()
+
+
+def test_a_model_that_is_not_here_is_not_downloaded_without_consent(faceref, album, monkeypatch):
+    monkeypatch.delenv("FACEREF_ACCEPT_NONCOMMERCIAL", raising=False)
+    refused = faceref("restore", album / "photo.jpg", "--model", "refldm-512")
+    assert refused.code == 2
+    assert "non-commercial" in refused.errors
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 but no more", b"text"])
+def test_a_damaged_checkpoint_is_one_sentence_and_no_folder(faceref, tmp_path, content):
+    (tmp_path / "bad.ckpt").write_bytes(content)
+    failed = faceref("models", "import", tmp_path / "bad.ckpt", GOLDEN / "vqgan.ckpt", "-o", tmp_path / "model")
+    assert failed.code == 1
+    assert failed.errors.count("\n") == 1
+    assert "bad.ckpt" in failed.errors
+    assert not (tmp_path / "model").exists()

@@ -1,0 +1,69 @@
+"""`faceref train`: from settings to a model, and what it says of a wrong one; for training itself see tests/training."""
+
+import pytest
+import yaml
+from PIL import ImageOps
+
+
+@pytest.fixture
+def config(tmp_path, astronaut):
+    """A tiny autoencoder stage on four pictures."""
+    (tmp_path / "data" / "faces" / "person").mkdir(parents=True)
+    rows = ["file,person,split"]
+    for i, split in enumerate(("train", "train", "val", "val")):
+        portrait = astronaut.crop((140, 10, 310, 180)).resize((64, 64))
+        (ImageOps.mirror(portrait) if i % 2 else portrait).save(tmp_path / "data" / "faces" / "person" / f"{i}.png")
+        rows.append(f"person/{i}.png,person,{split}")
+    (tmp_path / "data" / "faces" / "index.csv").write_text("\n".join(rows) + "\n")
+    settings = {
+        "stage": "vqgan",
+        "data": {
+            "root": str(tmp_path / "data"),
+            "sources": [{"root": "faces"}],
+            "validation": [{"root": "faces"}],
+            "resolution": 32,
+            "references": 0,
+        },
+        "autoencoder": {"kind": "pixel_unshuffle", "arguments": {"base_channels": 32, "codebook_size": 16}},
+        "weights": {"perceptual": 0.0, "adversarial": 0.0, "codebook": 0.0},
+        "optimizer": {"learning_rate": 1.0e-3},
+        "loop": {"steps": 4, "batch_size": 2, "precision": "no", "validate_every": 2, "validation_samples": 2},
+    }
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+def test_training_ends_with_a_model_in_the_folder_of_the_run(faceref, config, monkeypatch):
+    monkeypatch.chdir(config.parent)
+    done = faceref("train", "tiny.yaml", "loop.steps=2")
+    assert done.code == 0, done.errors
+    assert "\nstep 2, finished; " in done.output
+    run = config.parent / "runs" / "tiny"
+    assert yaml.safe_load((run / "config.yaml").read_text())["loop"]["steps"] == 2
+    assert (run / "model" / "diffusion_pytorch_model.safetensors").exists()
+
+
+def test_a_dry_run_writes_nothing(faceref, config, monkeypatch):
+    monkeypatch.chdir(config.parent)
+    before = set(config.parent.rglob("*"))
+    assert faceref("train", "tiny.yaml", "--dry-run").code == 0
+    assert set(config.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["nowhere.yaml"], 2, "nowhere.yaml"),
+        (["tiny.yaml", "loop.stepps=3"], 2, "loop.stepps"),
+        (["tiny.yaml", "loop.steps"], 2, "key=value"),
+        (["tiny.yaml", "--resume"], 2, "resume"),
+        (["tiny.yaml", "data.root=elsewhere"], 1, "elsewhere"),
+    ],
+)
+def test_a_wrong_request_is_one_sentence(faceref, config, arguments, code, says, monkeypatch):
+    monkeypatch.chdir(config.parent)
+    failed = faceref("train", *arguments)
+    assert failed.code == code
+    assert "Traceback" not in failed.errors
+    assert says in failed.errors.splitlines()[-1]
