@@ -27,7 +27,7 @@ def tiny_stage(stage: str = "refldm", with_recogniser: bool = True, **settings) 
             **settings,
         }
     )
-    unet = ReferenceUNet(
+    unet = ReferenceUNet(  # type: ignore[call-arg]
         sample_size=8,
         in_channels=8,
         out_channels=4,

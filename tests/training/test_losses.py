@@ -1,9 +1,22 @@
 """The losses: what they ignore, and the weights that the paper gives the identity loss."""
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 import torch
+from torch import Tensor, nn
 
-from faceref.training.losses import adaptive_weight, hinge_discriminator_loss, identity_scale, masked_mean
+from faceref.errors import UsageError
+from faceref.models.identity import MobileFaceNet
+from faceref.training.losses import (
+    BackboneFeatures,
+    adaptive_weight,
+    hinge_discriminator_loss,
+    identity_scale,
+    masked_mean,
+    perceptual_distance,
+)
 
 
 def test_padding_does_not_count():
@@ -43,3 +56,35 @@ def test_the_adaptive_weight_is_the_ratio_of_the_gradients():
     layer = torch.tensor([1.0, 2.0], requires_grad=True)
     weight = adaptive_weight((6 * layer).sum(), (3 * layer).sum(), layer)
     assert weight.item() == pytest.approx(2.0, rel=1e-3)
+
+
+def test_the_perceptual_distance_grows_with_blur_and_pulls_towards_the_target():
+    torch.manual_seed(0)
+    target = torch.rand(1, 3, 64, 64) * 2 - 1
+    blurred = nn.functional.avg_pool2d(target, 5, 1, 2).requires_grad_()
+    features = MobileFaceNet().eval().requires_grad_(False).identity_features
+    assert perceptual_distance(features, target, target).item() == 0.0
+    distance = perceptual_distance(features, blurred, target)
+    distance.backward()
+    assert blurred.grad is not None
+    nearer = blurred.detach() - 1e-3 * blurred.grad / blurred.grad.abs().max()
+    assert perceptual_distance(features, nearer, target) < distance
+
+
+def test_a_backbone_sees_pictures_normalised_as_it_was_trained(monkeypatch: pytest.MonkeyPatch):
+    class Recorder(nn.Module):
+        default_cfg = {"mean": (0.5, 0.25, 0.0), "std": (0.5, 0.25, 1.0)}  # noqa: RUF012
+
+        def forward(self, x: Tensor) -> list[Tensor]:
+            return [x]
+
+    timm = SimpleNamespace(create_model=lambda name, pretrained, features_only: Recorder())
+    monkeypatch.setitem(sys.modules, "timm", timm)
+    (seen,) = BackboneFeatures("vgg16")(torch.ones(1, 3, 1, 1))
+    assert seen.flatten().tolist() == [1.0, 3.0, 1.0]
+
+
+def test_a_missing_timm_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(UsageError, match="pip install timm"):
+        BackboneFeatures("vgg16")

@@ -86,7 +86,8 @@ class VQGANConfig(Config):
     data: DataConfig
     autoencoder: AutoencoderConfig
     weights: ReconstructionWeights = ReconstructionWeights()
-    recogniser: Path | None = None  # features for the perceptual loss
+    perceptual: str = "recogniser"  # whose features the perceptual loss compares; or timm's name of a backbone
+    recogniser: Path | None = None  # weights, safetensors or ONNX
     initial: Path | None = None  # start from this trained autoencoder
     optimizer: OptimizerConfig
     loop: LoopConfig

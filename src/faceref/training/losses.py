@@ -1,8 +1,12 @@
 """Losses of both stages, as functions of tensors; every mean is over pixels that were inside the photograph."""
 
+from collections.abc import Callable, Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from faceref.errors import UsageError
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -20,6 +24,41 @@ def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Ten
     (of_reconstruction,) = torch.autograd.grad(reconstruction, last_layer, retain_graph=True)
     (of_adversarial,) = torch.autograd.grad(adversarial, last_layer, retain_graph=True)
     return (of_reconstruction.norm() / (of_adversarial.norm() + 1e-4)).clamp(0, 1e4).detach()
+
+
+def perceptual_distance(features: Callable[[Tensor], Sequence[Tensor]], images: Tensor, target: Tensor) -> Tensor:
+    """Squared distance between channel-normalised feature maps, averaged over positions and summed over maps.
+
+    As LPIPS (Zhang et al. 2018) without its learned weights. `images`, `target` [B, 3, H, W] in [-1, 1]; gradients flow
+    to `images`.
+    """
+    with torch.no_grad():
+        wanted = [F.normalize(f, dim=1) for f in features(target)]
+    given = [F.normalize(f, dim=1) for f in features(images)]
+    return torch.stack([(a - b).square().sum(1).mean() for a, b in zip(given, wanted, strict=True)]).sum()
+
+
+class BackboneFeatures(nn.Module):
+    """Feature maps of an ImageNet backbone of timm's (an optional dependency), for `perceptual_distance`."""
+
+    def __init__(self, name: str):
+        """Raises UsageError if timm is not installed or does not know the name."""
+        super().__init__()
+        try:
+            import timm
+        except ImportError as error:
+            raise UsageError(
+                f"The perceptual backbone {name} needs timm: pip install timm, or set perceptual to recogniser."
+            ) from error
+        try:
+            self.backbone = timm.create_model(name, pretrained=True, features_only=True)
+        except RuntimeError as error:
+            raise UsageError(f"timm cannot make the backbone {name}: {error}.") from error
+        self.mean, self.std = self.backbone.default_cfg["mean"], self.backbone.default_cfg["std"]
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        mean, std = (images.new_tensor(values)[:, None, None] for values in (self.mean, self.std))
+        return self.backbone(((images + 1) / 2 - mean) / std)
 
 
 class PatchDiscriminator(nn.Sequential):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from faceref.data.dataset import FaceDataset, FaceSource, sharpness_weights
 from faceref.errors import CheckpointError, UsageError
@@ -14,6 +15,7 @@ from faceref.models.unet import ReferenceUNet
 from faceref.training.config import DataConfig, DiffusionConfig, VQGANConfig
 from faceref.training.diffusion import DiffusionStage
 from faceref.training.loop import Stage, TrainingSummary, make_accelerator, train
+from faceref.training.losses import BackboneFeatures
 from faceref.training.vqgan import VQGANStage, build_autoencoder
 
 log = logging.getLogger(__name__)
@@ -75,8 +77,17 @@ def _vqgan_stage(config: VQGANConfig, faces: FaceDataset) -> Stage:
         raise UsageError(f"The autoencoder cannot be built from its arguments: {error}.") from error
     rows = np.linspace(0, len(faces.photographs) - 1, CALIBRATION_PHOTOGRAPHS).astype(int)
     calibration = torch.from_numpy(faces.photographs[rows, :3]).float() / 127.5 - 1
-    recogniser = load_recogniser(config.recogniser) if config.recogniser else None
-    return VQGANStage(config, vae, recogniser, calibration)
+    return VQGANStage(config, vae, _perceptual_network(config), calibration)
+
+
+def _perceptual_network(config: VQGANConfig) -> nn.Module | None:
+    if config.weights.perceptual == 0:
+        return None
+    if config.perceptual != "recogniser":
+        return BackboneFeatures(config.perceptual)
+    if config.recogniser is None:
+        raise UsageError("The perceptual loss needs a recogniser: set recogniser, or weights.perceptual to 0.")
+    return load_recogniser(config.recogniser)
 
 
 def _diffusion_stage(config: DiffusionConfig) -> Stage:

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from diffusers import VQModel
 from diffusers.models.autoencoders.vae import DecoderOutput
 from PIL import Image
@@ -15,7 +14,13 @@ from faceref.models.autoencoder import Autoencoder, PixelUnshuffleVQModel, encod
 from faceref.models.identity import FaceRecogniser
 from faceref.training.config import AutoencoderConfig, VQGANConfig
 from faceref.training.loop import Batch, Losses, Stage
-from faceref.training.losses import PatchDiscriminator, adaptive_weight, hinge_discriminator_loss, masked_mean
+from faceref.training.losses import (
+    PatchDiscriminator,
+    adaptive_weight,
+    hinge_discriminator_loss,
+    masked_mean,
+    perceptual_distance,
+)
 from faceref.training.pictures import contact_sheet
 
 
@@ -27,14 +32,17 @@ def build_autoencoder(config: AutoencoderConfig) -> Autoencoder:
 class VQGANStage(Stage):
     """L1 + perceptual + codebook loss, and from `adversarial_from` on a patch discriminator with adaptive weight."""
 
-    def __init__(self, config: VQGANConfig, vae: Autoencoder, recogniser: FaceRecogniser | None, calibration: Tensor):
-        """`calibration` [N, 3, H, W] in [-1, 1]: photographs over which continuous latents are normalised on export."""
+    def __init__(self, config: VQGANConfig, vae: Autoencoder, perceptual: nn.Module | None, calibration: Tensor):
+        """`perceptual` gives the feature maps of the perceptual loss: a recogniser, a backbone, or None for none.
+
+        `calibration` [N, 3, H, W] in [-1, 1]: photographs over which continuous latents are normalised on export.
+        """
         super().__init__()
         self.weights = config.weights
         self.vae = vae
         self.discriminator = PatchDiscriminator()
         self.calibration = calibration
-        self.keep_frozen(recogniser)
+        self.keep_frozen(perceptual)
 
     def turns(self, step: int) -> tuple[str, ...]:
         return ("autoencoder", "discriminator") if step >= self.weights.adversarial_from else ("autoencoder",)
@@ -80,15 +88,11 @@ class VQGANStage(Stage):
         return decoded.sample, decoded.commit_loss.mean()
 
     def _perceptual(self, reconstruction: Tensor, target: Tensor) -> Tensor:
-        """Mean squared distance between channel-normalised feature maps (as in LPIPS, without its learned weights)."""
-        (recogniser,) = self.frozen
-        if recogniser is None or not self.weights.perceptual:
+        (network,) = self.frozen
+        if network is None:
             return reconstruction.new_zeros(())
-        with torch.no_grad():
-            targets = [F.normalize(features, dim=1) for features in recogniser.identity_features(target)]
-        features = [F.normalize(features, dim=1) for features in recogniser.identity_features(reconstruction)]
-        distances = [(a - b).square().sum(1).mean() for a, b in zip(features, targets, strict=True)]
-        return torch.stack(distances).sum()
+        features = network.identity_features if isinstance(network, FaceRecogniser) else network
+        return perceptual_distance(features, reconstruction, target)
 
     def validate(self, batch: Batch, generator: torch.Generator) -> tuple[dict[str, float], Image.Image]:
         """PSNR (dB) and SSIM of held-out reconstructions; rows of the picture: photograph, reconstruction."""
