@@ -1,4 +1,4 @@
-"""`faceref train`: from settings to a model, and what it says of a wrong one; for training itself see tests/training."""
+"""`faceref train`: from settings to a model, and what it says of a wrong one (training: see tests/training)."""
 
 import pytest
 import yaml
