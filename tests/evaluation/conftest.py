@@ -69,7 +69,7 @@ def _save_model(folder: Path, seed: int) -> Path:
         clip_sample=False,
     )
     info = ModelInfo(
-        name="tiny",
+        name=folder.name,
         family="refldm",
         resolution=SIZE,
         steps=2,

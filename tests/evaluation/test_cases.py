@@ -60,6 +60,13 @@ def test_every_bad_photograph_is_named_and_the_good_ones_are_kept(photos: Path):
         assert any(name == who and words in why for who, why in reasons), (name, words)
 
 
+def test_names_that_lead_out_of_the_folder_are_refused_since_results_carry_them(photos: Path):
+    outside = (str(photos / "ann/0.png"), "../photos/ann/0.png")
+    cases = load(photos, *(entry(name, "ann/1.png") for name in (*outside, "ann/2.png")))
+    assert [case.name for case in cases.cases] == ["ann/2.png"]
+    assert [item.name for item in cases.left_out] == list(outside)
+
+
 def test_a_copy_of_the_target_under_another_name_is_no_reference(photos: Path):
     shutil.copy(photos / "ann/0.png", photos / "ann/copy.png")
     cases = load(photos, entry("ann/0.png", "ann/copy.png", "ann/1.png"))

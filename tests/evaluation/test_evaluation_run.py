@@ -159,6 +159,14 @@ def test_models_are_named_shortly_and_take_settings(model_folder: Path, other_mo
     assert first.fingerprint != second.fingerprint
 
 
+def test_models_that_share_a_name_are_told_apart_by_their_paths(model_folder: Path, tmp_path: Path):
+    shutil.copytree(model_folder, tmp_path / "copy")
+    specs = [ModelSpec.parse(str(path), Sampling()) for path in (model_folder, tmp_path / "copy")]
+    assert [model.label for model in load_models(specs, torch.device("cpu"))] == [spec.path for spec in specs]
+    with pytest.raises(UsageError, match="given twice"):
+        load_models(specs[:1] * 2, torch.device("cpu"))
+
+
 @pytest.mark.parametrize("text", ["small,steps=many", "small,colour=red", "small,steps"])
 def test_a_setting_that_is_none_is_named(text: str):
     with pytest.raises(UsageError, match="is no setting"):

@@ -123,7 +123,7 @@ class Batch:
     def _caches(self, model: MeasuredModel, latent_shape: torch.Size) -> dict[str, list[ReferenceCache]]:
         """Caches of each case for every condition; each reference goes through the network once."""
         plan = self.plan
-        nothing = model.remember_nothing(latent_shape, 1)
+        nothing = model.remember_nothing(latent_shape)
         empty = ReferenceCache(
             nothing.layers, tuple(k[:, :0] for k in nothing.keys), tuple(v[:, :0] for v in nothing.values), 0
         )
@@ -134,7 +134,8 @@ class Batch:
         wrong = [model.remember(self._pixels(paths)) for paths in self.wrong]
         for condition in plan.conditions[1:]:
             if condition.zero:  # as many as the case has references
-                caches[condition.key] = [model.remember_nothing(latent_shape, len(paths)) for paths in self.references]
+                counts = [torch.full((1, 1), float(len(paths)), device=model.device) for paths in self.references]
+                caches[condition.key] = [nothing.with_multiplicity(count) for count in counts]
             else:
                 source = wrong if condition.wrong_person else own
                 caches[condition.key] = [first_references(cache, condition.references) for cache in source]

@@ -106,6 +106,9 @@ def load_cases(
     outputs: dict[str, str] = {}  # name of the restored file -> target
     for entry in mapping:
         name = entry.gt_image
+        if Path(name).is_absolute() or ".." in Path(name).parts:  # results are written below OUT by this name
+            left_out.append(LeftOut(name, f"its name does not lie below {hq}: give names relative to that folder"))
+            continue
         output = Path(name).with_suffix("").as_posix()
         if checked[name].problem:
             left_out.append(LeftOut(name, checked[name].problem))

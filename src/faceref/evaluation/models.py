@@ -76,12 +76,11 @@ class MeasuredModel:
         """The cache of one person's references [N, 3, H, W] in [-1, 1]."""
         return self.pipeline.encode_references(references.to(self.device))
 
-    def remember_nothing(self, latent_shape: torch.Size, count: int) -> ReferenceCache:
-        """The cache of `count` zero latents: what guidance subtracts, what training drops out to."""
+    @torch.no_grad()
+    def remember_nothing(self, latent_shape: torch.Size) -> ReferenceCache:
+        """The cache of one zero latent: what guidance subtracts, what training drops out to."""
         zeros = torch.zeros(1, 1, *latent_shape, device=self.device, dtype=self.pipeline.unet.dtype)
-        with torch.no_grad():
-            cache = self.pipeline.unet.encode_references(zeros)
-        return cache.with_multiplicity(torch.full((1, 1), float(count), device=self.device))
+        return self.pipeline.unet.encode_references(zeros)
 
     def restore(self, lq: Tensor, caches: Sequence[ReferenceCache], noise: Tensor, guided: bool) -> Tensor:
         """Restore faces [B, 3, H, W] in [-1, 1] from starting noise [B, C, h, w]; `caches` may hold no references."""
@@ -110,8 +109,8 @@ def first_references(cache: ReferenceCache, count: int) -> ReferenceCache:
 
 def load_models(specs: Sequence[ModelSpec], device: torch.device) -> list[MeasuredModel]:
     """Load every model once. Raises UsageError if one is named twice or their resolutions differ."""
-    labels = _labels(specs)
     loaded = {path: load_pipeline(path, device) for path in dict.fromkeys(spec.path for spec in specs)}
+    labels = _labels(specs, {path: info.name for path, (_, info) in loaded.items()})
     models = []
     for spec, label in zip(specs, labels, strict=True):
         pipeline, info = loaded[spec.path]
@@ -147,16 +146,14 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _labels(specs: Sequence[ModelSpec]) -> list[str]:
-    """Short and different: the folder's name, or its whole path where two share the name; then what is set."""
-    names = [Path(spec.path).name or spec.path for spec in specs]
-    paths = {spec.path for spec in specs}
-    if len({Path(path).name for path in paths}) < len(paths):
-        names = [spec.path for spec in specs]
+def _labels(specs: Sequence[ModelSpec], names: dict[str, str]) -> list[str]:
+    """Short and different: the model's name, or its path where two share the name; then what is set."""
+    if len(set(names.values())) < len(names):
+        names = {path: path for path in names}
     labels = []
-    for name, spec in zip(names, specs, strict=True):
+    for spec in specs:
         given = [f"{key}={value}" for key in _SETTINGS if (value := getattr(spec.sampling, key)) is not None]
-        labels.append(" ".join([name, *given]))
+        labels.append(" ".join([names[spec.path], *given]))
     if len(set(labels)) < len(labels):
         raise UsageError(f"One model is given twice: {', '.join(labels)}; give each once, or other settings.")
     return labels
