@@ -22,7 +22,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from faceref.errors import CheckpointError, UsageError
-from faceref.models.autoencoder import PixelUnshuffleVQModel
+from faceref.models.autoencoder import Autoencoder, PixelUnshuffleVQModel
 from faceref.models.reference import ReferenceCache
 from faceref.models.unet import ReferenceUNet
 
@@ -43,7 +43,7 @@ _AUTOENCODERS = {"VQModel": VQModel, "PixelUnshuffleVQModel": PixelUnshuffleVQMo
 class ReFLDMPipeline(DiffusionPipeline):
     """Restores aligned faces by denoising in the autoencoder's latent space while attending to references."""
 
-    def __init__(self, unet: ReferenceUNet, vae: VQModel, scheduler: DDIMScheduler) -> None:
+    def __init__(self, unet: ReferenceUNet, vae: Autoencoder, scheduler: DDIMScheduler) -> None:
         super().__init__()
         self.register_modules(unet=unet, vae=vae, scheduler=scheduler)
         self._null: tuple[tuple, ReferenceCache] | None = None
