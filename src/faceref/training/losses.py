@@ -45,7 +45,7 @@ class BackboneFeatures(nn.Module):
         """Raises UsageError if timm is not installed or does not know the name."""
         super().__init__()
         try:
-            import timm
+            import timm  # type: ignore[import-not-found]
         except ImportError as error:
             raise UsageError(
                 f"The perceptual backbone {name} needs timm: pip install timm, or set perceptual to recogniser."
