@@ -136,7 +136,7 @@ def train(
     if not dry_run:
         _prepare_run_dir(config, run_dir, step, resume, accelerator)
     stage.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = EMAModel(stage.averaged().parameters(), decay=loop.ema_decay)
+    average = EMAModel(stage.averaged().parameters(), decay=loop.ema_decay, foreach=True)
     average.to(device)
     optimizers = {turn: _optimizer(stage.trainable(turn), config.optimizer) for turn in stage.turns(loop.steps)}
     prepared = accelerator.prepare(stage, *optimizers.values())
@@ -289,7 +289,7 @@ def _batches_of_process(
 
 def _optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
     return torch.optim.AdamW(
-        module.parameters(), lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
+        module.parameters(), lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
     )
 
 
