@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "refldm-mini"
 
@@ -45,3 +47,20 @@ def test_a_damaged_checkpoint_is_one_sentence_and_no_folder(faceref, tmp_path, c
     assert failed.errors.count("\n") == 1
     assert "bad.ckpt" in failed.errors
     assert not (tmp_path / "model").exists()
+
+
+def test_an_exported_model_is_half_as_large_and_restores_the_same(faceref, tiny_model, album, tmp_path):
+    done = faceref("models", "export", tiny_model, tmp_path / "half")
+    assert done.code == 0, done.errors
+
+    def size(folder: Path) -> int:
+        return sum(file.stat().st_size for file in Path(folder).rglob("*.safetensors"))
+
+    assert size(tmp_path / "half") < 0.6 * size(tiny_model)
+    pictures = []
+    for model in (tiny_model, tmp_path / "half"):
+        out = tmp_path / f"{len(pictures)}.png"
+        arguments = ("--ref", album / "references", "--model", model, "--steps", 2, "-o", out)
+        assert faceref("restore", album / "photo.jpg", *arguments).code == 0
+        pictures.append(np.asarray(Image.open(out).convert("RGB")).astype(float))
+    assert np.abs(pictures[0] - pictures[1]).mean() < 1

@@ -1,5 +1,6 @@
-"""`faceref models`: which models there are, what is known of one, and the import of the authors' checkpoints."""
+"""`faceref models`: which models there are, what is known of one, import of the authors' checkpoints, export."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,7 @@ from rich.table import Table
 
 from faceref.app.console import output
 
-app = typer.Typer(no_args_is_help=True, help="List, describe and import models.", rich_markup_mode=None)
+app = typer.Typer(no_args_is_help=True, help="List, describe, import and export models.", rich_markup_mode=None)
 
 
 @app.command("list")
@@ -61,3 +62,29 @@ def import_(
         f"{done.folder}: U-Net {done.unet_parameters / 1e6:.1f} M, autoencoder {done.vae_parameters / 1e6:.1f} M "
         f"parameters; took {weights}, {done.taken} tensors; left {done.ignored} that are not needed."
     )
+
+
+class Precision(StrEnum):
+    """Number formats that weights are stored in."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="A name or a folder, as runs/small-refldm/model.", show_default=False)],
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="The new folder.", show_default=False)],
+    precision: Annotated[Precision, typer.Option(help="fp16 is half as large; computing stays in float32.")] = (
+        Precision.FP16
+    ),
+) -> None:
+    """Copy a model to pass on, in half the bytes."""
+    import torch
+
+    from faceref.checkpoints.store import load_pipeline, save_model
+
+    pipeline, described = load_pipeline(model)
+    save_model(pipeline.to(torch.float16 if precision == Precision.FP16 else torch.float32), described, out)
+    size = sum(file.stat().st_size for file in out.rglob("*.safetensors"))
+    output.print(f"{out}: {described.name}, {size / 1e6:.1f} MB of weights.")
