@@ -76,6 +76,18 @@ def test_a_dropped_condition_cannot_be_seen_and_a_kept_one_can(condition: str):
     assert loss_of(keeping, latents()) != loss_of(keeping, changed)
 
 
+def test_at_the_last_timestep_of_a_zero_snr_schedule_the_truth_cannot_be_seen():
+    noise = {"prediction_type": "sample", "zero_terminal_snr": True, "terminal_share": 1.0}
+    stage = tiny_stage("ldm", with_recogniser=False, condition_dropout=1.0, noise=noise)
+    seen = []
+    stage.unet.register_forward_pre_hook(lambda module, arguments: seen.append(arguments))
+    for batch in (latents(), latents() | {"hq_latent": torch.zeros(2, 4, 8, 8)}):
+        loss_of(stage, batch)
+    (first, timesteps, _), (second, _, _) = seen
+    assert timesteps.tolist() == [999, 999]
+    torch.testing.assert_close(first, second, rtol=0, atol=1e-3)
+
+
 def test_the_lq_only_stage_never_looks_at_references():
     stage = tiny_stage("ldm", with_recogniser=False)
     changed = latents()

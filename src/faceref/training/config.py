@@ -102,6 +102,9 @@ class NoiseConfig(Config):
     beta_schedule: str = "scaled_linear"
     prediction_type: Literal["epsilon", "v_prediction", "sample"] = "epsilon"
     zero_terminal_snr: bool = False
+    terminal_share: float = (
+        0.0  # share of the training samples at the last timestep, from which one-step sampling starts
+    )
 
 
 class IdentityLossConfig(Config):

@@ -94,6 +94,8 @@ class DiffusionStage(Stage):
         x0 = batch["hq_latent"]
         size, device = len(x0), x0.device
         timesteps = torch.randint(self.config.noise.steps, (size,), generator=generator, device=device)
+        terminal = torch.rand(size, generator=generator, device=device) < self.config.noise.terminal_share
+        timesteps[terminal] = self.config.noise.steps - 1
         noise = torch.randn(x0.shape, generator=generator, device=device)
         x_t = self.scheduler.add_noise(x0, noise, timesteps)  # type: ignore[arg-type]
         kept = torch.rand(2, size, generator=generator, device=device) >= self.config.condition_dropout
