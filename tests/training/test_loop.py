@@ -18,6 +18,8 @@ from faceref.models.autoencoder import load_autoencoder
 from faceref.training.config import VQGANConfig
 from faceref.training.loop import learning_rate
 from faceref.training.run import train_from
+from faceref.training.stage import Batch, Losses
+from faceref.training.vqgan import VQGANStage
 
 
 def tiny_vqgan(photographs: Path, steps: int, **loop) -> VQGANConfig:
@@ -54,6 +56,23 @@ def test_six_steps_and_six_more_are_twelve_to_the_bit(photographs: Path, tmp_pat
     second = train_from(config, tmp_path / "halves", resume=True)
     assert (second.step, second.finished) == (12, True)
     assert digest(tmp_path / "straight") == digest(tmp_path / "halves")
+
+
+def test_neither_side_of_a_gan_moves_by_what_the_other_left_behind(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The autoencoder's adversarial loss leaves gradients in the discriminator, too; they must not be used."""
+    left_behind = []
+    forward = VQGANStage.forward
+
+    def spy(stage: VQGANStage, batch: Batch, generator: torch.Generator, step: int, turn: str) -> Losses:
+        left_behind.extend(p.grad for p in stage.trainable(turn).parameters())
+        return forward(stage, batch, generator, step, turn)
+
+    monkeypatch.setattr(VQGANStage, "forward", spy)
+    train_from(tiny_vqgan(photographs, steps=4), tmp_path / "run")
+    assert left_behind
+    assert all(gradient is None for gradient in left_behind)
 
 
 def test_another_seed_is_another_model(photographs: Path, tmp_path: Path):

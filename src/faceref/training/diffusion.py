@@ -17,9 +17,9 @@ from faceref.models.identity import FaceRecogniser
 from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.training.config import DiffusionConfig, NoiseConfig
-from faceref.training.loop import Batch, Losses, Stage
 from faceref.training.losses import identity_scale, masked_mean
 from faceref.training.pictures import contact_sheet
+from faceref.training.stage import Batch, Losses, Stage
 
 
 def build_scheduler(noise: NoiseConfig) -> DDIMScheduler:

@@ -14,8 +14,9 @@ from faceref.models.identity import load_recogniser
 from faceref.models.unet import ReferenceUNet
 from faceref.training.config import DataConfig, DiffusionConfig, VQGANConfig
 from faceref.training.diffusion import DiffusionStage
-from faceref.training.loop import Stage, TrainingSummary, make_accelerator, train
+from faceref.training.loop import TrainingSummary, make_accelerator, train
 from faceref.training.losses import BackboneFeatures
+from faceref.training.stage import Stage
 from faceref.training.vqgan import VQGANStage, build_autoencoder
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,6 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 from faceref.models.autoencoder import Autoencoder, PixelUnshuffleVQModel, encode
 from faceref.models.identity import FaceRecogniser
 from faceref.training.config import AutoencoderConfig, VQGANConfig
-from faceref.training.loop import Batch, Losses, Stage
 from faceref.training.losses import (
     PatchDiscriminator,
     adaptive_weight,
@@ -22,6 +21,7 @@ from faceref.training.losses import (
     perceptual_distance,
 )
 from faceref.training.pictures import contact_sheet
+from faceref.training.stage import Batch, Losses, Stage
 
 
 def build_autoencoder(config: AutoencoderConfig) -> Autoencoder:

@@ -1,0 +1,59 @@
+"""What a stage of training has to offer the loop."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+Batch = dict[str, Tensor]
+Losses = tuple[Tensor, dict[str, Tensor]]  # what to minimise, and detached numbers for the log
+
+
+class Stage(nn.Module, ABC):
+    """What is trained: networks, their loss, and how to look at them. Submodules are trained, all else is frozen."""
+
+    frozen: tuple[Any, ...] = ()
+
+    def keep_frozen(self, *networks: nn.Module | None) -> None:
+        """Hold networks that the loss needs and nobody trains; a tuple hides them from nn.Module's registry."""
+        for network in networks:
+            if network is not None:
+                network.eval().requires_grad_(False)
+        self.frozen = networks
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        for network in self.frozen:
+            if network is not None:
+                network.to(*args, **kwargs)
+        return super().to(*args, **kwargs)
+
+    def turns(self, step: int) -> tuple[str, ...]:
+        """Who is optimised in this step, in order; a GAN returns its two sides."""
+        return ("model",)
+
+    @abstractmethod
+    def trainable(self, turn: str) -> nn.Module:
+        """The module whose parameters this turn's optimizer moves."""
+
+    @abstractmethod
+    def averaged(self) -> nn.Module:
+        """The module whose exponential moving average is validated and exported."""
+
+    @abstractmethod
+    def make_batch(self, items: Batch, generator: torch.Generator) -> Batch:
+        """Collated data-set items on the device -> network inputs: degradation, augmentation, flips."""
+
+    @abstractmethod
+    def forward(self, batch: Batch, generator: torch.Generator, step: int, turn: str) -> Losses:
+        """The losses of this turn."""
+
+    @abstractmethod
+    def validate(self, batch: Batch, generator: torch.Generator) -> tuple[dict[str, float], Image.Image]:
+        """Measure on a held-out batch and draw it."""
+
+    @abstractmethod
+    def export(self, folder: Path) -> None:
+        """Write the model (called with the averaged weights in place)."""
