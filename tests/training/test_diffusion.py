@@ -70,15 +70,15 @@ def test_the_right_answer_gives_back_the_clean_latent(prediction: Literal["epsil
 def test_a_dropped_condition_cannot_be_seen_and_a_kept_one_can(condition: str):
     changed = latents()
     changed[condition] = changed[condition] + 1
-    dropping = tiny_stage(condition_dropout=1.0, identity={"scaling": "none"})
+    dropping = tiny_stage(lq_dropout=1.0, reference_dropout=1.0, identity={"scaling": "none"})
     assert loss_of(dropping, latents()) == loss_of(dropping, changed)
-    keeping = tiny_stage(condition_dropout=0.0, identity={"scaling": "none"})
+    keeping = tiny_stage(lq_dropout=0.0, reference_dropout=0.0, identity={"scaling": "none"})
     assert loss_of(keeping, latents()) != loss_of(keeping, changed)
 
 
 def test_at_the_last_timestep_of_a_zero_snr_schedule_the_truth_cannot_be_seen():
     noise = {"prediction_type": "sample", "zero_terminal_snr": True, "terminal_share": 1.0}
-    stage = tiny_stage("ldm", with_recogniser=False, condition_dropout=1.0, noise=noise)
+    stage = tiny_stage("ldm", with_recogniser=False, lq_dropout=1.0, noise=noise)
     seen = []
     stage.unet.register_forward_pre_hook(lambda module, arguments: seen.append(arguments))
     for batch in (latents(), latents() | {"hq_latent": torch.zeros(2, 4, 8, 8)}):
@@ -96,7 +96,7 @@ def test_the_lq_only_stage_never_looks_at_references():
 
 
 def test_padding_of_the_photograph_is_kept_out_of_the_loss():
-    stage = tiny_stage("ldm", with_recogniser=False, condition_dropout=1.0)
+    stage = tiny_stage("ldm", with_recogniser=False, lq_dropout=1.0)
     batch = latents()
     batch["mask_latent"] = torch.zeros_like(batch["mask_latent"])
     assert loss_of(stage, batch) == 0

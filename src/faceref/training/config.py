@@ -134,7 +134,8 @@ class DiffusionConfig(Config):
     unet: dict[str, Any] = {}  # constructor arguments of `ReferenceUNet`
     initial: Path | None = None  # start from this U-Net (a model folder or its unet/)
     noise: NoiseConfig = NoiseConfig()
-    condition_dropout: float = 0.1
+    lq_dropout: float = 0.1  # share of the samples whose LQ latent is zeroed
+    reference_dropout: float = 0.1  # and whose references are, independently
     recogniser: Path | None = None
     identity: IdentityLossConfig = IdentityLossConfig()
     model: ModelConfig

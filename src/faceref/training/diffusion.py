@@ -98,11 +98,12 @@ class DiffusionStage(Stage):
         timesteps[terminal] = self.config.noise.steps - 1
         noise = torch.randn(x0.shape, generator=generator, device=device)
         x_t = self.scheduler.add_noise(x0, noise, timesteps)  # type: ignore[arg-type]
-        kept = torch.rand(2, size, generator=generator, device=device) >= self.config.condition_dropout
-        lq = batch["lq_latent"] * kept[0, :, None, None, None]
+        draws = torch.rand(2, size, 1, 1, 1, generator=generator, device=device)
+        lq = batch["lq_latent"] * (draws[0] >= self.config.lq_dropout)
         cache = None
         if self.use_references:
-            cache = self.unet.encode_references(batch["reference_latents"] * kept[1, :, None, None, None, None])
+            kept = draws[1] >= self.config.reference_dropout  # [B, 1, 1, 1]
+            cache = self.unet.encode_references(batch["reference_latents"] * kept[:, None])
         output = self.unet(torch.cat([x_t, lq], dim=1), timesteps, cache).sample.float()
         target = self._target(x0, noise, timesteps)
         diffusion = masked_mean((output - target).square(), batch["mask_latent"])
