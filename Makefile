@@ -36,3 +36,4 @@ train-small: $(INSTALLED) ## train the model `small` on the photographs under da
 	for stage in vqgan ldm refldm; do \
 		$(BIN)/faceref train configs/small-$$stage.yaml $$([ -d runs/small-$$stage ] && echo --resume) || exit; \
 	done
+	$(BIN)/faceref models export runs/small-refldm/model runs/small
