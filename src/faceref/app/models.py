@@ -84,7 +84,7 @@ def export(
 
     from faceref.checkpoints.store import load_pipeline, save_model
 
-    pipeline, described = load_pipeline(model)
-    save_model(pipeline.to(torch.float16 if precision == Precision.FP16 else torch.float32), described, out)
+    pipeline, described = load_pipeline(model, dtype=torch.float16 if precision == Precision.FP16 else torch.float32)
+    save_model(pipeline, described, out)
     size = sum(file.stat().st_size for file in out.rglob("*.safetensors"))
     output.print(f"{out}: {described.name}, {size / 1e6:.1f} MB of weights.")
