@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from faceref.errors import CheckpointError
-from faceref.models.identity import FaceRecogniser, IResNet, MobileFaceNet, load_recogniser
+from faceref.models.identity import FaceRecogniser, IResNet, MobileFaceNet
+from faceref.models.recogniser_files import load_recogniser
 
 onnx: Any = pytest.importorskip("onnx", reason="the extra arcface (onnx, onnxruntime) is not installed")
 onnxruntime: Any = pytest.importorskip("onnxruntime", reason="the extra arcface (onnx, onnxruntime) is not installed")

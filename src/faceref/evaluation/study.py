@@ -19,7 +19,7 @@ from faceref.evaluation.models import ModelSpec, load_models
 from faceref.evaluation.report import Subject, Summary, Table, summarise, write_summary
 from faceref.evaluation.run import evaluate
 from faceref.faces.dlib_torch import TorchDlibRecogniser
-from faceref.models.identity import load_recogniser
+from faceref.models.recogniser_files import load_recogniser
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import nn
 from faceref.data.dataset import FaceDataset, FaceSource, sharpness_weights
 from faceref.errors import CheckpointError, UsageError
 from faceref.models.autoencoder import load_autoencoder
-from faceref.models.identity import load_recogniser
+from faceref.models.recogniser_files import load_recogniser
 from faceref.models.unet import ReferenceUNet
 from faceref.training.config import DataConfig, DiffusionConfig, VQGANConfig
 from faceref.training.diffusion import DiffusionStage
