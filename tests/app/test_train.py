@@ -47,7 +47,10 @@ def test_training_ends_with_a_model_in_the_folder_of_the_run(faceref, config, mo
 def test_a_dry_run_writes_nothing(faceref, config, monkeypatch):
     monkeypatch.chdir(config.parent)
     before = set(config.parent.rglob("*"))
-    assert faceref("train", "tiny.yaml", "--dry-run").code == 0
+    told = faceref("train", "tiny.yaml", "--dry-run")
+    assert told.code == 0
+    assert "GFLOP a sample" in told.output
+    assert "Nothing was written" in told.output
     assert set(config.parent.rglob("*")) == before
 
 

@@ -30,13 +30,23 @@ def train(
     from faceref.training.run import train_from
 
     logging.getLogger("faceref").setLevel(logging.INFO)
+    settings_read = load_config(config, settings or ())
     summary = train_from(
-        load_config(config, settings or ()),
+        settings_read,
         run_dir or Path("runs") / config.stem,
         resume=resume,
         max_minutes=max_minutes,
         dry_run=dry_run,
     )
+    if dry_run:
+        loop = settings_read.loop
+        batch = loop.batch_size * loop.accumulate
+        hours = loop.steps * batch / summary.samples_per_second / 3600
+        typer.echo(
+            f"{summary.gigaflops_per_sample:.1f} GFLOP a sample, {summary.samples_per_second:.1f} samples/s in one "
+            f"process here; {loop.steps} steps of {batch} would take {hours:.1f} hours. Nothing was written."
+        )
+        return
     metrics = ", ".join(f"{name} {value:.4g}" for name, value in summary.metrics.items())
     state = "finished" if summary.finished else "stopped; go on with --resume"
     typer.echo(f"step {summary.step}, {state}; {summary.samples_per_second:.1f} samples/s; {metrics}")
