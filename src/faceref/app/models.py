@@ -81,9 +81,11 @@ def export(
 ) -> None:
     """Copy a model to pass on, in half the bytes."""
     import torch
+    from diffusers.utils import logging as diffusers_logging
 
     from faceref.checkpoints.store import load_pipeline, save_model
 
+    diffusers_logging.set_verbosity_error()  # it warns that fp16 does not run on a CPU; nothing is run here
     pipeline, described = load_pipeline(model, dtype=torch.float16 if precision == Precision.FP16 else torch.float32)
     save_model(pipeline, described, out)
     size = sum(file.stat().st_size for file in out.rglob("*.safetensors"))
