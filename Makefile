@@ -34,6 +34,7 @@ bench: $(INSTALLED) ## time and memory of a restoration on this machine, as a ta
 # The stages build on each other; one that was interrupted goes on where it was.
 train-small: $(INSTALLED) ## train the model `small` on the photographs under data/
 	for stage in vqgan ldm refldm; do \
-		$(BIN)/faceref train configs/small-$$stage.yaml $$([ -d runs/small-$$stage ] && echo --resume) || exit; \
+		$(BIN)/faceref train configs/small-$$stage.yaml $$(ls -d runs/small-$$stage/checkpoints/step_* >/dev/null 2>&1 && echo --resume) || exit; \
 	done
+	rm -rf runs/small
 	$(BIN)/faceref models export runs/small-refldm/model runs/small

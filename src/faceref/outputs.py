@@ -25,6 +25,14 @@ _XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 _EXIF_IFD, _USER_COMMENT, _XMP_TAG = 0x8769, 0x9286, 700
 
 
+def is_marked_restored(path: str | Path) -> bool:
+    """Whether a picture's file carries the mark that `save_picture` leaves; False for one that cannot be read."""
+    try:
+        return DIGITAL_SOURCE_TYPE.encode() in Path(path).read_bytes()
+    except OSError:
+        return False
+
+
 @contextmanager
 def write_atomically(path: str | Path) -> Iterator[Path]:
     """Yield a temporary name beside `path` to write to; it becomes `path` if the block ends well, else it is removed.

@@ -13,6 +13,7 @@ from faceref.faces.detect import Detector
 from faceref.faces.recognise import SAME_PERSON_DISTANCE, DlibRecogniser, distance
 from faceref.images import find_photos, open_photo
 from faceref.models.reference import ReferenceCache
+from faceref.outputs import is_marked_restored
 
 PhotoSource = str | Path | Image.Image
 
@@ -118,6 +119,8 @@ def _read(
     aligned: bool,
     largest_face: bool,
 ) -> Reference:
+    if isinstance(source, str | Path) and is_marked_restored(source):
+        raise PhotoError("it is AI-restored itself")
     photo = open_photo(source)
     image = photo.image
     if aligned:

@@ -146,6 +146,41 @@ def test_somebody_elses_reference_is_warned_of_with_the_distance(restore, album)
     assert "may be somebody else than the references (distance 0." in done.errors
 
 
+def test_a_result_of_before_is_no_reference(restore, album):
+    folder = album / "references"
+    photo = (album / "photo.jpg").rename(folder / "photo.jpg")
+    for _ in range(2):
+        done = restore(photo, "--json", "--ref", folder)
+        assert done.code == 0, done.errors
+        assert json.loads(done.output)["references_used"] == [str(folder / "new.jpg")]
+    skipped = {Path(one["name"]).name: one["reason"] for one in json.loads(done.output)["references_skipped"]}
+    assert skipped == {
+        "photo.jpg": "it is the photograph to be restored",
+        "photo_restored.png": "it is AI-restored itself",
+    }
+
+
+def test_no_picture_in_a_reference_folder_is_replaced(restore, album):
+    reference = album / "references" / "new.jpg"
+    before = reference.read_bytes()
+    done = restore(album / "photo.jpg", "--ref", album / "references", "-o", reference)
+    assert done.code == 2
+    assert_one_sentence(done.errors)
+    assert reference.read_bytes() == before
+
+
+def test_a_face_that_one_photograph_lacks_does_not_keep_the_next_from_being_restored(restore, album):
+    with Image.open(album / "photo.jpg") as photo:
+        pair = Image.new("RGB", (2 * photo.width, photo.height))
+        pair.paste(photo, (0, 0))
+        pair.paste(photo, (photo.width, 0))
+        pair.save(album / "two.png")
+    done = restore(album / "photo.jpg", album / "two.png", "--face", 2)
+    assert done.code == 2
+    assert "has no face 2" in done.errors
+    assert (album / "two_restored.png").exists()
+
+
 @pytest.mark.parametrize(
     ("setting", "says"),
     [

@@ -70,11 +70,19 @@ def test_a_saved_configuration_reads_back_the_same(path: Path, tmp_path: Path):
         ("loop.steps=many", "loop.steps"),
         ("nonsense", "key=value"),
         ("recogniser.file=x", "recogniser"),
+        ("loop.steps=[", "not valid YAML"),
+        ("loop=3", "loop"),
     ],
 )
 def test_a_wrong_setting_is_named(setting: str, complaint: str):
     with pytest.raises(UsageError, match=complaint):
         load_config(CONFIGS[-1], [setting])
+
+
+def test_a_schedule_without_signal_at_its_end_cannot_be_trained_on_noise_prediction():
+    ldm = next(path for path in CONFIGS if path.stem == "small-ldm")
+    with pytest.raises(UsageError, match="no signal"):
+        load_config(ldm, ["noise.prediction_type=epsilon"])
 
 
 def test_a_missing_file_is_named(tmp_path: Path):

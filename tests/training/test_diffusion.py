@@ -76,6 +76,20 @@ def test_a_dropped_condition_cannot_be_seen_and_a_kept_one_can(condition: str):
     assert loss_of(keeping, latents()) != loss_of(keeping, changed)
 
 
+def test_a_person_without_other_photographs_is_trained_as_no_reference():
+    stage = tiny_stage()
+    picture = torch.full((2, 3, 32, 32), 128, dtype=torch.uint8)
+    items = {
+        "hq": picture,
+        "mask": torch.full((2, 1, 32, 32), 255, dtype=torch.uint8),
+        "references": picture[:, None],
+        "has_references": torch.tensor([True, False]),
+    }
+    references = stage.make_batch(items, torch.Generator().manual_seed(0))["reference_latents"]
+    assert references[0].abs().sum() > 0
+    assert references[1].abs().sum() == 0
+
+
 def test_at_the_last_timestep_of_a_zero_snr_schedule_the_truth_cannot_be_seen():
     noise = {"prediction_type": "sample", "zero_terminal_snr": True, "terminal_share": 1.0}
     stage = tiny_stage("ldm", with_recogniser=False, lq_dropout=1.0, noise=noise)

@@ -48,11 +48,12 @@ def digest(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_six_steps_and_six_more_are_twelve_to_the_bit(photographs: Path, tmp_path: Path, accumulate: int):
+def test_three_stops_and_a_finish_are_one_straight_run_to_the_bit(photographs: Path, tmp_path: Path, accumulate: int):
     config = tiny_vqgan(photographs, steps=12, accumulate=accumulate)
     assert train_from(config, tmp_path / "straight").finished
-    first = train_from(config, tmp_path / "halves", max_minutes=0)  # stops after one step
-    assert (first.step, first.finished) == (1, False)
+    for step in (1, 2, 3):  # each stops after one step; the third is the discriminator's first
+        part = train_from(config, tmp_path / "halves", max_minutes=0, resume=step > 1)
+        assert (part.step, part.finished) == (step, False)
     second = train_from(config, tmp_path / "halves", resume=True)
     assert (second.step, second.finished) == (12, True)
     assert digest(tmp_path / "straight") == digest(tmp_path / "halves")

@@ -16,6 +16,7 @@ from typer.core import TyperCommand
 from faceref.app.console import output, remarks, say
 from faceref.errors import FacerefError, OutputError, PhotoError, UsageError
 from faceref.images import find_photos
+from faceref.outputs import is_marked_restored
 
 if TYPE_CHECKING:  # at run time imported on use: --help need not wait for torch
     from faceref.restorer import FaceChoice
@@ -93,7 +94,8 @@ def restore(
     """Restore the faces in photographs with the help of good photographs of the same person."""
     _check_inputs(photos, references or [])
     targets = _targets(photos, out)
-    _check_outputs(targets.values(), [*photos, *(references or [])])
+    comparisons = {photo: _comparison(target) for photo, target in targets.items()} if compare else {}
+    _check_outputs([*targets.values(), *comparisons.values()], [*photos, *find_photos(references or [])])
     from faceref.restorer import Restorer
 
     restorer = Restorer.from_pretrained(model)
@@ -119,11 +121,9 @@ def restore(
                     on_step=on_step,
                 )
             result.save(target)
-            comparison = target.with_name(f"{target.stem.removesuffix('_restored')}_compare.png") if compare else None
+            comparison = comparisons.get(photo)
             if comparison:
                 result.save_comparison(comparison)
-        except UsageError:
-            raise  # every other photo would fail alike
         except FacerefError as error:
             failures.append(error)
             continue
@@ -182,11 +182,15 @@ def _targets(photos: list[Path], out: Path | None) -> dict[Path, Path]:
     return targets
 
 
+def _comparison(target: Path) -> Path:
+    return target.with_name(f"{target.stem.removesuffix('_restored')}_compare.png")
+
+
 def _check_outputs(targets: Iterable[Path], inputs: Iterable[Path]) -> None:
     """Refuse what could not be written at the end of the work, or would replace a photograph that was given."""
     given = {path.resolve() for path in inputs}
     for target in targets:
-        if target.resolve() in given:
+        if target.resolve() in given and not is_marked_restored(target):  # an older result may be replaced
             raise UsageError(f"{target} is one of the photographs given; choose another name for the result.")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -89,6 +89,12 @@ def import_refldm(
 
     unet_weights, ema = _denoiser_weights(refldm, denoiser)
     vae_weights = {key: tensor for key, tensor in autoencoder.items() if not key.startswith(_IGNORED_VQGAN)}
+    for path, weights, needed in (
+        (refldm, unet_weights, ("input_blocks.0.0.weight", "out.2.weight")),
+        (vqgan, vae_weights, ("encoder.conv_out.weight", "quantize.embedding.weight")),
+    ):
+        if absent := [key for key in needed if key not in weights]:  # the sizes are read from these
+            raise CheckpointError(f"{path} lacks keys of the model: {list_keys(absent)}.")
     unet = _assemble(refldm, unet_weights, ReferenceUNet, *_unet_layout(unet_weights))
     vae = _assemble(vqgan, vae_weights, VQModel, *_vqgan_layout(vae_weights))
     scheduler = _scheduler(refldm, denoiser)

@@ -11,6 +11,7 @@ from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
 
 from faceref.errors import CheckpointError, OutputError, UsageError
 from faceref.pipelines.refldm import ReFLDMPipeline, SchedulerName
@@ -133,7 +134,7 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
         yield scratch
         scratch.chmod(0o755)
         os.replace(scratch, folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # safetensors reports a full disk in its own way
         raise OutputError(f"{folder} cannot be written ({error}); choose another folder.") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from faceref.data.dataset import FaceSource
 from faceref.data.degradation import TRAINING, DegradationRanges
@@ -102,9 +102,13 @@ class NoiseConfig(Config):
     beta_schedule: str = "scaled_linear"
     prediction_type: Literal["epsilon", "v_prediction", "sample"] = "epsilon"
     zero_terminal_snr: bool = False
-    terminal_share: float = (
-        0.0  # share of the training samples at the last timestep, from which one-step sampling starts
-    )
+    terminal_share: float = 0.0  # share of the samples at the last timestep, where one-step sampling starts
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.zero_terminal_snr and self.prediction_type == "epsilon":
+            raise ValueError("with zero_terminal_snr the last step holds no signal: predict v_prediction or sample")
+        return self
 
 
 class IdentityLossConfig(Config):
@@ -152,9 +156,11 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> VQGANConfig | Diff
     Raises UsageError naming what is wrong.
     """
     try:
-        tree = yaml.safe_load(Path(path).read_text())
+        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"Cannot read the configuration {path}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not a text file in UTF-8, so not a configuration.") from error
     except yaml.YAMLError as error:
         raise UsageError(f"{path} is not valid YAML: {error}.") from error
     if not isinstance(tree, dict):
@@ -169,7 +175,10 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> VQGANConfig | Diff
             node = node.setdefault(parent, {})
             if not isinstance(node, dict):
                 raise UsageError(f"Cannot set {key}: {parent} in {path} is a value, not a group of settings.")
-        node[last] = yaml.safe_load(value)
+        try:
+            node[last] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UsageError(f"Cannot read the value of the setting {override!r}: it is not valid YAML.") from error
     try:
         return TypeAdapter(TrainConfig).validate_python(tree)
     except ValidationError as error:

@@ -70,7 +70,8 @@ class DiffusionStage(Stage):
     def make_batch(self, items: Batch, generator: torch.Generator) -> Batch:
         """Photographs to pictures and their latents.
 
-        hq, lq [B, 3, H, W], references [B, N, 3, H, W]; hq_latent, lq_latent [B, C, h, w], mask_latent [B, 1, h, w];
+        hq, lq [B, 3, H, W], references [B, N, 3, H, W], has_references [B];
+        hq_latent, lq_latent [B, C, h, w], mask_latent [B, 1, h, w];
         reference_latents [B, N, C, h, w] where the stage looks at them.
         """
         vae, _ = self.frozen
@@ -81,13 +82,15 @@ class DiffusionStage(Stage):
             "hq": hq,
             "lq": lq,
             "references": references,
+            "has_references": pictures["has_references"],
             "hq_latent": hq_latent,
             "lq_latent": encode(vae, lq).float(),
             "mask_latent": F.interpolate(pictures["mask"], size=hq_latent.shape[-2:], mode="area"),
         }
         if self.use_references:
-            latents = encode(vae, references.flatten(0, 1)).float()
-            batch["reference_latents"] = latents.unflatten(0, references.shape[:2])
+            latents = encode(vae, references.flatten(0, 1)).float().unflatten(0, references.shape[:2])
+            # a person without other photographs is trained as "no reference": zero latents
+            batch["reference_latents"] = latents * pictures["has_references"][:, None, None, None, None]
         return batch
 
     def forward(self, batch: Batch, generator: torch.Generator, step: int, turn: str) -> Losses:
@@ -162,7 +165,8 @@ class DiffusionStage(Stage):
         hq, lq, references = batch["hq"], batch["lq"], batch["references"]
         noise = torch.randn(batch["hq_latent"].shape, generator=generator, device=hq.device)
         rows, metrics = [lq], {}
-        cases = {"alone": None} | ({"referenced": list(references)} if self.use_references else {})
+        own = [photos if has else None for photos, has in zip(references, batch["has_references"], strict=True)]
+        cases = {"alone": None} | ({"referenced": own} if self.use_references else {})
         for name, given in cases.items():
             settings = self.config.model
             result = pipeline(

@@ -91,6 +91,7 @@ def train(
         return TrainingSummary(0, False, loop.batch_size / seconds, flops_per_sample / 1e9, {})
     if step:
         accelerator.load_state(str(checkpoints.folder(step)))
+        trainer.average.to(accelerator.device)  # accelerate reads what is registered onto the CPU
 
     peak = matmul_flops_per_second(accelerator.device, loop.precision) * accelerator.num_processes
     window = SpeedWindow(loop.batch_size * loop.accumulate * accelerator.num_processes)
@@ -115,13 +116,13 @@ def train(
             if stop_requested() or time.monotonic() > deadline:
                 accelerator.set_trigger()
             stopping = accelerator.check_trigger() or step == loop.steps  # all processes stop at the same step
+            if stopping or time.monotonic() - saved > 60 * loop.checkpoint_minutes:
+                checkpoints.save(step, accelerator)
+                saved = time.monotonic()
             if stopping or step % loop.validate_every == 0:
                 with trainer.averaged_weights():
                     metrics = _validate(stage, validation, step, loop, run_dir, accelerator)
                 window.restart()
-            if stopping or time.monotonic() - saved > 60 * loop.checkpoint_minutes:
-                checkpoints.save(step, accelerator)
-                saved = time.monotonic()
     if accelerator.is_main_process:
         with trainer.averaged_weights():
             replace_folder(run_dir / "model", stage.export)
@@ -190,7 +191,9 @@ class _Trainer:
         def passes() -> None:
             batch = self._make_batch(items, generator)
             for turn in self.stage.turns(step):
-                self.accelerator.backward(self.model(batch, generator, step, turn)[0])
+                loss, _ = self.model(batch, generator, step, turn)
+                self.accelerator.backward(loss)
+                loss.item()  # waits for the device
             self.stage.zero_grad(set_to_none=True)
 
         with FlopCounterMode(display=False) as counter:

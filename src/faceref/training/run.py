@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from faceref.data.dataset import FaceDataset, FaceSource, sharpness_weights
-from faceref.errors import CheckpointError, UsageError
+from faceref.errors import CheckpointError, DataError, UsageError
 from faceref.models.autoencoder import load_autoencoder
 from faceref.models.recogniser_files import load_recogniser
 from faceref.models.unet import ReferenceUNet
@@ -68,6 +68,8 @@ def _sample_weights(data: DataConfig, faces: FaceDataset) -> np.ndarray | None:
     weights = sharpness_weights(faces.sharpness) if data.prefer_sharp else np.ones(len(faces))
     if data.only_with_references:
         weights = weights * [bool(references) for references in faces.references]
+        if not weights.any():
+            raise DataError("Nobody in the training data has a second photograph to be a reference.")
     return None if np.all(weights == 1) else weights
 
 
@@ -107,6 +109,8 @@ def _build_unet(config: DiffusionConfig) -> ReferenceUNet:
             return ReferenceUNet.from_pretrained(folder)
         except OSError as error:
             raise CheckpointError(f"There is no usable U-Net in {folder}: {error}.") from error
+    if not config.unet:
+        raise UsageError("There is no U-Net to train: set initial to a trained one, or unet to the sizes of a new one.")
     try:
         return ReferenceUNet(**config.unet)
     except (TypeError, ValueError) as error:
