@@ -1,11 +1,14 @@
 """What tests share: a real face that may be redistributed, and the folder of research photographs where it exists."""
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import skimage.data
 import torch
+from accelerate.state import AcceleratorState, GradientState
 from diffusers import DDIMScheduler
 from PIL import Image
 
@@ -13,6 +16,16 @@ from faceref.checkpoints.store import ModelInfo, save_model
 from faceref.models.autoencoder import PixelUnshuffleVQModel
 from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.refldm import ReFLDMPipeline
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """A command sets the log level, and training accelerate's state, for its process; the next test has its own."""
+    level = logging.getLogger("faceref").level
+    yield
+    logging.getLogger("faceref").setLevel(level)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
 
 
 @pytest.fixture(scope="session")

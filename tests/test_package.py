@@ -1,7 +1,6 @@
 """The project as a whole: which part imports which, public names, configurations, the commands that documents show."""
 
 import ast
-import logging
 import re
 import shlex
 import shutil
@@ -134,10 +133,7 @@ def readers_folder(tmp_path, astronaut, tiny_model, monkeypatch) -> Iterator[Pat
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FACEREF_HOME", str(tmp_path / "home"))
     monkeypatch.setattr("faceref.checkpoints.store.find_model", lambda *_: tiny_model)
-    logger = logging.getLogger("faceref")
-    level = logger.level
-    yield tmp_path
-    logger.setLevel(level)  # the command sets it for its process
+    return tmp_path
 
 
 @pytest.mark.parametrize("command", [command for command in commands() if command.split()[1] in ("restore", "models")])

@@ -1,12 +1,10 @@
 """The command as a person runs it, without the seconds that a new process needs to import torch."""
 
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from accelerate.state import AcceleratorState
 from PIL import Image, ImageOps
 
 from faceref.app.cli import app
@@ -22,11 +20,9 @@ class Outcome:
 
 
 @pytest.fixture
-def faceref(capsys, monkeypatch) -> Iterator[Callable[..., Outcome]]:
-    """`faceref(*arguments)`, in this process, as the console script calls it; what it sets for good is taken back."""
+def faceref(capsys, monkeypatch) -> Callable[..., Outcome]:
+    """`faceref(*arguments)`, in this process, as the console script calls it."""
     monkeypatch.setenv("COLUMNS", "200")
-    logger = logging.getLogger("faceref")
-    level = logger.level
 
     def run(*arguments: object) -> Outcome:
         capsys.readouterr()
@@ -35,9 +31,7 @@ def faceref(capsys, monkeypatch) -> Iterator[Callable[..., Outcome]]:
         printed = capsys.readouterr()
         return Outcome(int(ended.value.code or 0), printed.out, printed.err)
 
-    yield run
-    logger.setLevel(level)
-    AcceleratorState._reset_state(reset_partial_state=True)
+    return run
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import skimage
-from accelerate.state import AcceleratorState, GradientState
 from PIL import Image
 
 PEOPLE = {"ada": 4, "bea": 3, "cleo": 1}
@@ -31,11 +30,3 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.writeheader()
         writer.writerows(rows)
     return root
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerator():
-    """accelerate keeps one state per process, precision included; each test's run is to have its own."""
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
