@@ -2,7 +2,6 @@
 
 import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,11 +18,9 @@ from faceref.pipelines.refldm import ReFLDMPipeline
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_behind() -> Iterator[None]:
-    """A command sets the log level, and training accelerate's state, for its process; the next test has its own."""
-    level = logging.getLogger("faceref").level
-    yield
-    logging.getLogger("faceref").setLevel(level)
+def as_in_a_new_process() -> None:
+    """A command sets the log level, and training accelerate's state, for its process; each test begins without."""
+    logging.getLogger("faceref").setLevel(logging.NOTSET)
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
 

@@ -6,7 +6,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +114,7 @@ def test_every_make_target_shown_exists(target):
 
 
 @pytest.fixture
-def readers_folder(tmp_path, astronaut, tiny_model, monkeypatch) -> Iterator[Path]:
+def readers_folder(tmp_path, astronaut, tiny_model, monkeypatch) -> Path:
     """The files that the README speaks of; `small` and `refldm-512` are the tiny model."""
     portrait = astronaut.crop((96, 0, 350, 254))
     for name in ("old.jpg", "group.jpg", "photo.jpg", "face.png"):
