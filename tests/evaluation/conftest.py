@@ -1,11 +1,10 @@
 """A tiny model with random weights, and photographs of two "people": NASA's astronaut, as she is and mirrored."""
 
 from pathlib import Path
-from typing import cast
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, VQModel
+from diffusers import DDIMScheduler
 from PIL import Image, ImageEnhance
 
 from faceref.checkpoints.store import ModelInfo, save_model
@@ -78,5 +77,5 @@ def _save_model(folder: Path, seed: int) -> Path:
         training_data="none",
         licence="none",
     )
-    save_model(ReFLDMPipeline(unet=unet, vae=cast(VQModel, vae), scheduler=scheduler), info, folder)
+    save_model(ReFLDMPipeline(unet=unet, vae=vae, scheduler=scheduler), info, folder)
     return folder
