@@ -1,5 +1,8 @@
 """The reference-aware U-Net: what its attention computes, and that nothing stays in it between calls."""
 
+import copy
+import itertools
+import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -24,9 +27,18 @@ SIZES: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def unet() -> ReferenceUNet:
+    return build()
+
+
+@pytest.fixture(scope="module")
+def biased() -> ReferenceUNet:
+    return build(distance_bias=True)
+
+
+def build(distance_bias: bool = False) -> ReferenceUNet:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return ReferenceUNet(**SIZES).eval()
+        return ReferenceUNet(**SIZES, distance_bias=distance_bias).eval()
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -62,6 +74,39 @@ def test_a_layer_attends_to_its_own_tokens_and_those_of_the_references(unet):
     expected = layer.to_out[0](torch.cat(heads, dim=2)).transpose(1, 2).reshape_as(seen["input"]) + seen["input"]
     assert key.shape == (1, 48, 64)
     torch.testing.assert_close(seen["output"], expected)
+
+
+def test_the_distance_bias_is_a_slope_for_each_head_times_the_distance(biased):
+    """With queries of zero a head's weights are exp(-slope * distance), over the image and over each reference too."""
+    unet = copy.deepcopy(biased)
+    layer = unet.get_submodule("mid_block.attentions.0")
+    for parameter in layer.to_q.parameters():
+        nn.init.zeros_(parameter)
+    cache = unet.encode_references(noise(1, 2, 4, 8, 8))
+    index = cache.layers.index("mid_block.attentions.0")
+    seen: dict[str, torch.Tensor] = {}
+    hook = layer.register_forward_hook(lambda module, inputs, output: seen.update(input=inputs[0], output=output))
+    unet(noise(1, 8, 8, 8), 5, cache)
+    hook.remove()
+
+    own = layer.to_v(layer.group_norm(seen["input"].flatten(2)).transpose(1, 2))
+    value = torch.cat([own, cache.values[index]], dim=1).unflatten(1, (3, 4, 4))  # [1, image and 2 references, 4, 4, C]
+    attended = torch.zeros(1, 4, 4, 64)
+    for row, column, head in itertools.product(range(4), range(4), range(2)):
+        weights = torch.tensor(
+            [[math.exp(-(64, 1)[head] * math.hypot(row - y, column - x) / 4) for x in range(4)] for y in range(4)]
+        )
+        part = slice(32 * head, 32 * (head + 1))
+        attended[0, row, column, part] = (weights[..., None] * value[0, ..., part]).sum((0, 1, 2)) / (3 * weights.sum())
+    expected = layer.to_out[0](attended).permute(0, 3, 1, 2) + seen["input"]
+    torch.testing.assert_close(seen["output"], expected)
+
+
+def test_with_the_distance_bias_an_absent_reference_still_counts_nothing(biased):
+    sample, references = noise(1, 8, 8, 8), noise(1, 2, 4, 8, 8)
+    one_of_two = biased.encode_references(references, multiplicity=torch.tensor([[1.0, 0.0]]))
+    one = biased.encode_references(references[:, :1])
+    torch.testing.assert_close(biased(sample, 3, one_of_two).sample, biased(sample, 3, one).sample)
 
 
 def test_references_pass_with_the_lq_half_zero_at_timestep_zero(unet):
@@ -163,7 +208,9 @@ def test_what_follows_the_last_attention_is_not_computed_for_references(unet):
         hook.remove()
 
 
-def test_a_saved_network_is_the_same_network(unet, tmp_path):
+@pytest.mark.parametrize("network", ["unet", "biased"])
+def test_a_saved_network_is_the_same_network(network, request, tmp_path):
+    unet = request.getfixturevalue(network)
     unet.save_pretrained(tmp_path)
     again: Any = ReferenceUNet.from_pretrained(tmp_path)
     sample, references = noise(1, 8, 8, 8), noise(1, 2, 4, 8, 8)
@@ -174,7 +221,9 @@ def test_a_saved_network_is_the_same_network(unet, tmp_path):
     )
 
 
-def test_it_compiles_into_one_graph(unet):
+@pytest.mark.parametrize("network", ["unet", "biased"])
+def test_it_compiles_into_one_graph(network, request):
+    unet = request.getfixturevalue(network)
     compiled = torch.compile(unet, backend="eager", fullgraph=True)
     sample = noise(1, 8, 8, 8)
     with torch.no_grad():

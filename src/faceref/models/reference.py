@@ -212,10 +212,14 @@ active = _Active()
 
 
 class ReferenceAttnProcessor:
-    """Self-attention whose keys and values are continued by the references' (ReF-LDM, section 3.2); it has no state."""
+    """Self-attention whose keys and values are continued by the references' (ReF-LDM, section 3.2); it has no state.
 
-    def __init__(self, layer: str) -> None:
+    distance_bias: ours, for networks trained on few samples: see the function of that name.
+    """
+
+    def __init__(self, layer: str, distance_bias: bool = False) -> None:
         self.layer = layer
+        self.distance_bias = distance_bias
 
     def __call__(
         self,
@@ -237,6 +241,11 @@ class ReferenceAttnProcessor:
                 recording.layers[self.layer] = (key, value)
             case Reading() as references:
                 key, value, bias = references.extend(self.layer, key, value)
+        if self.distance_bias:
+            height, width = hidden_states.shape[2:]
+            near = distance_bias(height, width, attn.heads, tokens.device).to(query.dtype)
+            near = near.repeat(1, 1, 1, key.shape[1] // tokens.shape[1])  # each reference lies over the image
+            bias = near if bias is None else bias + near
 
         def split_heads(x: Tensor) -> Tensor:
             return x.unflatten(2, (attn.heads, -1)).transpose(1, 2)  # [B, tokens, C] -> [B, heads, tokens, C / heads]
@@ -245,3 +254,16 @@ class ReferenceAttnProcessor:
         tokens = attn.to_out[0](attended.transpose(1, 2).flatten(2))  # [B, h * w, C]
         output = tokens.transpose(1, 2).unflatten(2, hidden_states.shape[2:])
         return (output + hidden_states) / attn.rescale_output_factor
+
+
+def distance_bias(height: int, width: int, heads: int, device: torch.device) -> Tensor:
+    """What is taken off the logits for the distance between two tokens: [1, heads, h * w, h * w], float32.
+
+    Attention with linear biases (Press et al. 2022, arXiv 2108.12409) in two dimensions: head i takes slope_i times the
+    distance, in shares of the feature map's height, with slopes from 64 (the same place) to 1 (anywhere). Aligned faces
+    have the same feature at the same place, so the heads find it in the references without having to learn where.
+    """
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    places = torch.stack([rows, columns], dim=-1).flatten(0, 1) / height  # [h * w, 2]
+    slopes = torch.logspace(6, 0, heads, base=2)
+    return (-slopes[:, None, None] * torch.cdist(places, places))[None].to(device)

@@ -1,7 +1,7 @@
 """The denoiser of ReF-LDM: diffusers' U-Net whose self-attention also looks at reference photographs."""
 
 import copy
-import functools
+import inspect
 
 import torch
 from diffusers import UNet2DModel
@@ -13,20 +13,31 @@ from torch import Tensor, nn
 from faceref.models.reference import Reading, Recording, ReferenceAttnProcessor, ReferenceCache, active
 
 
+def _extended(signature: inspect.Signature, **defaults: object) -> inspect.Signature:
+    ours = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in defaults.items()]
+    return signature.replace(parameters=[*signature.parameters.values(), *ours])
+
+
 class ReferenceUNet(AttentionMixin, UNet2DModel):
     """A `UNet2DModel` on [noisy latent, LQ latent] whose self-attention layers can read a `ReferenceCache`.
 
     `in_channels` is twice the latent's. Nothing is kept between calls: threads may share one network.
+    distance_bias: attention prefers the same place of the face (`faceref.models.reference.distance_bias`); not in the
+    paper.
     """
 
-    # diffusers reads the names of the configuration from this signature: it is UNet2DModel's own.
-    @functools.wraps(UNet2DModel.__init__)
-    def __init__(self, *args, **kwargs) -> None:
+    def __init__(self, *args, distance_bias: bool = False, **kwargs) -> None:
         super().__init__(*args, **kwargs)
+        self.register_to_config(distance_bias=distance_bias)
         attention = {name: module for name, module in self.named_modules() if isinstance(module, Attention)}
         for name, module in attention.items():
-            module.set_processor(ReferenceAttnProcessor(name))  # type: ignore[arg-type]
+            module.set_processor(ReferenceAttnProcessor(name, distance_bias))  # type: ignore[arg-type]
         self.attention_layers = tuple(attention)  # their order is that of a cache's keys and values
+
+    # diffusers reads the names of the configuration from this signature: UNet2DModel's own and what is ours.
+    __init__.__signature__ = _extended(  # type: ignore[attr-defined]
+        inspect.signature(UNet2DModel.__init__), distance_bias=False
+    )
 
     def encode_references(self, latents: Tensor, multiplicity: Tensor | None = None) -> ReferenceCache:
         """Keys and values of reference latents [B, N, C, h, w], one pass over all B * N (ReF-LDM, section 3.2).
