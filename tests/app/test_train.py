@@ -1,5 +1,7 @@
 """`faceref train`: from settings to a model, and what it says of a wrong one (training: see tests/training)."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 from PIL import ImageOps
@@ -52,6 +54,13 @@ def test_a_dry_run_writes_nothing(faceref, config, monkeypatch):
     assert "GFLOP a sample" in told.output
     assert "Nothing was written" in told.output
     assert set(config.parent.rglob("*")) == before
+
+
+def test_a_dry_run_says_that_it_fills_the_cache(faceref, config, monkeypatch):
+    monkeypatch.chdir(config.parent)
+    told = faceref("train", "tiny.yaml", "data.cache=cache", "--dry-run")
+    assert "Only the decoded photographs were written, to cache" in " ".join(told.output.split())
+    assert [path.suffix for path in Path("cache").iterdir()] == [".npy"] * 2
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ def latents(batch: int = 2, references: int = 2) -> dict[str, torch.Tensor]:
         "hq_latent": torch.randn(batch, 4, 8, 8, generator=generator),
         "lq_latent": torch.randn(batch, 4, 8, 8, generator=generator),
         "reference_latents": torch.randn(batch, references, 4, 8, 8, generator=generator),
+        "mask": torch.ones(batch, 1, 32, 32),
         "mask_latent": torch.ones(batch, 1, 8, 8),
     }
 
@@ -114,6 +115,15 @@ def test_padding_of_the_photograph_is_kept_out_of_the_loss():
     batch = latents()
     batch["mask_latent"] = torch.zeros_like(batch["mask_latent"])
     assert loss_of(stage, batch) == 0
+
+
+def test_padding_of_the_photograph_is_kept_out_of_the_identity_loss():
+    stage = tiny_stage(identity={"weight": 1.0, "scaling": "naive"})
+    batch = latents()
+    batch["mask_latent"] = torch.zeros_like(batch["mask_latent"])
+    assert loss_of(stage, batch) > 0
+    batch["mask"] = torch.zeros_like(batch["mask"])
+    assert loss_of(stage, batch).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_the_identity_loss_reaches_the_network_through_the_frozen_decoder():

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from faceref.errors import UsageError
-from faceref.models.autoencoder import load_autoencoder
-from faceref.training.config import VQGANConfig
+from faceref.models.autoencoder import PixelUnshuffleVQModel, load_autoencoder
+from faceref.models.identity import MobileFaceNet
+from faceref.training.config import DiffusionConfig, VQGANConfig
 from faceref.training.loop import learning_rate
 from faceref.training.run import train_from
 from faceref.training.stage import Batch, Losses
@@ -42,8 +43,38 @@ def tiny_vqgan(photographs: Path, steps: int, **loop) -> VQGANConfig:
     )
 
 
+def tiny_refldm(photographs: Path, folder: Path, steps: int) -> DiffusionConfig:
+    """A U-Net of a few thousand parameters with references and the identity loss; its frozen networks lie in folder."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        PixelUnshuffleVQModel(base_channels=32).save_pretrained(folder / "vae")
+        save_file(MobileFaceNet().state_dict(), folder / "recogniser.safetensors")
+    config = tiny_vqgan(photographs, steps, validate_every=2, validation_samples=2)
+    return DiffusionConfig.model_validate(
+        {
+            "stage": "refldm",
+            "data": config.data.model_dump() | {"references": 2},
+            "autoencoder": folder / "vae",
+            "recogniser": folder / "recogniser.safetensors",
+            "unet": {
+                "in_channels": 8,
+                "out_channels": 4,
+                "block_out_channels": [32, 32],
+                "layers_per_block": 1,
+                "down_block_types": ["DownBlock2D", "AttnDownBlock2D"],
+                "up_block_types": ["AttnUpBlock2D", "UpBlock2D"],
+                "attention_head_dim": 16,
+            },
+            "model": {"name": "tiny", "training_data": "none", "licence": "none", "steps": 1},
+            "optimizer": config.optimizer,
+            "loop": config.loop,
+        }
+    )
+
+
 def digest(folder: Path) -> str:
-    tensors = load_file(folder / "model" / "diffusion_pytorch_model.safetensors")
+    unet = folder / "model" / "unet"
+    tensors = load_file((unet if unet.is_dir() else folder / "model") / "diffusion_pytorch_model.safetensors")
     return hashlib.sha256(b"".join(tensors[name].numpy().tobytes() for name in sorted(tensors))).hexdigest()
 
 
@@ -59,6 +90,27 @@ def test_three_stops_and_a_finish_are_one_straight_run_to_the_bit(photographs: P
     assert digest(tmp_path / "straight") == digest(tmp_path / "halves")
 
 
+def test_a_stage_with_references_resumes_to_the_bit(photographs: Path, tmp_path: Path):
+    config = tiny_refldm(photographs, tmp_path, steps=4)
+    assert train_from(config, tmp_path / "straight").finished
+    assert train_from(config, tmp_path / "halves", max_minutes=0).step == 1
+    assert train_from(config, tmp_path / "halves", resume=True).finished
+    assert digest(tmp_path / "straight") == digest(tmp_path / "halves")
+
+
+def test_a_longer_run_than_was_meant_gets_its_discriminator(photographs: Path, tmp_path: Path):
+    """The first run ends before the discriminator's first step; the rate stays the same however long the run is."""
+
+    def config(steps: int) -> VQGANConfig:
+        short = tiny_vqgan(photographs, steps).model_dump(mode="json")
+        return VQGANConfig.model_validate(short | {"optimizer": {"learning_rate": 1e-3}})
+
+    assert train_from(config(1), tmp_path / "longer").finished
+    assert train_from(config(4), tmp_path / "longer", resume=True).finished
+    assert train_from(config(4), tmp_path / "straight").finished
+    assert digest(tmp_path / "longer") == digest(tmp_path / "straight")
+
+
 def test_neither_side_of_a_gan_moves_by_what_the_other_left_behind(
     photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -67,7 +119,7 @@ def test_neither_side_of_a_gan_moves_by_what_the_other_left_behind(
     forward = VQGANStage.forward
 
     def spy(stage: VQGANStage, batch: Batch, generator: torch.Generator, step: int, turn: str) -> Losses:
-        left_behind.extend(p.grad for p in stage.trainable(turn).parameters())
+        left_behind.extend(p.grad for module in stage.trainable(turn) for p in module.parameters())
         return forward(stage, batch, generator, step, turn)
 
     monkeypatch.setattr(VQGANStage, "forward", spy)

@@ -20,7 +20,7 @@ def train(
     max_minutes: Annotated[
         float | None, typer.Option(min=0, help="Stop with a checkpoint after so many minutes.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Compute one step and write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Compute one step; write nothing but data.cache.")] = False,
 ) -> None:
     """Train an autoencoder or a denoiser; Ctrl-C stops with a checkpoint.
 
@@ -42,9 +42,11 @@ def train(
         loop = settings_read.loop
         batch = loop.batch_size * loop.accumulate
         hours = loop.steps * batch / summary.samples_per_second / 3600
+        cache = settings_read.data.cache
+        written = f"Only the decoded photographs were written, to {cache}" if cache else "Nothing was written"
         typer.echo(
             f"{summary.gigaflops_per_sample:.1f} GFLOP a sample, {summary.samples_per_second:.1f} samples/s in one "
-            f"process here; {loop.steps} steps of {batch} would take {hours:.1f} hours. Nothing was written."
+            f"process here; {loop.steps} steps of {batch} would take {hours:.1f} hours. {written}."
         )
         return
     metrics = ", ".join(f"{name} {value:.4g}" for name, value in summary.metrics.items())

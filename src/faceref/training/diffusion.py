@@ -42,7 +42,7 @@ class DiffusionStage(Stage):
 
     x0 is the latent of the HQ photograph, x0_hat its one-step estimate from the network's output at t, D the frozen
     decoder (gradients flow through it), R the frozen recogniser. As in the released code, the identity to reach is that
-    of the autoencoder's reconstruction.
+    of the autoencoder's reconstruction. Outside the photograph (padding) R sees that reconstruction in both.
     """
 
     def __init__(
@@ -60,8 +60,8 @@ class DiffusionStage(Stage):
         self.degradation: DegradationRanges = config.data.degradation
         self.keep_frozen(vae, recogniser)
 
-    def trainable(self, turn: str) -> nn.Module:
-        return self.unet
+    def trainable(self, turn: str) -> dict[nn.Module, float]:
+        return {self.unet: 1.0}
 
     def averaged(self) -> nn.Module:
         return self.unet
@@ -70,7 +70,7 @@ class DiffusionStage(Stage):
     def make_batch(self, items: Batch, generator: torch.Generator) -> Batch:
         """Photographs to pictures and their latents.
 
-        hq, lq [B, 3, H, W], references [B, N, 3, H, W], has_references [B];
+        hq, lq [B, 3, H, W], mask [B, 1, H, W], references [B, N, 3, H, W], has_references [B];
         hq_latent, lq_latent [B, C, h, w], mask_latent [B, 1, h, w];
         reference_latents [B, N, C, h, w] where the stage looks at them.
         """
@@ -81,6 +81,7 @@ class DiffusionStage(Stage):
         batch = {
             "hq": hq,
             "lq": lq,
+            "mask": pictures["mask"],
             "references": references,
             "has_references": pictures["has_references"],
             "hq_latent": hq_latent,
@@ -114,7 +115,7 @@ class DiffusionStage(Stage):
         if not self._wants_identity():
             return diffusion, numbers
         alpha_bar = self._alpha_bar(timesteps)
-        similarity = self._identity_similarity(self._estimate_x0(output, x_t, alpha_bar), x0)
+        similarity = self._identity_similarity(self._estimate_x0(output, x_t, alpha_bar), x0, batch["mask"])
         scale = identity_scale(alpha_bar, timesteps, self.config.identity.scaling)
         identity = (scale * (1 - similarity)).mean()
         numbers |= {"identity": identity.detach(), "similarity": similarity.detach().mean()}
@@ -147,13 +148,15 @@ class DiffusionStage(Stage):
             case "sample":
                 return output
 
-    def _identity_similarity(self, estimate: Tensor, x0: Tensor) -> Tensor:
-        """Cosine [B] between the recogniser's embeddings of both latents, decoded."""
+    def _identity_similarity(self, estimate: Tensor, x0: Tensor, mask: Tensor) -> Tensor:
+        """Cosine [B] between the recogniser's embeddings of both latents, decoded; mask [B, 1, H, W], 0 in padding."""
         vae, recogniser = self.frozen
         assert recogniser is not None
         with torch.no_grad():
-            wanted = recogniser.embed(decode(vae, x0))
-        return F.cosine_similarity(recogniser.embed(decode(vae, estimate)), wanted)
+            truth = decode(vae, x0)
+            wanted = recogniser.embed(truth)
+        restored = torch.where(mask > 0, decode(vae, estimate), truth)
+        return F.cosine_similarity(recogniser.embed(restored), wanted)
 
     def pipeline(self) -> ReFLDMPipeline:
         """The model as it is used, on the present weights."""

@@ -10,7 +10,7 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,9 +147,8 @@ class _Trainer:
         stage.to(device=accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = EMAModel(stage.averaged().parameters(), decay=config.loop.ema_decay, foreach=True)
         self.average.to(accelerator.device)
-        optimizers = {
-            turn: _optimizer(stage.trainable(turn), config.optimizer) for turn in stage.turns(config.loop.steps)
-        }
+        # all of them from the start: a run that is resumed may reach turns that it was not meant to when it began
+        optimizers = {turn: _optimizer(stage.trainable(turn), config.optimizer) for turn in stage.all_turns}
         self.model, *prepared = accelerator.prepare(stage, *optimizers.values())
         self.optimizers = dict(zip(optimizers, prepared, strict=True))
         accelerator.register_for_checkpointing(self.average)
@@ -172,12 +171,14 @@ class _Trainer:
                     loss, numbers = self.model(batch, generator, step, turn)
                     accelerator.backward(loss / loop.accumulate)
                 logs |= numbers
-            parameters = self.stage.trainable(turn).parameters()
+            modules = self.stage.trainable(turn)
+            parameters = [parameter for module in modules for parameter in module.parameters()]
             norm = accelerator.clip_grad_norm_(parameters, self.config.optimizer.clip_norm)
             if norm is not None:
                 logs[f"gradient_norm/{turn}"] = norm.detach()
-            for group in self.optimizers[turn].param_groups:
-                group["lr"] = learning_rate(self.config.optimizer, step, loop.steps)
+            rate = learning_rate(self.config.optimizer, step, loop.steps)
+            for group, share in zip(self.optimizers[turn].param_groups, modules.values(), strict=True):
+                group["lr"] = share * rate
             self.optimizers[turn].step()
             self.stage.zero_grad(set_to_none=True)  # those that a GAN's one side left in the other, too
         self.average.step(self.stage.averaged().parameters())
@@ -252,9 +253,11 @@ def _batches_of_process(
         yield list(itertools.islice(keys, together))[rank * batch : (rank + 1) * batch]
 
 
-def _optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
+def _optimizer(modules: Iterable[nn.Module], config: OptimizerConfig) -> torch.optim.Optimizer:
+    """One group of parameters for each module, whose learning rates are set before each step."""
+    groups = [{"params": list(module.parameters())} for module in modules]
     return torch.optim.AdamW(
-        module.parameters(), lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
+        groups, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
     )
 
 

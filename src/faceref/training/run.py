@@ -21,8 +21,6 @@ from faceref.training.vqgan import VQGANStage, build_autoencoder
 
 log = logging.getLogger(__name__)
 
-CALIBRATION_PHOTOGRAPHS = 256
-
 
 def train_from(
     config: VQGANConfig | DiffusionConfig,
@@ -34,6 +32,7 @@ def train_from(
 ) -> TrainingSummary:
     """Run a stage as its configuration says; see `faceref.training.loop.train` for the arguments and what is written.
 
+    A dry run, too, leaves decoded photographs in `config.data.cache`, if that is set: the run itself will want them.
     Raises DataError, CheckpointError or UsageError where data, weights or settings do not fit.
     """
     accelerator = make_accelerator(config.loop.precision, None if dry_run else run_dir)
@@ -78,9 +77,7 @@ def _vqgan_stage(config: VQGANConfig, faces: FaceDataset) -> Stage:
         vae = load_autoencoder(config.initial) if config.initial else build_autoencoder(config.autoencoder)
     except TypeError as error:
         raise UsageError(f"The autoencoder cannot be built from its arguments: {error}.") from error
-    rows = np.linspace(0, len(faces.photographs) - 1, CALIBRATION_PHOTOGRAPHS).astype(int)
-    calibration = torch.from_numpy(faces.photographs[rows, :3]).float() / 127.5 - 1
-    return VQGANStage(config, vae, _perceptual_network(config), calibration)
+    return VQGANStage(config, vae, _perceptual_network(config), faces.photographs)
 
 
 def _perceptual_network(config: VQGANConfig) -> nn.Module | None:

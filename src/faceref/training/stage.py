@@ -16,6 +16,7 @@ class Stage(nn.Module, ABC):
     """What is trained: networks, their loss, and how to look at them. Submodules are trained, all else is frozen."""
 
     frozen: tuple[Any, ...] = ()
+    all_turns: tuple[str, ...] = ("model",)  # each has its optimizer; a GAN names its two sides
 
     def keep_frozen(self, *networks: nn.Module | None) -> None:
         """Hold networks that the loss needs and nobody trains; a tuple hides them from nn.Module's registry."""
@@ -31,12 +32,12 @@ class Stage(nn.Module, ABC):
         return super().to(*args, **kwargs)
 
     def turns(self, step: int) -> tuple[str, ...]:
-        """Who is optimised in this step, in order; a GAN returns its two sides."""
-        return ("model",)
+        """Who of `all_turns` is optimised in this step, in order."""
+        return self.all_turns
 
     @abstractmethod
-    def trainable(self, turn: str) -> nn.Module:
-        """The module whose parameters this turn's optimizer moves."""
+    def trainable(self, turn: str) -> dict[nn.Module, float]:
+        """The modules that this turn's optimizer moves, each with its share of the learning rate."""
 
     @abstractmethod
     def averaged(self) -> nn.Module:

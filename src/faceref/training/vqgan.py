@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 from diffusers import VQModel
 from diffusers.models.autoencoders.vae import DecoderOutput
@@ -23,6 +24,8 @@ from faceref.training.losses import (
 from faceref.training.pictures import contact_sheet
 from faceref.training.stage import Batch, Losses, Stage
 
+CALIBRATION_PHOTOGRAPHS = 256
+
 
 def build_autoencoder(config: AutoencoderConfig) -> Autoencoder:
     """A freshly initialised autoencoder; the constructor raises TypeError at an argument it does not know."""
@@ -32,23 +35,25 @@ def build_autoencoder(config: AutoencoderConfig) -> Autoencoder:
 class VQGANStage(Stage):
     """L1 + perceptual + codebook loss, and from `adversarial_from` on a patch discriminator with adaptive weight."""
 
-    def __init__(self, config: VQGANConfig, vae: Autoencoder, perceptual: nn.Module | None, calibration: Tensor):
+    all_turns = ("autoencoder", "discriminator")
+
+    def __init__(self, config: VQGANConfig, vae: Autoencoder, perceptual: nn.Module | None, photographs: np.ndarray):
         """`perceptual` gives the feature maps of the perceptual loss: a recogniser, a backbone, or None for none.
 
-        `calibration` [N, 3, H, W] in [-1, 1]: photographs over which continuous latents are normalised on export.
+        `photographs` uint8 [N, 4, H, W]: some of them are what continuous latents are normalised over on export.
         """
         super().__init__()
         self.weights = config.weights
         self.vae = vae
         self.discriminator = PatchDiscriminator()
-        self.calibration = calibration
+        self.photographs = photographs
         self.keep_frozen(perceptual)
 
     def turns(self, step: int) -> tuple[str, ...]:
-        return ("autoencoder", "discriminator") if step >= self.weights.adversarial_from else ("autoencoder",)
+        return self.all_turns if step >= self.weights.adversarial_from else self.all_turns[:1]
 
-    def trainable(self, turn: str) -> nn.Module:
-        return self.vae if turn == "autoencoder" else self.discriminator
+    def trainable(self, turn: str) -> dict[nn.Module, float]:
+        return {self.vae if turn == "autoencoder" else self.discriminator: 1.0}
 
     def averaged(self) -> nn.Module:
         return self.vae
@@ -106,5 +111,7 @@ class VQGANStage(Stage):
     def export(self, folder: Path) -> None:
         """Write the autoencoder in diffusers' format."""
         if isinstance(self.vae, PixelUnshuffleVQModel) and not self.vae.config["quantize"]:
-            self.vae.normalize_latents(self.calibration.to(self.vae.device))
+            rows = np.linspace(0, len(self.photographs) - 1, CALIBRATION_PHOTOGRAPHS).astype(int)
+            pictures = torch.from_numpy(self.photographs[rows, :3]).to(self.vae.device)
+            self.vae.normalize_latents(pictures.float() / 127.5 - 1)
         self.vae.save_pretrained(folder)
