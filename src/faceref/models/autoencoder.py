@@ -1,6 +1,7 @@
 """Autoencoders: loading any, and the one that works at low resolution only, for models that train and run on a CPU.
 
-Models of the paper's kind use diffusers' `VQModel` as it is; both have `encode(x).latents` and `decode(z).sample`.
+Models of the paper's kind use diffusers' `VQModel` as it is; both have `encode(x).latents`, `quantize(z)`,
+`decode(z).sample` and `decode(z, force_not_quantize=True).sample`.
 """
 
 import json
@@ -49,13 +50,18 @@ class PixelUnshuffleVQModel(ModelMixin, ConfigMixin):
     def decoder(self) -> torch.nn.Module:
         return self.vq.decoder
 
+    @property
+    def quantize(self) -> torch.nn.Module:
+        return self.vq.quantize
+
     def encode(self, x: torch.Tensor) -> VQEncoderOutput:
         """[B, 3, H, W] in [-1, 1] -> latents [B, C, H / patch_size, W / patch_size], before quantisation."""
         return self.vq.encode(F.pixel_unshuffle(x, self.config["patch_size"]))
 
-    def decode(self, h: torch.Tensor) -> DecoderOutput:
+    def decode(self, h: torch.Tensor, force_not_quantize: bool = False) -> DecoderOutput:
         """Latents [B, C, h, w] -> pictures [B, 3, h * patch_size, w * patch_size], about [-1, 1]."""
-        decoded = cast(DecoderOutput, self.vq.decode(h, force_not_quantize=not self.config["quantize"]))
+        as_they_are = force_not_quantize or not self.config["quantize"]
+        decoded = cast(DecoderOutput, self.vq.decode(h, force_not_quantize=as_they_are))
         return DecoderOutput(F.pixel_shuffle(decoded.sample, self.config["patch_size"]), decoded.commit_loss)
 
     @torch.no_grad()
@@ -77,6 +83,7 @@ class PixelUnshuffleVQModel(ModelMixin, ConfigMixin):
 
 
 Autoencoder = VQModel | PixelUnshuffleVQModel
+AUTOENCODERS: dict[str, type[Autoencoder]] = {"VQModel": VQModel, "PixelUnshuffleVQModel": PixelUnshuffleVQModel}
 
 
 def encode(vae: Autoencoder, images: torch.Tensor) -> torch.Tensor:
@@ -95,9 +102,8 @@ def load_autoencoder(folder: Path) -> Autoencoder:
     Raises CheckpointError if there is none or it is damaged.
     """
     folder = folder / "vae" if (folder / "vae").is_dir() else folder
-    classes = {"VQModel": VQModel, "PixelUnshuffleVQModel": PixelUnshuffleVQModel}
     try:
         kind = json.loads((folder / "config.json").read_text())["_class_name"]
-        return classes[kind].from_pretrained(folder, low_cpu_mem_usage=False)
+        return AUTOENCODERS[kind].from_pretrained(folder, low_cpu_mem_usage=False)
     except (OSError, KeyError, ValueError) as error:
         raise CheckpointError(f"There is no usable autoencoder in {folder}: {error}.") from error
