@@ -13,9 +13,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from faceref.checkpoints.store import load_pipeline
 from faceref.errors import UsageError
 from faceref.models.autoencoder import PixelUnshuffleVQModel, load_autoencoder
 from faceref.models.identity import MobileFaceNet
+from faceref.models.mechanisms import MECHANISMS
+from faceref.models.unet import ReferenceUNet
 from faceref.training.config import DiffusionConfig, VQGANConfig
 from faceref.training.loop import learning_rate
 from faceref.training.run import train_from
@@ -96,6 +99,21 @@ def test_a_stage_with_references_resumes_to_the_bit(photographs: Path, tmp_path:
     assert train_from(config, tmp_path / "halves", max_minutes=0).step == 1
     assert train_from(config, tmp_path / "halves", resume=True).finished
     assert digest(tmp_path / "straight") == digest(tmp_path / "halves")
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_each_mechanism_trains_from_one_lq_only_model_to_a_model_that_restores(
+    photographs: Path, tmp_path: Path, mechanism: str
+):
+    config = tiny_refldm(photographs, tmp_path, steps=1)
+    ReferenceUNet(**config.unet).save_pretrained(tmp_path / "lq-only" / "unet")
+    config = config.model_copy(update={"initial": tmp_path / "lq-only", "mechanism": mechanism, "unet": {}})
+    train_from(config, tmp_path / "run")
+    pipeline, _ = load_pipeline(tmp_path / "run" / "model")
+    assert type(pipeline.unet) is MECHANISMS[mechanism]
+    lq, references, noise = torch.zeros(1, 3, 32, 32), torch.ones(1, 3, 32, 32), torch.zeros(1, 4, 8, 8)
+    restored = pipeline(lq, [references], guidance=1.5, steps=1, latents=noise, output_type="pt").images
+    assert torch.as_tensor(restored).isfinite().all()
 
 
 def test_a_longer_run_than_was_meant_gets_its_discriminator(photographs: Path, tmp_path: Path):

@@ -137,6 +137,7 @@ class DiffusionConfig(Config):
     autoencoder: Path  # folder of the trained autoencoder
     unet: dict[str, Any] = {}  # constructor arguments of `ReferenceUNet`
     initial: Path | None = None  # start from this U-Net (a model folder or its unet/)
+    mechanism: Literal["cache_kv", "channel_concat", "cross_attention", "spatial_concat"] = "cache_kv"
     noise: NoiseConfig = NoiseConfig()
     lq_dropout: float = 0.1  # share of the samples whose LQ latent is zeroed
     reference_dropout: float = 0.1  # and whose references are, independently

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from faceref.data.dataset import FaceDataset, FaceSource, sharpness_weights
-from faceref.errors import CheckpointError, DataError, UsageError
+from faceref.errors import DataError, UsageError
 from faceref.models.autoencoder import load_autoencoder
+from faceref.models.mechanisms import load_unet, with_mechanism
 from faceref.models.recogniser_files import load_recogniser
 from faceref.models.unet import ReferenceUNet
 from faceref.training.config import DataConfig, DiffusionConfig, VQGANConfig
@@ -101,14 +102,12 @@ def _diffusion_stage(config: DiffusionConfig) -> Stage:
 
 def _build_unet(config: DiffusionConfig) -> ReferenceUNet:
     if config.initial is not None:
-        folder = config.initial / "unet" if (config.initial / "unet").is_dir() else config.initial
-        try:
-            return ReferenceUNet.from_pretrained(folder)
-        except OSError as error:
-            raise CheckpointError(f"There is no usable U-Net in {folder}: {error}.") from error
-    if not config.unet:
+        unet = load_unet(config.initial)
+    elif not config.unet:
         raise UsageError("There is no U-Net to train: set initial to a trained one, or unet to the sizes of a new one.")
-    try:
-        return ReferenceUNet(**config.unet)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"The U-Net cannot be built from its arguments: {error}.") from error
+    else:
+        try:
+            unet = ReferenceUNet(**config.unet)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"The U-Net cannot be built from its arguments: {error}.") from error
+    return with_mechanism(unet, config.mechanism, config.data.references)

@@ -1,0 +1,221 @@
+"""The alternatives to CacheKV that Table 2 of ReF-LDM compares it with: for ablations, not for use.
+
+Each is a `ReferenceUNet` that is shown references in another way, so that it trains, restores and is measured like one.
+The paper names them in a word each; how they are built here is ours. None can work anything out about the references
+before denoising begins: what they keep in the cache are the latents, and each step looks at these anew.
+"""
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.attention_processor import Attention
+from diffusers.models.unets.unet_2d import UNet2DOutput
+from torch import Tensor, nn
+
+from faceref.errors import CheckpointError, UsageError
+from faceref.models.reference import Reading, ReferenceAttnProcessor, ReferenceCache, active
+from faceref.models.unet import ReferenceUNet
+
+_LAYERS = ("latents",)
+
+
+class _LatentCacheUNet(ReferenceUNet):
+    """Keeps the latents of the references, as tokens, where CacheKV keeps keys and values."""
+
+    def encode_references(self, latents: Tensor, multiplicity: Tensor | None = None) -> ReferenceCache:
+        """Reference latents [B, N, C, h, w] -> a cache that holds them; see `ReferenceUNet.encode_references`."""
+        tokens = latents.flatten(3).transpose(2, 3).flatten(1, 2)  # [B, N * h * w, C]
+        return ReferenceCache(_LAYERS, (tokens,), (tokens[..., :0],), latents.shape[1], multiplicity)
+
+    def _latents(self, references: ReferenceCache, sample: Tensor) -> Tensor:
+        """What `encode_references` was given, [B, N, C, h, w]; h and w are those of `sample`."""
+        if references.layers != _LAYERS or references.batch_size != len(sample):
+            raise ValueError(
+                f"references for {references.batch_size} images were given with {len(sample)} images, or they were "
+                f"encoded by a network of another mechanism than {type(self).__name__}"
+            )
+        height, width = sample.shape[2:]
+        tokens = references.keys[0].unflatten(1, (len(references), height * width))  # [B, N, h * w, C]
+        return tokens.transpose(2, 3).unflatten(3, (height, width))
+
+
+class ChannelConcatUNet(_LatentCacheUNet):
+    """Channel concatenation: the input is [noisy latent, LQ latent, reference 1, ..., reference N].
+
+    N is fixed by `in_channels`, (2 + N) times the latent's. Missing references are zeros, which is also what "no
+    reference" is in training; those beyond N are not looked at.
+    """
+
+    def forward(
+        self, sample: Tensor, timestep: Tensor | float, references: ReferenceCache | None = None
+    ) -> UNet2DOutput:
+        """As `ReferenceUNet.forward`."""
+        channels = self.config["in_channels"] - sample.shape[1]
+        shown = sample[:, :0]
+        if references is not None:
+            present = (references.counts > 0)[:, :, None, None, None]
+            shown = (self._latents(references, sample) * present).flatten(1, 2)  # [B, N * C, h, w]
+        shown = F.pad(shown, (0, 0, 0, 0, 0, channels - shown.shape[1]))
+        return super().forward(torch.cat([sample, shown], dim=1), timestep)
+
+
+class CrossAttentionUNet(_LatentCacheUNet):
+    """Cross-attention: a further attention layer beside each self-attention, from the image to the references.
+
+    Its keys and values are projected from the references' latents, one token for each place, as latent diffusion does
+    with other conditions; its output, which starts at zero, is added to that of the self-attention.
+    """
+
+    @functools.wraps(ReferenceUNet.__init__)  # whose signature names the configuration
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in self.attention_layers:
+            layer = self.get_submodule(name)
+            assert isinstance(layer, Attention)
+            channels = layer.to_q.in_features
+            cross = Attention(
+                channels,
+                self.config["out_channels"],
+                heads=layer.heads,
+                dim_head=channels // layer.heads,
+                norm_num_groups=self.config["norm_num_groups"],
+                bias=True,
+            )
+            for weight in cross.to_out[0].parameters():  # type: ignore[index]
+                nn.init.zeros_(weight)
+            layer.add_module("references", cross)
+            layer.set_processor(_CrossAttnProcessor(name, self.config["distance_bias"]))  # type: ignore[arg-type]
+
+    def forward(
+        self, sample: Tensor, timestep: Tensor | float, references: ReferenceCache | None = None
+    ) -> UNet2DOutput:
+        """As `ReferenceUNet.forward`."""
+        if references is None or not len(references):
+            return super().forward(sample, timestep)
+        tokens = self._latents(references, sample).flatten(3).transpose(2, 3).flatten(1, 2)  # [B, N * h * w, C]
+        with active.during(_Beside(tokens, references)):
+            return super().forward(sample, timestep)
+
+
+class _Beside(Reading):
+    """References for cross-attention; self-attention stays as it is."""
+
+    def __init__(self, tokens: Tensor, cache: ReferenceCache) -> None:
+        super().__init__(cache)
+        self.tokens = tokens  # [B, N * h * w, C]
+        self.anybody = cache.counts.sum(dim=1) > 0  # [B]
+
+    def extend(self, layer: str, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        return key, value, None
+
+    def mask(self) -> Tensor | None:
+        """Bias for the logits [B, 1, N * h * w]; where nobody is shown, all count, but see `anybody`."""
+        if self.log_counts is None:
+            return None
+        bias = self.log_counts.masked_fill(~self.anybody[:, None], 0.0).to(self.tokens.dtype)
+        return bias.repeat_interleave(self.tokens.shape[1] // self.references, dim=1)[:, None]
+
+
+class _CrossAttnProcessor(ReferenceAttnProcessor):
+    """Self-attention, and beside it the layer's cross-attention to what `_Beside` holds."""
+
+    def __call__(self, attn: Attention, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        output = super().__call__(attn, hidden_states, *args, **kwargs)
+        references = active.references
+        if not isinstance(references, _Beside):
+            return output
+        cross = attn.get_submodule("references")(hidden_states, references.tokens, attention_mask=references.mask())
+        return output + cross * references.anybody[:, None, None, None]
+
+
+class SpatialConcatUNet(_LatentCacheUNet):
+    """Spatial concatenation: the references lie beside the image, and every layer computes all of them.
+
+    In each self-attention the tokens of image and references attend to those of all. Concatenated are the tokens, not
+    the pictures' edges: convolutions and norms work within a picture, so that the order does not matter.
+    """
+
+    def forward(
+        self, sample: Tensor, timestep: Tensor | float, references: ReferenceCache | None = None
+    ) -> UNet2DOutput:
+        """As `ReferenceUNet.forward`."""
+        if references is None:
+            return super().forward(sample, timestep)
+        latents = self._latents(references, sample)
+        latents = torch.cat([latents, torch.zeros_like(latents)], dim=2)  # [B, N, 2C, h, w]: nothing in the LQ half
+        pictures = torch.cat([sample[:, None], latents], dim=1)  # [B, 1 + N, 2C, h, w]
+        timesteps = torch.as_tensor(timestep, device=sample.device).expand(len(sample))
+        with active.during(_Together(references)):
+            output = super().forward(pictures.flatten(0, 1), timesteps.repeat_interleave(pictures.shape[1])).sample
+        return UNet2DOutput(output.unflatten(0, pictures.shape[:2])[:, 0])
+
+
+class _Together(Reading):
+    """An image and its N references in one pass, [B * (1 + N)] pictures: each attends to all of its group."""
+
+    def __init__(self, cache: ReferenceCache) -> None:
+        super().__init__(cache)
+        self.pictures = 1 + len(cache)
+
+    def extend(self, layer: str, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Each picture's key and value [B * (1 + N), T, C] -> those of its group [B * (1 + N), (1 + N) * T, C]."""
+
+        def of_group(x: Tensor) -> Tensor:
+            groups = x.unflatten(0, (-1, self.pictures)).flatten(1, 2)  # [B, (1 + N) * T, C]
+            return groups.repeat_interleave(self.pictures, dim=0)
+
+        bias = None
+        if self.log_counts is not None:
+            bias = F.pad(self.log_counts, (1, 0)).to(key.dtype)  # [B, 1 + N]; the image counts once
+            bias = bias.repeat_interleave(key.shape[1], dim=1).repeat_interleave(self.pictures, dim=0)[:, None, None]
+        return of_group(key), of_group(value), bias
+
+
+MECHANISMS: dict[str, type[ReferenceUNet]] = {
+    "cache_kv": ReferenceUNet,
+    "channel_concat": ChannelConcatUNet,
+    "cross_attention": CrossAttentionUNet,
+    "spatial_concat": SpatialConcatUNet,
+}
+
+
+def with_mechanism(unet: ReferenceUNet, mechanism: str, references: int) -> ReferenceUNet:
+    """The network of `MECHANISMS` that begins as `unet`: its weights; new ones have no effect yet.
+
+    references: N of channel concatenation; the others take any number. Raises UsageError if `unet` has been given
+    another mechanism before.
+    """
+    kind = MECHANISMS[mechanism]
+    if type(unet) is kind:
+        return unet
+    if type(unet) is not ReferenceUNet:
+        raise UsageError(
+            f"A {type(unet).__name__} cannot become a network with {mechanism}; start from an LQ-only one."
+        )
+    settings = {name: value for name, value in unet.config.items() if not name.startswith("_")}
+    if kind is ChannelConcatUNet:
+        settings["in_channels"] += references * settings["out_channels"]
+    changed = kind(**settings)
+    weights = unet.state_dict()
+    further = changed.conv_in.in_channels - unet.conv_in.in_channels
+    weights["conv_in.weight"] = F.pad(weights["conv_in.weight"], (0, 0, 0, 0, 0, further))
+    changed.load_state_dict(changed.state_dict() | weights)
+    return changed
+
+
+def load_unet(folder: Path) -> ReferenceUNet:
+    """Read a U-Net of any mechanism: the unet/ of a model folder, or that folder itself.
+
+    Raises CheckpointError if there is none or it is damaged.
+    """
+    folder = folder / "unet" if (folder / "unet").is_dir() else folder
+    kinds = {kind.__name__: kind for kind in MECHANISMS.values()}
+    try:
+        kind = json.loads((folder / "config.json").read_text())["_class_name"]
+        return kinds[kind].from_pretrained(folder)
+    except (OSError, KeyError, ValueError) as error:
+        raise CheckpointError(f"There is no usable U-Net in {folder}: {error}.") from error

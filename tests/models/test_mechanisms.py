@@ -1,0 +1,157 @@
+"""Other ways to show references: they begin as the LQ-only network, see what they should, and keep the contract."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DDIMScheduler
+
+from faceref.errors import CheckpointError, UsageError
+from faceref.models.autoencoder import PixelUnshuffleVQModel
+from faceref.models.mechanisms import MECHANISMS, load_unet, with_mechanism
+from faceref.models.reference import ReferenceCache
+from faceref.models.unet import ReferenceUNet
+from faceref.pipelines.refldm import ReFLDMPipeline
+
+SIZES: dict[str, Any] = {
+    "in_channels": 8,
+    "out_channels": 4,
+    "block_out_channels": (32, 64),
+    "layers_per_block": 1,
+    "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
+    "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
+    "attention_head_dim": 32,
+}
+OTHERS = ["channel_concat", "cross_attention", "spatial_concat"]
+
+
+def lq_only(**settings) -> ReferenceUNet:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return ReferenceUNet(**SIZES, **settings).eval()
+
+
+def trained(mechanism: str, **settings) -> ReferenceUNet:
+    """What is new in the network has weights that are not zero."""
+    unet = with_mechanism(lq_only(**settings), mechanism, references=3)
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(1)
+        for name, weight in unet.named_parameters():
+            if "references" in name or name == "conv_in.weight":
+                weight += 0.1 * torch.randn_like(weight)
+    return unet.eval()
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("mechanism", OTHERS)
+@pytest.mark.parametrize("distance_bias", [False, True])
+def test_it_begins_as_the_network_that_knows_no_references(mechanism: str, distance_bias: bool):
+    plain = lq_only(distance_bias=distance_bias)
+    unet = with_mechanism(plain, mechanism, references=3).eval()
+    sample = noise(2, 8, 8, 8)
+    expected = plain(sample, 7).sample
+    torch.testing.assert_close(unet(sample, 7).sample, expected)
+    torch.testing.assert_close(unet(sample, 7, unet.encode_references(noise(2, 0, 4, 8, 8))).sample, expected)
+    if mechanism != "spatial_concat":  # which has nothing that is new
+        torch.testing.assert_close(unet(sample, 7, unet.encode_references(noise(2, 2, 4, 8, 8))).sample, expected)
+
+
+@pytest.mark.parametrize("mechanism", OTHERS)
+def test_every_reference_and_every_weight_counts(mechanism: str):
+    unet = trained(mechanism)
+    references = noise(2, 3, 4, 8, 8).requires_grad_()
+    unet(
+        noise(2, 8, 8, 8), torch.tensor([3, 700]), unet.encode_references(references)
+    ).sample.square().mean().backward()
+    assert references.grad is not None
+    assert (references.grad.abs().sum(dim=(2, 3, 4)) > 0).all()
+    without = [name for name, weight in unet.named_parameters() if weight.grad is None or not weight.grad.any()]
+    assert not without
+
+
+@pytest.mark.parametrize("mechanism", OTHERS)
+def test_neighbours_in_a_batch_and_their_numbers_of_references_change_nothing(mechanism: str):
+    unet, sample = trained(mechanism, distance_bias=True), noise(3, 8, 8, 8)
+    people = [unet.encode_references(noise(1, number, 4, 8, 8, seed=number)) for number in (1, 3)]
+    together = unet(sample, 3, ReferenceCache.batch([*people, None])).sample
+    alone = [unet(sample[i : i + 1], 3, cache).sample for i, cache in enumerate([*people, None])]
+    torch.testing.assert_close(together, torch.cat(alone))
+    assert not torch.allclose(alone[0], unet(sample[:1], 3).sample, atol=1e-3)
+
+
+@pytest.mark.parametrize("mechanism", ["cross_attention", "spatial_concat"])
+def test_a_reference_counted_twice_is_shown_twice_and_order_does_not_matter(mechanism: str):
+    unet, sample, references = trained(mechanism), noise(1, 8, 8, 8), noise(1, 2, 4, 8, 8)
+    counted = unet(sample, 3, unet.encode_references(references, torch.tensor([[2.0, 1.0]]))).sample
+    shown = unet(sample, 3, unet.encode_references(references[:, [1, 0, 0]])).sample
+    torch.testing.assert_close(counted, shown)
+
+
+def test_concatenated_channels_are_the_references_in_their_order_then_zeros():
+    unet, references = trained("channel_concat"), noise(1, 2, 4, 8, 8)
+    seen = []
+    unet.conv_in.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    unet(noise(1, 8, 8, 8), 3, unet.encode_references(references))
+    assert torch.equal(seen[0], torch.cat([noise(1, 8, 8, 8), references.flatten(1, 2), torch.zeros(1, 4, 8, 8)], 1))
+
+
+def test_spatially_concatenated_pictures_attend_to_each_other():
+    """Against attention written out (softmax of q k^T over the tokens of all) in one layer of the network."""
+    unet = trained("spatial_concat")
+    layer: Any = unet.get_submodule("mid_block.attentions.0")
+    seen: dict[str, torch.Tensor] = {}
+    layer.register_forward_hook(lambda module, inputs, output: seen.update(input=inputs[0], output=output))
+    unet(noise(1, 8, 8, 8), 5, unet.encode_references(noise(1, 2, 4, 8, 8)))
+    tokens = layer.group_norm(seen["input"].flatten(2)).transpose(1, 2).reshape(48, 64)  # three pictures of 16 tokens
+    query, key, value = layer.to_q(tokens), layer.to_k(tokens), layer.to_v(tokens)
+    heads = [slice(0, 32), slice(32, 64)]
+    attended = torch.cat([(query[:, h] @ key[:, h].T / 32**0.5).softmax(dim=1) @ value[:, h] for h in heads], dim=1)
+    expected = layer.to_out[0](attended).unflatten(0, (3, 16)).transpose(1, 2).reshape_as(seen["input"])
+    torch.testing.assert_close(seen["output"], expected + seen["input"])
+
+
+@pytest.mark.parametrize("mechanism", OTHERS)
+def test_a_model_is_saved_loaded_and_restores_alike(mechanism: str, tmp_path: Path):
+    vae = PixelUnshuffleVQModel(base_channels=32, codebook_size=16)
+    scheduler = DDIMScheduler(beta_start=0.0015, beta_end=0.0155, beta_schedule="scaled_linear", clip_sample=False)
+    pipeline = ReFLDMPipeline(trained(mechanism), vae, scheduler)
+    pipeline.save_pretrained(tmp_path / "model")
+    loaded = ReFLDMPipeline.from_pretrained(tmp_path / "model")
+    assert type(loaded.unet) is MECHANISMS[mechanism]
+
+    lq, photographs = noise(1, 3, 32, 32), noise(2, 3, 32, 32, seed=1)
+    person = pipeline.encode_references(photographs)
+    person.save(tmp_path / "person.safetensors")
+    results = [
+        one(lq, references, guidance=1.5, steps=2, latents=noise(1, 4, 8, 8), output_type="latent").images
+        for one, references in (
+            (pipeline, [photographs]),
+            (loaded, [photographs]),
+            (loaded, ReferenceCache.load(tmp_path / "person.safetensors")),
+        )
+    ]
+    for result in results[1:]:
+        torch.testing.assert_close(result, results[0], rtol=0, atol=1e-3)
+
+
+def test_references_of_another_mechanism_are_refused():
+    cache = lq_only().encode_references(noise(1, 2, 4, 8, 8))
+    for mechanism in OTHERS:
+        with pytest.raises(ValueError, match="another mechanism"):
+            trained(mechanism)(noise(1, 8, 8, 8), 3, cache)
+
+
+def test_a_mechanism_is_not_put_on_top_of_another():
+    unet = trained("cross_attention")
+    assert with_mechanism(unet, "cross_attention", 3) is unet
+    with pytest.raises(UsageError, match="CrossAttentionUNet"):
+        with_mechanism(unet, "channel_concat", 3)
+
+
+def test_a_folder_without_a_network_is_named(tmp_path: Path):
+    with pytest.raises(CheckpointError, match="nowhere"):
+        load_unet(tmp_path / "nowhere")
