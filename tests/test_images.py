@@ -4,6 +4,7 @@ import io
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
@@ -117,6 +118,50 @@ def test_palette_and_cmyk_become_rgb(tmp_path: Path, astronaut: Image.Image):
     assert difference(open_photo(tmp_path / "print.jpg"), astronaut) < 5
 
 
+def deep_colour(path: Path) -> None:
+    """RGB of 16 bits a channel, which Pillow cannot write."""
+    cv2.imwrite(str(path), np.linspace(0, 65535, 40 * 40 * 3).reshape(40, 40, 3).astype(np.uint16))
+
+
+@pytest.mark.parametrize("name", ["deep.png", "deep.tif", "gray.png", "gray.tif", "deep.heic"])
+def test_more_than_8_bits_are_brought_to_8_with_a_word(name: str, tmp_path: Path):
+    path = tmp_path / name
+    if name == "deep.heic":
+        deep = np.full((64, 64, 3), 40000, np.uint16)
+        pillow_heif = pytest.importorskip("pillow_heif")
+        pillow_heif.from_bytes("RGB;16", (64, 64), deep.tobytes()).save(path)
+    elif name.startswith("gray"):
+        Image.fromarray(np.full((40, 40), 40000, np.uint16)).save(path)
+    else:
+        deep_colour(path)
+    photo = open_photo(path)
+    assert photo.losses == (f"{path} has more than 8 bits a channel; the result has 8.",)
+    assert photo.warnings == ()
+
+
+def test_cmyk_becomes_rgb_with_a_word(tmp_path: Path, astronaut: Image.Image):
+    path = tmp_path / "print.jpg"
+    astronaut.convert("CMYK").save(path)
+    assert open_photo(path).losses == (f"{path} is in CMYK, for print; the result is in RGB.",)
+
+
+def test_iptc_fields_are_missed_with_a_word(tmp_path: Path, astronaut: Image.Image):
+    jpeg = encoded(astronaut, "JPEG")
+    caption = b"\x1c\x02\x78\x00\x05Hello"  # IIM 2:120
+    resource = b"8BIM\x04\x04\0\0" + len(caption).to_bytes(4, "big") + caption
+    segment = b"Photoshop 3.0\0" + resource
+    path = tmp_path / "agency.jpg"
+    path.write_bytes(jpeg[:2] + b"\xff\xed" + (len(segment) + 2).to_bytes(2, "big") + segment + jpeg[2:])
+    assert open_photo(path).losses == (f"{path} has IPTC fields; the result does not keep them.",)
+
+
+def test_an_ordinary_photograph_loses_nothing(tmp_path: Path, astronaut: Image.Image):
+    for name in ("a.jpg", "a.png", "a.tif", "a.webp"):
+        astronaut.save(tmp_path / name)
+        assert open_photo(tmp_path / name).losses == ()
+    assert open_photo(astronaut).losses == ()
+
+
 def test_alpha_is_kept_beside_the_picture(astronaut: Image.Image):
     alpha = Image.linear_gradient("L").resize(astronaut.size)
     with_alpha = astronaut.copy()
@@ -127,6 +172,25 @@ def test_alpha_is_kept_beside_the_picture(astronaut: Image.Image):
     assert (pixels(photo.alpha) == pixels(alpha)).all()
     with_alpha.putalpha(255)
     assert open_photo(with_alpha).alpha is None
+
+
+def test_gray_with_a_profile_of_its_own_is_brought_to_srgb(astronaut: Image.Image):
+    # An ICC profile of gray with linear values, as ICC.1 lays it out: header, tag table, white point, curve
+    white = b"XYZ \0\0\0\0" + b"".join(int(v * 65536).to_bytes(4, "big") for v in (0.9642, 1.0, 0.8249))
+    curve = b"curv\0\0\0\0\0\0\0\0"  # no entries: the identity
+    table = (2).to_bytes(4, "big") + b"".join(
+        name + offset.to_bytes(4, "big") + size.to_bytes(4, "big")
+        for name, offset, size in ((b"wtpt", 156, 20), (b"kTRC", 176, 12))
+    )
+    size = 128 + 28 + 20 + 12
+    header = size.to_bytes(4, "big") + bytes(4) + b"\x02\x10\0\0" + b"mntrGRAYXYZ " + bytes(12) + b"acsp" + bytes(28)
+    header += b"".join(int(v * 65536).to_bytes(4, "big") for v in (0.9642, 1.0, 0.8249)) + bytes(48)
+    image = Image.new("L", (40, 40), 55)  # linear 0.2157
+    image.info["icc_profile"] = header + table + white + curve
+    photo = open_photo(image)
+    assert abs(pixels(photo.image)[0, 0, 0] - 128) <= 1  # sRGB's curve: 0.2157 -> 0.502 (IEC 61966-2-1)
+    assert photo.grayscale
+    assert photo.icc_profile is None
 
 
 def test_the_colour_profile_of_rgb_is_kept_and_that_of_gray_is_not(tmp_path: Path, astronaut: Image.Image):
@@ -212,6 +276,12 @@ def test_bad_input_gets_one_sentence_that_names_the_file(kind: str, tmp_path: Pa
     assert str(path) in message
     assert message.endswith(".")
     assert "\n" not in message
+
+
+def test_a_damaged_picture_in_memory_gets_one_sentence():
+    png = encoded(Image.effect_noise((64, 64), 50), "PNG")
+    with pytest.raises(PhotoError, match="is damaged"):
+        open_photo(Image.open(io.BytesIO(png[: len(png) // 2])))
 
 
 def test_a_folder_is_not_a_photo(tmp_path: Path):

@@ -8,14 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
 from faceref.errors import OutputError
 from faceref.images import open_photo
-from faceref.outputs import comparison, save_picture, write_atomically
+from faceref.outputs import comparison, is_marked_restored, save_picture, write_atomically
 
 # https://cv.iptc.org/newscodes/digitalsourcetype/: real picture, changed with a trained model
 SOURCE_TYPE = b"http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
-MAKER, EXIF_IFD, DATE_TAKEN, USER_COMMENT = 0x010F, 0x8769, 0x9003, 0x9286
+MAKER, ORIENTATION, XMP_TAG, EXIF_IFD, GPS_IFD, INTEROPERABILITY = 0x010F, 0x0112, 700, 0x8769, 0x8825, 0xA005
+DATE_TAKEN, USER_COMMENT, WIDTH, HEIGHT = 0x9003, 0x9286, 0xA002, 0xA003
+PACKET = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/" dc:creator="A. Photographer"/>
+</rdf:RDF></x:xmpmeta>"""
 
 
 def camera_exif() -> bytes:
@@ -44,6 +49,48 @@ def test_a_picture_keeps_its_exif_and_profile_and_says_that_it_is_restored(
     else:
         assert json.loads(exif.get_ifd(EXIF_IFD)[USER_COMMENT][8:]) == metadata
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("source", ["png", "jpg", "webp", "tif"])
+@pytest.mark.parametrize("target", ["png", "jpg", "webp", "tif"])
+def test_what_a_photograph_says_survives_from_any_format_to_any(
+    source: str, target: str, tmp_path: Path, astronaut: Image.Image
+):
+    camera = {DATE_TAKEN: "1999:12:31 23:59:00", WIDTH: 400, HEIGHT: 300, INTEROPERABILITY: {1: "R98"}}
+    place = {1: "N", 2: (51.0, 30.0, 12.25)}
+    xmp = PACKET.encode()
+    before, after = tmp_path / f"before.{source}", tmp_path / f"after.{target}"
+    picture = astronaut.crop((0, 0, 400, 300))
+    if source == "tif":
+        picture.save(before, tiffinfo={MAKER: "Leica", ORIENTATION: 6, EXIF_IFD: camera, GPS_IFD: place, XMP_TAG: xmp})
+    else:
+        exif = Image.Exif()
+        exif[MAKER], exif[ORIENTATION], exif[EXIF_IFD], exif[GPS_IFD] = "Leica", 6, camera, place
+        picture.save(before, exif=exif, pnginfo=text_chunk(xmp), xmp=xmp)  # each format takes what it knows
+    photo = open_photo(before)
+    save_picture(photo.image, after, exif=photo.exif, xmp=photo.xmp, metadata={"model": "small"})
+    with Image.open(after) as written:
+        written.load()
+        exif = written.getexif()
+        camera_after = exif.get_ifd(EXIF_IFD)
+        assert written.size == (300, 400)
+        assert exif[MAKER] == "Leica"
+        assert ORIENTATION not in exif
+        assert exif.get_ifd(GPS_IFD) == place
+        assert camera_after[DATE_TAKEN] == camera[DATE_TAKEN]
+        assert (camera_after[WIDTH], camera_after[HEIGHT]) == (300, 400)  # turned
+        if source != "tif" != target:  # Pillow hides this directory of TIFF files from its readers
+            assert exif.get_ifd(INTEROPERABILITY) == {1: "R98"}
+        assert b"A. Photographer" in written.info["xmp"]
+        assert SOURCE_TYPE in written.info["xmp"]
+    assert is_marked_restored(after)
+    assert not is_marked_restored(before)
+
+
+def text_chunk(xmp: bytes) -> PngInfo:
+    chunks = PngInfo()
+    chunks.add_itxt("XML:com.adobe.xmp", xmp.decode())
+    return chunks
 
 
 def test_a_picture_without_exif_is_marked_too(tmp_path: Path, astronaut: Image.Image):

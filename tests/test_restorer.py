@@ -149,6 +149,50 @@ def test_the_photograph_is_not_its_own_reference(restorer, portrait, mirrored, t
     assert [skipped.name for skipped in person.skipped] == [str(tmp_path / "old.png")]
 
 
+def test_the_same_picture_counts_once_in_memory_and_on_disk(restorer, portrait, mirrored, tmp_path):
+    mirrored.save(tmp_path / "new.png")
+    mirrored.save(tmp_path / "new.bmp")  # other bytes, the same pixels
+    person = restorer.encode_references([tmp_path, mirrored, mirrored.copy(), portrait])
+    assert [reference.name for reference in person.used] == [str(tmp_path / "new.bmp"), "picture 3"]
+    assert len(person.cache) == 2
+    assert {one.reason for one in person.skipped} == {f"it is the same picture as {tmp_path / 'new.bmp'}"}
+
+
+def test_a_copy_of_the_photograph_in_memory_is_not_its_reference(restorer, portrait, mirrored):
+    person = restorer.restore(portrait, [portrait.copy(), mirrored]).references
+    assert [(one.name, one.reason) for one in person.skipped] == [("picture 1", "it is the photograph to be restored")]
+
+
+def test_aligned_references_that_are_not_square_or_not_whole_are_left_out_and_named(restorer, portrait, tmp_path):
+    face = restorer.restore(portrait).faces[0].aligned_before
+    half = tmp_path / "half.jpg"
+    face.resize((256, 256)).save(half, quality=95)
+    half.write_bytes(half.read_bytes()[: half.stat().st_size // 2])
+    person = restorer.encode_references([face, face.crop((0, 0, 64, 40)), half], aligned=True)
+    assert [reference.name for reference in person.used] == ["picture 1"]
+    assert {one.name: one.reason for one in person.skipped} == {
+        str(half): "it is truncated through the face; use another copy of it.",
+        "picture 2": "it is 64x40 pixels, but an aligned face is square.",
+    }
+
+
+def test_a_truncated_but_usable_reference_is_used_and_that_is_said(restorer, astronaut, mirrored, tmp_path):
+    path = tmp_path / "new.jpg"
+    astronaut.save(path, quality=95)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.7)])
+    result = restorer.restore(mirrored, path)
+    assert [reference.name for reference in result.references.used] == [str(path)]
+    assert any(warning.startswith(f"{path} is truncated") for warning in result.warnings)
+
+
+def test_what_the_result_cannot_keep_is_said_of_the_photograph_and_not_of_references(restorer, portrait, mirrored):
+    def losses(result) -> list[str]:
+        return [warning for warning in result.warnings if "CMYK" in warning]
+
+    assert len(losses(restorer.restore(portrait.convert("CMYK"), mirrored))) == 1
+    assert losses(restorer.restore(portrait, mirrored.convert("CMYK"))) == []
+
+
 def test_no_usable_reference_is_an_error_not_a_blind_restoration(restorer, portrait):
     with pytest.raises(NoFaceError, match="None of the references can be used"):
         restorer.restore(portrait, Image.new("RGB", (200, 200)))

@@ -1,6 +1,6 @@
 """Photographs as people have them: opening every usual format, finding them in folders.
 
-A `Photo` is upright 8-bit RGB whatever the file was; what RGB cannot carry (alpha, EXIF, profile) lies beside it.
+A `Photo` is upright 8-bit RGB whatever the file was; what RGB cannot carry (alpha, EXIF, XMP, profile) lies beside it.
 """
 
 import hashlib
@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from faceref.errors import PhotoError
+from faceref.errors import PhotoError, UsageError
+from faceref.metadata import has_iptc, kept_exif, xmp_of
 
 PHOTO_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif"))
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
@@ -33,9 +34,6 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# Description, maker, model, software, date, artist, copyright, camera settings, place: true of the restored picture
-# too. The others tell how the file was stored.
-_KEPT_EXIF = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298, 0x8769, 0x8825)
 # Pillow warns of large pictures through Python's filters, of which there is one list for all threads
 _FILTERS = threading.Lock()
 
@@ -44,9 +42,10 @@ _FILTERS = threading.Lock()
 class Photo:
     """A photograph: `image` is RGB and upright (EXIF orientation applied).
 
-    alpha: mode L, of the image's size, if anything is transparent; exif: without the orientation; icc_profile: of the
-    image's RGB; grayscale: no pixel has a colour; readable: box (left, top, right, bottom) in pixels of what could be
-    decoded, smaller than the image only for a truncated JPEG; warnings: one sentence each.
+    alpha: mode L, of the image's size, if anything is transparent; exif: all but orientation and preview; xmp: the
+    packet as it was; icc_profile: of the image's RGB; grayscale: no pixel has a colour; readable: box (left, top,
+    right, bottom) in pixels of what could be decoded, smaller than the image only for a truncated JPEG; warnings: what
+    could not be read; losses: what the file has and a picture made from it will not; one sentence each.
     """
 
     image: Image.Image
@@ -54,9 +53,11 @@ class Photo:
     path: Path | None = None
     alpha: Image.Image | None = None
     exif: bytes | None = None
+    xmp: str | None = None
     icc_profile: bytes | None = None
     grayscale: bool = False
     warnings: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
 
     def is_readable(self, box: tuple[float, float, float, float]) -> bool:
         """Whether what lies in `box` (left, top, right, bottom) came through, as far as the photograph reaches."""
@@ -72,7 +73,12 @@ def open_photo(source: str | Path | Image.Image) -> Photo:
     Raises PhotoError for anything that is not such a picture.
     """
     if isinstance(source, Image.Image):
-        return _photo(source, "the picture")
+        losses = _losses(source, "the picture")
+        try:
+            source.load()
+        except (OSError, SyntaxError, ValueError) as error:  # Pillow decodes on first use
+            raise PhotoError("The picture is damaged and cannot be decoded; use another copy of it.") from error
+        return replace(_photo(source, "the picture"), losses=losses)
     path = Path(source)
     try:
         data = path.read_bytes()
@@ -86,18 +92,29 @@ def open_photo(source: str | Path | Image.Image) -> Photo:
         raise PhotoError(f"{path} is empty; it was probably not copied completely.")
     image = _open_heif(data, path) if data[4:8] == b"ftyp" else _open(data, path)
     _check_size(image, str(path))
+    losses = _losses(image, str(path))
     try:
         image.load()
     except (OSError, SyntaxError, ValueError) as error:
         if image.format not in ("JPEG", "MPO"):  # MPO: the JPEG of many cameras, with previews behind it
             raise PhotoError(f"{path} is damaged and cannot be decoded; use another copy of it.") from error
     else:
-        return replace(_photo(image, str(path)), path=path)
+        return replace(_photo(image, str(path)), path=path, losses=losses)
     image, rows = _decode_truncated_jpeg(data, path)
     what = (
         "some detail is lost" if rows == image.height else f"{round(100 * rows / image.height)} % of it could be read"
     )
-    return replace(_photo(image, str(path), rows), path=path, warnings=(f"{path} is truncated: {what}.",))
+    warning = f"{path} is truncated: {what}."
+    return replace(_photo(image, str(path), rows), path=path, warnings=(warning,), losses=losses)
+
+
+def check_aligned_face(photo: Photo, name: str) -> None:
+    """Raises UsageError if the picture cannot be an aligned face, not being square; PhotoError if it is truncated."""
+    width, height = photo.image.size
+    if width != height:
+        raise UsageError(f"{name} is {width}x{height} pixels, but an aligned face is square.")
+    if not photo.is_readable((0, 0, width, height)):
+        raise PhotoError(f"{name} is truncated through the face; use another copy of it.")
 
 
 def find_photos(paths: Iterable[str | Path]) -> list[Path]:
@@ -211,10 +228,22 @@ def _photo(image: Image.Image, name: str, rows: int | None = None) -> Photo:
         image=rgb,
         readable=readable.getbbox() or (0, 0, 0, 0),
         alpha=alpha,
-        exif=_kept_exif(exif),
+        exif=kept_exif(exif),
+        xmp=xmp_of(image),
         icc_profile=icc_profile if image.mode in ("RGB", "RGBA", "P") else None,  # else it is not one of RGB
         grayscale=_is_gray(rgb),
     )
+
+
+def _losses(image: Image.Image, name: str) -> tuple[str, ...]:
+    """What a result will not have of a picture that is not decoded yet: Pillow brings 16-bit colour to 8 on its own."""
+    deep = image.mode.startswith(("I", "F")) or ";16" in str(getattr(image, "tile", ""))
+    found = {
+        "has more than 8 bits a channel; the result has 8.": deep or image.info.get("bit_depth", 8) > 8,  # HEIC's
+        "is in CMYK, for print; the result is in RGB.": image.mode == "CMYK",
+        "has IPTC fields; the result does not keep them.": has_iptc(image),
+    }
+    return tuple(f"{name} {what}" for what, is_so in found.items() if is_so)
 
 
 def _to_rgb(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
@@ -225,7 +254,7 @@ def _to_rgb(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
         rgba = image.convert("RGBA")
         alpha = rgba.getchannel("A")
         return rgba.convert("RGB"), alpha if alpha.getextrema() != (255, 255) else None
-    if image.mode == "CMYK" and image.info.get("icc_profile"):
+    if image.mode in ("CMYK", "L") and image.info.get("icc_profile"):
         try:
             profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
             srgb = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
@@ -248,11 +277,3 @@ def _is_gray(rgb: Image.Image) -> bool:
     """Whether no colour differs from grey by more than JPEG's rounding, seen at 256 px."""
     small = rgb.copy() if max(rgb.size) <= 256 else rgb.resize((256, 256), Image.Resampling.BOX)
     return bool(np.ptp(np.asarray(small), axis=2).max() <= 2)
-
-
-def _kept_exif(exif: Image.Exif) -> bytes | None:
-    kept = Image.Exif()
-    for tag in _KEPT_EXIF:
-        if tag in exif:
-            kept[tag] = exif.get_ifd(tag) if tag in (0x8769, 0x8825) else exif[tag]
-    return kept.tobytes() if len(kept) else None

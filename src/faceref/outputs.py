@@ -13,16 +13,9 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from faceref.errors import OutputError
+from faceref.metadata import DIGITAL_SOURCE_TYPE, EXIF_IFD, exif_bytes, exif_fields, marked_xmp
 
-# Made by a camera, then changed by a trained model (IPTC, Digital Source Type vocabulary)
-DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
-_XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
-<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
-<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/"
- xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
- xmp:CreatorTool="faceref" Iptc4xmpExt:DigitalSourceType="{DIGITAL_SOURCE_TYPE}"/>
-</rdf:RDF></x:xmpmeta><?xpacket end="w"?>""".encode()
-_EXIF_IFD, _USER_COMMENT, _XMP_TAG = 0x8769, 0x9286, 700
+_USER_COMMENT, _PIXEL_SIZE, _XMP_TAG = 0x9286, (0xA002, 0xA003), 700
 
 
 def is_marked_restored(path: str | Path) -> bool:
@@ -59,16 +52,17 @@ def save_picture(
     path: str | Path,
     *,
     exif: bytes | None = None,
+    xmp: str | None = None,
     icc_profile: bytes | None = None,
     metadata: Mapping[str, str],
 ) -> None:
     """Write PNG, JPEG, WebP or TIFF by the suffix of `path`, whole or not at all, saying that it is AI-restored.
 
     IPTC's digital source type goes into XMP; `metadata` into PNG text chunks, else as JSON into EXIF's UserComment.
-    `exif` (without orientation) and `icc_profile` are those of the photograph. Raises OutputError.
+    `exif` (without orientation), `xmp` and `icc_profile` are those of the photograph. Raises OutputError.
     """
     path = Path(path)
-    options = _save_options(path, exif, metadata)
+    options = _save_options(path, image.size, exif, marked_xmp(xmp), metadata)
     if path.suffix.lower() in (".jpg", ".jpeg") and image.mode not in ("L", "RGB"):
         image = image.convert("RGB")
     with write_atomically(path) as temporary:
@@ -96,27 +90,32 @@ def comparison(
     return sheet
 
 
-def _save_options(path: Path, exif: bytes | None, metadata: Mapping[str, str]) -> dict[str, Any]:
+def _save_options(
+    path: Path, size: tuple[int, int], exif: bytes | None, xmp: str, metadata: Mapping[str, str]
+) -> dict[str, Any]:
     tags = Image.Exif()
     tags.load(exif or b"")
-    suffix = path.suffix.lower()
-    if suffix == ".png":
+    fields = exif_fields(tags)
+    camera = fields.get(EXIF_IFD, {})
+    camera |= {tag: side for tag, side in zip(_PIXEL_SIZE, size, strict=True) if tag in camera}
+    if path.suffix.lower() == ".png":
         chunks = PngInfo()
         for key, value in metadata.items():
             chunks.add_itxt(key, value)
-        chunks.add_itxt("XML:com.adobe.xmp", _XMP.decode())
-        return {"format": "PNG", "pnginfo": chunks, "exif": tags.tobytes() if len(tags) else b""}
+        chunks.add_itxt("XML:com.adobe.xmp", xmp)
+        return {"format": "PNG", "pnginfo": chunks, "exif": exif_bytes(fields, tags.endian) if fields else b""}
     comment = b"ASCII\0\0\0" + json.dumps(dict(metadata)).encode("ascii")
-    tags[_EXIF_IFD] = {**tags.get_ifd(_EXIF_IFD), _USER_COMMENT: comment}
-    match suffix:
+    fields[EXIF_IFD] = {**camera, _USER_COMMENT: comment}
+    match path.suffix.lower():
         case ".jpg" | ".jpeg":
-            return {"format": "JPEG", "quality": 95, "subsampling": 0, "exif": tags.tobytes(), "xmp": _XMP}
+            options: dict[str, Any] = {"format": "JPEG", "quality": 95, "subsampling": 0}
         case ".webp":
-            return {"format": "WEBP", "lossless": True, "exif": tags.tobytes(), "xmp": _XMP}
-        case ".tif" | ".tiff":
-            tags[_XMP_TAG] = _XMP
-            return {"format": "TIFF", "exif": tags.tobytes()}  # uncompressed: libtiff takes no EXIF from Pillow
-    raise OutputError(f"{path} has no suffix that can be written; use .png, .jpg, .webp or .tif.")
+            options = {"format": "WEBP", "lossless": True}
+        case ".tif" | ".tiff":  # uncompressed: libtiff takes no EXIF from Pillow
+            return {"format": "TIFF", "tiffinfo": {**fields, _XMP_TAG: xmp.encode()}}
+        case _:
+            raise OutputError(f"{path} has no suffix that can be written; use .png, .jpg, .webp or .tif.")
+    return {**options, "exif": exif_bytes(fields, tags.endian), "xmp": xmp.encode()}
 
 
 def _reason(error: OSError, path: Path) -> str:

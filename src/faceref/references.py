@@ -1,5 +1,6 @@
 """The reference photographs of one person: which can be used, why the others cannot, what the model keeps of them."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from faceref.errors import FacerefError, NoFaceError, PhotoError
 from faceref.faces.align import align
 from faceref.faces.detect import Detector
 from faceref.faces.recognise import SAME_PERSON_DISTANCE, DlibRecogniser, distance
-from faceref.images import find_photos, open_photo
+from faceref.images import Photo, check_aligned_face, find_photos, open_photo
 from faceref.models.reference import ReferenceCache
 from faceref.outputs import is_marked_restored
 
@@ -20,11 +21,12 @@ PhotoSource = str | Path | Image.Image
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """One usable reference: where it came from, its aligned face, dlib's embedding float32 [128]."""
+    """One usable reference: where it came from, its aligned face, dlib's embedding float32 [128], what was not read."""
 
     name: str
     face: Image.Image
     embedding: np.ndarray
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,11 @@ class EncodedReferences:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """A sentence for each reference that seems to show somebody else than the most typical one."""
+        """A sentence for each reference that is not whole, or seems to show somebody else than the most typical one."""
+        damaged = tuple(warning for reference in self.used for warning in reference.warnings)
         distances = distance(self.embeddings[:, None], self.embeddings[None])  # [N, N]
         typical = int(np.median(distances, axis=1).argmin())
-        return tuple(
+        return damaged + tuple(
             f"{reference.name} seems to show somebody else than {self.used[typical].name} "
             f"(distance {far:.2f}, the same person is below {SAME_PERSON_DISTANCE})."
             for reference, far in zip(self.used, distances[typical], strict=True)
@@ -74,17 +77,21 @@ def read_references(
     """The usable references among files, folders and pictures, as aligned faces of `size` pixels, and the others.
 
     aligned: the pictures are aligned faces already. largest_face: of several faces the largest is taken; else such a
-    photograph is left out. exclude: the photographs to be restored, which cannot be their own references.
+    photograph is left out. exclude: the photographs to be restored, which cannot be their own references. Of pictures
+    with the same pixels the first counts.
 
     Raises PhotoError for a missing file or a folder without pictures, NoFaceError if not one reference can be used.
     """
     used: list[Reference] = []
     skipped: list[SkippedReference] = []
+    taken: dict[bytes, str] = {}  # pixels -> name
     for name, source in _named(sources):
         try:
-            if any(_is_same(source, photo) for photo in exclude):
-                raise PhotoError("it is the photograph to be restored")
-            used.append(_read(name, source, detector, recogniser, size, aligned, largest_face))
+            photo = _open(source, exclude)
+            first = taken.setdefault(_digest(photo.image), name)
+            if first != name:
+                raise PhotoError(f"it is the same picture as {first}")
+            used.append(_read(name, photo, detector, recogniser, size, aligned, largest_face))
         except FacerefError as error:
             skipped.append(SkippedReference(name, str(error)))
     if not used:
@@ -104,28 +111,41 @@ def _named(sources: Iterable[PhotoSource]) -> list[tuple[str, PhotoSource]]:
     return [(str(path), path) for path in find_photos(paths)] + pictures
 
 
+def _open(source: PhotoSource, exclude: Sequence[PhotoSource]) -> Photo:
+    photo = open_photo(source)
+    if any(_is_same(source, other) for other in exclude):
+        raise PhotoError("it is the photograph to be restored")
+    if isinstance(source, str | Path) and is_marked_restored(source):
+        raise PhotoError("it is AI-restored itself")
+    return photo
+
+
 def _is_same(source: PhotoSource, photo: PhotoSource) -> bool:
+    if isinstance(source, Image.Image) and isinstance(photo, Image.Image):
+        return source is photo or _digest(source) == _digest(photo)
     if isinstance(source, Image.Image) or isinstance(photo, Image.Image):
-        return source is photo
+        return False
     return Path(photo).exists() and Path(source).samefile(photo)
+
+
+def _digest(image: Image.Image) -> bytes:
+    return hashlib.sha256(f"{image.mode} {image.size}".encode() + image.tobytes()).digest()
 
 
 def _read(
     name: str,
-    source: PhotoSource,
+    photo: Photo,
     detector: Detector,
     recogniser: DlibRecogniser,
     size: int,
     aligned: bool,
     largest_face: bool,
 ) -> Reference:
-    if isinstance(source, str | Path) and is_marked_restored(source):
-        raise PhotoError("it is AI-restored itself")
-    photo = open_photo(source)
     image = photo.image
     if aligned:
+        check_aligned_face(photo, "it")
         face = image.resize((size, size), Image.Resampling.LANCZOS)
-        return Reference(name, face, recogniser.embed_aligned([image])[0])
+        return Reference(name, face, recogniser.embed_aligned([image])[0], photo.warnings)
     faces = detector.detect(image)
     if not faces:
         raise NoFaceError("no face was found in it")
@@ -134,4 +154,4 @@ def _read(
     if not photo.is_readable(faces[0].box):
         raise PhotoError("the file is truncated through the face")
     landmarks = faces[0].landmarks  # the largest
-    return Reference(name, align(image, landmarks, size).image, recogniser.embed(image, landmarks))
+    return Reference(name, align(image, landmarks, size).image, recogniser.embed(image, landmarks), photo.warnings)

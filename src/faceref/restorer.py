@@ -19,7 +19,7 @@ from faceref.faces.detect import Detector, DlibDetector, Face
 from faceref.faces.paste import match_color as match_color_of
 from faceref.faces.paste import paste
 from faceref.faces.recognise import DlibRecogniser, distance, similarity
-from faceref.images import Photo, open_photo
+from faceref.images import Photo, check_aligned_face, open_photo
 from faceref.pipelines.refldm import ReFLDMPipeline, SchedulerName
 from faceref.references import EncodedReferences, PhotoSource, read_references
 from faceref.result import RestoredFace, Result, Settings
@@ -63,12 +63,14 @@ class Restorer:
         name_or_path: str | Path = "small",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        detector: Detector | None = None,
     ) -> "Restorer":
         """Load a named model or a model folder, by default in float32 on the best device that there is.
 
+        detector: dlib's by default; see `faceref.faces.detect.load_detector`.
         Raises UsageError (no such model) or CheckpointError (a damaged one).
         """
-        return cls(*load_pipeline(name_or_path, device or best_device(), dtype or torch.float32))
+        return cls(*load_pipeline(name_or_path, device or best_device(), dtype or torch.float32), detector=detector)
 
     def encode_references(
         self,
@@ -182,10 +184,7 @@ class Restorer:
     def _whole_picture(self, photo: Photo) -> _Candidate:
         """The picture itself as an aligned face at the model's resolution."""
         size, (width, height) = self.info.resolution, photo.image.size
-        if width != height:
-            raise UsageError(f"{_name(photo)} is {width}x{height} pixels, but an aligned face is square.")
-        if not photo.is_readable((0, 0, width, height)):
-            raise PhotoError(f"{_name(photo)} is truncated through the face; use another copy of it.")
+        check_aligned_face(photo, _name(photo))
         image = photo.image.resize((size, size), Image.Resampling.LANCZOS)
         corners = np.array([(0, 0), (0, height), (width, height), (width, 0)]) - 0.5
         crop = AlignedFace(image, np.full((size, size), 255, np.uint8), Alignment(corners, size))
@@ -227,7 +226,7 @@ class Restorer:
     def _warnings(
         self, photo: Photo, chosen: Sequence[_Candidate], person: EncodedReferences | None
     ) -> tuple[str, ...]:
-        warnings = [*photo.warnings]
+        warnings = [*photo.warnings, *photo.losses]
         if person is None:
             warnings.append("No references were given: the face is a guess from the photograph alone.")
         else:

@@ -75,11 +75,14 @@ class Result:
         }
 
     def save(self, path: str | Path) -> None:
-        """Write the picture, with the photograph's EXIF and colour profile and this result's metadata.
+        """Write the picture, with the photograph's EXIF, XMP and colour profile and this result's metadata.
 
         PNG, JPEG, WebP or TIFF by the suffix; an older file of that name is replaced. Raises OutputError.
         """
-        save_picture(self.image, path, exif=self.photo.exif, icc_profile=self.photo.icc_profile, metadata=self.metadata)
+        photo = self.photo
+        save_picture(
+            self.image, path, exif=photo.exif, xmp=photo.xmp, icc_profile=photo.icc_profile, metadata=self.metadata
+        )
 
     def comparison(self) -> Image.Image:
         """Before, after and references side by side, RGB; a row for each restored face."""

@@ -31,7 +31,7 @@ class FacerefGroup(TyperGroup):
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
             say("Interrupted; no unfinished file was left behind.")
-            raise typer.Exit(130) from error
+            raise typer.Exit(1) from error
 
 
 app = typer.Typer(

@@ -68,6 +68,9 @@ def restore(
             show_default="the one most like the references; all without references",
         ),
     ] = None,
+    detector: Annotated[
+        str, typer.Option(help="What finds faces: dlib, or uniface (an extra) for small and turned ones.")
+    ] = "dlib",
     steps: Annotated[int | None, typer.Option(help="Denoising steps.", show_default="the model's own")] = None,
     guidance: Annotated[
         float | None,
@@ -96,9 +99,10 @@ def restore(
     targets = _targets(photos, out)
     comparisons = {photo: _comparison(target) for photo, target in targets.items()} if compare else {}
     _check_outputs([*targets.values(), *comparisons.values()], [*photos, *find_photos(references or [])])
+    from faceref.faces.detect import load_detector
     from faceref.restorer import Restorer
 
-    restorer = Restorer.from_pretrained(model)
+    restorer = Restorer.from_pretrained(model, detector=load_detector(detector))
     person = None
     if references:
         person = restorer.encode_references(

@@ -16,6 +16,8 @@ import dlib
 import numpy as np
 from PIL import Image
 
+from faceref.errors import UsageError
+
 # Photos are brought to twice their size, but not outside of these ranges (pixels of the long side). dlib's detectors
 # see faces from 80 px there. On two cores HOG takes half a second at the most, the CNN four seconds and 0.8 GB.
 HOG_LONG_SIDE = (400, 3000)
@@ -112,6 +114,17 @@ class DlibDetector:
         shape = self._predictor(np.asarray(cut), dlib.rectangle(l, t, r - 1, b - 1))
         points = np.array([(p.x, p.y) for p in shape.parts()], dtype=np.float64)  # [68, 2]
         return ((points + 0.5) / scale - 0.5 + corner).astype(np.float32)
+
+
+def load_detector(name: str) -> Detector:
+    """`dlib`, or `uniface` (an extra). Raises UsageError for another name, or where the extra is not installed."""
+    if name == "dlib":
+        return DlibDetector()
+    if name == "uniface":
+        from faceref.faces.uniface import UnifaceDetector
+
+        return UnifaceDetector()
+    raise UsageError(f"There is no detector {name!r}; choose dlib or uniface.")
 
 
 def dlib_weights(name: str) -> str:
