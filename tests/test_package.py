@@ -22,13 +22,14 @@ PACKAGE = REPOSITORY / "src" / "faceref"
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "examples/README.md")
 
 # What each part may import of the others (DESIGN: imports go one way).
-PICTURES = {"errors", "images", "outputs", "faces"}
+PICTURES = {"errors", "metadata", "images", "outputs", "faces"}
 NETWORKS = {"errors", "models"}
 INFERENCE = PICTURES | NETWORKS | {"pipelines", "checkpoints", "references", "result"}
 MAY_IMPORT = {
     "__init__": {"errors", "restorer", "result"},
     "__main__": {"app"},
     "errors": set(),
+    "metadata": set(),
     "images": PICTURES,
     "outputs": PICTURES,
     "faces": PICTURES,
