@@ -4,10 +4,13 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench train-small
+.PHONY: help install demo test check bench train-small ablate-mechanism ablate-identity ablate-references
+
+# " --resume" where the folder of a run, $(1), holds a checkpoint
+resume = $$(ls -d $(1)/checkpoints/step_* >/dev/null 2>&1 && echo --resume)
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## create .venv with faceref and the exact versions of constraints.txt
 
@@ -34,7 +37,30 @@ bench: $(INSTALLED) ## time and memory of a restoration on this machine, as a ta
 # The stages build on each other; one that was interrupted goes on where it was.
 train-small: $(INSTALLED) ## train the model `small` on the photographs under data/
 	for stage in vqgan ldm refldm; do \
-		$(BIN)/faceref train configs/small-$$stage.yaml $$(ls -d runs/small-$$stage/checkpoints/step_* >/dev/null 2>&1 && echo --resume) || exit; \
+		$(BIN)/faceref train configs/small-$$stage.yaml $(call resume,runs/small-$$stage) || exit; \
 	done
 	rm -rf runs/small
 	$(BIN)/faceref models export runs/small-refldm/model runs/small
+
+# The ablations of ReF-LDM (docs/ablations.md). Each trains ABLATE once for each value, always from the LQ-only model that
+# ABLATE names, and puts the models into one table. For other photographs set ABLATE, SETTINGS and MEASURE.
+ABLATE ?= configs/small-refldm.yaml
+SETTINGS ?=
+MEASURE ?= --index data/lfw128/index.csv --hq data/lfw128 --degradation severe --degradation moderate
+MODEL ?= runs/small-refldm/model
+# $(1) the key that is varied, $(2) its values
+define ablate
+	for value in $(2); do \
+		$(BIN)/faceref train $(ABLATE) $(1)=$$value model.name=$$value $(SETTINGS) --run-dir runs/$@/$$value $(call resume,runs/$@/$$value) || exit; \
+	done
+	$(BIN)/faceref evaluate $(2:%=runs/$@/%/model) $(MEASURE) -o evaluation/$@
+endef
+
+ablate-mechanism: $(INSTALLED) ## train and compare the ways to show references
+	$(call ablate,mechanism,cache_kv channel_concat cross_attention spatial_concat)
+
+ablate-identity: $(INSTALLED) ## train and compare the scalings of the identity loss
+	$(call ablate,identity.scaling,none naive sqrt_alpha_bar t_below_100 t_below_500)
+
+ablate-references: $(INSTALLED) ## measure MODEL with 1, 3, 5 and 8 references
+	$(BIN)/faceref evaluate $(MODEL) $(MEASURE) --references 8 --reference-counts 1,3,5 -o evaluation/$@
