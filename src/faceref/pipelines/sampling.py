@@ -1,0 +1,123 @@
+"""What the pipelines share: samplers by name, the denoising loop, pictures in and out, loading without foreign code."""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast, get_args
+
+import torch
+from diffusers import DDIMScheduler, DiffusionPipeline, DPMSolverMultistepScheduler, UniPCMultistepScheduler
+from diffusers.image_processor import VaeImageProcessor
+from diffusers.utils.torch_utils import randn_tensor
+from PIL.Image import Image
+from torch import Tensor
+
+from faceref.errors import CheckpointError, UsageError
+from faceref.models.autoencoder import Autoencoder, decode
+
+SchedulerName = Literal["ddim", "dpmsolver++", "unipc"]
+SCHEDULERS = {"ddim": DDIMScheduler, "dpmsolver++": DPMSolverMultistepScheduler, "unipc": UniPCMultistepScheduler}
+
+Images = Tensor | Sequence[Image]  # [N, 3, H, W] in [-1, 1], or N pictures of one size
+OutputType = Literal["pil", "pt", "latent"]
+Generators = torch.Generator | list[torch.Generator]
+Callback = Callable[[int, Tensor], None]
+Pipeline = TypeVar("Pipeline", bound=DiffusionPipeline)
+
+
+def make_sampler(schedule: DDIMScheduler, name: SchedulerName, steps: int, device: torch.device) -> Any:
+    """A sampler of one call's own (samplers hold state) with the noise schedule of the model.
+
+    Raises UsageError for an impossible number of steps or an unknown scheduler.
+    """
+    if name not in SCHEDULERS:
+        raise UsageError(f"There is no scheduler {name!r}; choose one of {', '.join(get_args(SchedulerName))}.")
+    timesteps: int = schedule.config["num_train_timesteps"]
+    if not 1 <= steps <= timesteps:
+        raise UsageError(f"{steps} denoising steps are not possible; choose 1 to {timesteps}.")
+    sampler = SCHEDULERS[name].from_config(schedule.config)
+    sampler.set_timesteps(steps, device=device)  # type: ignore[union-attr]
+    return sampler
+
+
+def draw_noise(shape: Sequence[int], generator: Generators | None, device: torch.device) -> Tensor:
+    """Standard normal noise of a shape [B, ...] in float32; one generator for each of the B makes them independent."""
+    if generator is None or (isinstance(generator, list) and len(generator) != shape[0]):
+        raise ValueError("give a generator (or one per face), or the starting noise as latents")
+    return randn_tensor(tuple(shape), generator, device, torch.float32)
+
+
+def denoise(
+    sampler: Any, noise: Tensor, predict: Callable[[Tensor, Tensor], Tensor], callback: Callback | None
+) -> Tensor:
+    """From noise [B, C, h, w] to latents of the same shape.
+
+    predict: the network's output, given the noisy latents as it takes them and the timestep.
+    callback: called with (step, latents) after each step, counted from 1; an exception in it ends the restoration.
+    """
+    # The sampler's arithmetic stays in float32 whatever the network's precision.
+    x = noise.float() * sampler.init_noise_sigma
+    for step, timestep in enumerate(sampler.timesteps, start=1):
+        prediction = predict(sampler.scale_model_input(x, timestep), timestep)
+        x = sampler.step(prediction.float(), timestep, x).prev_sample
+        if callback is not None:
+            callback(step, x)
+    return x
+
+
+def to_tensor(images: Images) -> Tensor:
+    """Pictures of one size -> [N, 3, H, W] in [-1, 1]; tensors as they are."""
+    if isinstance(images, Tensor):
+        return images
+    return VaeImageProcessor(do_resize=False, do_convert_rgb=True).preprocess(list(images))
+
+
+def to_output(images: Tensor, output_type: OutputType) -> Tensor | list[Image]:
+    """Decoded pictures [B, 3, H, W], about [-1, 1], as they are (float32) or, for "pil", as PIL pictures."""
+    images = images.float()
+    return cast(list[Image], VaeImageProcessor().postprocess(images)) if output_type == "pil" else images
+
+
+def decode_output(vae: Autoencoder, latents: Tensor, output_type: OutputType) -> Tensor | list[Image]:
+    """Latents [B, C, h, w] as "pil" pictures, "pt" [B, 3, H, W] about [-1, 1] (not clipped), or "latent": as is."""
+    if output_type == "latent":
+        return latents
+    return to_output(decode(vae, latents.to(vae.dtype)), output_type)  # quantises first, if there is a codebook
+
+
+def load_pipeline_folder(
+    pipeline: type[Pipeline],
+    folder: str | os.PathLike[str],
+    known: Mapping[str, Mapping[str, type]],
+    dtype: torch.dtype,
+    optional: Sequence[str] = (),
+) -> Pipeline:
+    """What `pipeline.save_pretrained` wrote: its components named in `known`, and the scheduler.
+
+    Unlike diffusers' own it reads only folders and safetensors, and only ever makes classes that `known` has for a
+    component: a model_index.json cannot have other code imported. Those in `optional` may be absent: None.
+
+    Raises CheckpointError if the folder is not such a model.
+    """
+    options = {"torch_dtype": dtype, "use_safetensors": True, "local_files_only": True}
+    try:
+        index = json.loads((Path(folder) / "model_index.json").read_bytes())
+        if index["_class_name"] != pipeline.__name__:
+            raise CheckpointError(f"The model {folder} is for {index['_class_name']}, not for {pipeline.__name__}.")
+        components: dict[str, Any] = {}
+        for name, classes in known.items():
+            kind = index.get(name, [None, None])[1]
+            absent = kind is None and name in optional
+            components[name] = None if absent else classes[kind].from_pretrained(folder, subfolder=name, **options)  # type: ignore[attr-defined]
+        components["scheduler"] = DDIMScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True)
+        return pipeline(**components)
+    except CheckpointError:
+        raise
+    except KeyError as error:
+        raise CheckpointError(f"The model {folder} has a component that faceref does not know: {error}.") from error
+    except Exception as error:  # whatever a damaged folder makes of the readers of json, safetensors and diffusers
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(
+            f"The model {folder} cannot be loaded ({reason}); import or download it again."
+        ) from error
