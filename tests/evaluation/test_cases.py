@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from faceref.data.references import ReferenceEntry, ReferenceMapping, mapping_from_index
-from faceref.errors import DataError, UsageError
-from faceref.evaluation.cases import CaseSet, load_cases, read_groups, seed_for
+from faceref.errors import DataError
+from faceref.evaluation.cases import CaseSet, load_cases, mapping_from_folders, seed_for
 
 
 def entry(target: str, *references: str, lq: str | None = None) -> ReferenceEntry:
@@ -130,7 +130,10 @@ def test_seeds_differ_by_name_purpose_and_seed_only():
     assert seed_for(0, "a", "noise") == seed_for(0, "a", "noise")
 
 
-def test_groups_come_from_a_column_of_the_index(album: Path):
-    assert read_groups(album / "index.csv", "hair")["bea/1.png"] == "dark"
-    with pytest.raises(UsageError, match="--group-by age"):
-        read_groups(album / "index.csv", "age")
+def test_folders_of_people_need_no_table(album: Path, tmp_path: Path):
+    mapping = mapping_from_folders(album)
+    assert set(mapping) == set(mapping_from_index(album / "index.csv", "test"))
+    with pytest.raises(DataError, match="holds no folders of people"):
+        mapping_from_folders(album / "ann")
+    with pytest.raises(DataError, match="holds no folders of people"):
+        mapping_from_folders(tmp_path / "nowhere")

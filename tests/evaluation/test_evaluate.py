@@ -65,6 +65,26 @@ def test_stored_lq_pictures_are_enlarged_and_have_a_bicubic_row(model_folder: Pa
     assert "2 remarks" in output
 
 
+def test_folders_of_people_are_measured_by_skin_tone_or_by_labels(model_folder: Path, album: Path, tmp_path: Path):
+    (tmp_path / "labels.csv").write_text("file,age\n" + "".join(f"ann/{i}.png,40\n" for i in range(3)))
+    common = (model_folder, "--hq", album, "--references", 1)
+    code, output = run(*common, "--group-by", "skin-tone", "-o", tmp_path / "tone")
+    assert code == 0, output
+    text = (tmp_path / "tone" / "summary.md").read_text()
+    assert "6 photographs of 2 people" in text
+    assert "## Group 1 of 3, darkest" in text
+    assert "individual typology angle" in text
+    with (tmp_path / "tone" / "per_image.csv").open() as file:
+        angles = {row["image"]: float(row["ita"]) for row in csv.DictReader(file)}
+    assert angles["ann/0.png"] == pytest.approx(angles["bea/0.png"], abs=10)  # the same face, mirrored
+    labelled = (*common, "--group-by", "age", "--labels", tmp_path / "labels.csv")
+    code, output = run(*labelled, "--limit", 2, "-o", tmp_path / "age")
+    assert code == 0, output
+    text = (tmp_path / "age" / "summary.md").read_text()
+    assert "## Group 40" in text
+    assert "1 of 2 photographs have no age" in text
+
+
 def test_an_evaluation_is_not_repeated_without_resume(finished: Path, model_folder: Path, album: Path):
     arguments = (model_folder, "--index", album / "index.csv", "--hq", album, "-o", finished)
     code, output = run(*arguments)
@@ -76,11 +96,11 @@ def test_an_evaluation_is_not_repeated_without_resume(finished: Path, model_fold
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), "either --mapping"),
         (("--index", "i.csv", "--mapping", "m.csv"), "either --mapping"),
         (("--index", "i.csv", "--degradation", "mild"), "no degradation 'mild'; choose severe or moderate"),
         (("--index", "i.csv", "--lq", ".", "--degradation", "severe"), "either --lq or --degradation"),
-        (("--mapping", "m.csv", "--group-by", "hair"), "--group-by names a column of the index"),
+        (("--mapping", "m.csv", "--group-by", "hair"), "--group-by names a column of a table, or skin-tone"),
+        (("--mapping", "m.csv", "--labels", "l.csv"), "--labels gives a table for --group-by"),
         (("--index", "i.csv", "--reference-counts", "few"), "'few' is not a list of numbers"),
         (("--index", "i.csv", "--scheduler", "euler"), "no scheduler 'euler'"),
     ],

@@ -11,9 +11,10 @@ from PIL import Image
 
 from faceref.data.references import mapping_from_index
 from faceref.errors import OutputError, UsageError
-from faceref.evaluation.batch import Instruments, Plan, Row, picture_path, to_pixels, to_tensor
+from faceref.evaluation.batch import Instruments, Plan, picture_path, to_pixels, to_tensor
 from faceref.evaluation.cases import CaseSet, load_cases, seed_for
 from faceref.evaluation.faces import Centre, FaceDescriber
+from faceref.evaluation.groups import Row
 from faceref.evaluation.models import ModelSpec, Sampling, load_models
 from faceref.evaluation.run import evaluate, read_rows
 from faceref.faces.dlib_torch import TorchDlibRecogniser

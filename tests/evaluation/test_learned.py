@@ -20,7 +20,9 @@ def pyiqa(monkeypatch):
             "lpips": lambda a, b: (a - b).abs().mean(dim=(1, 2, 3)).view(-1, 1, 1, 1),
             "niqe": lambda a: a.mean().view(1, 1) if len(a) == 1 else pytest.fail("niqe of a batch"),
             "musiq": lambda a: a.amax(dim=(1, 2, 3)).view(-1, 1),
-            "fid": lambda a, b: torch.tensor(float(len(a) + len(b))),
+            "fid": lambda a, b, distance_type="frechet": (
+                len(a) + len(b) if distance_type == "frechet" else np.random.rand()  # as pyiqa draws its subsets
+            ),
         }
         return metrics[name]
 
@@ -49,4 +51,15 @@ def test_pictures_reach_pyiqa_between_0_and_1_and_face_lpips_sees_the_face_only(
     np.testing.assert_allclose(numbers["face_lpips"], [0.25, 0.125])
     np.testing.assert_allclose(numbers["niqe"], [1, 0.5])
     np.testing.assert_allclose(numbers["musiq"], [1, 1])
-    assert metrics.fid(Path("abc"), Path("de")) == 5
+
+
+def test_kid_of_the_same_seed_is_the_same_and_leaves_numpys_generator_alone(pyiqa):
+    metrics = learned.load_learned_metrics(torch.device("cpu"))
+    assert metrics is not None
+    np.random.seed(3)
+    state = np.random.get_state()[1].copy()  # type: ignore[union-attr]
+    first, again, other = (metrics.of_folders(Path("abc"), Path("de"), seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first["fid"] == other["fid"] == 5
+    assert first["kid"] != other["kid"]
+    assert (np.random.get_state()[1] == state).all()

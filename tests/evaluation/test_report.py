@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from faceref.evaluation.batch import Plan, Row
+from faceref.evaluation.batch import Plan
 from faceref.evaluation.cases import LeftOut
+from faceref.evaluation.groups import Row
 from faceref.evaluation.metrics import METRICS
 from faceref.evaluation.report import Subject, Table, markdown, summarise, write_summary
 
@@ -45,7 +46,7 @@ def summary():
         left_out=[LeftOut("x.png", "it is missing")],
         notes=["a note"],
         not_measured={"LPIPS": "pip install it"},
-        fid={Subject("severe", "one", "none"): 12.3},
+        of_all={Subject("severe", "one", "none"): {"fid": 12.3, "kid": 4.5}},
     )
 
 
@@ -62,7 +63,7 @@ def test_the_table_holds_every_control_and_condition_of_every_model(summary):
         "two: 3 references of a wrong person",
         "LPIPS: not measured: pip install it",
         "x.png: it is missing",
-        "12.3",
+        "12.3 | 4.50 |",
     ):
         assert words in text, words
 

@@ -15,7 +15,10 @@ def evaluate(
             metavar="MODEL...", help="small, or folders; settings may follow: MODEL,steps=50,scheduler=ddim"
         ),
     ],
-    hq: Annotated[Path, typer.Option(help="Folder of the true photographs that the mapping names.")],
+    hq: Annotated[
+        Path,
+        typer.Option(help="Folder of the true photographs; without --mapping or --index, of a folder a person."),
+    ],
     mapping: Annotated[
         Path | None, typer.Option(help="CSV of targets and references: gt_image, ref_image[, lq_image].")
     ] = None,
@@ -43,7 +46,11 @@ def evaluate(
     center_index: Annotated[
         Path | None, typer.Option(help="index.csv whose train split gives the mean embedding, instead of LFW's.")
     ] = None,
-    group_by: Annotated[str | None, typer.Option(help="Column of the index to make a table for each value of.")] = None,
+    group_by: Annotated[
+        str | None,
+        typer.Option(help="Column of index or labels to make a table for each value of; skin-tone is measured."),
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(help="CSV for --group-by instead of the index: file, COLUMN.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path("evaluation"),
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted evaluation in OUT.")] = False,
 ) -> None:
@@ -75,6 +82,7 @@ def evaluate(
         recogniser=recogniser,
         center_index=center_index,
         group_by=group_by,
+        labels=labels,
     )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     summary = run_study(request, out, resume=resume, device=device)

@@ -15,6 +15,7 @@ from faceref.data.degradation import MODERATE, SEVERE, degrade
 from faceref.errors import DataError
 from faceref.evaluation.cases import Case, CaseSet, seed_for
 from faceref.evaluation.faces import Centre, DescribedFace, FaceDescriber, read_face
+from faceref.evaluation.groups import Row, individual_typology_angle
 from faceref.evaluation.learned import LearnedMetrics
 from faceref.evaluation.metrics import METRICS, face_region, feature_distance, fidelity, sharpness
 from faceref.evaluation.models import MeasuredModel, first_references
@@ -24,9 +25,7 @@ from faceref.models.reference import ReferenceCache
 
 PRESETS = {"severe": SEVERE, "moderate": MODERATE}
 STORED = "stored"  # the name of the set of LQ pictures that lie in a folder
-COLUMNS = ("set", "model", "condition", "image", "identity", "group", "references", *(m.key for m in METRICS))
-
-Row = dict[str, str | float]
+COLUMNS = ("set", "model", "condition", "image", "identity", "group", "ita", "references", *(m.key for m in METRICS))
 
 
 @dataclass(frozen=True)
@@ -91,6 +90,7 @@ class Batch:
         self.described = self._describe([case.hq for case in batch])
         self.landmarks = [face.landmarks for face in self.described]
         self.faces = np.stack([face_region(points, size) for points in self.landmarks])  # [B, S, S]
+        self.ita = list(map(individual_typology_angle, self.truth, self.landmarks))
         self.own = [self._describe(paths) for paths in self.references]
         self.rows: list[Row] = []
 
@@ -179,7 +179,7 @@ class Batch:
         }
         for i, case in enumerate(self.batch):
             row: Row = {"set": set_name, "model": model, "condition": condition, "references": len(shown[i])}
-            row |= {"image": case.name, "identity": case.identity, "group": case.group}
+            row |= {"image": case.name, "identity": case.identity, "group": case.group, "ita": self.ita[i]}
             self.rows.append(row | {key: float(values[i]) for key, values in numbers.items()})
 
     @torch.no_grad()

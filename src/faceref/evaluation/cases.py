@@ -12,8 +12,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from faceref.data.dataset import PICTURE_SUFFIXES
-from faceref.data.references import ReferenceEntry, ReferenceMapping, read_table
-from faceref.errors import DataError, UsageError
+from faceref.data.references import ReferenceEntry, ReferenceMapping
+from faceref.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -138,13 +138,19 @@ def load_cases(
     return CaseSet(tuple(cases), tuple(left_out), {who: tuple(paths) for who, paths in gathered.items()})
 
 
-def read_groups(index: Path, column: str) -> dict[str, str]:
-    """file -> value of `column` of an index. Raises UsageError if it has no such column."""
-    try:
-        rows = read_table(index, ("file", column))
-    except DataError as error:
-        raise UsageError(f"--group-by {column}: {error}") from error
-    return {row["file"]: row[column] for row in rows}
+def mapping_from_folders(hq: Path) -> ReferenceMapping:
+    """All pictures in the folders below `hq`, each folder a person, the others in it the references of each.
+
+    Raises DataError if there is no such folder with a picture in it.
+    """
+    entries = []
+    for folder in sorted(path for path in hq.iterdir() if path.is_dir()) if hq.is_dir() else ():
+        pictures = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+        names = [f"{folder.name}/{path.name}" for path in pictures]
+        entries += [ReferenceEntry(name, tuple(other for other in names if other != name)) for name in names]
+    if not entries:
+        raise DataError(f"{hq} holds no folders of people with pictures in them; give --mapping or --index.")
+    return ReferenceMapping(tuple(entries))
 
 
 @dataclass(frozen=True)

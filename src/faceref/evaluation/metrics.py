@@ -44,6 +44,7 @@ METRICS = (
     Metric("niqe", "NIQE", "lower", 2),
     Metric("musiq", "MUSIQ", "higher", 1),
 )
+FOLDER_METRICS = (Metric("fid", "FID", "lower", 1), Metric("kid", "KID x 1000", "lower", 2))  # of all pictures at once
 
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003
 KERNEL_SIZE = 11  # of SSIM's Gaussian window

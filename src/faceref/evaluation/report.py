@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from faceref.evaluation.batch import Plan, Row
+from faceref.evaluation.batch import Plan
 from faceref.evaluation.cases import LeftOut
-from faceref.evaluation.metrics import IDENTITY, METRICS, Metric
+from faceref.evaluation.groups import Row
+from faceref.evaluation.metrics import FOLDER_METRICS, IDENTITY, METRICS, Metric
 from faceref.evaluation.statistics import COVERAGE, RESAMPLES, Estimate, estimate_mean
 
 COMPARED = ("identity_cosine", "identity_distance", "feature_distance", "psnr", "ssim", "lpips")
@@ -30,13 +31,16 @@ class Subject:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the table: mean and interval of every metric, and how many references were shown on average."""
+    """One line of the table: mean and interval of every metric, and how many references were shown on average.
+
+    of_all: what is measured on all pictures at once (FOLDER_METRICS).
+    """
 
     subject: Subject
     title: str
     references: float
     estimates: dict[str, Estimate]
-    fid: float | None
+    of_all: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -95,11 +99,11 @@ def summarise(
     left_out: Sequence[LeftOut],
     notes: Sequence[str],
     not_measured: dict[str, str],
-    fid: dict[Subject, float],
+    of_all: dict[Subject, dict[str, float]],
 ) -> Summary:
     """Means with 95 % intervals of every condition, of every group, and the differences that answer a question."""
     subjects = _subjects(table, plan, models)
-    lines = tuple(_line(table, subject, plan, fid) for subject in subjects)
+    lines = tuple(_line(table, subject, plan, of_all) for subject in subjects)
     groups = {}
     for group in sorted(set(table.groups) - {""}):
         groups[group] = tuple(_line(table, s, plan, {}, table.groups == group) for s in subjects)
@@ -162,7 +166,11 @@ def _subjects(table: Table, plan: Plan, models: Sequence[str]) -> list[Subject]:
 
 
 def _line(
-    table: Table, subject: Subject, plan: Plan, fid: dict[Subject, float], within: np.ndarray | None = None
+    table: Table,
+    subject: Subject,
+    plan: Plan,
+    of_all: dict[Subject, dict[str, float]],
+    within: np.ndarray | None = None,
 ) -> Line:
     columns = table.values[subject]
     estimates = {
@@ -171,7 +179,7 @@ def _line(
         if (estimate := table.estimate(columns[metric.key], plan.seed, within)).count
     }
     references = float(columns["references"][slice(None) if within is None else within].mean())
-    return Line(subject, _title(subject, plan), references, estimates, fid.get(subject))
+    return Line(subject, _title(subject, plan), references, estimates, of_all.get(subject, {}))
 
 
 def _title(subject: Subject, plan: Plan) -> str:
@@ -220,14 +228,14 @@ def _compare(table: Table, set_name: str, a: Subject, b: Subject, plan: Plan) ->
 
 def _markdown_table(lines: Sequence[Line]) -> list[str]:
     shown = [metric for metric in METRICS if any(metric.key in line.estimates for line in lines)]
-    with_fid = any(line.fid is not None for line in lines)
+    of_all = [metric for metric in FOLDER_METRICS if any(metric.key in line.of_all for line in lines)]
     arrows = {"higher": " ↑", "lower": " ↓", "": ""}
-    header = ["", "references", *(metric.title + arrows[metric.better] for metric in shown), *(["FID ↓"] * with_fid)]
+    header = ["", "references", *(metric.title + arrows[metric.better] for metric in [*shown, *of_all])]
     rows = [header, ["---", *["---:"] * (len(header) - 1)]]
     for line in lines:
         cells = [_cell(line.estimates.get(metric.key), metric) for metric in shown]
-        fid = [("" if line.fid is None else f"{line.fid:.1f}")] * with_fid
-        rows.append([line.title, f"{line.references:.2g}", *cells, *fid])
+        cells += [f"{line.of_all[m.key]:.{m.decimals}f}" if m.key in line.of_all else "" for m in of_all]
+        rows.append([line.title, f"{line.references:.2g}", *cells])
     return ["| " + " | ".join(row) + " |" for row in rows]
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from rich.progress import track
 
 from faceref.errors import OutputError, UsageError
-from faceref.evaluation.batch import COLUMNS, Batch, Instruments, Plan, Row
+from faceref.evaluation.batch import COLUMNS, Batch, Instruments, Plan
 from faceref.evaluation.cases import Case, CaseSet
+from faceref.evaluation.groups import Row
 from faceref.evaluation.metrics import METRICS
 from faceref.evaluation.models import MeasuredModel
 
@@ -51,7 +52,7 @@ def evaluate(
 
 def read_rows(table: Path) -> list[Row]:
     """The rows of a per_image.csv; metrics as numbers, NaN where there is none."""
-    numbers = {"references", *(metric.key for metric in METRICS)}
+    numbers = {"ita", "references", *(metric.key for metric in METRICS)}
     with table.open(newline="", encoding="utf-8") as file:
         return [
             {key: (float(value) if value else math.nan) if key in numbers else value for key, value in row.items()}
@@ -74,6 +75,7 @@ def _settings(
             }
             for model in models
         },
+        "columns": list(COLUMNS),
         "resolution": models[0].resolution,
         "sets": list(plan.sets),
         "conditions": [asdict(condition) for condition in plan.conditions],

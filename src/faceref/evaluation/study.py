@@ -10,10 +10,11 @@ import torch
 from faceref.data.references import ReferenceMapping, mapping_from_index
 from faceref.errors import UsageError
 from faceref.evaluation.batch import PRESETS, STORED, Instruments, Plan, picture_folder
-from faceref.evaluation.cases import Case, load_cases, read_groups
+from faceref.evaluation.cases import Case, load_cases, mapping_from_folders
 from faceref.evaluation.faces import Centre, FaceDescriber, compute_centre
 from faceref.evaluation.figures import draw_sheets, plot_all
-from faceref.evaluation.learned import ALWAYS_UNAVAILABLE, UNAVAILABLE, LearnedMetrics, load_learned_metrics
+from faceref.evaluation.groups import SKIN_TONE, by_skin_tone, read_groups
+from faceref.evaluation.learned import UNAVAILABLE, LearnedMetrics, load_learned_metrics
 from faceref.evaluation.metrics import MS_SSIM_WEIGHTS, ms_ssim_weights
 from faceref.evaluation.models import ModelSpec, load_models
 from faceref.evaluation.report import Subject, Summary, Table, summarise, write_summary
@@ -24,7 +25,7 @@ from faceref.models.recogniser_files import load_recogniser
 
 @dataclass(frozen=True)
 class Request:
-    """What `faceref evaluate` was asked for; see its help. Exactly one of mapping and index is given."""
+    """What `faceref evaluate` was asked for; see its help. At most one of mapping and index is given."""
 
     models: tuple[ModelSpec, ...]
     hq: Path
@@ -41,6 +42,7 @@ class Request:
     recogniser: Path | None
     center_index: Path | None
     group_by: str | None
+    labels: Path | None
 
 
 def run_study(request: Request, out: Path, *, resume: bool, device: torch.device) -> Summary:
@@ -55,7 +57,7 @@ def run_study(request: Request, out: Path, *, resume: bool, device: torch.device
         request.hq,
         request.lq,
         with_references=request.references > 0,
-        groups=read_groups(request.index, request.group_by) if request.index and request.group_by else None,
+        groups=_groups(request),
     )
     several = len(cases.photographs) > 1
     plan = Plan(sets, request.references, request.reference_counts, request.seed, request.batch_size, several)
@@ -72,8 +74,8 @@ def run_study(request: Request, out: Path, *, resume: bool, device: torch.device
     if request.center_index:
         instruments.centre.write(out / "center.json")
     labels = [model.label for model in models]
-    table = Table(rows)
-    fid = {} if instruments.learned is None else _fid(instruments.learned, table, out / "pictures")
+    table = Table(by_skin_tone(rows) if request.group_by == SKIN_TONE else rows)
+    learned = instruments.learned
     summary = summarise(
         table,
         plan,
@@ -81,8 +83,8 @@ def run_study(request: Request, out: Path, *, resume: bool, device: torch.device
         settings=json.loads((out / "settings.json").read_text()),
         left_out=cases.left_out,
         notes=_notes(request, plan, instruments, chosen, size),
-        not_measured=({} if instruments.learned else UNAVAILABLE) | ALWAYS_UNAVAILABLE,
-        fid=fid,
+        not_measured={} if learned else UNAVAILABLE,
+        of_all=_of_all(learned, table, plan, out / "pictures") if learned else {},
     )
     write_summary(summary, out)
     plot_all(table, plan, labels, out)
@@ -97,18 +99,28 @@ def _sets(request: Request) -> tuple[str, ...]:
     unknown = [name for name in request.degradations if name not in PRESETS]
     if unknown:
         raise UsageError(f"There is no degradation {unknown[0]!r}; choose {' or '.join(PRESETS)}.")
-    if (request.mapping is None) == (request.index is None):
+    if request.mapping is not None and request.index is not None:
         raise UsageError("Give either --mapping, a CSV of targets and references, or --index, a CSV of people.")
-    if request.group_by and request.index is None:
-        raise UsageError("--group-by names a column of the index: give --index.")
+    if request.group_by not in (None, SKIN_TONE) and request.index is None and request.labels is None:
+        raise UsageError(f"--group-by names a column of a table, or {SKIN_TONE}: give --index or --labels.")
+    if request.labels is not None and request.group_by in (None, SKIN_TONE):
+        raise UsageError("--labels gives a table for --group-by: name one of its columns.")
     return (STORED,) if request.lq is not None else tuple(dict.fromkeys(request.degradations)) or ("severe",)
 
 
 def _mapping(request: Request) -> ReferenceMapping:
     if request.mapping is not None:
         return ReferenceMapping.read(request.mapping)
-    assert request.index is not None
-    return mapping_from_index(request.index, request.split)
+    if request.index is not None:
+        return mapping_from_index(request.index, request.split)
+    return mapping_from_folders(request.hq)
+
+
+def _groups(request: Request) -> dict[str, str] | None:
+    table = request.labels or request.index
+    if request.group_by in (None, SKIN_TONE) or table is None:
+        return None
+    return read_groups(table, request.group_by)
 
 
 def _centre(request: Request, describer: FaceDescriber) -> Centre:
@@ -117,9 +129,9 @@ def _centre(request: Request, describer: FaceDescriber) -> Centre:
     return compute_centre(request.center_index, "train", describer, request.seed)
 
 
-def _fid(learned: LearnedMetrics, table: Table, pictures: Path) -> dict[Subject, float]:
+def _of_all(learned: LearnedMetrics, table: Table, plan: Plan, pictures: Path) -> dict[Subject, dict[str, float]]:
     folders = {subject: pictures / picture_folder(*_parts(subject)) for subject in table.values}
-    return {subject: learned.fid(folder, pictures / "truth") for subject, folder in folders.items()}
+    return {subject: learned.of_folders(folder, pictures / "truth", plan.seed) for subject, folder in folders.items()}
 
 
 def _parts(subject: Subject) -> tuple[str, str, str]:
@@ -154,6 +166,13 @@ def _notes(request: Request, plan: Plan, instruments: Instruments, chosen: Seque
         )
     if not plan.wrong_person:
         notes.append("there is only one identity, so that nobody else's references could be shown")
+    if request.group_by == SKIN_TONE:
+        notes.append(
+            "groups: thirds of the people by the median individual typology angle (ITA, from CIELAB) of the skin in "
+            "their true photographs: a proxy that light and camera shift, no label of anybody"
+        )
+    elif request.group_by and (missing := sum(not case.group for case in chosen)):
+        notes.append(f"{missing} of {len(chosen)} photographs have no {request.group_by} and are in no group")
     if request.limit:
         notes.append(f"a sample of {len(chosen)} photographs, spread over people (--limit)")
     return notes
