@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "references": PICTURES | NETWORKS,
     "result": INFERENCE,
     "restorer": INFERENCE,
-    "data": PICTURES,
+    "data": PICTURES | {"models"},
     "training": INFERENCE | {"data"},
     "evaluation": INFERENCE | {"data"},
     "app": INFERENCE | {"restorer", "data", "training", "evaluation"},

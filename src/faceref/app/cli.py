@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from faceref.app import evaluate, models, restore, train
+from faceref.app import data, evaluate, models, restore, train
 from faceref.app.console import say
 from faceref.errors import FacerefError
 
@@ -61,6 +61,7 @@ def _global_options(
 app.command(cls=restore.PhotosThenReferences, no_args_is_help=True)(restore.restore)
 app.command(no_args_is_help=True)(train.train)
 app.command(no_args_is_help=True)(evaluate.evaluate)
+app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 
 

@@ -23,8 +23,9 @@ class ReferenceEntry:
 class ReferenceMapping:
     """Targets and their references, in order; names are relative to the folder of photographs.
 
-    On disk it is a CSV in the format of FFHQ-Ref's released files: gt_image, ref_image (a Python-style list of file
-    names) and, where any entry has one, lq_image.
+    On disk it is a CSV in the format of FFHQ-Ref's released files (reference_mapping/*.csv): gt_image, ref_image (a
+    Python-style list of file names) and, where any entry has one, lq_image. Targets alone may come from a list of file
+    names, one a line (id_based_ffhq_split/*.txt).
     """
 
     entries: tuple[ReferenceEntry, ...]
@@ -37,7 +38,12 @@ class ReferenceMapping:
 
     @classmethod
     def read(cls, path: Path) -> "ReferenceMapping":
-        """Raises DataError if the file is missing, lacks a column, or a list of references is not one."""
+        """Read a .csv, or a .txt of targets without references. Other columns of the CSV are passed over.
+
+        Raises DataError if the file is missing or empty, lacks a column, or a list of references is not one.
+        """
+        if path.suffix.lower() == ".txt":
+            return cls(tuple(ReferenceEntry(name, ()) for name in _read_list(path)))
         rows = read_table(path, ("gt_image", "ref_image"))
         entries = []
         for line, row in enumerate(rows, start=2):
@@ -67,7 +73,8 @@ class ReferenceMapping:
 def mapping_from_index(index: Path, split: str) -> ReferenceMapping:
     """All photographs of a split; the references of each are the other photographs of that person in the split.
 
-    index: CSV with the columns file, person, split. Raises DataError if a column is missing or the split is empty.
+    Photographs without a person (nobody has said who it is) have no references. index: CSV with the columns file,
+    person, split. Raises DataError if a column is missing or the split is empty.
     """
     rows = [row for row in read_table(index, ("file", "person", "split")) if row["split"] == split]
     if not rows:
@@ -77,10 +84,23 @@ def mapping_from_index(index: Path, split: str) -> ReferenceMapping:
         photographs[row["person"]].append(row["file"])
     return ReferenceMapping(
         tuple(
-            ReferenceEntry(row["file"], tuple(name for name in photographs[row["person"]] if name != row["file"]))
+            ReferenceEntry(
+                row["file"],
+                tuple(name for name in photographs[row["person"]] if name != row["file"]) if row["person"] else (),
+            )
             for row in rows
         )
     )
+
+
+def _read_list(path: Path) -> list[str]:
+    try:
+        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as a list of file names ({error}); give the path of one.") from error
+    if not names:
+        raise DataError(f"{path} lists no file; give a list of file names, one a line.")
+    return names
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:

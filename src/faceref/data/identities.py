@@ -1,0 +1,157 @@
+"""Who is who among aligned faces: close pairs, their components, suspicious bridges cut, corrections applied."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from faceref.data.corrections import CORRECTIONS, Corrections
+from faceref.data.embedding import Embeddings, Recogniser
+from faceref.data.graph import Pairs, close_pairs, components
+from faceref.data.index import Row, write_table
+from faceref.data.linkage import average_linkage
+from faceref.data.references import read_table
+from faceref.errors import DataError
+
+FOLDER = "identities"  # below the folder of the index: what was found, to be looked at
+BRIDGES = f"{FOLDER}/bridges.csv"
+NEAR_DUPLICATES = f"{FOLDER}/near_duplicates.csv"
+PERSONS = f"{FOLDER}/persons.csv"
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """Two groups of files that close pairs join but that are not close on the average, or that a correction parts."""
+
+    left: tuple[str, ...]
+    right: tuple[str, ...]
+    pairs: tuple[tuple[str, str], ...]
+    why: str  # "not close on the average" or "correction"
+
+    @property
+    def joins_groups(self) -> bool:
+        """Whether neither side is a single photograph."""
+        return min(len(self.left), len(self.right)) > 1
+
+
+@dataclass(frozen=True, eq=False)
+class Identities:
+    """labels int [N]: the identity of each of `files`; near_duplicates: (file, file, distance), nearest first."""
+
+    files: tuple[str, ...]
+    labels: np.ndarray
+    bridges: tuple[Bridge, ...]
+    near_duplicates: tuple[tuple[str, str, float], ...]
+
+    def groups(self) -> list[list[str]]:
+        """The files of every identity in the order of `files`; identities in that of their first files."""
+        found: dict[int, list[str]] = defaultdict(list)
+        for file, label in zip(self.files, self.labels.tolist(), strict=True):
+            found[label].append(file)
+        return list(found.values())
+
+    def persons(self) -> dict[str, str]:
+        """file -> person, named by the first file of the identity, so that faces added later rename nobody."""
+        stems = defaultdict(list)
+        groups = self.groups()
+        for group in groups:
+            stems[Path(group[0]).with_suffix("").as_posix()].append(group)
+        return {
+            file: stem if len(same_stem) == 1 else group[0]
+            for stem, same_stem in stems.items()
+            for group in same_stem
+            for file in group
+        }
+
+
+def identify(
+    embeddings: Embeddings, recogniser: Recogniser, threshold: float, corrections: Corrections | None = None
+) -> Identities:
+    """Who is one person: groups of faces that are closer than `threshold` (in the recogniser's measure) on the average.
+
+    Section 4.1 of ReF-LDM takes the connected components of the close pairs as they are, and looks at them by eye. Here
+    a component that close pairs chain together without being one group is taken apart, and the pairs are named.
+    Raises DataError for corrections that contradict each other.
+    """
+    corrections = corrections or Corrections()
+    chosen = [i for i, file in enumerate(embeddings.files) if file not in corrections.exclude]
+    files, vectors = tuple(embeddings.files[i] for i in chosen), embeddings.vectors[chosen]
+    close = close_pairs(vectors, recogniser.radius(threshold))
+    position = {file: i for i, file in enumerate(files)}
+    same, different = (
+        [(position[a], position[b]) for a, b in lines if a in position and b in position]
+        for lines in (corrections.same, corrections.different)
+    )
+    labels = average_linkage(vectors, close, recogniser, threshold, different)
+    if same:
+        labels = components(int(labels.max()) + 1, *labels[np.array(same)].T)[labels]
+    for a, b in different:
+        if labels[a] == labels[b]:
+            raise DataError(
+                f"{CORRECTIONS} says that {files[a]} and {files[b]} are different people and, by its other lines, the "
+                "same; take one of the lines out."
+            )
+    near = Embeddings(list(files), vectors, [])
+    near_duplicates = tuple(find_near_duplicates(near, recogniser))
+    return Identities(files, labels, tuple(_bridges(files, labels, close, different)), near_duplicates)
+
+
+def find_near_duplicates(embeddings: Embeddings, recogniser: Recogniser) -> list[tuple[str, str, float]]:
+    """Pairs of files that are almost one photograph, and their distance, nearest first."""
+    pairs = close_pairs(embeddings.vectors, recogniser.radius(recogniser.near_duplicate))
+    pairs = pairs.where(np.argsort(pairs.squared, kind="stable"))
+    files, distances = embeddings.files, recogniser.distances(pairs.squared).tolist()
+    return [(files[a], files[b], d) for a, b, d in zip(pairs.first, pairs.second, distances, strict=True)]
+
+
+def _bridges(
+    files: Sequence[str], labels: np.ndarray, close: Pairs, different: Sequence[tuple[int, int]]
+) -> list[Bridge]:
+    """Identities that close pairs join, those with the most such pairs first."""
+    members: dict[int, list[str]] = defaultdict(list)
+    for file, label in zip(files, labels.tolist(), strict=True):
+        members[label].append(file)
+    crossing = close.where(labels[close.first] != labels[close.second])
+    joined: dict[tuple[int, int], list[tuple[str, str]]] = defaultdict(list)
+    for a, b in zip(crossing.first.tolist(), crossing.second.tolist(), strict=True):
+        left, right = sorted((int(labels[a]), int(labels[b])))
+        joined[left, right].append((files[a], files[b]))
+    said = {(min(labels[a], labels[b]), max(labels[a], labels[b])) for a, b in different}
+    bridges = [
+        Bridge(
+            tuple(members[left]),
+            tuple(members[right]),
+            tuple(pairs),
+            "correction" if (left, right) in said else "not close on the average",
+        )
+        for (left, right), pairs in joined.items()
+    ]
+    return sorted(bridges, key=lambda bridge: (-len(bridge.pairs), bridge.left))
+
+
+def write_findings(folder: Path, identities: Identities) -> None:
+    """Write persons.csv, bridges.csv and near_duplicates.csv into FOLDER/identities/."""
+    persons = [{"file": file, "person": person} for file, person in identities.persons().items()]
+    write_table(folder / PERSONS, ("file", "person"), persons)
+    bridges = [
+        {"bridge": str(number), "why": bridge.why, "left": str(list(bridge.left)), "right": str(list(bridge.right)),
+         "pairs": str([list(pair) for pair in bridge.pairs])}
+        for number, bridge in enumerate(identities.bridges, start=1)
+    ]  # fmt: skip
+    write_table(folder / BRIDGES, ("bridge", "why", "left", "right", "pairs"), bridges)
+    near = [{"first": a, "second": b, "distance": f"{d:.4f}"} for a, b, d in identities.near_duplicates]
+    write_table(folder / NEAR_DUPLICATES, ("first", "second", "distance"), near)
+
+
+def named_by_others(folder: Path, rows: Sequence[Row]) -> list[str]:
+    """People in the index whom no earlier run of `identities` has named: they came from folders, or by hand."""
+    path = folder / PERSONS
+    ours = {row["file"]: row["person"] for row in read_table(path, ("file", "person"))} if path.exists() else {}
+    return [row["person"] for row in rows if row.get("person") and ours.get(row["file"]) != row["person"]]
+
+
+def with_persons(rows: Sequence[Row], persons: dict[str, str]) -> list[Row]:
+    """The rows of an index with the column person filled anew; nobody where a face was excluded or is unreadable."""
+    return [{**row, "person": persons.get(row["file"], "")} for row in rows]

@@ -1,0 +1,107 @@
+"""The same work on many files: in this process, in several, or through Ray; what is finished before Ctrl-C counts."""
+
+import os
+import pickle
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import lru_cache
+from multiprocessing import get_context
+from typing import Any, Generic, Protocol, TypeVar
+
+from rich.console import Console
+from rich.progress import track
+
+from faceref.errors import FacerefError, UsageError
+
+Item = TypeVar("Item", contravariant=True)
+Result = TypeVar("Result", covariant=True)
+AT_ONCE = 64  # items handed to each worker before the next are: bounds what a queue holds
+
+DEFAULT_WORKERS = min(os.cpu_count() or 1, 4)  # a worker that finds or embeds faces takes up to 0.9 GB
+
+
+class Work(Protocol, Generic[Item, Result]):
+    """What is to be done: hashable and picklable, so that any process can start it."""
+
+    def start(self) -> Callable[[Item], Result]:
+        """Load what is needed, once in every process; the function returned does one item."""
+        ...
+
+
+def run(
+    work: Work[Item, Result], items: Sequence[Item], *, workers: int, ray: bool = False, description: str
+) -> Iterator[Result]:
+    """The results of `work` on `items` as they are finished, with a progress bar; their order is not to be relied on.
+
+    One worker is this process. Raises UsageError if Ray is asked for and not installed, FacerefError if a worker died.
+    """
+    if not items:
+        return
+    if ray:
+        results = _through_ray(work, items, workers)
+    elif workers == 1:
+        results = map(work.start(), items)
+    else:
+        results = _in_processes(work, items, workers)
+    yield from track(results, total=len(items), description=description, console=Console(stderr=True))
+
+
+def _in_processes(work: Work[Item, Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
+    # spawned, not forked: a fork of a process that has started torch's threads may hang
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_leave_interrupts_to_the_parent)
+    try:
+        for start in range(0, len(items), AT_ONCE * workers):
+            part = items[start : start + AT_ONCE * workers]
+            yield from pool.map(_do, [work] * len(part), part)
+    except BrokenProcessPool as error:
+        raise FacerefError(
+            "A worker process was ended from outside, probably for want of memory; what is done is kept: "
+            "run the command again with fewer --workers."
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _do(work: Work[Any, Any], item: Any) -> Any:
+    return _started(work)(item)
+
+
+@lru_cache(maxsize=1)
+def _started(work: Work[Any, Any]) -> Callable[[Any], Any]:
+    """`work`, loaded once in this process."""
+    return work.start()
+
+
+def _through_ray(work: Work[Item, Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
+    """Ray Data: a pool of `workers` actors on the cluster that Ray finds (RAY_ADDRESS), else a local one.
+
+    The machines of a cluster must see the same folders by the same names.
+    """
+    try:
+        import ray
+        from ray.data import ActorPoolStrategy
+    except ImportError:
+        raise UsageError("--ray needs Ray: pip install 'faceref[ray]', or leave it out.") from None
+    if not ray.is_initialized():
+        ray.init(num_cpus=None if os.environ.get("RAY_ADDRESS") else workers, log_to_driver=False)
+    rows = [{"item": pickle.dumps(item)} for item in items]
+    dataset = ray.data.from_items(rows, override_num_blocks=min(len(rows), AT_ONCE * workers))
+    done = dataset.map(  # type: ignore[call-overload]
+        _RayWorker, fn_constructor_args=(work,), compute=ActorPoolStrategy(size=workers)
+    )
+    for row in done.iter_rows():
+        yield pickle.loads(row["result"])
+
+
+class _RayWorker:
+    def __init__(self, work: Work[Any, Any]) -> None:
+        self.do = work.start()
+
+    def __call__(self, row: dict[str, bytes]) -> dict[str, bytes]:
+        return {"result": pickle.dumps(self.do(pickle.loads(row["item"])))}

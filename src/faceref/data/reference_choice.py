@@ -1,0 +1,106 @@
+"""Which photographs of a person are shown as references of another one: the rules of FFHQ-Ref."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from faceref.data.degrade import lq_name
+from faceref.data.embedding import Embeddings, Recogniser
+from faceref.data.index import Row, write_table
+from faceref.data.references import ReferenceEntry, ReferenceMapping
+from faceref.errors import DataError
+from faceref.outputs import write_atomically
+
+FOLDER = "reference_mapping"  # below the folder of the index: {split}_references.csv, left_out.csv
+
+
+@dataclass(frozen=True)
+class ReferenceRules:
+    """Distances in the recogniser's measure, minimum <= distance < maximum; how many references a target must have."""
+
+    minimum: float
+    maximum: float
+    at_least: int = 1
+    at_most: int = 9
+
+
+@dataclass(frozen=True)
+class ChosenReferences:
+    """The mapping of one split, and (file, reason) of the photographs that are no target."""
+
+    mapping: ReferenceMapping
+    left_out: list[tuple[str, str]]
+
+
+def choose_references(
+    rows: Sequence[Row], split: str, embeddings: Embeddings, recogniser: Recogniser, rules: ReferenceRules
+) -> ChosenReferences:
+    """References of each photograph of a split: other photographs of its person there (Section 4.1 of ReF-LDM).
+
+    They are ordered by farthest point sampling that starts at the target: first the photograph least like it, then
+    always the one farthest from all before. Targets of val and test name their LQ picture, as `degrade` calls it.
+    Raises DataError if no photograph of the split has references.
+    """
+    vectors = dict(zip(embeddings.files, embeddings.vectors, strict=True))
+    unreadable = dict(embeddings.unreadable)
+    people: dict[str, list[str]] = defaultdict(list)
+    in_split = [row for row in rows if row.get("split") == split]
+    for row in in_split:
+        if row.get("person") and row["file"] in vectors:
+            people[row["person"]].append(row["file"])
+    entries, left_out = [], []
+    for row in in_split:
+        file, person = row["file"], row.get("person", "")
+        if file not in vectors:
+            left_out.append((file, unreadable.get(file, "it has no embedding")))
+        elif not person:
+            left_out.append((file, "nobody has said who it is"))
+        elif len(people[person]) == 1:
+            left_out.append((file, f"it is the only photograph of {person}"))
+        else:
+            others = [other for other in people[person] if other != file]
+            points = np.stack([vectors[name] for name in (file, *others)])
+            order = farthest_points(points, recogniser, rules)
+            if len(order) < rules.at_least:
+                kept = f"{len(order)} of {len(others)} other photographs of {person} are"
+                reason = f"{kept} within {rules.minimum:g}..{rules.maximum:g} of it, {rules.at_least} are needed"
+                left_out.append((file, reason))
+                continue
+            lq_image = None if split == "train" else lq_name(file)
+            entries.append(ReferenceEntry(file, tuple(others[i - 1] for i in order), lq_image))
+    if not entries:
+        raise DataError(f"No photograph of the split {split!r} has references; run faceref data identities and splits.")
+    return ChosenReferences(ReferenceMapping(tuple(entries)), left_out)
+
+
+def farthest_points(points: np.ndarray, recogniser: Recogniser, rules: ReferenceRules) -> list[int]:
+    """Positions 1..n - 1 of embeddings [n, D] whose distance to the first is allowed, farthest first; at most N."""
+    to_target = recogniser.distance(points[1:], points[0])
+    allowed = np.flatnonzero((to_target >= rules.minimum) & (to_target < rules.maximum)) + 1
+    order: list[int] = []
+    nearest = recogniser.distance(points[allowed], points[0])  # to what is chosen already
+    while len(order) < min(rules.at_most, len(allowed)):
+        best = int(nearest.argmax())
+        order.append(int(allowed[best]))
+        nearest = np.minimum(nearest, recogniser.distance(points[allowed], points[allowed[best]]))
+        nearest[best] = -np.inf
+    return order
+
+
+def write_mapping(folder: Path, split: str, mapping: ReferenceMapping) -> Path:
+    """Write FOLDER/reference_mapping/{split}_references.csv, whole or not at all."""
+    path = folder / FOLDER / f"{split}_references.csv"
+    with write_atomically(path) as temporary:
+        mapping.write(temporary)
+    return path
+
+
+def write_left_out(folder: Path, left_out: dict[str, list[tuple[str, str]]]) -> Path:
+    """Write FOLDER/reference_mapping/left_out.csv: split, file, reason."""
+    path = folder / FOLDER / "left_out.csv"
+    rows = [{"split": s, "file": file, "reason": why} for s, items in left_out.items() for file, why in items]
+    write_table(path, ("split", "file", "reason"), rows)
+    return path
