@@ -65,10 +65,10 @@ def test_stored_lq_pictures_are_enlarged_and_have_a_bicubic_row(model_folder: Pa
     assert "2 remarks" in output
 
 
-def test_folders_of_people_are_measured_by_skin_tone_or_by_labels(model_folder: Path, album: Path, tmp_path: Path):
+def test_folders_of_people_are_measured_by_ita_or_by_labels(model_folder: Path, album: Path, tmp_path: Path):
     (tmp_path / "labels.csv").write_text("file,age\n" + "".join(f"ann/{i}.png,40\n" for i in range(3)))
     common = (model_folder, "--hq", album, "--references", 1)
-    code, output = run(*common, "--group-by", "skin-tone", "-o", tmp_path / "tone")
+    code, output = run(*common, "--group-by", "ita", "-o", tmp_path / "tone")
     assert code == 0, output
     text = (tmp_path / "tone" / "summary.md").read_text()
     assert "6 photographs of 2 people" in text
@@ -99,7 +99,7 @@ def test_an_evaluation_is_not_repeated_without_resume(finished: Path, model_fold
         (("--index", "i.csv", "--mapping", "m.csv"), "either --mapping"),
         (("--index", "i.csv", "--degradation", "mild"), "no degradation 'mild'; choose severe or moderate"),
         (("--index", "i.csv", "--lq", ".", "--degradation", "severe"), "either --lq or --degradation"),
-        (("--mapping", "m.csv", "--group-by", "hair"), "--group-by names a column of a table, or skin-tone"),
+        (("--mapping", "m.csv", "--group-by", "hair"), "--group-by names a column of a table, or ita"),
         (("--mapping", "m.csv", "--labels", "l.csv"), "--labels gives a table for --group-by"),
         (("--index", "i.csv", "--reference-counts", "few"), "'few' is not a list of numbers"),
         (("--index", "i.csv", "--scheduler", "euler"), "no scheduler 'euler'"),

@@ -1,4 +1,4 @@
-"""Skin tone is measured on skin, people and not photographs are grouped by it, and labels come from a table."""
+"""The angle is measured on skin, people and not photographs are grouped by it, and labels come from a table."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 import skimage.color
 
 from faceref.errors import UsageError
-from faceref.evaluation.groups import by_skin_tone, individual_typology_angle, read_groups
+from faceref.evaluation.groups import by_ita, individual_typology_angle, read_groups
 
 # Where the 68 landmarks of a face that fills a 64 px picture lie: jaw, brows, nose, eyes, mouth
 T = np.linspace(0, np.pi, 17)
@@ -57,7 +57,7 @@ def rows(*of_people: tuple[str, list[float]]) -> list[dict[str, str | float]]:
 
 def test_people_are_grouped_by_the_median_of_their_photographs():
     nan = float("nan")
-    grouped = by_skin_tone(rows(("ann", [40, 42, -60]), ("bea", [nan, 20]), ("cid", [-30, 0, -10]), ("dan", [nan])))
+    grouped = by_ita(rows(("ann", [40, 42, -60]), ("bea", [nan, 20]), ("cid", [-30, 0, -10]), ("dan", [nan])))
     groups = {str(row["identity"]): str(row["group"]) for row in grouped}
     assert len(grouped) == 2 * 9
     assert all(row["group"] == groups[str(row["identity"])] for row in grouped)
@@ -65,7 +65,7 @@ def test_people_are_grouped_by_the_median_of_their_photographs():
     assert groups["bea"].startswith("2 of 3")
     assert groups["ann"].startswith("3 of 3, lightest")
     assert groups["dan"] == "without colour"
-    assert {row["group"] for row in by_skin_tone(rows(("dan", [nan])))} == {"without colour"}
+    assert {row["group"] for row in by_ita(rows(("dan", [nan])))} == {"without colour"}
 
 
 def test_labels_come_from_a_column_of_a_table(album: Path):

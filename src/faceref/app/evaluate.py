@@ -48,7 +48,7 @@ def evaluate(
     ] = None,
     group_by: Annotated[
         str | None,
-        typer.Option(help="Column of index or labels to make a table for each value of; skin-tone is measured."),
+        typer.Option(help="Column of index or labels to make a table for each value of; or ita, measured on the skin."),
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="CSV for --group-by instead of the index: file, COLUMN.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path("evaluation"),

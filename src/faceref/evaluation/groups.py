@@ -1,4 +1,4 @@
-"""For whom is it good: photographs in groups, by labels that somebody has, or by skin tone measured in them."""
+"""For whom is it good: photographs in groups, by labels that somebody has, or by how light the skin is in them."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from faceref.data.references import read_table
 from faceref.errors import DataError, UsageError
 from faceref.evaluation.metrics import face_region
 
-SKIN_TONE = "skin-tone"  # in place of a column's name
+ITA = "ita"  # in place of a column's name: the individual typology angle is measured
 NO_COLOUR = 2.0  # chroma in CIELAB below which a photograph is black and white
 # Of 68 landmarks: brows, eyes, nostrils and mouth, which are no skin
 _FEATURES = (slice(17, 22), slice(22, 27), slice(36, 42), slice(42, 48), slice(31, 36), slice(48, 60))
@@ -44,10 +44,10 @@ def individual_typology_angle(picture: np.ndarray, landmarks: np.ndarray) -> flo
     return float(np.degrees(np.arctan2(lightness - 50, b)))
 
 
-def by_skin_tone(rows: list[Row]) -> list[Row]:
-    """The rows with their group set to a third of the people by skin tone: the median ITA of each one's photographs.
+def by_ita(rows: list[Row]) -> list[Row]:
+    """The rows with their group set to a third of the people, by the median ITA of each one's photographs.
 
-    One person's photographs are thus in one group, and light and camera average out where there are several.
+    One person's photographs are thus in one group, and light and camera average out where there are many.
     """
     angles: dict[str, dict[str, float]] = {}  # person -> photograph -> ITA
     for row in rows:

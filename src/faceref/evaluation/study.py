@@ -13,7 +13,7 @@ from faceref.evaluation.batch import PRESETS, STORED, Instruments, Plan, picture
 from faceref.evaluation.cases import Case, load_cases, mapping_from_folders
 from faceref.evaluation.faces import Centre, FaceDescriber, compute_centre
 from faceref.evaluation.figures import draw_sheets, plot_all
-from faceref.evaluation.groups import SKIN_TONE, by_skin_tone, read_groups
+from faceref.evaluation.groups import ITA, by_ita, read_groups
 from faceref.evaluation.learned import UNAVAILABLE, LearnedMetrics, load_learned_metrics
 from faceref.evaluation.metrics import MS_SSIM_WEIGHTS, ms_ssim_weights
 from faceref.evaluation.models import ModelSpec, load_models
@@ -74,7 +74,7 @@ def run_study(request: Request, out: Path, *, resume: bool, device: torch.device
     if request.center_index:
         instruments.centre.write(out / "center.json")
     labels = [model.label for model in models]
-    table = Table(by_skin_tone(rows) if request.group_by == SKIN_TONE else rows)
+    table = Table(by_ita(rows) if request.group_by == ITA else rows)
     learned = instruments.learned
     summary = summarise(
         table,
@@ -101,9 +101,9 @@ def _sets(request: Request) -> tuple[str, ...]:
         raise UsageError(f"There is no degradation {unknown[0]!r}; choose {' or '.join(PRESETS)}.")
     if request.mapping is not None and request.index is not None:
         raise UsageError("Give either --mapping, a CSV of targets and references, or --index, a CSV of people.")
-    if request.group_by not in (None, SKIN_TONE) and request.index is None and request.labels is None:
-        raise UsageError(f"--group-by names a column of a table, or {SKIN_TONE}: give --index or --labels.")
-    if request.labels is not None and request.group_by in (None, SKIN_TONE):
+    if request.group_by not in (None, ITA) and request.index is None and request.labels is None:
+        raise UsageError(f"--group-by names a column of a table, or {ITA}: give --index or --labels.")
+    if request.labels is not None and request.group_by in (None, ITA):
         raise UsageError("--labels gives a table for --group-by: name one of its columns.")
     return (STORED,) if request.lq is not None else tuple(dict.fromkeys(request.degradations)) or ("severe",)
 
@@ -118,7 +118,7 @@ def _mapping(request: Request) -> ReferenceMapping:
 
 def _groups(request: Request) -> dict[str, str] | None:
     table = request.labels or request.index
-    if request.group_by in (None, SKIN_TONE) or table is None:
+    if request.group_by in (None, ITA) or table is None:
         return None
     return read_groups(table, request.group_by)
 
@@ -166,10 +166,11 @@ def _notes(request: Request, plan: Plan, instruments: Instruments, chosen: Seque
         )
     if not plan.wrong_person:
         notes.append("there is only one identity, so that nobody else's references could be shown")
-    if request.group_by == SKIN_TONE:
+    if request.group_by == ITA:
         notes.append(
             "groups: thirds of the people by the median individual typology angle (ITA, from CIELAB) of the skin in "
-            "their true photographs: a proxy that light and camera shift, no label of anybody"
+            "their true photographs; light and camera shift it more than skin does, so that it takes some ten "
+            "photographs of each person, and is no label of anybody"
         )
     elif request.group_by and (missing := sum(not case.group for case in chosen)):
         notes.append(f"{missing} of {len(chosen)} photographs have no {request.group_by} and are in no group")
