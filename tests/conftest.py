@@ -11,9 +11,11 @@ from accelerate.state import AcceleratorState, GradientState
 from diffusers import DDIMScheduler
 from PIL import Image
 
-from faceref.checkpoints.store import ModelInfo, save_model
+from faceref.checkpoints.store import ModelInfo, load_ldbfr, load_pipeline, save_model
 from faceref.models.autoencoder import PixelUnshuffleVQModel
+from faceref.models.ldbfr import InjectedUNet, RestoringVQModel
 from faceref.models.unet import ReferenceUNet
+from faceref.pipelines.ldbfr import LDBFRPipeline
 from faceref.pipelines.refldm import ReFLDMPipeline
 
 
@@ -68,4 +70,49 @@ def tiny_model(tmp_path_factory) -> Path:
     )
     folder = tmp_path_factory.mktemp("models") / "tiny"
     save_model(ReFLDMPipeline(unet, vae, scheduler), info, folder)  # type: ignore[arg-type]
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_blind_model(tmp_path_factory) -> Path:
+    """The same of the family ldbfr, three steps."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        vq = RestoringVQModel.from_autoencoder(
+            PixelUnshuffleVQModel(16, base_channels=32, latent_channels=16, codebook_size=16)
+        )
+        unet = InjectedUNet(  # type: ignore[call-arg]  # as above
+            sample_size=16,
+            in_channels=4,
+            out_channels=4,
+            block_out_channels=(32, 32),
+            layers_per_block=1,
+            down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+            up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+            attention_head_dim=16,
+            feature_channels=16,
+            feature_size=4,
+        )
+        vae = PixelUnshuffleVQModel(patch_size=4, base_channels=32, latent_channels=4, codebook_size=16)
+    scheduler = DDIMScheduler(beta_start=0.0015, beta_end=0.0195, beta_schedule="scaled_linear", clip_sample=False)
+    info = ModelInfo(
+        name="tiny-blind",
+        family="ldbfr",
+        resolution=64,
+        steps=3,
+        guidance=1,
+        scheduler="ddim",
+        training_data="none",
+        licence="none",
+    )
+    folder = tmp_path_factory.mktemp("models") / "tiny-blind"
+    save_model(LDBFRPipeline(vq, unet, vae, scheduler), info, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model_with_blind(tiny_model, tiny_blind_model, tmp_path_factory) -> Path:
+    """A model folder that holds both."""
+    folder = tmp_path_factory.mktemp("models") / "tiny-with-blind"
+    save_model(*load_pipeline(tiny_model), folder, load_ldbfr(tiny_blind_model))
     return folder

@@ -1,18 +1,19 @@
 """The whole of "restore" on one screen: from a photograph and references to the photograph with its faces restored."""
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from PIL import Image
 
-from faceref.checkpoints.store import ModelInfo, load_pipeline
+from faceref.checkpoints.store import ModelInfo, Pipeline, load_blind, load_pipeline
 from faceref.errors import NoFaceError, PhotoError, UsageError
 from faceref.faces.align import AlignedFace, Alignment, align
 from faceref.faces.detect import Detector, DlibDetector, Face
@@ -20,7 +21,8 @@ from faceref.faces.paste import match_color as match_color_of
 from faceref.faces.paste import paste
 from faceref.faces.recognise import DlibRecogniser, distance, similarity
 from faceref.images import Photo, check_aligned_face, open_photo
-from faceref.pipelines.refldm import ReFLDMPipeline, SchedulerName
+from faceref.pipelines.ldbfr import LDBFRPipeline
+from faceref.pipelines.sampling import SchedulerName
 from faceref.references import EncodedReferences, PhotoSource, read_references
 from faceref.result import RestoredFace, Result, Settings
 
@@ -47,12 +49,15 @@ class Restorer:
 
     def __init__(
         self,
-        pipeline: ReFLDMPipeline,
+        pipeline: Pipeline,
         info: ModelInfo,
         detector: Detector | None = None,
         recogniser: DlibRecogniser | None = None,
+        blind: "Restorer | None" = None,
     ) -> None:
+        """blind: restores photographs that come without references; this one does by default."""
         self.pipeline = pipeline
+        self.blind = blind
         self.info = info
         self.detector = detector or DlibDetector()
         self.recogniser = recogniser or DlibRecogniser()
@@ -70,7 +75,15 @@ class Restorer:
         detector: dlib's by default; see `faceref.faces.detect.load_detector`.
         Raises UsageError (no such model) or CheckpointError (a damaged one).
         """
-        return cls(*load_pipeline(name_or_path, device or best_device(), dtype or torch.float32), detector=detector)
+        device, dtype = device or best_device(), dtype or torch.float32
+        detector, recogniser = detector or DlibDetector(), DlibRecogniser()
+        blind = load_blind(name_or_path, device, dtype)
+        return cls(
+            *load_pipeline(name_or_path, device, dtype),
+            detector,
+            recogniser,
+            blind and cls(*blind, detector, recogniser),
+        )
 
     def encode_references(
         self,
@@ -82,8 +95,11 @@ class Restorer:
     ) -> EncodedReferences:
         """Read and encode one person's references (files, folders, pictures) once, for several photographs.
 
-        See `faceref.references.read_references` for the arguments and what is raised.
+        See `faceref.references.read_references` for the arguments and what is raised; UsageError, too, if the model
+        cannot use references.
         """
+        if isinstance(self.pipeline, LDBFRPipeline):
+            raise self._cannot_use_references()
         used, skipped = read_references(
             _as_list(sources),
             self.detector,
@@ -112,6 +128,8 @@ class Restorer:
     ) -> Result:
         """Restore faces of a photograph so that they look like the person in the references.
 
+        Without references the model that this one brings along for that (`blind`) does it, if there is one.
+
         photo, references: files or PIL pictures of any size; references may be folders, or encoded beforehand.
         aligned: photo and references are FFHQ-aligned square faces already; the result has the model's resolution.
         face: which one; by default the one most like the references, or all when there are no references.
@@ -122,6 +140,19 @@ class Restorer:
 
         Raises PhotoError, NoFaceError or UsageError (see `faceref.errors`).
         """
+        given = references if isinstance(references, EncodedReferences) else _as_list(references)
+        if self.blind is not None and given == []:
+            return self.blind.restore(
+                photo,
+                aligned=aligned,
+                face=face,
+                steps=steps,
+                guidance=guidance,
+                scheduler=scheduler,
+                seed=seed,
+                match_color=match_color,
+                on_step=on_step,
+            )
         settings = self._settings(steps, guidance, scheduler, seed, match_color)
         timings: dict[str, float] = {}
         with _timed(timings, "open"):
@@ -129,22 +160,21 @@ class Restorer:
         with _timed(timings, "detect"):
             candidates = [self._whole_picture(original)] if aligned else self._find_faces(original)
         with _timed(timings, "references"):
-            if isinstance(references, EncodedReferences):
-                person = references
-            elif sources := _as_list(references):
+            if isinstance(given, EncodedReferences):
+                person = given
+            elif given:
                 person = self.encode_references(
-                    sources, aligned=aligned, largest_face=largest_reference_face, exclude=[photo]
+                    given, aligned=aligned, largest_face=largest_reference_face, exclude=[photo]
                 )
             else:
                 person = None
+        run = self._pipeline_for(person, settings)
         chosen = _choose(candidates, person, face, original)
         faces_after: list[Image.Image] = []
         with _timed(timings, "restore"):
             for done, candidate in enumerate(chosen):
-                restored = self.pipeline(
+                restored = run(
                     [candidate.crop.image],
-                    person.cache if person else None,
-                    guidance=settings.guidance,
                     steps=settings.steps,
                     scheduler=settings.scheduler,
                     generator=torch.Generator().manual_seed(seed),  # one each: no face depends on those beside it
@@ -164,6 +194,21 @@ class Restorer:
             warnings=self._warnings(original, chosen, person),
             timings=timings,
             settings=settings,
+        )
+
+    def _pipeline_for(self, person: EncodedReferences | None, settings: Settings) -> Callable[..., Any]:
+        """The pipeline with what only one family takes."""
+        if not isinstance(self.pipeline, LDBFRPipeline):
+            cache = person.cache if person else None
+            return functools.partial(self.pipeline, references=cache, guidance=settings.guidance)
+        if person is not None:
+            raise self._cannot_use_references()
+        return self.pipeline
+
+    def _cannot_use_references(self) -> UsageError:
+        return UsageError(
+            f"The model {self.info.name} restores without references and cannot use any; "
+            "give none, or choose a model of the family refldm."
         )
 
     def _settings(

@@ -10,7 +10,7 @@ from PIL import Image
 
 from faceref.images import Photo
 from faceref.outputs import comparison, save_picture
-from faceref.pipelines.refldm import SchedulerName
+from faceref.pipelines.sampling import SchedulerName
 from faceref.references import EncodedReferences
 
 

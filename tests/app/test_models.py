@@ -1,5 +1,6 @@
 """`faceref models`: what it says of models, and the import of checkpoints in the released layout."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -64,3 +65,26 @@ def test_an_exported_model_is_half_as_large_and_restores_the_same(faceref, tiny_
         assert faceref("restore", album / "photo.jpg", *arguments).code == 0
         pictures.append(np.asarray(Image.open(out).convert("RGB")).astype(float))
     assert np.abs(pictures[0] - pictures[1]).mean() < 1
+
+
+def test_an_export_can_bring_a_model_for_photographs_without_references(
+    faceref, tiny_model, tiny_blind_model, album, tmp_path
+):
+    both = tmp_path / "both"
+    assert faceref("models", "export", tiny_model, both, "--blind", tiny_blind_model).code == 0
+    assert "tiny-blind" in faceref("models", "info", both).output
+    again = tmp_path / "again"
+    assert faceref("models", "export", both, again).code == 0
+    assert "tiny-blind" in faceref("models", "info", again).output, "a copy keeps it"
+    photo, references = album / "photo.jpg", album / "references"
+    for given, used in (((), "tiny-blind"), (("--ref", references), "tiny")):
+        restored = faceref("restore", photo, *given, "--model", again, "--json")
+        assert restored.code == 0, restored.errors
+        assert json.loads(restored.output)["settings"]["model"] == used
+
+
+def test_what_is_exported_for_photographs_without_references_must_be_of_that_family(faceref, tiny_model, tmp_path):
+    refused = faceref("models", "export", tiny_model, tmp_path / "both", "--blind", tiny_model)
+    assert refused.code == 1
+    assert "is of the family refldm; one of ldbfr" in refused.errors
+    assert not (tmp_path / "both").exists()

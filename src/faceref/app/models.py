@@ -33,11 +33,14 @@ def info(
     model: Annotated[str, typer.Argument(help="A name or a folder.", show_default=False)],
 ) -> None:
     """What a model says of itself: resolution, defaults, training data, licence, measured quality."""
-    from faceref.checkpoints.store import find_model, read_info
+    from faceref.checkpoints.store import BLIND, find_model, read_info
 
     folder = find_model(model)
+    described = read_info(folder).model_dump() | {"folder": folder}
+    if (folder / BLIND).is_dir():
+        described["without references"] = f"{read_info(folder / BLIND).name} ({folder / BLIND})"
     table = Table(show_header=False, box=None)
-    for key, value in (read_info(folder).model_dump() | {"folder": folder}).items():
+    for key, value in described.items():
         table.add_row(key, "\n".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else str(value))
     output.print(table)
 
@@ -78,15 +81,25 @@ def export(
     precision: Annotated[Precision, typer.Option(help="fp16 is half as large; computing stays in float32.")] = (
         Precision.FP16
     ),
+    blind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="A model of family ldbfr that the copy uses where no references are given.",
+            show_default="the one that the model has, if any",
+        ),
+    ] = None,
 ) -> None:
     """Copy a model to pass on, in half the bytes."""
     import torch
     from diffusers.utils import logging as diffusers_logging
 
-    from faceref.checkpoints.store import load_pipeline, save_model
+    from faceref.checkpoints.store import load_blind, load_ldbfr, load_pipeline, save_model
 
     diffusers_logging.set_verbosity_error()  # it warns that fp16 does not run on a CPU; nothing is run here
-    pipeline, described = load_pipeline(model, dtype=torch.float16 if precision == Precision.FP16 else torch.float32)
-    save_model(pipeline, described, out)
+    dtype = torch.float16 if precision == Precision.FP16 else torch.float32
+    pipeline, described = load_pipeline(model, dtype=dtype)
+    without_references = load_ldbfr(blind, dtype=dtype) if blind else load_blind(model, dtype=dtype)
+    save_model(pipeline, described, out, without_references)
     size = sum(file.stat().st_size for file in out.rglob("*.safetensors"))
     output.print(f"{out}: {described.name}, {size / 1e6:.1f} MB of weights.")

@@ -14,10 +14,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 
 from faceref.errors import CheckpointError, OutputError, UsageError
-from faceref.pipelines.refldm import ReFLDMPipeline, SchedulerName
+from faceref.pipelines.ldbfr import LDBFRPipeline
+from faceref.pipelines.refldm import ReFLDMPipeline
+from faceref.pipelines.sampling import SchedulerName
 
 REFLDM_RELEASE = "https://github.com/ChiWeiHsiao/ref-ldm/releases/download/1.0.0"
 ACCEPT_VARIABLE = "FACEREF_ACCEPT_NONCOMMERCIAL"
+BLIND = "blind"  # in a model folder: the model of family ldbfr for photographs without references, a folder like any
+
+Pipeline = ReFLDMPipeline | LDBFRPipeline
+_PIPELINES: dict[str, type[Pipeline]] = {"refldm": ReFLDMPipeline, "ldbfr": LDBFRPipeline}
 
 
 class ModelInfo(BaseModel):
@@ -26,11 +32,11 @@ class ModelInfo(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str
-    family: Literal["refldm"]
+    family: Literal["refldm", "ldbfr"]
     resolution: int = Field(gt=0, description="side of the square pictures, pixels")
     alignment: Literal["ffhq"] = "ffhq"
     steps: int = Field(gt=0)
-    guidance: float = Field(ge=0)
+    guidance: float = Field(ge=0, description="towards the references; 1, and anything for ldbfr: none")
     scheduler: SchedulerName
     training_data: str
     licence: str
@@ -104,20 +110,73 @@ def load_pipeline(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     accept_licence: bool = False,
-) -> tuple[ReFLDMPipeline, ModelInfo]:
+) -> tuple[Pipeline, ModelInfo]:
     """A model ready to restore, and its description. No code of the folder is ever run.
 
     Raises UsageError (no such model) or CheckpointError (a damaged folder, a component of a foreign class).
     """
     folder = find_model(name_or_path, accept_licence)
-    return ReFLDMPipeline.from_pretrained(folder, torch_dtype=dtype).to(device), read_info(folder)
+    info = read_info(folder)
+    return _PIPELINES[info.family].from_pretrained(folder, torch_dtype=dtype).to(device), info
 
 
-def save_model(pipeline: ReFLDMPipeline, info: ModelInfo, folder: str | os.PathLike[str]) -> None:
-    """Write a model folder: all of it or none. Raises OutputError if it exists already or cannot be written."""
+def load_refldm(
+    name_or_path: str | os.PathLike[str],
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> tuple[ReFLDMPipeline, ModelInfo]:
+    """The same for a model that uses references; CheckpointError if it is of another family."""
+    pipeline, info = load_pipeline(name_or_path, device, dtype)
+    if not isinstance(pipeline, ReFLDMPipeline):
+        raise _wrong_family(name_or_path, info, "refldm (which uses references)")
+    return pipeline, info
+
+
+def load_ldbfr(
+    name_or_path: str | os.PathLike[str],
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> tuple[LDBFRPipeline, ModelInfo]:
+    """The same for a model that restores without references; CheckpointError if it is of another family."""
+    pipeline, info = load_pipeline(name_or_path, device, dtype)
+    if not isinstance(pipeline, LDBFRPipeline):
+        raise _wrong_family(name_or_path, info, "ldbfr (which restores without references)")
+    return pipeline, info
+
+
+def _wrong_family(name_or_path: str | os.PathLike[str], info: ModelInfo, needed: str) -> CheckpointError:
+    return CheckpointError(f"The model {name_or_path} is of the family {info.family}; one of {needed} is needed here.")
+
+
+def load_blind(
+    name_or_path: str | os.PathLike[str],
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> tuple[LDBFRPipeline, ModelInfo] | None:
+    """The model that a model brings along for photographs without references, if it does; raises as `load_ldbfr`."""
+    folder = find_model(name_or_path) / BLIND
+    return load_ldbfr(folder, device, dtype) if folder.is_dir() else None
+
+
+def save_model(
+    pipeline: Pipeline,
+    info: ModelInfo,
+    folder: str | os.PathLike[str],
+    blind: tuple[LDBFRPipeline, ModelInfo] | None = None,
+) -> None:
+    """Write a model folder: all of it or none. Raises OutputError if it exists already or cannot be written.
+
+    blind: the model to use when there are no references; it goes to the folder blind/ inside.
+    """
     with _whole_folder(Path(folder)) as scratch:
-        pipeline.save_pretrained(scratch, safe_serialization=True)
-        (scratch / "faceref.json").write_text(info.model_dump_json(indent=2) + "\n")
+        _write(pipeline, info, scratch)
+        if blind is not None:
+            _write(*blind, scratch / BLIND)
+
+
+def _write(pipeline: Pipeline, info: ModelInfo, folder: Path) -> None:
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    (folder / "faceref.json").write_text(info.model_dump_json(indent=2) + "\n")
 
 
 @contextmanager

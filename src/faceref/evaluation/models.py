@@ -9,10 +9,11 @@ from typing import cast, get_args
 import torch
 from torch import Tensor
 
-from faceref.checkpoints.store import find_model, load_pipeline
+from faceref.checkpoints.store import find_model, load_refldm
 from faceref.errors import UsageError
 from faceref.models.reference import ReferenceCache
-from faceref.pipelines.refldm import ReFLDMPipeline, SchedulerName
+from faceref.pipelines.refldm import ReFLDMPipeline
+from faceref.pipelines.sampling import SchedulerName
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,11 @@ def first_references(cache: ReferenceCache, count: int) -> ReferenceCache:
 
 
 def load_models(specs: Sequence[ModelSpec], device: torch.device) -> list[MeasuredModel]:
-    """Load every model once. Raises UsageError if one is named twice or their resolutions differ."""
-    loaded = {path: load_pipeline(path, device) for path in dict.fromkeys(spec.path for spec in specs)}
+    """Load every model once.
+
+    Raises UsageError if one is named twice or their resolutions differ, CheckpointError if one cannot use references.
+    """
+    loaded = {path: load_refldm(path, device) for path in dict.fromkeys(spec.path for spec in specs)}
     labels = _labels(specs, {path: info.name for path, (_, info) in loaded.items()})
     models = []
     for spec, label in zip(specs, labels, strict=True):

@@ -1,0 +1,74 @@
+"""Restorer without references: with a model of the family ldbfr, and with a model that brings one along."""
+
+import shutil
+
+import pytest
+from PIL import Image, ImageOps
+
+from faceref import Restorer
+from faceref.checkpoints.store import load_blind, load_refldm
+from faceref.errors import CheckpointError, UsageError
+
+
+@pytest.fixture(scope="module")
+def blind(tiny_blind_model) -> Restorer:
+    return Restorer.from_pretrained(tiny_blind_model, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def both(tiny_model_with_blind) -> Restorer:
+    return Restorer.from_pretrained(tiny_model_with_blind, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def portrait(astronaut) -> Image.Image:
+    return astronaut.crop((96, 0, 350, 254))
+
+
+def test_a_blind_model_restores_by_itself(blind, portrait):
+    first, again, other = (blind.restore(portrait, seed=seed) for seed in (1, 1, 2))
+    assert first.image.tobytes() == again.image.tobytes()
+    assert first.image.tobytes() != other.image.tobytes()
+    assert (first.settings.model, first.settings.steps) == ("tiny-blind", 3)
+    assert first.image.tobytes() != portrait.tobytes()
+
+
+def test_references_are_refused_by_a_model_that_cannot_use_them(blind, both, portrait):
+    sentence = (
+        "The model tiny-blind restores without references and cannot use any; "
+        "give none, or choose a model of the family refldm."
+    )
+    person = both.encode_references(portrait)
+    for attempt in (lambda: blind.restore(portrait, person), lambda: blind.restore(portrait, [portrait])):
+        with pytest.raises(UsageError) as error:
+            attempt()
+        assert str(error.value) == sentence
+
+
+def test_without_references_a_model_lets_the_one_that_it_brings_restore(both, blind, portrait):
+    counted: list[tuple[int, int]] = []
+    result = both.restore(portrait, seed=3, match_color=False, on_step=lambda *numbers: counted.append(numbers))
+    assert result.settings.model == "tiny-blind"
+    assert counted == [(1, 3), (2, 3), (3, 3)], "its own number of steps"
+    assert result.image.tobytes() == blind.restore(portrait, seed=3, match_color=False).image.tobytes()
+    assert any("No references" in warning for warning in result.warnings)
+
+
+def test_with_references_the_model_itself_restores(both, portrait):
+    references = (picture for picture in [ImageOps.mirror(portrait)])  # any iterable, looked at once
+    result = both.restore(portrait, references)
+    assert result.settings.model == "tiny"
+    assert len(result.references.used) == 1
+
+
+def test_a_model_without_one_brings_none(tiny_model):
+    assert load_blind(tiny_model) is None
+
+
+def test_models_of_the_wrong_family_are_refused_by_their_family(tiny_model, tiny_blind_model, tmp_path):
+    with pytest.raises(CheckpointError, match=r"is of the family ldbfr; one of refldm \(which uses references\)"):
+        load_refldm(tiny_blind_model)
+    shutil.copytree(tiny_model, tmp_path / "model")
+    shutil.copytree(tiny_model, tmp_path / "model" / "blind")
+    with pytest.raises(CheckpointError, match=r"model/blind is of the family refldm; one of ldbfr"):
+        Restorer.from_pretrained(tmp_path / "model")
