@@ -1,7 +1,8 @@
 """The reference photographs of one person: which can be used, why the others cannot, what the model keeps of them."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,18 +78,24 @@ def read_references(
     """The usable references among files, folders and pictures, as aligned faces of `size` pixels, and the others.
 
     aligned: the pictures are aligned faces already. largest_face: of several faces the largest is taken; else such a
-    photograph is left out. exclude: the photographs to be restored, which cannot be their own references. Of pictures
-    with the same pixels the first counts.
+    photograph is left out. exclude: the photographs to be restored, which cannot be their own references, nor can
+    copies of them. Of pictures with the same pixels the first counts.
 
     Raises PhotoError for a missing file or a folder without pictures, NoFaceError if not one reference can be used.
     """
     used: list[Reference] = []
     skipped: list[SkippedReference] = []
+    restored = {_digest(photo.image) for photo in _readable(exclude)}
     taken: dict[bytes, str] = {}  # pixels -> name
     for name, source in _named(sources):
         try:
-            photo = _open(source, exclude)
-            first = taken.setdefault(_digest(photo.image), name)
+            photo = open_photo(source)
+            pixels = _digest(photo.image)
+            if pixels in restored:
+                raise PhotoError("it is the photograph to be restored")
+            if photo.path and is_marked_restored(photo.path):
+                raise PhotoError("it is AI-restored itself")
+            first = taken.setdefault(pixels, name)
             if first != name:
                 raise PhotoError(f"it is the same picture as {first}")
             used.append(_read(name, photo, detector, recogniser, size, aligned, largest_face))
@@ -111,21 +118,11 @@ def _named(sources: Iterable[PhotoSource]) -> list[tuple[str, PhotoSource]]:
     return [(str(path), path) for path in find_photos(paths)] + pictures
 
 
-def _open(source: PhotoSource, exclude: Sequence[PhotoSource]) -> Photo:
-    photo = open_photo(source)
-    if any(_is_same(source, other) for other in exclude):
-        raise PhotoError("it is the photograph to be restored")
-    if isinstance(source, str | Path) and is_marked_restored(source):
-        raise PhotoError("it is AI-restored itself")
-    return photo
-
-
-def _is_same(source: PhotoSource, photo: PhotoSource) -> bool:
-    if isinstance(source, Image.Image) and isinstance(photo, Image.Image):
-        return source is photo or _digest(source) == _digest(photo)
-    if isinstance(source, Image.Image) or isinstance(photo, Image.Image):
-        return False
-    return Path(photo).exists() and Path(source).samefile(photo)
+def _readable(sources: Sequence[PhotoSource]) -> Iterator[Photo]:
+    """What is wrong with the others is said when they are restored."""
+    for source in sources:
+        with suppress(FacerefError):
+            yield open_photo(source)
 
 
 def _digest(image: Image.Image) -> bytes:
