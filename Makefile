@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench train-small ablate-mechanism ablate-identity ablate-references
+.PHONY: help install demo test check bench train-small train-ldbfr-small ablate-mechanism ablate-identity ablate-references
 
 # " --resume" where the folder of a run, $(1), holds a checkpoint
 resume = $$(ls -d $(1)/checkpoints/step_* >/dev/null 2>&1 && echo --resume)
@@ -41,6 +41,11 @@ train-small: $(INSTALLED) ## train the model `small` on the photographs under da
 	done
 	rm -rf runs/small
 	$(BIN)/faceref models export runs/small-refldm/model runs/small
+
+train-ldbfr-small: $(INSTALLED) ## train LD-BFR at the size of `small` (blind: without references)
+	for stage in vqgan restoring ldm; do \
+		$(BIN)/faceref train configs/ldbfr-small-$$stage.yaml $(call resume,runs/ldbfr-small-$$stage) || exit; \
+	done
 
 # The ablations of ReF-LDM (docs/ablations.md). Each trains ABLATE once for each value, always from the LQ-only model that
 # ABLATE names, and puts the models into one table. For other photographs set ABLATE, SETTINGS and MEASURE.

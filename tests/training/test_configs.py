@@ -1,18 +1,31 @@
-"""Every configuration that ships is built at its real size and trained for two steps, on small pictures."""
+"""Every configuration that ships is trained for two steps, on small pictures and (but for one network) at full size."""
 
+import json
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import save_file
 
 from faceref.checkpoints.store import read_info
 from faceref.errors import UsageError
+from faceref.models.autoencoder import load_autoencoder
 from faceref.models.identity import MobileFaceNet
-from faceref.training.config import DiffusionConfig, VQGANConfig, load_config, save_config
+from faceref.models.ldbfr import InjectedUNet, RestoringVQModel
+from faceref.training.config import (
+    DenoisingConfig,
+    LDBFRConfig,
+    RestoringVQConfig,
+    TrainConfig,
+    VQGANConfig,
+    load_config,
+    save_config,
+)
 from faceref.training.run import train_from
 from faceref.training.vqgan import build_autoencoder
 
-CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +33,25 @@ def recogniser(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "recogniser.safetensors"
     save_file(MobileFaceNet().state_dict(), path)
     return path
+
+
+def config_of(folder: Path) -> TrainConfig:
+    """The configuration whose run leaves its model in this folder: runs/NAME/model."""
+    return load_config(ROOT / "configs" / f"{folder.parts[1]}.yaml")
+
+
+def untrained(folder: Path, copies: Path) -> Path:
+    """A folder with the networks that a stage begins from: those that ship, or untrained ones of their sizes."""
+    if folder.parts[0] != "runs":
+        return ROOT / folder
+    config = config_of(folder)
+    if isinstance(config, VQGANConfig):
+        build_autoencoder(config.autoencoder).save_pretrained(copies / folder)
+    else:
+        assert isinstance(config, RestoringVQConfig)
+        autoencoder = load_autoencoder(untrained(config.autoencoder, copies))
+        RestoringVQModel.from_autoencoder(autoencoder, config.heads).save_pretrained(copies / folder)
+    return copies / folder
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -37,22 +69,42 @@ def test_a_shipped_configuration_trains_two_steps(path: Path, photographs: Path,
         "loop.steps=2",
         "loop.validation_samples=1",
     ]
+    config = load_config(path)
+    if isinstance(config, RestoringVQConfig | DenoisingConfig):
+        settings.append(f"autoencoder={untrained(config.autoencoder, tmp_path)}")
+    if isinstance(config, DenoisingConfig):
+        settings += ["model.steps=2", "initial=null"]
+        if config.initial is not None:
+            before = config_of(config.initial)
+            assert isinstance(before, DenoisingConfig)
+            settings.append(f"unet={json.dumps(before.unet)}")
+    if isinstance(config, LDBFRConfig):
+        settings.append(f"restoring={untrained(config.restoring, tmp_path)}")
+        for size in ("sample_size", "feature_size"):  # latents and features of smaller pictures are smaller
+            settings.append(f"unet.{size}={config.unet[size] * 64 // config.data.resolution}")
+        widths = config.unet["block_out_channels"]  # the whole network would need 9 GB; the next test builds it
+        settings.append(f"unet.block_out_channels={[32 * width // widths[0] for width in widths]}")
     config = load_config(path, settings)
-    if isinstance(config, DiffusionConfig):
-        first_stage = load_config(path.with_name(f"{path.stem.rpartition('-')[0]}-vqgan.yaml"))
-        assert isinstance(first_stage, VQGANConfig)
-        build_autoencoder(first_stage.autoencoder).save_pretrained(tmp_path / "vae")
-        config = load_config(path, [*settings, f"autoencoder={tmp_path / 'vae'}", "model.steps=2", "initial=null"])
-        assert isinstance(config, DiffusionConfig)
-        if config.stage == "refldm":  # its network is that of the stage before
-            before = load_config(path.with_name(path.name.replace("-refldm.yaml", "-ldm.yaml")))
-            assert isinstance(before, DiffusionConfig)
-            config = config.model_copy(update={"unet": before.unet})
     summary = train_from(config, tmp_path / "run")
     assert summary.finished
     assert summary.gigaflops_per_sample > 0
-    if isinstance(config, DiffusionConfig):
+    if isinstance(config, DenoisingConfig):
         assert read_info(tmp_path / "run" / "model").name == config.model.name
+
+
+def test_the_networks_of_ld_bfr_have_the_sizes_of_latent_diffusion():
+    """Its U-Net but for the injections, and its second autoencoder, are those of latent diffusion's for faces.
+
+    274.06 M and 55.32 M parameters are what the logs and the model zoo of CompVis/latent-diffusion say.
+    """
+    unet, second = (load_config(ROOT / "configs" / f"ldbfr-256-{name}.yaml") for name in ("ldm", "vqgan2"))
+    assert isinstance(unet, LDBFRConfig)
+    assert isinstance(second, VQGANConfig)
+    with torch.device("meta"):
+        network, autoencoder = InjectedUNet(**unet.unet), build_autoencoder(second.autoencoder)
+    without = sum(weight.numel() for name, weight in network.named_parameters() if ".inject." not in name)
+    assert without / 1e6 == pytest.approx(274.06, abs=0.01)
+    assert sum(weight.numel() for weight in autoencoder.parameters()) / 1e6 == pytest.approx(55.32, abs=0.01)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

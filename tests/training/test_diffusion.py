@@ -62,8 +62,8 @@ def test_the_right_answer_gives_back_the_clean_latent(prediction: Literal["epsil
     x0, noise = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8)
     timesteps = torch.tensor([10, 900])
     x_t = stage.scheduler.add_noise(x0, noise, timesteps)  # type: ignore[arg-type]
-    answer = stage._target(x0, noise, timesteps)
-    estimate = stage._estimate_x0(answer, x_t, stage._alpha_bar(timesteps))
+    answer = stage.target(x0, noise, timesteps)
+    estimate = stage.estimate_x0(answer, x_t, timesteps)
     torch.testing.assert_close(estimate, x0, rtol=1e-3, atol=1e-3)
 
 

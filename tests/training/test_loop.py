@@ -19,6 +19,7 @@ from faceref.models.autoencoder import PixelUnshuffleVQModel, load_autoencoder
 from faceref.models.identity import MobileFaceNet
 from faceref.models.mechanisms import MECHANISMS
 from faceref.models.unet import ReferenceUNet
+from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.training.config import DiffusionConfig, VQGANConfig
 from faceref.training.loop import learning_rate
 from faceref.training.run import train_from
@@ -110,6 +111,7 @@ def test_each_mechanism_trains_from_one_lq_only_model_to_a_model_that_restores(
     config = config.model_copy(update={"initial": tmp_path / "lq-only", "mechanism": mechanism, "unet": {}})
     train_from(config, tmp_path / "run")
     pipeline, _ = load_pipeline(tmp_path / "run" / "model")
+    assert isinstance(pipeline, ReFLDMPipeline)
     assert type(pipeline.unet) is MECHANISMS[mechanism]
     lq, references, noise = torch.zeros(1, 3, 32, 32), torch.ones(1, 3, 32, 32), torch.zeros(1, 4, 8, 8)
     restored = pipeline(lq, [references], guidance=1.5, steps=1, latents=noise, output_type="pt").images

@@ -69,6 +69,15 @@ class AutoencoderConfig(Config):
     arguments: dict[str, Any] = {}  # handed to the class's constructor, which checks them
 
 
+class StageConfig(Config):
+    """What the configurations of all stages have."""
+
+    stage: str
+    data: DataConfig
+    optimizer: OptimizerConfig
+    loop: LoopConfig
+
+
 class ReconstructionWeights(Config):
     """Weights of the VQGAN losses (ReF-LDM's released configuration)."""
 
@@ -79,18 +88,29 @@ class ReconstructionWeights(Config):
     adversarial_from: int = 30_001  # step
 
 
-class VQGANConfig(Config):
-    """Stage 1: the autoencoder."""
+class ReconstructionConfig(StageConfig):
+    """What a network that makes pictures of pictures is trained for."""
 
-    stage: Literal["vqgan"]
-    data: DataConfig
-    autoencoder: AutoencoderConfig
     weights: ReconstructionWeights = ReconstructionWeights()
     perceptual: str = "recogniser"  # whose features the perceptual loss compares; or timm's name of a backbone
     recogniser: Path | None = None  # weights, safetensors or ONNX
+
+
+class VQGANConfig(ReconstructionConfig):
+    """The autoencoder, of either model."""
+
+    stage: Literal["vqgan"]
+    autoencoder: AutoencoderConfig
     initial: Path | None = None  # start from this trained autoencoder
-    optimizer: OptimizerConfig
-    loop: LoopConfig
+
+
+class RestoringVQConfig(ReconstructionConfig):
+    """LD-BFR's first stage: an autoencoder with a codebook learns to restore."""
+
+    stage: Literal["restoring_vq"]
+    autoencoder: Path  # folder of the autoencoder of HQ faces, trained with a codebook
+    heads: int = 8  # of the spatial cross-attention
+    encoder_share: float = 0.01  # of the learning rate; the attention has all of it, the decoder none
 
 
 class NoiseConfig(Config):
@@ -129,29 +149,39 @@ class ModelConfig(Config):
     scheduler: SchedulerName = "ddim"
 
 
-class DiffusionConfig(Config):
-    """Stages 2 and 3: `ldm` sees the LQ latent only, `refldm` the references too and adds the identity loss."""
+class DenoisingConfig(StageConfig):
+    """What the denoisers of both models have."""
+
+    autoencoder: Path  # folder of the trained autoencoder whose latents are denoised
+    unet: dict[str, Any] = {}  # constructor arguments of the U-Net
+    initial: Path | None = None  # start from this U-Net (a model folder or its unet/)
+    noise: NoiseConfig = NoiseConfig()
+    recogniser: Path | None = None
+    model: ModelConfig
+
+
+class DiffusionConfig(DenoisingConfig):
+    """ReF-LDM: `ldm` sees the LQ latent only, `refldm` the references too and adds the identity loss."""
 
     stage: Literal["ldm", "refldm"]
-    data: DataConfig
-    autoencoder: Path  # folder of the trained autoencoder
-    unet: dict[str, Any] = {}  # constructor arguments of `ReferenceUNet`
-    initial: Path | None = None  # start from this U-Net (a model folder or its unet/)
     mechanism: Literal["cache_kv", "channel_concat", "cross_attention", "spatial_concat"] = "cache_kv"
-    noise: NoiseConfig = NoiseConfig()
     lq_dropout: float = 0.1  # share of the samples whose LQ latent is zeroed
     reference_dropout: float = 0.1  # and whose references are, independently
-    recogniser: Path | None = None
     identity: IdentityLossConfig = IdentityLossConfig()
-    model: ModelConfig
-    optimizer: OptimizerConfig
-    loop: LoopConfig
 
 
-TrainConfig = Annotated[VQGANConfig | DiffusionConfig, Field(discriminator="stage")]
+class LDBFRConfig(DenoisingConfig):
+    """LD-BFR's second stage: a denoiser into which the repaired features of the first are injected."""
+
+    stage: Literal["ldbfr"]
+    restoring: Path  # folder of the trained first stage
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> VQGANConfig | DiffusionConfig:
+TrainConfig = VQGANConfig | RestoringVQConfig | DiffusionConfig | LDBFRConfig
+_ANY_STAGE: TypeAdapter[TrainConfig] = TypeAdapter(Annotated[TrainConfig, Field(discriminator="stage")])
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     """Read a YAML file; `overrides` are "key.subkey=value" with values in YAML.
 
     Raises UsageError naming what is wrong.
@@ -181,7 +211,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> VQGANConfig | Diff
         except yaml.YAMLError as error:
             raise UsageError(f"Cannot read the value of the setting {override!r}: it is not valid YAML.") from error
     try:
-        return TypeAdapter(TrainConfig).validate_python(tree)
+        return _ANY_STAGE.validate_python(tree)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'][1:])) or 'stage'}: {e['msg']}" for e in error.errors())
         raise UsageError(f"{path} cannot be used: {problems}.") from error

@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from faceref.data.dataset import SeededSampler
 from faceref.errors import UsageError
 from faceref.training.checkpoints import Checkpoints, replace_folder
-from faceref.training.config import DiffusionConfig, LoopConfig, OptimizerConfig, VQGANConfig, save_config
+from faceref.training.config import LoopConfig, OptimizerConfig, StageConfig, save_config
 from faceref.training.speed import SpeedWindow, matmul_flops_per_second
 from faceref.training.stage import Batch, Stage
 
@@ -62,7 +62,7 @@ class TrainingSummary:
 
 
 def train(
-    config: VQGANConfig | DiffusionConfig,
+    config: StageConfig,
     stage: Stage,
     dataset: Dataset,
     validation: Dataset,
@@ -136,7 +136,7 @@ class _Trainer:
 
     def __init__(
         self,
-        config: VQGANConfig | DiffusionConfig,
+        config: StageConfig,
         stage: Stage,
         dataset: Dataset,
         accelerator: Accelerator,
@@ -231,7 +231,7 @@ def make_accelerator(precision: str, run_dir: Path | None) -> Accelerator:
     )
 
 
-def _prepare_run_dir(config: Any, run_dir: Path, step: int, resume: bool, accelerator: Accelerator) -> None:
+def _prepare_run_dir(config: StageConfig, run_dir: Path, step: int, resume: bool, accelerator: Accelerator) -> None:
     if step and not resume:
         raise UsageError(f"{run_dir} already holds a run at step {step}: add --resume, or choose another folder.")
     if resume and not step:

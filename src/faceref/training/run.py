@@ -2,19 +2,33 @@
 
 import logging
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
+from diffusers import ModelMixin, UNet2DModel
 from torch import nn
 
 from faceref.data.dataset import FaceDataset, FaceSource, sharpness_weights
-from faceref.errors import DataError, UsageError
-from faceref.models.autoencoder import load_autoencoder
+from faceref.errors import CheckpointError, DataError, UsageError
+from faceref.models.autoencoder import Autoencoder, load_autoencoder
+from faceref.models.identity import FaceRecogniser
+from faceref.models.ldbfr import InjectedUNet, RestoringVQModel
 from faceref.models.mechanisms import load_unet, with_mechanism
 from faceref.models.recogniser_files import load_recogniser
 from faceref.models.unet import ReferenceUNet
-from faceref.training.config import DataConfig, DiffusionConfig, VQGANConfig
+from faceref.training.config import (
+    DataConfig,
+    DenoisingConfig,
+    DiffusionConfig,
+    LDBFRConfig,
+    ReconstructionConfig,
+    RestoringVQConfig,
+    TrainConfig,
+    VQGANConfig,
+)
 from faceref.training.diffusion import DiffusionStage
+from faceref.training.ldbfr import LDBFRStage, RestoringVQStage
 from faceref.training.loop import TrainingSummary, make_accelerator, train
 from faceref.training.losses import BackboneFeatures
 from faceref.training.stage import Stage
@@ -22,9 +36,12 @@ from faceref.training.vqgan import VQGANStage, build_autoencoder
 
 log = logging.getLogger(__name__)
 
+UNet = TypeVar("UNet", bound=UNet2DModel)
+Model = TypeVar("Model", bound=ModelMixin)
+
 
 def train_from(
-    config: VQGANConfig | DiffusionConfig,
+    config: TrainConfig,
     run_dir: Path,
     *,
     resume: bool = False,
@@ -40,7 +57,7 @@ def train_from(
     torch.manual_seed(config.loop.seed)  # initial weights
     faces = _load_faces(config.data, config.data.sources, config.data.split, config.loop.seed)
     validation = _load_faces(config.data, config.data.validation, config.data.validation_split, config.loop.seed)
-    stage = _vqgan_stage(config, faces) if isinstance(config, VQGANConfig) else _diffusion_stage(config)
+    stage = _build_stage(config, faces)
     log.info("%d photographs to train on, %d to validate on", len(faces), len(validation))
     return train(
         config,
@@ -73,15 +90,33 @@ def _sample_weights(data: DataConfig, faces: FaceDataset) -> np.ndarray | None:
     return None if np.all(weights == 1) else weights
 
 
-def _vqgan_stage(config: VQGANConfig, faces: FaceDataset) -> Stage:
+def _build_stage(config: TrainConfig, faces: FaceDataset) -> Stage:
+    match config:
+        case VQGANConfig():
+            return VQGANStage(config, _autoencoder(config), _perceptual_network(config), faces.photographs)
+        case RestoringVQConfig():
+            return RestoringVQStage(config, _new_restoring(config), _perceptual_network(config))
+        case DiffusionConfig():
+            return _diffusion_stage(config)
+        case LDBFRConfig():
+            return _ldbfr_stage(config)
+
+
+def _autoencoder(config: VQGANConfig) -> Autoencoder:
     try:
-        vae = load_autoencoder(config.initial) if config.initial else build_autoencoder(config.autoencoder)
+        return load_autoencoder(config.initial) if config.initial else build_autoencoder(config.autoencoder)
     except TypeError as error:
         raise UsageError(f"The autoencoder cannot be built from its arguments: {error}.") from error
-    return VQGANStage(config, vae, _perceptual_network(config), faces.photographs)
 
 
-def _perceptual_network(config: VQGANConfig) -> nn.Module | None:
+def _new_restoring(config: RestoringVQConfig) -> RestoringVQModel:
+    autoencoder = load_autoencoder(config.autoencoder)
+    if not autoencoder.config.get("quantize", True):
+        raise UsageError(f"{config.autoencoder} was trained without its codebook: train one with quantize: true.")
+    return RestoringVQModel.from_autoencoder(autoencoder, config.heads)
+
+
+def _perceptual_network(config: ReconstructionConfig) -> nn.Module | None:
     if config.weights.perceptual == 0:
         return None
     if config.perceptual != "recogniser":
@@ -92,22 +127,39 @@ def _perceptual_network(config: VQGANConfig) -> nn.Module | None:
 
 
 def _diffusion_stage(config: DiffusionConfig) -> Stage:
-    recogniser = load_recogniser(config.recogniser) if config.recogniser else None
+    recogniser = _recogniser(config)
     if recogniser is None and config.stage == "refldm" and config.identity.scaling != "none":
         raise UsageError(
             "The identity loss needs a recogniser: set recogniser to its weights, or identity.scaling to none."
         )
-    return DiffusionStage(config, _build_unet(config), load_autoencoder(config.autoencoder), recogniser)
+    unet = load_unet(config.initial) if config.initial else _new_unet(ReferenceUNet, config)
+    unet = with_mechanism(unet, config.mechanism, config.data.references)
+    return DiffusionStage(config, unet, load_autoencoder(config.autoencoder), recogniser)
 
 
-def _build_unet(config: DiffusionConfig) -> ReferenceUNet:
-    if config.initial is not None:
-        unet = load_unet(config.initial)
-    elif not config.unet:
+def _ldbfr_stage(config: LDBFRConfig) -> Stage:
+    unet = _load(InjectedUNet, config.initial, "unet") if config.initial else _new_unet(InjectedUNet, config)
+    restoring = _load(RestoringVQModel, config.restoring, "vq")
+    return LDBFRStage(config, unet, load_autoencoder(config.autoencoder), restoring, _recogniser(config))
+
+
+def _recogniser(config: DenoisingConfig) -> FaceRecogniser | None:
+    return load_recogniser(config.recogniser) if config.recogniser else None
+
+
+def _new_unet(kind: type[UNet], config: DenoisingConfig) -> UNet:
+    if not config.unet:
         raise UsageError("There is no U-Net to train: set initial to a trained one, or unet to the sizes of a new one.")
-    else:
-        try:
-            unet = ReferenceUNet(**config.unet)
-        except (TypeError, ValueError) as error:
-            raise UsageError(f"The U-Net cannot be built from its arguments: {error}.") from error
-    return with_mechanism(unet, config.mechanism, config.data.references)
+    try:
+        return kind(**config.unet)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"The U-Net cannot be built from its arguments: {error}.") from error
+
+
+def _load(kind: type[Model], folder: Path, component: str) -> Model:
+    """What `save_pretrained` wrote: a component of a model folder, or that folder itself."""
+    folder = folder / component if (folder / component).is_dir() else folder
+    try:
+        return kind.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"There is no usable {kind.__name__} in {folder}: {error}.") from error

@@ -1,5 +1,6 @@
-"""Stage 1: the autoencoder (VQGAN, Esser et al. 2021; the weights of its losses are ReF-LDM's)."""
+"""The autoencoder (VQGAN, Esser et al. 2021; the weights of its losses are ReF-LDM's), and its losses for others."""
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import cast
 
@@ -13,7 +14,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 
 from faceref.models.autoencoder import Autoencoder, PixelUnshuffleVQModel, encode
 from faceref.models.identity import FaceRecogniser
-from faceref.training.config import AutoencoderConfig, VQGANConfig
+from faceref.training.config import AutoencoderConfig, ReconstructionConfig, VQGANConfig
 from faceref.training.losses import (
     PatchDiscriminator,
     adaptive_weight,
@@ -32,28 +33,80 @@ def build_autoencoder(config: AutoencoderConfig) -> Autoencoder:
     return {"vq": VQModel, "pixel_unshuffle": PixelUnshuffleVQModel}[config.kind](**config.arguments)
 
 
-class VQGANStage(Stage):
+def vq_model(autoencoder: Autoencoder) -> VQModel:
+    """The convolutional part of an autoencoder: encoder, codebook and decoder."""
+    return autoencoder.vq if isinstance(autoencoder, PixelUnshuffleVQModel) else autoencoder
+
+
+class ReconstructionStage(Stage):
     """L1 + perceptual + codebook loss, and from `adversarial_from` on a patch discriminator with adaptive weight."""
 
-    all_turns = ("autoencoder", "discriminator")
+    all_turns = ("generator", "discriminator")
 
-    def __init__(self, config: VQGANConfig, vae: Autoencoder, perceptual: nn.Module | None, photographs: np.ndarray):
-        """`perceptual` gives the feature maps of the perceptual loss: a recogniser, a backbone, or None for none.
-
-        `photographs` uint8 [N, 4, H, W]: some of them are what continuous latents are normalised over on export.
-        """
+    def __init__(self, config: ReconstructionConfig, perceptual: nn.Module | None):
+        """`perceptual` gives the feature maps of the perceptual loss: a recogniser, a backbone, or None for none."""
         super().__init__()
         self.weights = config.weights
-        self.vae = vae
         self.discriminator = PatchDiscriminator()
-        self.photographs = photographs
         self.keep_frozen(perceptual)
+
+    @property
+    @abstractmethod
+    def autoencoder(self) -> Autoencoder:
+        """Whose decoder makes the pictures."""
+
+    @abstractmethod
+    def reconstruct(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Pictures [B, 3, H, W] that shall be `batch["hq"]`, and the codebook loss."""
 
     def turns(self, step: int) -> tuple[str, ...]:
         return self.all_turns if step >= self.weights.adversarial_from else self.all_turns[:1]
 
+    def forward(self, batch: Batch, generator: torch.Generator, step: int, turn: str) -> Losses:
+        hq, mask = batch["hq"], batch["mask"]
+        if turn == "discriminator":
+            with torch.no_grad():
+                reconstruction = self.reconstruct(batch)[0]
+            loss = hinge_discriminator_loss(
+                self.discriminator(hq * mask), self.discriminator((reconstruction * mask).detach())
+            )
+            return loss, {"discriminator": loss.detach()}
+        reconstruction, codebook = self.reconstruct(batch)
+        l1 = masked_mean((reconstruction - hq).abs(), mask)
+        perceptual = self._perceptual(reconstruction * mask, hq * mask)
+        loss = self.weights.l1 * l1 + self.weights.perceptual * perceptual
+        numbers = {"l1": l1.detach(), "perceptual": perceptual.detach(), "codebook": codebook.detach()}
+        if step >= self.weights.adversarial_from:
+            adversarial = -self.discriminator(reconstruction * mask).mean()
+            last_layer = vq_model(self.autoencoder).decoder.conv_out.weight
+            weight = adaptive_weight(loss, adversarial, last_layer)
+            loss = loss + self.weights.adversarial * weight * adversarial
+            numbers |= {"adversarial": adversarial.detach(), "adversarial_weight": weight}
+        return loss + self.weights.codebook * codebook, numbers
+
+    def _perceptual(self, reconstruction: Tensor, target: Tensor) -> Tensor:
+        (network,) = self.frozen
+        if network is None:
+            return reconstruction.new_zeros(())
+        features = network.identity_features if isinstance(network, FaceRecogniser) else network
+        return perceptual_distance(features, reconstruction, target)
+
+
+class VQGANStage(ReconstructionStage):
+    """Photographs are to be decoded to themselves."""
+
+    def __init__(self, config: VQGANConfig, vae: Autoencoder, perceptual: nn.Module | None, photographs: np.ndarray):
+        """`photographs` uint8 [N, 4, H, W]: some of them are what continuous latents are normalised over on export."""
+        super().__init__(config, perceptual)
+        self.vae = vae
+        self.photographs = photographs
+
+    @property
+    def autoencoder(self) -> Autoencoder:
+        return self.vae
+
     def trainable(self, turn: str) -> dict[nn.Module, float]:
-        return {self.vae if turn == "autoencoder" else self.discriminator: 1.0}
+        return {self.discriminator if turn == "discriminator" else self.vae: 1.0}
 
     def averaged(self) -> nn.Module:
         return self.vae
@@ -65,43 +118,14 @@ class VQGANStage(Stage):
         flip = torch.rand(len(hq), 1, 1, 1, generator=generator, device=hq.device) < 0.5
         return {"hq": torch.where(flip, hq.flip(3), hq), "mask": torch.where(flip, mask.flip(3), mask)}
 
-    def forward(self, batch: Batch, generator: torch.Generator, step: int, turn: str) -> Losses:
-        hq, mask = batch["hq"], batch["mask"]
-        if turn == "discriminator":
-            with torch.no_grad():
-                reconstruction = self._reconstruct(hq)[0]
-            loss = hinge_discriminator_loss(
-                self.discriminator(hq * mask), self.discriminator((reconstruction * mask).detach())
-            )
-            return loss, {"discriminator": loss.detach()}
-        reconstruction, codebook = self._reconstruct(hq)
-        l1 = masked_mean((reconstruction - hq).abs(), mask)
-        perceptual = self._perceptual(reconstruction * mask, hq * mask)
-        loss = self.weights.l1 * l1 + self.weights.perceptual * perceptual
-        numbers = {"l1": l1.detach(), "perceptual": perceptual.detach(), "codebook": codebook.detach()}
-        if step >= self.weights.adversarial_from:
-            decoder = (self.vae.vq if isinstance(self.vae, PixelUnshuffleVQModel) else self.vae).decoder
-            adversarial = -self.discriminator(reconstruction * mask).mean()
-            weight = adaptive_weight(loss, adversarial, decoder.conv_out.weight)
-            loss = loss + self.weights.adversarial * weight * adversarial
-            numbers |= {"adversarial": adversarial.detach(), "adversarial_weight": weight}
-        return loss + self.weights.codebook * codebook, numbers
-
-    def _reconstruct(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        decoded = cast(DecoderOutput, self.vae.decode(encode(self.vae, images)))
+    def reconstruct(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        decoded = cast(DecoderOutput, self.vae.decode(encode(self.vae, batch["hq"])))
         assert decoded.commit_loss is not None
         return decoded.sample, decoded.commit_loss.mean()
 
-    def _perceptual(self, reconstruction: Tensor, target: Tensor) -> Tensor:
-        (network,) = self.frozen
-        if network is None:
-            return reconstruction.new_zeros(())
-        features = network.identity_features if isinstance(network, FaceRecogniser) else network
-        return perceptual_distance(features, reconstruction, target)
-
     def validate(self, batch: Batch, generator: torch.Generator) -> tuple[dict[str, float], Image.Image]:
         """PSNR (dB) and SSIM of held-out reconstructions; rows of the picture: photograph, reconstruction."""
-        reconstruction = self._reconstruct(batch["hq"])[0].float().clamp(-1, 1)
+        reconstruction = self.reconstruct(batch)[0].float().clamp(-1, 1)
         metrics = {
             "psnr": float(peak_signal_noise_ratio(reconstruction, batch["hq"], data_range=(-1, 1))),
             "ssim": float(structural_similarity_index_measure(reconstruction, batch["hq"], data_range=(-1, 1))),  # type: ignore[arg-type]

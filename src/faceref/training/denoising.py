@@ -1,0 +1,132 @@
+"""What ReF-LDM's and LD-BFR's denoisers share in training: noise, what the network is asked for, how it is judged."""
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import Literal, cast
+
+import torch
+import torch.nn.functional as F
+from diffusers import DDIMScheduler, UNet2DModel
+from torch import Tensor, nn
+from torchmetrics.functional.image import peak_signal_noise_ratio
+
+from faceref.checkpoints.store import ModelInfo, Pipeline, save_model
+from faceref.data.dataset import make_batch
+from faceref.models.autoencoder import Autoencoder, encode
+from faceref.models.identity import FaceRecogniser
+from faceref.training.config import DenoisingConfig, NoiseConfig
+from faceref.training.stage import Batch, Stage
+
+
+def build_scheduler(noise: NoiseConfig) -> DDIMScheduler:
+    """The forward process, and DDIM with the "trailing" steps of ReF-LDM's released script to go back."""
+    return DDIMScheduler(
+        num_train_timesteps=noise.steps,
+        beta_start=noise.beta_start,
+        beta_end=noise.beta_end,
+        beta_schedule=noise.beta_schedule,
+        prediction_type=noise.prediction_type,
+        rescale_betas_zero_snr=noise.zero_terminal_snr,
+        timestep_spacing="trailing",
+        set_alpha_to_one=False,
+        clip_sample=False,
+    )
+
+
+class DenoisingStage(Stage):
+    """A U-Net that learns to denoise the latents of a frozen autoencoder."""
+
+    family: Literal["refldm", "ldbfr"]
+
+    def __init__(
+        self,
+        config: DenoisingConfig,
+        unet: UNet2DModel,
+        vae: Autoencoder,
+        recogniser: FaceRecogniser | None,
+        *others: nn.Module,
+    ):
+        """`others` are networks that the loss needs, too, and nobody trains."""
+        super().__init__()
+        self.noise, self.data, self.model = config.noise, config.data, config.model
+        self.unet = unet
+        self.scheduler = build_scheduler(config.noise)
+        self.keep_frozen(vae, recogniser, *others)
+
+    @property
+    def vae(self) -> Autoencoder:
+        return self.frozen[0]
+
+    @property
+    def recogniser(self) -> FaceRecogniser | None:
+        return self.frozen[1]
+
+    def trainable(self, turn: str) -> dict[nn.Module, float]:
+        return {self.unet: 1.0}
+
+    def averaged(self) -> nn.Module:
+        return self.unet
+
+    @torch.no_grad()
+    def make_batch(self, items: Batch, generator: torch.Generator) -> Batch:
+        """Photographs to pictures and their latents.
+
+        hq, lq [B, 3, H, W], mask [B, 1, H, W], references [B, N, 3, H, W], has_references [B];
+        hq_latent [B, C, h, w], mask_latent [B, 1, h, w].
+        """
+        pictures = cast(Batch, make_batch(items, self.data.degradation, generator))
+        hq_latent = encode(self.vae, pictures["hq"]).float()
+        mask_latent = F.interpolate(pictures["mask"], size=hq_latent.shape[-2:], mode="area")
+        return pictures | {"hq_latent": hq_latent, "mask_latent": mask_latent}
+
+    def add_noise(self, x0: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Latents [B, C, h, w] -> noisy ones at random timesteps, those timesteps [B], and what to predict."""
+        size, device = len(x0), x0.device
+        timesteps = torch.randint(self.noise.steps, (size,), generator=generator, device=device)
+        terminal = torch.rand(size, generator=generator, device=device) < self.noise.terminal_share
+        timesteps[terminal] = self.noise.steps - 1
+        noise = torch.randn(x0.shape, generator=generator, device=device)
+        x_t = self.scheduler.add_noise(x0, noise, timesteps)  # type: ignore[arg-type]
+        return x_t, timesteps, self.target(x0, noise, timesteps)
+
+    def target(self, x0: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """What the network is asked for: the noise, v = sqrt(alpha_bar) noise - sqrt(1 - alpha_bar) x0, or x0."""
+        match self.noise.prediction_type:
+            case "epsilon":
+                return noise
+            case "v_prediction":
+                return self.scheduler.get_velocity(x0, noise, timesteps)  # type: ignore[arg-type]
+            case "sample":
+                return x0
+
+    def alpha_bar(self, timesteps: Tensor) -> Tensor:
+        """The cumulative product of the noise schedule, [B]."""
+        return self.scheduler.alphas_cumprod.to(timesteps.device)[timesteps]
+
+    def estimate_x0(self, output: Tensor, x_t: Tensor, timesteps: Tensor) -> Tensor:
+        """x0_hat from the network's output at t, in one step."""
+        alpha_bar = self.alpha_bar(timesteps)[:, None, None, None]
+        signal, sigma = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+        match self.noise.prediction_type:
+            case "epsilon":
+                return (x_t - sigma * output) / signal
+            case "v_prediction":
+                return signal * x_t - sigma * output
+            case "sample":
+                return output
+
+    def compare(self, name: str, restored: Tensor, hq: Tensor) -> dict[str, float]:
+        """PSNR (dB) and, with a recogniser, mean cosine of identities of pictures [B, 3, H, W] in [-1, 1]."""
+        metrics = {f"psnr_{name}": peak_signal_noise_ratio(restored, hq, data_range=(-1, 1)).item()}
+        if self.recogniser is not None:
+            similarity = F.cosine_similarity(self.recogniser.embed(restored), self.recogniser.embed(hq))
+            metrics[f"identity_{name}"] = similarity.mean().item()
+        return metrics
+
+    @abstractmethod
+    def pipeline(self) -> Pipeline:
+        """The model as it is used, on the present weights."""
+
+    def export(self, folder: Path) -> None:
+        info = ModelInfo(family=self.family, resolution=self.data.resolution, **self.model.model_dump())
+        save_model(self.pipeline(), info, folder)

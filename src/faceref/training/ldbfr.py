@@ -1,0 +1,134 @@
+"""LD-BFR's stages: the vector-quantised restoration (restoring_vq), and the denoiser that uses its features (ldbfr).
+
+The autoencoders of both are trained as ReF-LDM's (vqgan). Learning-rate ratios, losses and degradation are those of the
+released code.
+"""
+
+from pathlib import Path
+from typing import cast
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+
+from faceref.data.dataset import make_batch
+from faceref.models.autoencoder import Autoencoder
+from faceref.models.identity import FaceRecogniser
+from faceref.models.ldbfr import InjectedUNet, RestoringVQModel
+from faceref.pipelines.ldbfr import LDBFRPipeline
+from faceref.training.config import LDBFRConfig, RestoringVQConfig
+from faceref.training.denoising import DenoisingStage
+from faceref.training.losses import masked_mean
+from faceref.training.pictures import contact_sheet
+from faceref.training.stage import Batch, Losses
+from faceref.training.vqgan import ReconstructionStage, vq_model
+
+
+class RestoringVQStage(ReconstructionStage):
+    """Stage 1: degraded photographs are to be decoded to the good ones, with the losses of a VQGAN.
+
+    The attention block has the whole learning rate, the encoder a hundredth, decoder and codebook none (released code;
+    that the codebook is the decoder's is our reading).
+    """
+
+    def __init__(self, config: RestoringVQConfig, model: RestoringVQModel, perceptual: nn.Module | None):
+        super().__init__(config, perceptual)
+        self.degradation, self.encoder_share = config.data.degradation, config.encoder_share
+        self.model = model
+        vq = vq_model(model.autoencoder)
+        model.autoencoder.requires_grad_(False)
+        self.encoder = (vq.encoder, vq.quant_conv)
+        for module in self.encoder:
+            module.requires_grad_(True)
+        vq.decoder.conv_out.weight.requires_grad_(True)  # nobody moves it, but the adaptive weight is measured there
+
+    @property
+    def autoencoder(self) -> Autoencoder:
+        return self.model.autoencoder
+
+    def trainable(self, turn: str) -> dict[nn.Module, float]:
+        if turn == "discriminator":
+            return {self.discriminator: 1.0}
+        shares: dict[nn.Module, float] = {self.model.attention: 1.0}
+        return shares | dict.fromkeys(self.encoder, self.encoder_share)
+
+    def averaged(self) -> nn.Module:
+        return self.model
+
+    def make_batch(self, items: Batch, generator: torch.Generator) -> Batch:
+        """uint8 photographs -> {hq, lq [B, 3, H, W] in [-1, 1], mask [B, 1, H, W]}, degraded, half of them mirrored."""
+        return cast(Batch, make_batch(items, self.degradation, generator))
+
+    def reconstruct(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        restored = self.model(batch["lq"])
+        return restored.sample, restored.codebook_loss
+
+    def validate(self, batch: Batch, generator: torch.Generator) -> tuple[dict[str, float], Image.Image]:
+        """PSNR (dB) and SSIM of held-out restorations, and of their inputs; rows: LQ, restored, truth."""
+        hq, lq = batch["hq"], batch["lq"]
+        restored = self.reconstruct(batch)[0].float().clamp(-1, 1)
+        metrics = {}
+        for name, pictures in (("", restored), ("_lq", lq)):
+            metrics[f"psnr{name}"] = float(peak_signal_noise_ratio(pictures, hq, data_range=(-1, 1)))
+            metrics[f"ssim{name}"] = float(structural_similarity_index_measure(pictures, hq, data_range=(-1, 1)))  # type: ignore[arg-type]
+        return metrics, contact_sheet([lq[:8], restored[:8], hq[:8]])
+
+    def export(self, folder: Path) -> None:
+        """Write the model in diffusers' format."""
+        self.model.save_pretrained(folder)
+
+
+class LDBFRStage(DenoisingStage):
+    """Stage 2: L_diffusion of latents of the HQ photograph, with the features q' of its LQ twin injected."""
+
+    family = "ldbfr"
+
+    def __init__(
+        self,
+        config: LDBFRConfig,
+        unet: InjectedUNet,
+        vae: Autoencoder,
+        restoring: RestoringVQModel,
+        recogniser: FaceRecogniser | None,
+    ):
+        super().__init__(config, unet, vae, recogniser, restoring)
+        self.unet: InjectedUNet = unet
+
+    @property
+    def restoring(self) -> RestoringVQModel:
+        return self.frozen[2]
+
+    @torch.no_grad()
+    def make_batch(self, items: Batch, generator: torch.Generator) -> Batch:
+        """As `DenoisingStage.make_batch`, and features [B, c, s, s]."""
+        batch = super().make_batch(items, generator)
+        batch["features"] = self.restoring.features(batch["lq"], self.unet.config["feature_size"]).float()
+        return batch
+
+    def forward(self, batch: Batch, generator: torch.Generator, step: int, turn: str) -> Losses:
+        x_t, timesteps, target = self.add_noise(batch["hq_latent"], generator)
+        output = self.unet(x_t, timesteps, batch["features"]).sample.float()
+        loss = masked_mean((output - target).square(), batch["mask_latent"])
+        return loss, {"diffusion": loss.detach()}
+
+    def pipeline(self) -> LDBFRPipeline:
+        return LDBFRPipeline(vq=self.restoring, unet=self.unet, vae=self.vae, scheduler=self.scheduler)
+
+    def validate(self, batch: Batch, generator: torch.Generator) -> tuple[dict[str, float], Image.Image]:
+        """Restore held-out faces; rows: LQ, stage 1 alone, both stages, truth."""
+        hq, lq = batch["hq"], batch["lq"]
+        noise = torch.randn(batch["hq_latent"].shape, generator=generator, device=hq.device)
+        result = self.pipeline()(
+            lq,
+            steps=self.model.steps,
+            scheduler=self.model.scheduler,
+            latents=noise,
+            output_type="pt",
+            return_stage1=True,
+        )
+        pictures = {"lq": lq, "stage1": torch.as_tensor(result.stage1), "restored": torch.as_tensor(result.images)}
+        metrics: dict[str, float] = {}
+        for name, row in pictures.items():
+            metrics |= self.compare(name, row, hq)
+        return metrics, contact_sheet([row[:8] for row in (*pictures.values(), hq)])

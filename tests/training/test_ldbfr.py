@@ -1,0 +1,173 @@
+"""LD-BFR's stages: who moves how far, what reaches what, and exact resuming."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from faceref.checkpoints.store import load_ldbfr
+from faceref.errors import CheckpointError, UsageError
+from faceref.models.autoencoder import PixelUnshuffleVQModel, load_autoencoder
+from faceref.models.ldbfr import InjectedUNet, RestoringVQModel
+from faceref.training.config import LDBFRConfig, LoopConfig, OptimizerConfig, RestoringVQConfig
+from faceref.training.ldbfr import LDBFRStage, RestoringVQStage
+from faceref.training.run import train_from
+from faceref.training.vqgan import vq_model
+
+RATE = 1e-3
+
+
+def data(photographs: Path) -> dict:
+    source = [{"root": "faces"}]
+    return {"root": photographs, "sources": source, "validation": source, "resolution": 64, "references": 0}
+
+
+def loop(steps: int) -> LoopConfig:
+    return LoopConfig(steps=steps, batch_size=2, precision="no", validate_every=2, validation_samples=2, ema_decay=0.0)
+
+
+def restoring_vq(photographs: Path, folder: Path, steps: int, **settings) -> RestoringVQConfig:
+    """Stage 1 on an untrained autoencoder of a few thousand parameters, with its discriminator from the second step."""
+    return RestoringVQConfig.model_validate(
+        {
+            "stage": "restoring_vq",
+            "data": data(photographs),
+            "autoencoder": save_autoencoder(folder / "first", patch_size=8, latent_channels=16, quantize=True),
+            "weights": {"perceptual": 0.0, "adversarial_from": 1},
+            "optimizer": OptimizerConfig(learning_rate=RATE),
+            "loop": loop(steps),
+        }
+        | settings
+    )
+
+
+def ldbfr(photographs: Path, folder: Path, steps: int, **settings) -> LDBFRConfig:
+    """Stage 2 on untrained networks of a few thousand parameters: latents 4x16x16, features 16x8x8."""
+    RestoringVQModel(
+        {"_class_name": "PixelUnshuffleVQModel", "patch_size": 8, "base_channels": 32, "latent_channels": 16}, heads=2
+    ).save_pretrained(folder / "restoring")
+    return LDBFRConfig.model_validate(
+        {
+            "stage": "ldbfr",
+            "data": data(photographs),
+            "autoencoder": save_autoencoder(folder / "second"),
+            "restoring": folder / "restoring",
+            "unet": {
+                "sample_size": 16,
+                "in_channels": 4,
+                "out_channels": 4,
+                "block_out_channels": [32, 32],
+                "layers_per_block": 1,
+                "down_block_types": ["DownBlock2D", "AttnDownBlock2D"],
+                "up_block_types": ["AttnUpBlock2D", "UpBlock2D"],
+                "attention_head_dim": 16,
+                "feature_channels": 16,
+                "feature_size": 8,
+            },
+            "model": {"name": "tiny", "training_data": "none", "licence": "none", "steps": 1, "guidance": 1},
+            "optimizer": OptimizerConfig(learning_rate=RATE),
+            "loop": loop(steps),
+        }
+        | settings
+    )
+
+
+def save_autoencoder(folder: Path, **settings) -> Path:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        PixelUnshuffleVQModel(base_channels=32, codebook_size=16, **settings).save_pretrained(folder)
+    return folder
+
+
+def digest(folder: Path) -> str:
+    tensors = {file: load_file(file) for file in sorted(folder.rglob("*.safetensors"))}
+    return hashlib.sha256(b"".join(t.numpy().tobytes() for each in tensors.values() for t in each.values())).hexdigest()
+
+
+def test_the_attention_moves_by_the_rate_the_encoder_by_its_share_and_the_decoder_not(
+    photographs: Path, tmp_path: Path
+):
+    """Adam's first step moves each weight that has a gradient by the learning rate, whatever the gradient."""
+    config = restoring_vq(photographs, tmp_path, steps=1, weights={"perceptual": 0.0, "adversarial_from": 0})
+    train_from(config, tmp_path / "run")
+    after = RestoringVQModel.from_pretrained(tmp_path / "run" / "model")
+    with torch.random.fork_rng():
+        torch.manual_seed(config.loop.seed)
+        before = RestoringVQModel.from_autoencoder(load_autoencoder(config.autoencoder), config.heads)
+
+    def moved(a: torch.nn.Module, b: torch.nn.Module) -> float:
+        return max((p - q).abs().max().item() for p, q in zip(a.parameters(), b.parameters(), strict=True))
+
+    vq, new = vq_model(before.autoencoder), vq_model(after.autoencoder)
+    assert moved(vq.decoder, new.decoder) == 0
+    assert moved(vq.quantize, new.quantize) == 0
+    assert moved(vq.post_quant_conv, new.post_quant_conv) == 0
+    assert moved(vq.encoder, new.encoder) == pytest.approx(0.01 * RATE, rel=0.05)
+    assert moved(vq.quant_conv, new.quant_conv) == pytest.approx(0.01 * RATE, rel=0.05)
+    assert moved(before.attention, after.attention) == pytest.approx(RATE, rel=0.05)
+
+
+def test_stage_1_decodes_the_bad_picture_and_is_judged_by_the_good_one(photographs: Path, tmp_path: Path):
+    config = restoring_vq(photographs, tmp_path, steps=1, weights={"perceptual": 0.0, "codebook": 0.0})
+    model = RestoringVQModel.from_autoencoder(load_autoencoder(config.autoencoder))
+    stage = RestoringVQStage(config, model, perceptual=None)
+    lq, mask = torch.rand(1, 3, 64, 64), torch.ones(1, 1, 64, 64)
+    restored = model(lq).sample.detach()
+    generator = torch.Generator()
+    for distance in (0.0, 0.25):
+        loss, _ = stage({"lq": lq, "hq": restored + distance, "mask": mask}, generator, 0, "generator")
+        assert loss.item() == pytest.approx(distance, abs=1e-5)
+    with_lq_changed, _ = stage({"lq": -lq, "hq": restored, "mask": mask}, generator, 0, "generator")
+    assert with_lq_changed > 0.001
+
+
+@pytest.mark.parametrize("make", [restoring_vq, ldbfr])
+def test_a_stop_and_a_finish_are_one_straight_run_to_the_bit(photographs: Path, tmp_path: Path, make):
+    config = make(photographs, tmp_path, steps=3)
+    assert train_from(config, tmp_path / "straight").finished
+    assert train_from(config, tmp_path / "halves", max_minutes=0).step == 1
+    assert train_from(config, tmp_path / "halves", resume=True).finished
+    assert digest(tmp_path / "straight" / "model") == digest(tmp_path / "halves" / "model")
+
+
+def test_the_model_of_stage_2_restores(photographs: Path, tmp_path: Path):
+    train_from(ldbfr(photographs, tmp_path, steps=1), tmp_path / "run")
+    pipeline, info = load_ldbfr(tmp_path / "run" / "model")
+    assert (info.family, info.name, info.resolution) == ("ldbfr", "tiny", 64)
+    result = pipeline(torch.zeros(1, 3, 64, 64), steps=2, latents=torch.zeros(1, 4, 16, 16), output_type="pt")
+    assert torch.as_tensor(result.images).isfinite().all()
+
+
+def test_the_denoiser_is_told_what_to_restore_by_the_features_alone(photographs: Path, tmp_path: Path):
+    config = ldbfr(photographs, tmp_path, steps=1)
+    torch.manual_seed(0)
+    unet = InjectedUNet(**config.unet)
+    for name, weight in unet.named_parameters():  # injections begin at zero, as tests/models shows
+        if "inject" in name:
+            torch.nn.init.normal_(weight, std=0.1)
+    vae = PixelUnshuffleVQModel.from_pretrained(config.autoencoder)
+    stage = LDBFRStage(config, unet, vae, RestoringVQModel.from_pretrained(config.restoring), recogniser=None)
+    batch = {
+        name: torch.ones(2, *shape) for name, shape in {"hq_latent": (4, 16, 16), "mask_latent": (1, 16, 16)}.items()
+    }
+    batch |= {"features": torch.zeros(2, 16, 8, 8, requires_grad=True)}
+    loss, _ = stage(batch, torch.Generator().manual_seed(0), 0, "model")
+    (gradient,) = torch.autograd.grad(loss, batch["features"], retain_graph=True)
+    assert gradient.abs().sum() > 0
+    loss.backward()
+    assert {name.split(".")[0] for name, weight in stage.named_parameters() if weight.grad is not None} == {"unet"}
+    assert {name.split(".")[0] for name in stage.state_dict()} == {"unet"}
+
+
+def test_stage_1_needs_a_codebook(photographs: Path, tmp_path: Path):
+    config = restoring_vq(photographs, tmp_path, steps=1, autoencoder=save_autoencoder(tmp_path / "continuous"))
+    with pytest.raises(UsageError, match="quantize: true"):
+        train_from(config, tmp_path / "run")
+
+
+def test_stage_2_needs_stage_1(photographs: Path, tmp_path: Path):
+    config = ldbfr(photographs, tmp_path, steps=1, restoring=tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match="nowhere"):
+        train_from(config, tmp_path / "run")
