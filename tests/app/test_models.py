@@ -33,6 +33,18 @@ def test_imported_checkpoints_restore_by_the_name_refldm_512(faceref, album):
     assert (album / "photo_restored.png").exists()
 
 
+def test_a_single_checkpoint_needs_a_folder_to_go_to(faceref):
+    refused = faceref("models", "import", GOLDEN / "refldm.ckpt")
+    assert refused.code == 2
+    assert "-o FOLDER" in refused.errors
+
+
+def test_a_single_checkpoint_must_be_ldbfr(faceref, tmp_path):
+    refused = faceref("models", "import", GOLDEN / "refldm.ckpt", "-o", tmp_path / "model")
+    assert refused.code == 1
+    assert "imported with vqgan.ckpt" in refused.errors
+
+
 def test_a_model_that_is_not_here_is_not_downloaded_without_consent(faceref, album, monkeypatch):
     monkeypatch.delenv("FACEREF_ACCEPT_NONCOMMERCIAL", raising=False)
     refused = faceref("restore", album / "photo.jpg", "--model", "refldm-512")

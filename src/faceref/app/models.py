@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from faceref.app.console import output
+from faceref.errors import UsageError
 
 app = typer.Typer(no_args_is_help=True, help="List, describe, import and export models.", rich_markup_mode=None)
 
@@ -47,23 +48,40 @@ def info(
 
 @app.command("import")
 def import_(
-    refldm: Annotated[Path, typer.Argument(metavar="REFLDM.CKPT", help="The denoiser.", show_default=False)],
-    vqgan: Annotated[Path, typer.Argument(metavar="VQGAN.CKPT", help="The autoencoder.", show_default=False)],
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="ReF-LDM's denoiser, or all of LD-BFR.", show_default=False)
+    ],
+    vqgan: Annotated[
+        Path | None, typer.Argument(metavar="[VQGAN.CKPT]", help="ReF-LDM's autoencoder.", show_default=False)
+    ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="The new folder.", show_default="where --model refldm-512 looks"),
+        typer.Option("--out", "-o", help="The new folder.", show_default="for ReF-LDM where --model refldm-512 looks"),
     ] = None,
-    resolution: Annotated[int, typer.Option(min=8, help="Side of the pictures it was trained on, pixels.")] = 512,
+    resolution: Annotated[
+        int | None,
+        typer.Option(min=8, help="Side of the pictures it was trained on, pixels.", show_default="512; 256 for LD-BFR"),
+    ] = None,
 ) -> None:
-    """Bring the checkpoints that the authors of ReF-LDM released into faceref's format; no code in them is run."""
+    """Bring checkpoints in the layout of the authors' code into faceref's format; no code in them is run.
+
+    ReF-LDM is two files, refldm.ckpt and vqgan.ckpt; LD-BFR is one.
+    """
     from faceref.checkpoints.original import import_refldm
+    from faceref.checkpoints.original_ldbfr import import_ldbfr
     from faceref.checkpoints.store import models_home
 
-    done = import_refldm(refldm, vqgan, out or models_home() / "refldm-512", resolution)
+    if vqgan is not None:
+        done = import_refldm(checkpoint, vqgan, out or models_home() / "refldm-512", resolution or 512)
+    elif out is not None:
+        done = import_ldbfr(checkpoint, out, resolution or 256)
+    else:
+        raise UsageError("Name the folder of the new model (-o FOLDER), or give the autoencoder of ReF-LDM, too.")
     weights = "the moving average of the weights" if done.ema else "the weights (there is no moving average)"
+    sizes = ", ".join(f"{network} {count / 1e6:.1f} M" for network, count in done.parameters.items())
     output.print(
-        f"{done.folder}: U-Net {done.unet_parameters / 1e6:.1f} M, autoencoder {done.vae_parameters / 1e6:.1f} M "
-        f"parameters; took {weights}, {done.taken} tensors; left {done.ignored} that are not needed."
+        f"{done.folder}: {sizes} parameters; took {weights}, {done.taken} tensors; left {done.ignored} that are not "
+        "needed."
     )
 
 
