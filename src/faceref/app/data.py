@@ -94,8 +94,8 @@ def identities(
         raise UsageError(f"{faces / 'index.csv'} has nothing in a column {labels!r} to compare with.")
     corrections = read_corrections(faces, {row["file"] for row in rows})
     chosen, embeddings = _embed(faces, rows, recogniser, workers, ray)
-    threshold = chosen.threshold if threshold is None else threshold
-    found = identify(embeddings, chosen, threshold, corrections)
+    distance = chosen.threshold if threshold is None else threshold
+    found = identify(embeddings, chosen, distance, corrections)
     write_findings(faces, found)
     if labels is None:
         write_index(faces, with_persons(rows, found.persons()))
@@ -103,10 +103,10 @@ def identities(
         draw_sheets(faces, found, _progress("drawing contact sheets"))
     sizes = Counter(len(group) for group in found.groups())
     output.print(
-        f"{sum(sizes.values())} identities among {len(found.files)} faces at distance {threshold:g}; "
+        f"{sum(sizes.values())} identities among {len(found.files)} faces at distance {distance:g}; "
         f"{sum(sizes.values()) - sizes[1]} have two photographs or more."
     )
-    groups = sum(bridge.joins_groups for bridge in found.bridges)
+    groups = sum(bridge.suspicious for bridge in found.bridges)
     output.print(
         f"{len(found.bridges)} bridges were cut, {groups} of them between groups; "
         f"{len(found.near_duplicates)} pairs are nearly one photograph."
@@ -117,7 +117,7 @@ def identities(
     )
     _say_all("left out", embeddings.unreadable)
     if labels is not None:
-        points = agreement_curve(embeddings, chosen, threshold, {row["file"]: row.get(labels, "") for row in rows})
+        points = agreement_curve(embeddings, chosen, distance, {row["file"]: row.get(labels, "") for row in rows})
         write_curve(points, faces / FOLDER)
         table = Table("distance", "pairs: precision", "recall", "components: precision", "recall",
                       "identities: precision", "recall", box=None)  # fmt: skip
@@ -260,8 +260,8 @@ def check(
     data = read_set(faces, mapping)
     states = inspect_files(faces, data.files, _progress("reading"))
     pairs = []
-    if near_duplicates:
-        rows = [{"file": file} for file in data.files if not states[file].problem]
+    rows = [{"file": file} for file in data.files if not states[file].problem]
+    if near_duplicates and rows:
         chosen, embeddings = _embed(faces, rows, recogniser, workers, ray)
         pairs = find_near_duplicates(embeddings, chosen)
     problems = data.problems(states, pairs)

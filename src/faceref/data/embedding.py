@@ -130,15 +130,14 @@ def embed_faces(
 
     A file counts as known while its size and time of change are the same. On the CPU each worker computes on one
     thread, so that the bytes do not depend on the number of workers. Raises CheckpointError for a recogniser that
-    cannot be read.
+    cannot be read, DataError if no face can be.
     """
     cache = folder / "embeddings" / f"{recogniser.name}.npz"
     files = [row["file"] for row in rows]
-    stamps = {file: _stamp(folder / file) for file in files}
-    known = {file: (stamp, vector) for file, (stamp, vector) in _read(cache).items() if stamps.get(file) == stamp}
-    missing = [file for file in files if stamps[file] is None]
-    new = [file for file in files if stamps[file] is not None and file not in known]
-    unreadable = [(file, f"{folder / file} is missing") for file in missing]
+    stamps = {file: stamp for file in files if (stamp := _stamp(folder / file)) is not None}
+    known = _read(cache)
+    unreadable = [(file, f"{folder / file} is missing") for file in files if file not in stamps]
+    new = [file for file, stamp in stamps.items() if file not in known or known[file][0] != stamp]
     batches = [tuple(new[i : i + BATCH]) for i in range(0, len(new), BATCH)]
     unsaved = 0
     try:
@@ -147,6 +146,7 @@ def embed_faces(
             for file, result in batch:
                 if isinstance(result, str):
                     unreadable.append((file, result))
+                    stamps.pop(file)
                 else:
                     known[file] = (stamps[file], result)
                     unsaved += 1
@@ -156,9 +156,9 @@ def embed_faces(
     finally:
         if unsaved:
             _write(cache, known)
-    readable = [file for file in files if file in known]
-    vectors = np.stack([known[file][1] for file in readable]) if readable else np.empty((0, 1), np.float32)
-    return Embeddings(readable, vectors, sorted(unreadable))
+    if not stamps:
+        raise DataError(f"No face in {folder} can be read; the first of {len(unreadable)}: {unreadable[0][1]}.")
+    return Embeddings(list(stamps), np.stack([known[file][1] for file in stamps]), sorted(unreadable))
 
 
 def read_face(path: Path) -> Image.Image:

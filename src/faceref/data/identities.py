@@ -31,9 +31,9 @@ class Bridge:
     why: str  # "not close on the average" or "correction"
 
     @property
-    def joins_groups(self) -> bool:
-        """Whether neither side is a single photograph."""
-        return min(len(self.left), len(self.right)) > 1
+    def suspicious(self) -> bool:
+        """Whether two groups may be one person, or two who look alike: to be looked at until a correction says so."""
+        return min(len(self.left), len(self.right)) > 1 and self.why != "correction"
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,12 +102,13 @@ def find_near_duplicates(embeddings: Embeddings, recogniser: Recogniser) -> list
     """Pairs of files that are almost one photograph, and their distance, nearest first."""
     pairs = close_pairs(embeddings.vectors, recogniser.radius(recogniser.near_duplicate))
     pairs = pairs.where(np.argsort(pairs.squared, kind="stable"))
-    files, distances = embeddings.files, recogniser.distances(pairs.squared).tolist()
-    return [(files[a], files[b], d) for a, b, d in zip(pairs.first, pairs.second, distances, strict=True)]
+    distances = recogniser.distances(pairs.squared).tolist()
+    found = zip(pairs.first.tolist(), pairs.second.tolist(), distances, strict=True)
+    return [(embeddings.files[a], embeddings.files[b], distance) for a, b, distance in found]
 
 
 def _bridges(
-    files: Sequence[str], labels: np.ndarray, close: Pairs, different: Sequence[tuple[int, int]]
+    files: tuple[str, ...], labels: np.ndarray, close: Pairs, different: Sequence[tuple[int, int]]
 ) -> list[Bridge]:
     """Identities that close pairs join, those with the most such pairs first."""
     members: dict[int, list[str]] = defaultdict(list)
@@ -116,8 +117,8 @@ def _bridges(
     crossing = close.where(labels[close.first] != labels[close.second])
     joined: dict[tuple[int, int], list[tuple[str, str]]] = defaultdict(list)
     for a, b in zip(crossing.first.tolist(), crossing.second.tolist(), strict=True):
-        left, right = sorted((int(labels[a]), int(labels[b])))
-        joined[left, right].append((files[a], files[b]))
+        between = int(min(labels[a], labels[b])), int(max(labels[a], labels[b]))
+        joined[between].append((files[a], files[b]))
     said = {(min(labels[a], labels[b]), max(labels[a], labels[b])) for a, b in different}
     bridges = [
         Bridge(

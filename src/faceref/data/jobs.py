@@ -92,9 +92,8 @@ def _through_ray(work: Work[Item, Result], items: Sequence[Item], workers: int) 
         ray.init(num_cpus=None if os.environ.get("RAY_ADDRESS") else workers, log_to_driver=False)
     rows = [{"item": pickle.dumps(item)} for item in items]
     dataset = ray.data.from_items(rows, override_num_blocks=min(len(rows), AT_ONCE * workers))
-    done = dataset.map(  # type: ignore[call-overload]
-        _RayWorker, fn_constructor_args=(work,), compute=ActorPoolStrategy(size=workers)
-    )
+    worker: Any = _RayWorker  # Ray takes classes, which its types do not say
+    done = dataset.map(worker, fn_constructor_args=(work,), compute=ActorPoolStrategy(size=workers))
     for row in done.iter_rows():
         yield pickle.loads(row["result"])
 

@@ -20,7 +20,7 @@ MOST = 100  # faces shown of one identity
 def draw_sheets(folder: Path, identities: Identities, progress: Callable = lambda drawn, total: drawn) -> int:
     """Draw FOLDER/identities/sheets/: PERSON.png for identities of two faces and more, bridge_N.png for bridges.
 
-    Bridges to a single photograph are in bridges.csv only. `progress` wraps the iteration over sheets. Sheets of
+    Only suspicious bridges are drawn; bridges.csv has all. `progress` wraps the iteration over sheets. Sheets of
     earlier runs are removed. Returns how many were drawn.
     """
     out = folder / FOLDER / "sheets"
@@ -32,7 +32,7 @@ def draw_sheets(folder: Path, identities: Identities, progress: Callable = lambd
             person = persons[files[0]]
             jobs.append((out / f"{person}.png", [(f"{person}: {len(files)} photographs", files)]))
     for number, bridge in enumerate(identities.bridges, start=1):
-        if bridge.joins_groups:
+        if bridge.suspicious:
             jobs.append((out / f"bridge_{number}.png", _halves(bridge, persons)))
     with ThreadPoolExecutor() as pool:
         for _ in progress(pool.map(lambda job: _draw(folder, *job), jobs), len(jobs)):

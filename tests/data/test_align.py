@@ -1,0 +1,161 @@
+"""Every photograph of a tree becomes a face or is named with the reason; what was done is not done again."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from faceref.data import align as module
+from faceref.data.align import align_tree
+from faceref.data.index import read_index, write_index
+from faceref.errors import DataError, UsageError
+from faceref.faces.detect import DlibDetector
+
+
+@pytest.fixture
+def tree(photographs: Path, tmp_path: Path) -> Path:
+    """Two photographs with a face, in folders of two people."""
+    for source, name in (("Eileen/a.png", "Eileen/a.png"), ("Eileen/b.png", "Solara/a.png")):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True)
+        shutil.copy(photographs / source, tmp_path / "photos" / name)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def detections(monkeypatch) -> list[tuple[int, int]]:
+    """Sizes of the photographs that the detector was asked about."""
+    asked: list[tuple[int, int]] = []
+    detect = DlibDetector.detect
+
+    def counted(self, image):
+        asked.append(image.size)
+        return detect(self, image)
+
+    monkeypatch.setattr(DlibDetector, "detect", counted)
+    return asked
+
+
+def test_the_index_measures_every_face(portrait: Image.Image, tmp_path: Path):
+    close_up = portrait.crop((50, 20, 200, 200))  # FFHQ's square reaches beyond it
+    (tmp_path / "photos" / "Eileen").mkdir(parents=True)
+    close_up.save(tmp_path / "photos" / "Eileen" / "a.png")
+    done = align_tree(tmp_path / "photos", tmp_path / "out", size=96, person_from_folder=True)
+    assert read_index(tmp_path / "out") == done.rows
+    (eileen,) = done.rows
+    assert (eileen["file"], eileen["person"], eileen["source"]) == ("Eileen/a.png", "Eileen", "Eileen/a.png")
+    with Image.open(tmp_path / "out" / "Eileen/a.png") as face:
+        assert (face.size, face.mode) == ((96, 96), "RGBA")
+        outside = (np.asarray(face.getchannel("A")) == 0).mean()
+    assert float(eileen["outside"]) == pytest.approx(outside, abs=5e-4)
+    assert outside > 0.05
+    (face,) = DlibDetector().detect(close_up)
+    eyes = np.linalg.norm(face.landmarks[36:42].mean(0) - face.landmarks[42:48].mean(0))
+    assert float(eileen["eyes_px"]) == pytest.approx(eyes, abs=0.1)
+    assert float(eileen["ffhq_side_px"]) >= 4 * eyes - 1  # FFHQ: at least four times the distance of the eyes
+    assert 0 <= float(eileen["yaw"]) < 0.3
+
+
+def test_a_colourless_and_blurred_photograph_measures_lower(portrait: Image.Image, tmp_path: Path):
+    (tmp_path / "photos").mkdir()
+    portrait.save(tmp_path / "photos" / "a.png")
+    portrait.convert("L").resize((90, 90)).resize(portrait.size).save(tmp_path / "photos" / "b.png")
+    sharp, soft = align_tree(tmp_path / "photos", tmp_path / "out", size=128).rows
+    assert float(soft["sharpness"]) < 0.5 * float(sharp["sharpness"])
+    assert (float(soft["colourfulness"]), float(sharp["colourfulness"]) > 10) == (0, True)
+
+
+def test_what_gives_no_face_is_named_with_its_reason(tree: Path, tmp_path: Path):
+    (tree / "text.jpg").write_text("no picture")
+    Image.new("RGB", (200, 200), "gray").save(tree / "wall.png")
+    shutil.copy(tree / "Eileen/a.png", tree / "Solara" / "copy.png")
+    Image.open(tree / "Eileen/a.png").resize((300, 300)).save(tree / "Eileen/a.jpg")
+    done = align_tree(tree, tmp_path / "out", size=64)
+    with (tmp_path / "out" / "left_out.csv").open() as file:
+        written = list(csv.DictReader(file))
+    assert written == done.left_out
+    kinds = {row["file"]: row["kind"] for row in written}
+    # of the same bytes, and of the same name, the first in natural order is taken
+    assert kinds == {
+        "text.jpg": "unreadable",
+        "wall.png": "no face",
+        "Solara/copy.png": "copy",
+        "Eileen/a.png": "same name",
+    }
+    assert len(done.rows) + len(kinds) == len(list(tree.rglob("*.*")))
+
+
+def test_what_was_done_is_not_done_again_and_changes_are(tree: Path, tmp_path: Path, detections: list):
+    first = align_tree(tree, tmp_path / "out", size=64)
+    assert len(detections) == 2
+    again = align_tree(tree, tmp_path / "out", size=64)
+    assert (again.rows, again.new, len(detections)) == (first.rows, 0, 2)
+    Image.open(tree / "Solara/a.png").resize((300, 300)).save(tree / "Solara/a.png")
+    assert align_tree(tree, tmp_path / "out", size=64).new == 1
+    assert detections[2:] == [(300, 300)]
+
+
+def test_an_interruption_loses_nothing(tree: Path, tmp_path: Path, monkeypatch, detections: list):
+    def interrupted(work, items, **options):
+        yield work.start()(items[0])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            align_tree(tree, tmp_path / "out", size=64)
+    assert [row["file"] for row in read_index(tmp_path / "out")] == ["Eileen/a.png"]
+    with (tmp_path / "out" / "align.jsonl").open("a") as journal:
+        journal.write('{"photo": "Solara/a.png", "by')  # cut off by a crash
+    assert len(align_tree(tree, tmp_path / "out", size=64).rows) == 2
+    assert len(detections) == 2
+    for line in (tmp_path / "out" / "align.jsonl").read_text().splitlines():
+        json.loads(line)
+
+
+def test_people_and_splits_written_into_the_index_are_kept(tree: Path, tmp_path: Path):
+    rows = align_tree(tree, tmp_path / "out", size=64).rows
+    write_index(tmp_path / "out", [{**row, "person": "p", "split": "test", "note": "n"} for row in rows])
+    (kept, _) = align_tree(tree, tmp_path / "out", size=64, person_from_folder=True).rows
+    assert (kept["person"], kept["split"], kept["note"]) == ("p", "test", "n")
+
+
+def test_the_largest_face_is_taken_or_all(portrait: Image.Image, tmp_path: Path):
+    (tmp_path / "photos").mkdir()
+    group = Image.new("RGB", (700, 340), "white")
+    group.paste(portrait, (0, 40))
+    group.paste(portrait.resize((330, 330)), (350, 5))
+    group.save(tmp_path / "photos" / "group.png")
+    largest = align_tree(tmp_path / "photos", tmp_path / "largest", size=64)
+    assert [row["kind"] for row in largest.left_out] == ["smaller face"]
+    everyone = align_tree(tmp_path / "photos", tmp_path / "all", size=64, all_faces=True)
+    assert [row["file"] for row in everyone.rows] == ["group_1.png", "group_2.png"]
+    assert largest.rows[0]["eyes_px"] == everyone.rows[1]["eyes_px"] > everyone.rows[0]["eyes_px"]
+
+
+@pytest.mark.parametrize("ray", [False, True])
+def test_two_workers_write_the_same_bytes(tree: Path, tmp_path: Path, ray: bool):
+    if ray:
+        pytest.importorskip("ray", reason="Ray is not installed: pip install 'faceref[ray]' to run this test.")
+    align_tree(tree, tmp_path / "one", size=64)
+    align_tree(tree, tmp_path / "two", size=64, workers=2, ray=ray)
+    for file in ("Eileen/a.png", "Solara/a.png", "index.csv", "left_out.csv"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_other_settings_need_another_folder(tree: Path, tmp_path: Path):
+    align_tree(tree, tmp_path / "out", size=64)
+    with pytest.raises(UsageError, match="other settings"):
+        align_tree(tree, tmp_path / "out", size=96)
+    with pytest.raises(UsageError, match="taken for photographs"):
+        align_tree(tree, tree / "out", size=64)
+
+
+def test_a_tree_without_a_face_is_an_error_that_says_where_to_look(tmp_path: Path):
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (100, 100), "gray").save(tmp_path / "photos" / "wall.png")
+    with pytest.raises(DataError, match=r"left_out\.csv"):
+        align_tree(tmp_path / "photos", tmp_path / "out", size=64)

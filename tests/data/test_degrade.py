@@ -1,0 +1,95 @@
+"""LQ sets: what becomes of a file depends on the seed and its name alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from faceref.data.degradation import MODERATE, SEVERE, DegradationRanges, degrade
+from faceref.data.degrade import degrade_files, files_to_degrade, seed_for
+from faceref.data.index import write_index
+from faceref.errors import DataError, UsageError
+from faceref.evaluation import cases
+
+
+@pytest.fixture
+def hq(tmp_path: Path, portrait: Image.Image) -> Path:
+    for i, name in enumerate(("a.png", "p/b.png", "p/c.webp")):
+        path = tmp_path / "hq" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        portrait.rotate(90 * i).resize((64, 64)).save(path, lossless=True)
+    return tmp_path / "hq"
+
+
+def pixels(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+def make(hq: Path, out: Path, names: list[str], ranges: DegradationRanges = SEVERE, **options):
+    return degrade_files(hq, names, out, ranges, **{"seed": 0, "purpose": "severe"} | options)
+
+
+def test_adding_a_file_changes_no_other_and_processes_do_not_matter(hq: Path, tmp_path: Path):
+    make(hq, tmp_path / "one", ["a.png"])
+    make(hq, tmp_path / "all", ["p/c.webp", "p/b.png", "a.png"], workers=2)
+    assert (tmp_path / "one/a.png").read_bytes() == (tmp_path / "all/a.png").read_bytes()
+    assert (tmp_path / "all/p/c.png").exists()
+    lines = (tmp_path / "all/degradation.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["file", "p/c.png", "p/b.png", "a.png"]
+
+
+def test_it_is_equation_4_with_ranges_brought_to_the_size(hq: Path, tmp_path: Path):
+    make(hq, tmp_path / "lq", ["a.png"], seed=3)
+    rng = np.random.default_rng(seed_for(3, "a.png", "severe"))
+    expected = degrade(Image.open(hq / "a.png"), SEVERE.at(64).sample(rng), rng)
+    np.testing.assert_array_equal(pixels(tmp_path / "lq/a.png"), np.asarray(expected))
+
+
+def test_it_is_what_evaluation_makes_without_an_lq_set():
+    assert seed_for(5, "p/b.png", "severe") == cases.seed_for(5, "p/b.png", "severe")
+
+
+def test_severe_is_worse_than_moderate_and_seeds_differ(hq: Path, tmp_path: Path):
+    names, errors = ["a.png", "p/b.png", "p/c.webp"], {}
+    for key, ranges, seed in (("severe", SEVERE, 0), ("moderate", MODERATE, 0), ("other", SEVERE, 1)):
+        make(hq, tmp_path / key, names, ranges, seed=seed, purpose=key)
+        lq = [pixels((tmp_path / key / name).with_suffix(".png")).astype(float) for name in names]
+        errors[key] = np.mean([np.abs(x - pixels(hq / name)).mean() for x, name in zip(lq, names, strict=True)])
+    assert errors["severe"] > 1.2 * errors["moderate"]
+    assert errors["severe"] != errors["other"]
+
+
+def test_what_is_there_is_kept_and_other_settings_are_refused(hq: Path, tmp_path: Path):
+    make(hq, tmp_path / "lq", ["a.png"])
+    marked = Image.new("RGB", (64, 64), "red")
+    marked.save(tmp_path / "lq/a.png")
+    assert make(hq, tmp_path / "lq", ["a.png", "p/b.png"])[0] == 2
+    assert pixels(tmp_path / "lq/a.png")[0, 0].tolist() == [255, 0, 0]
+    with pytest.raises(UsageError, match="another seed or ranges"):
+        make(hq, tmp_path / "lq", ["a.png"], seed=1)
+
+
+def test_unreadable_files_are_named(hq: Path, tmp_path: Path):
+    (hq / "bad.png").write_text("no picture")
+    Image.new("RGB", (64, 32)).save(hq / "wide.png")
+    made, failed = make(hq, tmp_path / "lq", ["a.png", "bad.png", "wide.png", "gone.png"])
+    assert (made, [row["file"] for row in failed]) == (1, ["bad.png", "wide.png", "gone.png"])
+    assert "64x32" in failed[1]["reason"]
+    with pytest.raises(DataError, match=r"left_out\.csv"):
+        make(hq, tmp_path / "none", ["bad.png"])
+    with pytest.raises(DataError, match=r"would both become a\.png"):
+        make(hq, tmp_path / "two", ["a.png", "a.jpg"])
+
+
+def test_files_come_from_the_mapping_the_index_or_the_folder(hq: Path, tmp_path: Path):
+    assert files_to_degrade(hq, None, None) == ["a.png", "p/b.png", "p/c.webp"]
+    (tmp_path / "m.csv").write_text("gt_image,ref_image\np/b.png,['a.png']\n")
+    assert files_to_degrade(hq, None, tmp_path / "m.csv") == ["p/b.png"]
+    write_index(hq, [{"file": "a.png", "split": "test"}, {"file": "p/b.png", "split": "train"}])
+    assert files_to_degrade(hq, None, None) == ["a.png", "p/b.png"]
+    assert files_to_degrade(hq, "test", None) == ["a.png"]
+    with pytest.raises(DataError, match="no picture to degrade"):
+        files_to_degrade(hq, "val", None)
+    with pytest.raises(UsageError, match="either --split or --mapping"):
+        files_to_degrade(hq, "test", tmp_path / "m.csv")
