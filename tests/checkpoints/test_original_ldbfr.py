@@ -81,6 +81,8 @@ def test_sizes_are_deduced_from_the_tensors(pipeline, summary, checkpoint, folde
     assert list(vq.autoencoder.config.block_out_channels) == [32, 32, 64]
     assert (vae.latent_channels, vae.num_vq_embeddings, vae.layers_per_block) == (3, 32, 1)
     assert pipeline.scheduler.config.beta_end == 0.0195
+    pipeline.scheduler.set_timesteps(4)
+    assert pipeline.scheduler.timesteps.tolist() == [751, 501, 251, 1], "as latent-diffusion's DDIM: 0, c, 2c, ... + 1"
     info = load_ldbfr(folder)[1]
     assert (info.family, info.resolution) == ("ldbfr", 64)
     assert summary.ema
@@ -171,6 +173,14 @@ def test_a_key_too_many_or_too_few_is_named(tmp_path, changes, complaint):
     torch.save({key: tensor for key, tensor in tensors.items() if tensor is not None}, tmp_path / "ldbfr.ckpt")
     with pytest.raises(CheckpointError, match=complaint):
         import_ldbfr(tmp_path / "ldbfr.ckpt", tmp_path / "model", resolution=64)
+
+
+def test_a_denoiser_without_injections_on_the_way_down_is_refused(tmp_path):
+    tensors = {key: tensor for key, tensor in ldbfr_state_dict().items() if "cross_conv_1" not in key}
+    torch.save(tensors, tmp_path / "ldbfr.ckpt")
+    assert "lacks keys of the model: input_blocks.*.cross_conv_1" in sentence_of(
+        tmp_path / "ldbfr.ckpt", tmp_path / "m"
+    )
 
 
 def test_a_checkpoint_of_the_other_family_is_refused_by_its_family(checkpoint, tmp_path):

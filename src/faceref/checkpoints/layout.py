@@ -6,7 +6,7 @@ LD-BFR's injections are part of it: in the U-Net they lie beside the self-attent
 import os
 from collections.abc import Collection, Mapping
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from diffusers import DDIMScheduler, ModelMixin
@@ -89,15 +89,21 @@ def check_needed(path: PathLike, weights: Mapping[str, Tensor], *needed: str) ->
         raise CheckpointError(f"{path} lacks keys of the model: {list_keys(absent)}.")
 
 
-def read_scheduler(path: PathLike, tensors: Mapping[str, Tensor]) -> DDIMScheduler:
-    """DDIM with the betas of the checkpoint, steps counted down from the last one ("trailing")."""
+def read_scheduler(
+    path: PathLike,
+    tensors: Mapping[str, Tensor],
+    timestep_spacing: Literal["leading", "trailing"],
+    steps_offset: int = 0,
+) -> DDIMScheduler:
+    """DDIM with the betas of the checkpoint; spacing and offset of the timesteps as diffusers names them."""
     betas = tensors.get("betas", torch.empty(0))
     scheduler = DDIMScheduler(
         num_train_timesteps=len(betas),
         beta_start=round(float(betas[0]), 6) if len(betas) else 0.0,
         beta_end=round(float(betas[-1]), 6) if len(betas) else 0.0,
         beta_schedule="scaled_linear",
-        timestep_spacing="trailing",
+        timestep_spacing=timestep_spacing,
+        steps_offset=steps_offset,
         set_alpha_to_one=False,
         clip_sample=False,
     )

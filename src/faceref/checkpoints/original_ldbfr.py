@@ -34,6 +34,7 @@ from faceref.pipelines.ldbfr import LDBFRPipeline
 
 HEADS = 8  # of the dual cross-attention
 _RESTORING, _LATENT = "first_stage_model.", "first_stage_model_gt."
+_INJECTION = ".cross_conv_1.weight"
 _UNUSED = (".cross_resize.", ".cross_norm_2.", ".cross_ff.", "absolute_pos_embed")  # created by the code, never used
 
 
@@ -59,7 +60,9 @@ def import_ldbfr(checkpoint: PathLike, folder: PathLike, resolution: int = 256) 
     feature_channels: int = vq_config["vq_embed_dim"]
     unet_config["sample_size"] = resolution // 2 ** (len(vae_config["block_out_channels"]) - 1)
     unet_config["feature_channels"] = feature_channels
-    unet_config["feature_size"] = _feature_size(unet_weights, feature_channels, unet_config["sample_size"])
+    first = next((name for name in unet_weights if name.endswith(_INJECTION)), f"input_blocks.*{_INJECTION}")
+    check_needed(checkpoint, unet_weights, first)
+    unet_config["feature_size"] = _feature_size(unet_weights[first], feature_channels, unet_config["sample_size"])
     vq_modules = {name: f"autoencoder.{ours}" for name, ours in vq_modules.items()}
     vq_modules |= {f"mid_Cross.{name}": f"attention.{name}" for name in ("q", "k", "v", "proj_out")}
 
@@ -71,13 +74,15 @@ def import_ldbfr(checkpoint: PathLike, folder: PathLike, resolution: int = 256) 
         name=Path(folder).name,
         family="ldbfr",
         resolution=resolution,
-        steps=50,
+        steps=200,  # of the released code's logs
         guidance=1,
         scheduler="ddim",
         training_data="imported from a checkpoint of LD-BFR",
         licence="that of the checkpoint",
     )
-    save_model(LDBFRPipeline(vq, unet, vae, read_scheduler(checkpoint, tensors)), info, folder)
+    # As the code samples: latent-diffusion's own DDIM begins a stride before the end and ends at timestep 1.
+    scheduler = read_scheduler(checkpoint, tensors, "leading", steps_offset=1)
+    save_model(LDBFRPipeline(vq, unet, vae, scheduler), info, folder)
     taken = len(unet_weights) + len(vq_weights) + len(vae_weights) + 1  # and the betas
     return ImportSummary(
         folder=Path(folder),
@@ -96,11 +101,10 @@ def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
 
 
-def _feature_size(weights: Mapping[str, Tensor], channels: int, latent_size: int) -> int:
-    """The side of the injected features, from how many of their channels stand behind those of a U-Net's level.
+def _feature_size(weight: Tensor, channels: int, latent_size: int) -> int:
+    """The side of the injected features, from how many channels the first injection's convolution finds of them.
 
-    Pixel shuffle keeps channels * side^2; the first injection is at downsampling 2.
+    It is at downsampling 2; pixel shuffle has kept channels * side^2.
     """
-    first = next(name for name in weights if name.endswith(".cross_conv_1.weight"))
-    out, joined = weights[first].shape[:2]
-    return round(latent_size // 2 * ((joined - out // 2) / channels) ** 0.5)
+    doubled, joined = weight.shape[:2]  # 2C, C + those of the features
+    return round(latent_size // 2 * ((joined - doubled // 2) / channels) ** 0.5)
