@@ -134,7 +134,7 @@ def test_the_identity_loss_reaches_the_network_through_the_frozen_decoder():
     gradient = stage.unet.conv_in.weight.grad
     assert gradient is not None
     assert gradient.abs().sum() > 0
-    vae, recogniser = stage.frozen
+    vae, recogniser, _ = stage.frozen
     assert recogniser is not None
     assert all(p.grad is None for p in (*vae.parameters(), *recogniser.parameters()))
 

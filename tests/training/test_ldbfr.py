@@ -7,11 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from faceref.checkpoints.store import load_ldbfr
+from faceref.checkpoints.store import load_ldbfr, load_pipeline
 from faceref.errors import CheckpointError, UsageError
 from faceref.models.autoencoder import PixelUnshuffleVQModel, load_autoencoder
-from faceref.models.ldbfr import InjectedUNet, RestoringVQModel
-from faceref.training.config import LDBFRConfig, LoopConfig, OptimizerConfig, RestoringVQConfig
+from faceref.models.ldbfr import InjectedReferenceUNet, InjectedUNet, RestoringVQModel
+from faceref.pipelines.refldm import ReFLDMPipeline
+from faceref.training.config import DiffusionConfig, LDBFRConfig, LoopConfig, OptimizerConfig, RestoringVQConfig
 from faceref.training.ldbfr import LDBFRStage, RestoringVQStage
 from faceref.training.run import train_from
 from faceref.training.vqgan import vq_model
@@ -159,6 +160,33 @@ def test_the_denoiser_is_told_what_to_restore_by_the_features_alone(photographs:
     loss.backward()
     assert {name.split(".")[0] for name, weight in stage.named_parameters() if weight.grad is not None} == {"unet"}
     assert {name.split(".")[0] for name in stage.state_dict()} == {"unet"}
+
+
+def test_refldm_may_begin_from_repaired_features(photographs: Path, tmp_path: Path):
+    """First without references, then from that model with them."""
+    blind = ldbfr(photographs, tmp_path, steps=1).model_dump()
+    network = blind["unet"] | {"in_channels": 8}
+    for own in ("feature_channels", "feature_size"):
+        network.pop(own)
+    shared = {key: blind[key] for key in ("data", "autoencoder", "restoring", "model", "optimizer", "loop")}
+    lq_only = DiffusionConfig.model_validate(shared | {"stage": "ldm", "unet": network})
+    train_from(lq_only, tmp_path / "ldm")
+    photos = shared["data"] | {"references": 2}
+    settings = {"stage": "refldm", "initial": tmp_path / "ldm" / "model", "identity": {"scaling": "none"}}
+    config = DiffusionConfig.model_validate(shared | settings | {"data": photos})
+    train_from(config, tmp_path / "run")
+    pipeline, _ = load_pipeline(tmp_path / "run" / "model")
+    assert isinstance(pipeline, ReFLDMPipeline)
+    assert isinstance(pipeline.unet, InjectedReferenceUNet)
+    before = InjectedReferenceUNet.from_pretrained(tmp_path / "ldm" / "model" / "unet")
+    moved = {
+        name
+        for (name, old), new in zip(before.named_parameters(), pipeline.unet.parameters(), strict=True)
+        if not torch.equal(old, new)
+    }
+    assert any("inject" in name for name in moved)
+    with pytest.raises(UsageError, match="set restoring"):
+        train_from(config.model_copy(update={"restoring": None}), tmp_path / "without")
 
 
 def test_stage_1_needs_a_codebook(photographs: Path, tmp_path: Path):

@@ -105,7 +105,8 @@ class RestoringVQModel(ModelMixin, ConfigMixin):
         """
         side = size * self.downsampling
         if lq.shape[-1] != side:
-            lq = F.interpolate(lq, size=(side, side), mode="bilinear", antialias=True)
+            resized = F.interpolate(lq.float(), size=(side, side), mode="bilinear", antialias=True)
+            lq = resized.to(lq.dtype)  # CPUs do not resize in half precision
         return self.repair(lq)[0]
 
     def decode(self, features: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ before denoising begins: what they keep in the cache are the latents, and each s
 import functools
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -17,9 +17,11 @@ from diffusers.models.unets.unet_2d import UNet2DOutput
 from torch import Tensor, nn
 
 from faceref.errors import CheckpointError, UsageError
+from faceref.models.ldbfr import InjectedReferenceUNet
 from faceref.models.reference import Reading, ReferenceAttnProcessor, ReferenceCache, active
 from faceref.models.unet import ReferenceUNet
 
+Network = TypeVar("Network", bound=ReferenceUNet)
 _LAYERS = ("latents",)
 
 
@@ -190,16 +192,33 @@ def with_mechanism(unet: ReferenceUNet, mechanism: str, references: int) -> Refe
     another mechanism before.
     """
     kind = MECHANISMS[mechanism]
-    if type(unet) is kind:
+    if type(unet) is kind or (kind is ReferenceUNet and isinstance(unet, InjectedReferenceUNet)):
         return unet
     if type(unet) is not ReferenceUNet:
         raise UsageError(
             f"A {type(unet).__name__} cannot become a network with {mechanism}; start from an LQ-only one."
         )
-    settings = {name: value for name, value in unet.config.items() if not name.startswith("_")}
     if kind is ChannelConcatUNet:
-        settings["in_channels"] += references * settings["out_channels"]
-    changed = kind(**settings)
+        in_channels = unet.config["in_channels"] + references * unet.config["out_channels"]
+        return _begin_as(unet, kind, {"in_channels": in_channels})
+    return _begin_as(unet, kind, {})
+
+
+def with_injections(unet: ReferenceUNet, feature_channels: int, feature_size: int) -> InjectedReferenceUNet:
+    """The network that begins as `unet`, with injections of q' [B, feature_channels, feature_size, feature_size]."""
+    if isinstance(unet, InjectedReferenceUNet):
+        return unet
+    features = {"feature_channels": feature_channels, "feature_size": feature_size}
+    return _begin_as(unet, InjectedReferenceUNet, features)
+
+
+def _begin_as(unet: ReferenceUNet, kind: type[Network], changes: dict[str, Any]) -> Network:
+    """A network of another class with the settings, but for `changes`, and the weights of `unet`; further ones are new.
+
+    Further input channels begin at zero.
+    """
+    settings = {name: value for name, value in unet.config.items() if not name.startswith("_")}
+    changed = kind(**(settings | changes))
     weights = unet.state_dict()
     further = changed.conv_in.in_channels - unet.conv_in.in_channels
     weights["conv_in.weight"] = F.pad(weights["conv_in.weight"], (0, 0, 0, 0, 0, further))
@@ -208,12 +227,12 @@ def with_mechanism(unet: ReferenceUNet, mechanism: str, references: int) -> Refe
 
 
 def load_unet(folder: Path) -> ReferenceUNet:
-    """Read a U-Net of any mechanism: the unet/ of a model folder, or that folder itself.
+    """Read a U-Net of any mechanism, or with injections: the unet/ of a model folder, or that folder itself.
 
     Raises CheckpointError if there is none or it is damaged.
     """
     folder = folder / "unet" if (folder / "unet").is_dir() else folder
-    kinds = {kind.__name__: kind for kind in MECHANISMS.values()}
+    kinds = {kind.__name__: kind for kind in (*MECHANISMS.values(), InjectedReferenceUNet)}
     try:
         kind = json.loads((folder / "config.json").read_text())["_class_name"]
         return kinds[kind].from_pretrained(folder)

@@ -102,7 +102,7 @@ class LDBFRPipeline(DiffusionPipeline):
         """What the vector-quantised restoration makes of its features, [B, 3, side, side]."""
         if output_type == "latent":
             return features
-        images = self.vq.decode(features)
+        images = self.vq.decode(features).float()  # CPUs do not resize in half precision
         if images.shape[-1] != side:
             images = F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
         return to_output(images, output_type)

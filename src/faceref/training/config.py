@@ -165,9 +165,16 @@ class DiffusionConfig(DenoisingConfig):
 
     stage: Literal["ldm", "refldm"]
     mechanism: Literal["cache_kv", "channel_concat", "cross_attention", "spatial_concat"] = "cache_kv"
+    restoring: Path | None = None  # inject the features that this first stage of LD-BFR repairs (ours)
     lq_dropout: float = 0.1  # share of the samples whose LQ latent is zeroed
     reference_dropout: float = 0.1  # and whose references are, independently
     identity: IdentityLossConfig = IdentityLossConfig()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.restoring is not None and self.mechanism != "cache_kv":
+            raise ValueError("features (restoring) are injected beside cache_kv only, not beside another mechanism")
+        return self
 
 
 class LDBFRConfig(DenoisingConfig):

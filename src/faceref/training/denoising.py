@@ -44,7 +44,7 @@ class DenoisingStage(Stage):
         unet: UNet2DModel,
         vae: Autoencoder,
         recogniser: FaceRecogniser | None,
-        *others: nn.Module,
+        *others: nn.Module | None,
     ):
         """`others` are networks that the loss needs, too, and nobody trains."""
         super().__init__()

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from faceref.models.autoencoder import Autoencoder, decode, encode
 from faceref.models.identity import FaceRecogniser
+from faceref.models.ldbfr import RestoringVQModel
 from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.training.config import DiffusionConfig
@@ -32,20 +33,29 @@ class DiffusionStage(DenoisingStage):
         unet: ReferenceUNet,
         vae: Autoencoder,
         recogniser: FaceRecogniser | None,
+        restoring: RestoringVQModel | None = None,
     ):
-        super().__init__(config, unet, vae, recogniser)
+        """`restoring` repairs the features for an `InjectedReferenceUNet`."""
+        super().__init__(config, unet, vae, recogniser, restoring)
         self.config = config
         self.unet: ReferenceUNet = unet
         self.use_references = config.stage == "refldm"
+
+    @property
+    def restoring(self) -> RestoringVQModel | None:
+        return self.frozen[2]
 
     @torch.no_grad()
     def make_batch(self, items: Batch, generator: torch.Generator) -> Batch:
         """As `DenoisingStage.make_batch`, and lq_latent [B, C, h, w].
 
-        Where the stage looks at references, their latents, too: reference_latents [B, N, C, h, w].
+        Where the stage looks at references, their latents, too: reference_latents [B, N, C, h, w]; where features are
+        injected, these: features [B, c, s, s].
         """
         batch = super().make_batch(items, generator)
         batch["lq_latent"] = encode(self.vae, batch["lq"]).float()
+        if self.restoring is not None:
+            batch["features"] = self.restoring.features(batch["lq"], self.unet.config["feature_size"]).float()
         if self.use_references:
             references = batch["references"]
             latents = encode(self.vae, references.flatten(0, 1)).float().unflatten(0, references.shape[:2])
@@ -62,7 +72,8 @@ class DiffusionStage(DenoisingStage):
         if self.use_references:
             kept = draws[1] >= self.config.reference_dropout  # [B, 1, 1, 1]
             cache = self.unet.encode_references(batch["reference_latents"] * kept[:, None])
-        output = self.unet(torch.cat([x_t, lq], dim=1), timesteps, cache).sample.float()
+        features = [] if self.restoring is None else [batch["features"]]
+        output = self.unet(torch.cat([x_t, lq], dim=1), timesteps, cache, *features).sample.float()
         diffusion = masked_mean((output - target).square(), batch["mask_latent"])
         numbers = {"diffusion": diffusion.detach()}
         if not self._wants_identity():
@@ -86,7 +97,7 @@ class DiffusionStage(DenoisingStage):
         return F.cosine_similarity(self.recogniser.embed(restored), wanted)
 
     def pipeline(self) -> ReFLDMPipeline:
-        return ReFLDMPipeline(unet=self.unet, vae=self.vae, scheduler=self.scheduler)
+        return ReFLDMPipeline(unet=self.unet, vae=self.vae, scheduler=self.scheduler, vq=self.restoring)
 
     def validate(self, batch: Batch, generator: torch.Generator) -> tuple[dict[str, float], Image.Image]:
         """Restore held-out faces, without and with references; rows: LQ, without, with, truth, first reference."""

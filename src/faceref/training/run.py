@@ -13,8 +13,8 @@ from faceref.data.dataset import FaceDataset, FaceSource, sharpness_weights
 from faceref.errors import CheckpointError, DataError, UsageError
 from faceref.models.autoencoder import Autoencoder, load_autoencoder
 from faceref.models.identity import FaceRecogniser
-from faceref.models.ldbfr import InjectedUNet, RestoringVQModel
-from faceref.models.mechanisms import load_unet, with_mechanism
+from faceref.models.ldbfr import InjectedReferenceUNet, InjectedUNet, RestoringVQModel
+from faceref.models.mechanisms import load_unet, with_injections, with_mechanism
 from faceref.models.recogniser_files import load_recogniser
 from faceref.models.unet import ReferenceUNet
 from faceref.training.config import (
@@ -134,7 +134,13 @@ def _diffusion_stage(config: DiffusionConfig) -> Stage:
         )
     unet = load_unet(config.initial) if config.initial else _new_unet(ReferenceUNet, config)
     unet = with_mechanism(unet, config.mechanism, config.data.references)
-    return DiffusionStage(config, unet, load_autoencoder(config.autoencoder), recogniser)
+    restoring = _load(RestoringVQModel, config.restoring, "vq") if config.restoring else None
+    if restoring is not None:
+        size = config.data.resolution // restoring.downsampling
+        unet = with_injections(unet, restoring.attention.q.in_channels, size)
+    elif isinstance(unet, InjectedReferenceUNet):
+        raise UsageError(f"The U-Net in {config.initial} has features injected: set restoring to what repairs them.")
+    return DiffusionStage(config, unet, load_autoencoder(config.autoencoder), recogniser, restoring)
 
 
 def _ldbfr_stage(config: LDBFRConfig) -> Stage:
