@@ -16,6 +16,16 @@ from faceref.errors import DataError, UsageError
 from faceref.faces.detect import DlibDetector
 
 
+@pytest.fixture(scope="module")
+def detector() -> DlibDetector:
+    return DlibDetector()
+
+
+@pytest.fixture(autouse=True)
+def _weights_are_read_once(detector: DlibDetector, monkeypatch) -> None:
+    monkeypatch.setattr(module, "DlibDetector", lambda: detector)
+
+
 @pytest.fixture
 def tree(photographs: Path, tmp_path: Path) -> Path:
     """Two photographs with a face, in folders of two people."""
@@ -39,7 +49,7 @@ def detections(monkeypatch) -> list[tuple[int, int]]:
     return asked
 
 
-def test_the_index_measures_every_face(portrait: Image.Image, tmp_path: Path):
+def test_the_index_measures_every_face(portrait: Image.Image, tmp_path: Path, detector: DlibDetector):
     close_up = portrait.crop((50, 20, 200, 200))  # FFHQ's square reaches beyond it
     (tmp_path / "photos" / "Eileen").mkdir(parents=True)
     close_up.save(tmp_path / "photos" / "Eileen" / "a.png")
@@ -52,7 +62,7 @@ def test_the_index_measures_every_face(portrait: Image.Image, tmp_path: Path):
         outside = (np.asarray(face.getchannel("A")) == 0).mean()
     assert float(eileen["outside"]) == pytest.approx(outside, abs=5e-4)
     assert outside > 0.05
-    (face,) = DlibDetector().detect(close_up)
+    (face,) = detector.detect(close_up)
     eyes = np.linalg.norm(face.landmarks[36:42].mean(0) - face.landmarks[42:48].mean(0))
     assert float(eileen["eyes_px"]) == pytest.approx(eyes, abs=0.1)
     assert float(eileen["ffhq_side_px"]) >= 4 * eyes - 1  # FFHQ: at least four times the distance of the eyes

@@ -1,0 +1,106 @@
+"""docs/data.md: every command in it is run, in its order, on a tree of two people."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from faceref.app.cli import app
+from faceref.data.index import read_index, write_index
+from faceref.data.references import ReferenceMapping
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "data.md"
+# A twentieth of two people is nobody, and no variant of one portrait is as far from it as another photograph
+SUBSTITUTES = {"--val 0.05 --test 0.05": "--val 0 --test 0.5", "--workers 8": "--workers 1"}
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        app([str(argument) for argument in arguments], prog_name="faceref")
+    return int(ended.value.code or 0)
+
+
+def commands(section: str) -> list[list[str]]:
+    """The indented lines `faceref ...` below a heading of the document, without comments."""
+    text = DOCUMENT.read_text().split(f"## {section}\n")[1].split("\n## ")[0]
+    for shown, run_instead in SUBSTITUTES.items():
+        text = text.replace(shown, run_instead)
+    lines = re.findall(r"^    (faceref .*)$", text, flags=re.MULTILINE)
+    return [shlex.split(line, comments=True)[1:] for line in lines]
+
+
+@pytest.fixture
+def here(photographs: Path, aligned_once: Path, tiny_model: Path, tmp_path: Path, monkeypatch) -> Path:
+    """A folder with photos/, already aligned into faces/ at the size of the document, and a model runs/mine/model."""
+    shutil.copytree(photographs, tmp_path / "photos")
+    shutil.copytree(tiny_model, tmp_path / "runs" / "mine" / "model")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    return tmp_path
+
+
+def test_the_walk_from_photographs_to_an_evaluated_model(here: Path, capsys):
+    for arguments in commands("The walk"):
+        if arguments[0] == "train":
+            continue  # its configuration is the reader's; tests/training runs one
+        if arguments[:2] == ["align", "photos"] or arguments[:3] == ["data", "align", "photos"]:
+            arguments = [*arguments, "--size", "64"]
+        assert run(*arguments) == 0, (arguments, capsys.readouterr())
+    rows = read_index(here / "faces")
+    assert {(row["person"][0], row["file"][0]) for row in rows} == {("E", "E"), ("S", "S")}
+    assert {row["split"] for row in rows} == {"train", "test"}
+    mapping = ReferenceMapping.read(here / "faces/reference_mapping/test_references.csv")
+    people = {row["file"]: row["person"] for row in rows}
+    assert len(mapping) == 4
+    assert all(people[name] == people[entry.gt_image] for entry in mapping for name in entry.ref_images)
+    assert (here / "results/summary.md").exists()
+    assert all((here / "lq-severe" / (entry.lq_image or "")).exists() for entry in mapping)
+
+
+def test_people_from_folders_are_labels_not_findings(faces: Path, capsys):
+    rows = read_index(faces)
+    write_index(faces, [{**row, "person": row["file"].split("/")[0]} for row in rows])
+    assert run("data", "identities", faces, "--workers", 1) == 2
+    assert "--labels person" in capsys.readouterr().err
+    assert run("data", "identities", faces, "--labels", "person", "--no-sheets", "--workers", 1) == 0
+    told = capsys.readouterr().out
+    assert "2 identities among 8 faces" in told
+    assert re.search(r"0\.510 .* 1\.0000 +1\.0000\s", told)
+    assert {row["person"] for row in read_index(faces)} == {"Eileen", "Solara"}
+
+
+def test_corrections_are_applied_on_the_next_run_without_embedding_again(faces: Path, monkeypatch):
+    assert run("data", "identities", faces, "--workers", 1) == 0
+    with (faces / "corrections.csv").open("a") as file:
+        file.write("same,Eileen/a.png,Solara/b.png\nexclude,Solara/d.png,\n")
+    monkeypatch.setattr("faceref.data.embedding._load", None)  # would fail
+    assert run("data", "identities", faces, "--workers", 1) == 0
+    people = {row["file"]: row["person"] for row in read_index(faces)}
+    assert people["Eileen/a.png"] == people["Solara/c.png"]
+    assert people["Solara/d.png"] == ""
+
+
+def test_check_ends_with_1_and_the_names(faces: Path, capsys):
+    rows = [
+        {**row, "person": row["file"].split("/")[0], "split": "train" if i % 2 else "test"}
+        for i, row in enumerate(read_index(faces))
+    ]
+    write_index(faces, rows)
+    (faces / "Eileen/a.png").unlink()
+    assert run("data", "check", faces, "--no-near-duplicates") == 1
+    told = capsys.readouterr().out
+    assert "Eileen/a.png: is missing" in told
+    assert "Solara: is in test" in told
+    assert "3 problems" in told
+
+
+@pytest.mark.slow
+def test_ray_embeds_to_the_same_bytes(faces: Path, tmp_path: Path):
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'faceref[ray]' to run this test.")
+    shutil.copytree(faces, tmp_path / "ray")
+    assert run("data", "identities", faces, "--no-sheets", "--workers", 2) == 0
+    assert run("data", "identities", tmp_path / "ray", "--no-sheets", "--workers", 2, "--ray") == 0
+    for file in ("index.csv", "identities/near_duplicates.csv", "identities/persons.csv"):
+        assert (faces / file).read_bytes() == (tmp_path / "ray" / file).read_bytes()
