@@ -35,10 +35,10 @@ def biased() -> ReferenceUNet:
     return build(distance_bias=True)
 
 
-def build(distance_bias: bool = False) -> ReferenceUNet:
+def build(**settings: bool) -> ReferenceUNet:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return ReferenceUNet(**SIZES, distance_bias=distance_bias).eval()
+        return ReferenceUNet(**SIZES, **settings).eval()
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -107,6 +107,19 @@ def test_with_the_distance_bias_an_absent_reference_still_counts_nothing(biased)
     one_of_two = biased.encode_references(references, multiplicity=torch.tensor([[1.0, 0.0]]))
     one = biased.encode_references(references[:, :1])
     torch.testing.assert_close(biased(sample, 3, one_of_two).sample, biased(sample, 3, one).sample)
+
+
+def test_with_lq_residual_an_untrained_network_returns_the_lq_latent():
+    unet = build(lq_residual=True)
+    sample, references = noise(2, 8, 8, 8), noise(2, 1, 4, 8, 8)
+    assert torch.equal(unet(sample, 7, unet.encode_references(references)).sample, sample[:, 4:])
+
+
+def test_with_lq_residual_the_lq_latent_is_added_to_what_the_plain_network_predicts(unet):
+    residual = build(lq_residual=True)
+    residual.load_state_dict(unet.state_dict())
+    sample = noise(2, 8, 8, 8)
+    torch.testing.assert_close(residual(sample, 7).sample, unet(sample, 7).sample + sample[:, 4:])
 
 
 def test_references_pass_with_the_lq_half_zero_at_timestep_zero(unet):
