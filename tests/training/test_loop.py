@@ -21,7 +21,7 @@ from faceref.models.mechanisms import MECHANISMS
 from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.training.config import DiffusionConfig, VQGANConfig
-from faceref.training.loop import learning_rate
+from faceref.training.optimizer import learning_rate
 from faceref.training.run import train_from
 from faceref.training.stage import Batch, Losses
 from faceref.training.vqgan import VQGANStage

@@ -10,7 +10,7 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +21,15 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from diffusers.training_utils import EMAModel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 from torch.utils.flop_counter import FlopCounterMode
 
 from faceref.data.dataset import SeededSampler
 from faceref.errors import UsageError
 from faceref.training.checkpoints import Checkpoints, replace_folder
-from faceref.training.config import LoopConfig, OptimizerConfig, StageConfig, save_config
+from faceref.training.config import LoopConfig, StageConfig, save_config
+from faceref.training.optimizer import learning_rate, make_optimizer, set_rates
 from faceref.training.speed import SpeedWindow, matmul_flops_per_second
 from faceref.training.stage import Batch, Stage
 
@@ -39,15 +40,6 @@ def seeded_generator(device: torch.device | str, *key: int) -> torch.Generator:
     """A generator whose stream depends on all numbers of the key."""
     seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
     return torch.Generator(device).manual_seed(seed)
-
-
-def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
-    """Linear warm-up, then a cosine from the full rate to `final_ratio` of it at the last step."""
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
-    progress = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-    return config.learning_rate * (config.final_ratio + (1 - config.final_ratio) * cosine)
 
 
 @dataclass(frozen=True)
@@ -148,7 +140,7 @@ class _Trainer:
         self.average = EMAModel(stage.averaged().parameters(), decay=config.loop.ema_decay, foreach=True)
         self.average.to(accelerator.device)
         # all of them from the start: a run that is resumed may reach turns that it was not meant to when it began
-        optimizers = {turn: _optimizer(stage.trainable(turn), config.optimizer) for turn in stage.all_turns}
+        optimizers = {turn: make_optimizer(stage.trainable(turn), config.optimizer) for turn in stage.all_turns}
         self.model, *prepared = accelerator.prepare(stage, *optimizers.values())
         self.optimizers = dict(zip(optimizers, prepared, strict=True))
         accelerator.register_for_checkpointing(self.average)
@@ -177,8 +169,7 @@ class _Trainer:
             if norm is not None:
                 logs[f"gradient_norm/{turn}"] = norm.detach()
             rate = learning_rate(self.config.optimizer, step, loop.steps)
-            for group, share in zip(self.optimizers[turn].param_groups, modules.values(), strict=True):
-                group["lr"] = share * rate
+            set_rates(self.optimizers[turn], [share * rate for share in modules.values()])
             self.optimizers[turn].step()
             self.stage.zero_grad(set_to_none=True)  # those that a GAN's one side left in the other, too
         self.average.step(self.stage.averaged().parameters())
@@ -251,14 +242,6 @@ def _batches_of_process(
     keys = iter(SeededSampler(length, loop.seed, weights, start=step * loop.accumulate * together))
     while True:
         yield list(itertools.islice(keys, together))[rank * batch : (rank + 1) * batch]
-
-
-def _optimizer(modules: Iterable[nn.Module], config: OptimizerConfig) -> torch.optim.Optimizer:
-    """One group of parameters for each module, whose learning rates are set before each step."""
-    groups = [{"params": list(module.parameters())} for module in modules]
-    return torch.optim.AdamW(
-        groups, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
-    )
 
 
 def _validate(
