@@ -85,11 +85,12 @@ def _through_ray(work: Work[Item, Result], items: Sequence[Item], workers: int) 
     """
     try:
         import ray
-        from ray.data import ActorPoolStrategy
+        from ray.data import ActorPoolStrategy, DataContext
     except ImportError:
         raise UsageError("--ray needs Ray: pip install 'faceref[ray]', or leave it out.") from None
     if not ray.is_initialized():
         ray.init(num_cpus=None if os.environ.get("RAY_ADDRESS") else workers, log_to_driver=False)
+    DataContext.get_current().enable_progress_bars = False  # there is ours
     rows = [{"item": pickle.dumps(item)} for item in items]
     dataset = ray.data.from_items(rows, override_num_blocks=min(len(rows), AT_ONCE * workers))
     worker: Any = _RayWorker  # Ray takes classes, which its types do not say
