@@ -196,6 +196,10 @@ def test_stage_1_needs_a_codebook(photographs: Path, tmp_path: Path):
 
 
 def test_stage_2_needs_stage_1(photographs: Path, tmp_path: Path):
-    config = ldbfr(photographs, tmp_path, steps=1, restoring=tmp_path / "nowhere")
-    with pytest.raises(CheckpointError, match="nowhere"):
-        train_from(config, tmp_path / "run")
+    for folder in ("nowhere", "second"):  # the latter is an autoencoder
+        config = ldbfr(photographs, tmp_path, steps=1, restoring=tmp_path / folder)
+        with pytest.raises(CheckpointError, match=folder):
+            train_from(config, tmp_path / "run")
+    config = ldbfr(photographs, tmp_path, steps=1)
+    with pytest.raises(UsageError, match=r"feature_channels .* not 64"):
+        train_from(config.model_copy(update={"unet": config.unet | {"feature_channels": 64}}), tmp_path / "run")

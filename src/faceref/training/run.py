@@ -146,6 +146,11 @@ def _diffusion_stage(config: DiffusionConfig) -> Stage:
 def _ldbfr_stage(config: LDBFRConfig) -> Stage:
     unet = _load(InjectedUNet, config.initial, "unet") if config.initial else _new_unet(InjectedUNet, config)
     restoring = _load(RestoringVQModel, config.restoring, "vq")
+    wanted, repaired = unet.config["feature_channels"], restoring.attention.q.in_channels
+    if wanted != repaired:
+        raise UsageError(
+            f"{config.restoring} repairs {repaired} channels: set unet.feature_channels to that, not {wanted}."
+        )
     return LDBFRStage(config, unet, load_autoencoder(config.autoencoder), restoring, _recogniser(config))
 
 
@@ -167,5 +172,5 @@ def _load(kind: type[Model], folder: Path, component: str) -> Model:
     folder = folder / component if (folder / component).is_dir() else folder
     try:
         return kind.from_pretrained(folder)
-    except (OSError, ValueError) as error:
+    except (OSError, TypeError, ValueError) as error:
         raise CheckpointError(f"There is no usable {kind.__name__} in {folder}: {error}.") from error
