@@ -146,7 +146,7 @@ def test_the_largest_face_is_taken_or_all(portrait: Image.Image, tmp_path: Path)
     assert largest.rows[0]["eyes_px"] == everyone.rows[1]["eyes_px"] > everyone.rows[0]["eyes_px"]
 
 
-@pytest.mark.parametrize("ray", [False, True])
+@pytest.mark.parametrize("ray", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_two_workers_write_the_same_bytes(tree: Path, tmp_path: Path, ray: bool):
     if ray:
         pytest.importorskip("ray", reason="Ray is not installed: pip install 'faceref[ray]' to run this test.")

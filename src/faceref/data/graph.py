@@ -10,7 +10,7 @@ from faceref.errors import DataError
 
 EXACT_UP_TO = 300_000  # faces; beyond, the search looks only at the nearest cells of a partition
 QUERIES = 2048  # at a time
-MOST_PAIRS = 50_000_000  # 0.8 GB
+MOST_PAIRS = 50_000_000  # 0.6 GB
 
 
 @dataclass(frozen=True, eq=False)
