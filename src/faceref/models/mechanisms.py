@@ -3,6 +3,8 @@
 Each is a `ReferenceUNet` that is shown references in another way, so that it trains, restores and is measured like one.
 The paper names them in a word each; how they are built here is ours. None can work anything out about the references
 before denoising begins: what they keep in the cache are the latents, and each step looks at these anew.
+
+At the end of the file: how such a network begins as an LQ-only one, and how any is read from disk.
 """
 
 import functools
