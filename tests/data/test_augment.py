@@ -5,7 +5,7 @@ import skimage.data
 import torch
 import torch.nn.functional as F
 
-from faceref.data.augment import augment_references
+from faceref.data.augment import ReferenceAugmentation, augment_references
 
 
 def pictures(count: int) -> torch.Tensor:
@@ -57,3 +57,18 @@ def test_colour_factors_have_the_papers_spread():
     assert np.isclose(values.mean(), 0.5, atol=0.01)
     colour = torch.tensor([0.4, -0.2, -0.3]).view(1, 3, 1, 1).expand(400, 3, 16, 16)
     assert augment_references(colour, torch.Generator().manual_seed(0)).mean((2, 3)).std(0).min() > 0.03
+
+
+def test_an_augmentation_of_nothing_changes_nothing():
+    nothing = ReferenceAugmentation(**dict.fromkeys(ReferenceAugmentation.model_fields, 0.0))
+    face = pictures(4)
+    torch.testing.assert_close(augment_references(face, torch.Generator(), nothing), face, atol=1e-5, rtol=0)
+
+
+def test_a_gentler_augmentation_keeps_references_in_their_place():
+    gentle = ReferenceAugmentation(rotation=0, shift=0.02, scale=0, perspective=0, flip_probability=0)
+    dot = torch.full((100, 3, 65, 65), -1.0)
+    dot[:, :, 31:34, 31:34] = 1.0
+    mass = augment_references(dot, torch.Generator().manual_seed(0), gentle).mean(1) + 1
+    x = ((mass / mass.sum((1, 2), keepdim=True)).sum(1) * torch.arange(65.0)).sum(1) - 32
+    assert 0.5 < x.abs().max() <= 0.02 * 65 + 0.01

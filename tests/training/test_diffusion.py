@@ -126,6 +126,19 @@ def test_padding_of_the_photograph_is_kept_out_of_the_identity_loss():
     assert loss_of(stage, batch).item() == pytest.approx(0, abs=1e-6)
 
 
+def test_jitter_compares_a_pair_moved_alike():
+    stage = tiny_stage(identity={"weight": 1.0, "scaling": "naive", "jitter": True})
+    x0 = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    mask = torch.ones(4, 1, 32, 32)
+
+    def similarity(seed: int, estimate: torch.Tensor) -> torch.Tensor:
+        return stage._identity_similarity(estimate, x0, mask, torch.Generator().manual_seed(seed))
+
+    torch.testing.assert_close(similarity(0, x0), torch.ones(4))
+    assert torch.equal(similarity(0, -x0), similarity(0, -x0))
+    assert not torch.equal(similarity(0, -x0), similarity(1, -x0))
+
+
 def test_the_identity_loss_reaches_the_network_through_the_frozen_decoder():
     stage = tiny_stage(identity={"weight": 1.0, "scaling": "naive"})
     batch = latents()

@@ -15,6 +15,7 @@ from faceref.training.losses import (
     hinge_discriminator_loss,
     identity_scale,
     masked_mean,
+    move_alike,
     perceptual_distance,
 )
 
@@ -88,3 +89,26 @@ def test_a_missing_timm_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(UsageError, match="pip install timm"):
         BackboneFeatures("vgg16")
+
+
+def test_both_pictures_of_a_pair_are_moved_alike_and_each_pair_by_its_own_amount():
+    face = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)).expand(6, -1, -1, -1)
+    one, other = move_alike(face, face + 1, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(one + 1, other)
+    assert all((one[i] - one[j]).abs().max() > 0.1 for i in range(6) for j in range(i))
+    again, _ = move_alike(face, face, torch.Generator().manual_seed(1))
+    assert torch.equal(one, again)
+
+
+def test_moving_is_small_and_mirrors_every_second_pair():
+    dot = torch.zeros(400, 1, 65, 65)
+    dot[:, :, 31:34, 31:34] = 1.0  # in the middle: only the shift moves it
+    dot[:, :, 32, 60] = 20.0  # far to the right: mirrored, it is on the left
+    moved, _ = move_alike(dot, dot, torch.Generator().manual_seed(2))
+    column = moved.amax(dim=(1, 2)).argmax(dim=1).float()
+    mirrored = column < 32
+    assert 0.4 < mirrored.float().mean() < 0.6
+    # 28 pixels from the middle, 8 % nearer or farther, 4 % of 65 to either side
+    distance = (column - 32).abs()
+    assert distance.min() >= 28 * 0.91 * 0.99 - 3.5
+    assert distance.max() <= 32

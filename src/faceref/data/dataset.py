@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from faceref.data.augment import augment_references
+from faceref.data.augment import REFLDM, ReferenceAugmentation, augment_references
 from faceref.data.degradation import DegradationRanges, degrade_batch
 from faceref.data.references import ReferenceEntry, ReferenceMapping, mapping_from_index, read_table
 from faceref.errors import DataError
@@ -160,7 +160,12 @@ def sharpness_weights(sharpness: np.ndarray, full: float = 500.0, least: float =
 
 
 @torch.no_grad()
-def make_batch(samples: dict[str, Tensor], ranges: DegradationRanges, generator: torch.Generator) -> FaceBatch:
+def make_batch(
+    samples: dict[str, Tensor],
+    ranges: DegradationRanges,
+    generator: torch.Generator,
+    augmentation: ReferenceAugmentation = REFLDM,
+) -> FaceBatch:
     """Turn collated FaceSamples, on the device, into a training batch: flip, degrade, augment (Section 4 of ReF-LDM).
 
     In every second sample target, LQ, mask and references are flipped left-right together; `ranges` are brought to
@@ -174,7 +179,7 @@ def make_batch(samples: dict[str, Tensor], ranges: DegradationRanges, generator:
     mask = torch.where(flipped.view(-1, 1, 1, 1), mask.flip(-1), mask)
     references = torch.where(flipped.view(-1, 1, 1, 1, 1), references.flip(-1), references)
     if references.shape[1]:
-        references = augment_references(references.flatten(0, 1), generator).view_as(references)
+        references = augment_references(references.flatten(0, 1), generator, augmentation).view_as(references)
     return {
         "hq": hq,
         "lq": degrade_batch(hq, ranges, generator),

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from faceref.data.augment import REFLDM, ReferenceAugmentation
 from faceref.data.dataset import FaceSource
 from faceref.data.degradation import TRAINING, DegradationRanges
 from faceref.errors import UsageError
@@ -32,6 +33,7 @@ class DataConfig(Config):
     only_with_references: bool = False
     prefer_sharp: bool = False  # draw photographs in proportion to their sharpness
     degradation: DegradationRanges = TRAINING
+    augmentation: ReferenceAugmentation = REFLDM  # of the references
     cache: Path | None = None  # decoded photographs are mapped from here instead of held in memory
     workers: int = 0
 
@@ -136,6 +138,7 @@ class IdentityLossConfig(Config):
 
     weight: float = 0.1
     scaling: Literal["none", "naive", "sqrt_alpha_bar", "t_below_100", "t_below_500"] = "sqrt_alpha_bar"
+    jitter: bool = False  # compare the two pictures moved and mirrored alike: then no fixed pattern of pixels helps
 
 
 class ModelConfig(Config):

@@ -12,7 +12,7 @@ from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.training.config import DiffusionConfig
 from faceref.training.denoising import DenoisingStage
-from faceref.training.losses import identity_scale, masked_mean
+from faceref.training.losses import identity_scale, masked_mean, move_alike
 from faceref.training.pictures import contact_sheet
 from faceref.training.stage import Batch, Losses
 
@@ -78,7 +78,7 @@ class DiffusionStage(DenoisingStage):
         numbers = {"diffusion": diffusion.detach()}
         if not self._wants_identity():
             return diffusion, numbers
-        similarity = self._identity_similarity(self.estimate_x0(output, x_t, timesteps), x0, batch["mask"])
+        similarity = self._identity_similarity(self.estimate_x0(output, x_t, timesteps), x0, batch["mask"], generator)
         scale = identity_scale(self.alpha_bar(timesteps), timesteps, self.config.identity.scaling)
         identity = (scale * (1 - similarity)).mean()
         numbers |= {"identity": identity.detach(), "similarity": similarity.detach().mean()}
@@ -87,13 +87,16 @@ class DiffusionStage(DenoisingStage):
     def _wants_identity(self) -> bool:
         return self.use_references and self.config.identity.scaling != "none" and self.config.identity.weight > 0
 
-    def _identity_similarity(self, estimate: Tensor, x0: Tensor, mask: Tensor) -> Tensor:
+    def _identity_similarity(self, estimate: Tensor, x0: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
         """Cosine [B] between the recogniser's embeddings of both latents, decoded; mask [B, 1, H, W], 0 in padding."""
         assert self.recogniser is not None
         with torch.no_grad():
             truth = decode(self.vae, x0)
-            wanted = self.recogniser.embed(truth)
         restored = torch.where(mask > 0, decode(self.vae, estimate), truth)
+        if self.config.identity.jitter:
+            restored, truth = move_alike(restored, truth, generator)
+        with torch.no_grad():
+            wanted = self.recogniser.embed(truth)
         return F.cosine_similarity(self.recogniser.embed(restored), wanted)
 
     def pipeline(self) -> ReFLDMPipeline:
