@@ -19,7 +19,7 @@ from faceref.training.config import load_config
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "src" / "faceref"
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "examples/README.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "examples/README.md", "docs/data.md", "docs/evaluation.md")
 
 # What each part may import of the others (DESIGN: imports go one way).
 PICTURES = {"errors", "metadata", "images", "outputs", "faces"}

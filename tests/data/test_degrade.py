@@ -10,7 +10,6 @@ from faceref.data.degradation import MODERATE, SEVERE, DegradationRanges, degrad
 from faceref.data.degrade import degrade_files, files_to_degrade, seed_for
 from faceref.data.index import write_index
 from faceref.errors import DataError, UsageError
-from faceref.evaluation import cases
 
 
 @pytest.fixture
@@ -44,10 +43,6 @@ def test_it_is_equation_4_with_ranges_brought_to_the_size(hq: Path, tmp_path: Pa
     rng = np.random.default_rng(seed_for(3, "a.png", "severe"))
     expected = degrade(Image.open(hq / "a.png"), SEVERE.at(64).sample(rng), rng)
     np.testing.assert_array_equal(pixels(tmp_path / "lq/a.png"), np.asarray(expected))
-
-
-def test_it_is_what_evaluation_makes_without_an_lq_set():
-    assert seed_for(5, "p/b.png", "severe") == cases.seed_for(5, "p/b.png", "severe")
 
 
 def test_severe_is_worse_than_moderate_and_seeds_differ(hq: Path, tmp_path: Path):

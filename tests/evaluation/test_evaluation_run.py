@@ -9,10 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
+from faceref.data.degrade import seed_for
 from faceref.data.references import mapping_from_index
 from faceref.errors import OutputError, UsageError
 from faceref.evaluation.batch import Instruments, Plan, picture_path, to_pixels, to_tensor
-from faceref.evaluation.cases import CaseSet, load_cases, seed_for
+from faceref.evaluation.cases import CaseSet, load_cases
 from faceref.evaluation.faces import Centre, FaceDescriber
 from faceref.evaluation.groups import Row
 from faceref.evaluation.models import ModelSpec, Sampling, load_models

@@ -12,8 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from faceref.data.degradation import MODERATE, SEVERE, degrade
+from faceref.data.degrade import seed_for
 from faceref.errors import DataError
-from faceref.evaluation.cases import Case, CaseSet, seed_for
+from faceref.evaluation.cases import Case, CaseSet
 from faceref.evaluation.faces import Centre, DescribedFace, FaceDescriber, read_face
 from faceref.evaluation.groups import Row, individual_typology_angle
 from faceref.evaluation.learned import LearnedMetrics

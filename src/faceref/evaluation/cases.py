@@ -12,6 +12,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from faceref.data.dataset import PICTURE_SUFFIXES
+from faceref.data.degrade import seed_for
 from faceref.data.references import ReferenceEntry, ReferenceMapping
 from faceref.errors import DataError
 
@@ -71,11 +72,6 @@ class CaseSet:
         rng = np.random.default_rng(seed_for(seed, case.name, "wrong person"))
         photos = others[enough[rng.integers(len(enough))]]
         return tuple(photos[i] for i in rng.permutation(len(photos))[:wanted])
-
-
-def seed_for(seed: int, name: str, purpose: str) -> int:
-    """A seed of its own for each file and purpose: neither the order nor the other files matter."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}/{name}".encode()).digest()[:6])
 
 
 def load_cases(
