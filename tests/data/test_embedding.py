@@ -1,0 +1,49 @@
+"""Recognisers that faceref does not know: any ONNX file, through ONNX Runtime."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from faceref.data.embedding import choose_recogniser, embed_faces
+from faceref.errors import CheckpointError
+
+onnx: Any = pytest.importorskip("onnx", reason="the extra arcface (onnx, onnxruntime) is not installed")
+pytest.importorskip("onnxruntime", reason="the extra arcface (onnx, onnxruntime) is not installed")
+
+SIZE = 64
+BORDER = 4  # pixels: 0.0625 of the side, outside of ArcFace's box
+
+
+@pytest.fixture
+def mean_colour(tmp_path: Path) -> Path:
+    """A network [1, 3, 112, 112] -> [1, 3]."""
+    from onnx import TensorProto, helper
+
+    nodes = [helper.make_node("GlobalAveragePool", ["x"], ["mean"]), helper.make_node("Flatten", ["mean"], ["y"])]
+    picture = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 112, 112])
+    vector = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3])
+    graph = helper.make_graph(nodes, "mean_colour", [picture], [vector])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(tmp_path / "mean_colour.onnx"))
+    return tmp_path / "mean_colour.onnx"
+
+
+def test_any_onnx_network_sees_arcfaces_box_in_rgb(mean_colour: Path, tmp_path: Path):
+    face = Image.new("RGB", (SIZE, SIZE), "lime")  # outside of the box
+    face.paste((255, 0, 102), (BORDER, BORDER, SIZE - BORDER, SIZE - BORDER))
+    face.save(tmp_path / "face.png")
+    recogniser = choose_recogniser(mean_colour)
+    done = embed_faces(tmp_path, [{"file": "face.png"}], recogniser)
+    expected = np.array([1, -1, -0.2])  # 102 / 127.5 - 1
+    np.testing.assert_allclose(done.vectors[0], expected / np.linalg.norm(expected), atol=1e-4)
+    assert (tmp_path / "embeddings" / f"{recogniser.name}.npz").exists()
+
+
+def test_a_file_that_is_no_onnx_is_named(tmp_path: Path):
+    (tmp_path / "broken.onnx").write_bytes(b"no network")
+    Image.new("RGB", (SIZE, SIZE)).save(tmp_path / "face.png")
+    with pytest.raises(CheckpointError, match=r"broken\.onnx"):
+        embed_faces(tmp_path, [{"file": "face.png"}], choose_recogniser(tmp_path / "broken.onnx"))
