@@ -65,6 +65,13 @@ def test_what_is_there_is_kept_and_other_settings_are_refused(hq: Path, tmp_path
         make(hq, tmp_path / "lq", ["a.png"], seed=1)
 
 
+def test_the_parameters_of_earlier_runs_stay_in_the_table(hq: Path, tmp_path: Path):
+    make(hq, tmp_path / "lq", ["a.png"])
+    make(hq, tmp_path / "lq", ["p/b.png"])
+    make(hq, tmp_path / "both", ["a.png", "p/b.png"])
+    assert (tmp_path / "lq/degradation.csv").read_text() == (tmp_path / "both/degradation.csv").read_text()
+
+
 def test_unreadable_files_are_named(hq: Path, tmp_path: Path):
     (hq / "bad.png").write_text("no picture")
     Image.new("RGB", (64, 32)).save(hq / "wide.png")

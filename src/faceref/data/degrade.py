@@ -13,7 +13,7 @@ from faceref.data.degradation import LDBFR, MODERATE, SEVERE, TRAINING, Degradat
 from faceref.data.embedding import read_face
 from faceref.data.index import INDEX, Row, read_index, write_table
 from faceref.data.jobs import run
-from faceref.data.references import ReferenceMapping
+from faceref.data.references import ReferenceMapping, read_table
 from faceref.errors import DataError, UsageError
 from faceref.outputs import write_atomically
 
@@ -61,8 +61,9 @@ def degrade_files(
 ) -> tuple[int, list[Row]]:
     """Degrade files (Eq. 4 of ReF-LDM), `ranges` brought to the size of each.
 
-    Returns how many are in `out`, and file and reason of those that could not be read.
-    Pictures that `out` holds already are kept. degradation.csv tells the parameters of each, in its own pixels.
+    Returns how many of them are in `out` now, and file and reason of those that could not be read.
+    Pictures that `out` holds already are kept. degradation.csv tells the parameters of each, in its own pixels,
+    those of earlier runs first.
     purpose: the preset's name; with it, seed and name give what `faceref evaluate` makes where there is no LQ set.
     Raises UsageError if `out` was made otherwise, DataError if there is no file, or two that differ in suffix only.
     """
@@ -79,7 +80,8 @@ def degrade_files(
     write_table(out / LEFT_OUT, ("file", "reason"), failed)
     if not parameters:
         raise DataError(f"No file below {faces} could be degraded; {out / LEFT_OUT} says why for each.")
-    write_table(out / PARAMETERS, list(parameters[0]), parameters)
+    known = {row["file"]: row for row in _parameters_before(out)} | {row["file"]: row for row in parameters}
+    write_table(out / PARAMETERS, list(parameters[0]), known.values())
     return len(parameters), failed
 
 
@@ -120,6 +122,10 @@ def _claim(out: Path, settings: dict) -> None:
         return
     with write_atomically(path) as temporary:
         temporary.write_text(json.dumps(settings, indent=2) + "\n")
+
+
+def _parameters_before(out: Path) -> list[Row]:
+    return read_table(out / PARAMETERS, ("file",)) if (out / PARAMETERS).exists() else []
 
 
 def _text(degradation: Degradation) -> Row:
