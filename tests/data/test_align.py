@@ -126,6 +126,24 @@ def test_an_interruption_loses_nothing(tree: Path, tmp_path: Path, monkeypatch, 
         json.loads(line)
 
 
+def test_an_interruption_keeps_who_is_known_of_faces_that_are_still_due(tree: Path, tmp_path: Path, monkeypatch):
+    rows = align_tree(tree, tmp_path / "out", size=64).rows
+    write_index(tmp_path / "out", [{**row, "person": "p", "split": "test"} for row in rows])
+    for row in rows:
+        (tree / row["source"]).touch()  # as after copying them: all are due again
+
+    def interrupted(work, items, **options):
+        yield work.start()(items[0])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            align_tree(tree, tmp_path / "out", size=64)
+    for known in (read_index(tmp_path / "out"), align_tree(tree, tmp_path / "out", size=64).rows):
+        assert [(row["person"], row["split"]) for row in known] == [("p", "test")] * 2
+
+
 def test_people_and_splits_written_into_the_index_are_kept(tree: Path, tmp_path: Path):
     rows = align_tree(tree, tmp_path / "out", size=64).rows
     write_index(tmp_path / "out", [{**row, "person": "p", "split": "test", "note": "n"} for row in rows])
@@ -160,6 +178,9 @@ def test_other_settings_need_another_folder(tree: Path, tmp_path: Path):
     align_tree(tree, tmp_path / "out", size=64)
     with pytest.raises(UsageError, match="other settings"):
         align_tree(tree, tmp_path / "out", size=96)
+    shutil.copytree(tree, tmp_path / "others")  # whose faces would take the place of the first ones'
+    with pytest.raises(UsageError, match="other photographs"):
+        align_tree(tmp_path / "others", tmp_path / "out", size=64)
     with pytest.raises(UsageError, match="taken for photographs"):
         align_tree(tree, tree / "out", size=64)
 

@@ -1,6 +1,7 @@
 """From a tree of photographs to aligned faces with an index: every photograph ends as a face or in the report."""
 
 import json
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -99,9 +100,10 @@ def align_tree(
     Alpha 0 marks padding. With `person_from_folder` the first folder below `photos` is the person's name. What an
     earlier run with the same settings did is not done again; persons and splits that index.csv holds are kept.
 
-    Raises UsageError if `out` was made with other settings, DataError if no photograph gives a face, OutputError.
+    Raises UsageError if `out` was made of another folder or with other settings, DataError if no photograph gives a
+    face, OutputError.
     """
-    settings = {"size": size, "all_faces": all_faces}
+    settings = {"photos": str(photos.resolve()), "size": size, "all_faces": all_faces}
     done = _read_journal(out, settings)
     names, left_out = _photos(photos, out)
     outcomes = {name: done[name] for name in names if name in done and _still_valid(done[name], photos, out)}
@@ -114,7 +116,7 @@ def align_tree(
                 journal.write(json.dumps(asdict(outcome)) + "\n")
                 journal.flush()
         finally:  # also when interrupted: the index then holds what there is
-            rows = _index_rows([outcomes[name] for name in names if name in outcomes], out, person_from_folder)
+            rows = _index_rows(names, outcomes, out, person_from_folder)
             for name in (name for name in names if name in outcomes):
                 left_out += [{"file": name, "kind": kind, "reason": reason} for kind, reason in outcomes[name].left_out]
             write_table(out / LEFT_OUT, ("file", "kind", "reason"), left_out)
@@ -157,7 +159,9 @@ def _read_journal(out: Path, settings: dict) -> dict[str, Outcome]:
     done: dict[str, Outcome] = {}
     first, *lines = path.read_text(encoding="utf-8").splitlines() or ["{}"]
     if json.loads(first) != settings:
-        raise UsageError(f"{out} was made with other settings ({first}); choose another folder, or those.")
+        raise UsageError(
+            f"{out} was made of other photographs or with other settings ({first}); choose another folder, or those."
+        )
     for line in lines:
         with suppress(ValueError):
             outcome = Outcome(**json.loads(line))
@@ -183,14 +187,20 @@ def _still_valid(outcome: Outcome, photos: Path, out: Path) -> bool:
     )
 
 
-def _index_rows(outcomes: list[Outcome], out: Path, person_from_folder: bool) -> list[Row]:
-    """Rows of the index; person, split and foreign columns as index.csv has them."""
+def _index_rows(names: list[str], outcomes: dict[str, Outcome], out: Path, person_from_folder: bool) -> list[Row]:
+    """Rows of the index; person, split and foreign columns as index.csv has them, and its rows of what is still due."""
     before = {row["file"]: row for row in read_index(out)} if (out / INDEX).exists() else {}
+    of_photo: dict[str, list[Row]] = defaultdict(list)
+    for row in before.values():
+        of_photo[row.get("source", "")].append(row)
     rows = []
-    for outcome in outcomes:
-        folders = Path(outcome.photo).parts[:-1]
+    for name in names:
+        if name not in outcomes:
+            rows += of_photo[name]
+            continue
+        folders = Path(name).parts[:-1]
         person = folders[0] if person_from_folder and folders else ""
-        for face in outcome.faces:
+        for face in outcomes[name].faces:
             kept = before.get(face["file"], {})
             known = {"person": kept.get("person") or person, "split": kept.get("split", "")}
             rows.append({**kept, **face, **known})
