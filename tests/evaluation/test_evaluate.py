@@ -48,6 +48,22 @@ def test_it_leaves_the_table_plots_and_sheets(finished: Path):
     assert len({row["image"] for row in rows}) == 6
 
 
+def test_a_blind_model_stands_beside_one_with_references(
+    model_folder: Path, tiny_blind_model: Path, album: Path, tmp_path: Path
+):
+    arguments = (tiny_blind_model, model_folder, "--hq", album, "--references", 1, "--limit", 2)
+    code, output = run(*arguments, "-o", tmp_path / "out")
+    assert code == 0, output
+    text = (tmp_path / "out" / "summary.md").read_text()
+    for words in ("| tiny-blind: no references |", "| tiny-blind: stage 1 alone |", "| tiny: 1 reference |"):
+        assert words in text, words
+    assert "tiny-blind: 1 " not in text
+    assert "tiny-blind: 3 steps of ddim, weights" in text
+    assert "seconds per face ↓" in text
+    with Image.open(tmp_path / "out" / "sheet_severe_tiny-blind_ranked.png") as sheet:
+        assert sheet.width == 64 * 5  # LQ, restored, stage 1, truth, the reference of the person
+
+
 def test_stored_lq_pictures_are_enlarged_and_have_a_bicubic_row(model_folder: Path, album: Path, tmp_path: Path):
     lq = tmp_path / "lq"
     lq.mkdir()

@@ -1,6 +1,8 @@
 """Restorations are the pipeline's own; rows do not depend on batches, order or interruptions."""
 
+import math
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +14,14 @@ from PIL import Image
 from faceref.data.degrade import seed_for
 from faceref.data.references import mapping_from_index
 from faceref.errors import OutputError, UsageError
-from faceref.evaluation.batch import Instruments, Plan, picture_path, to_pixels, to_tensor
-from faceref.evaluation.cases import CaseSet, load_cases
+from faceref.evaluation.batch import Instruments
+from faceref.evaluation.cases import Case, CaseSet, load_cases
+from faceref.evaluation.conditions import Plan
 from faceref.evaluation.faces import Centre, FaceDescriber
+from faceref.evaluation.families import MeasuredModel
 from faceref.evaluation.groups import Row
 from faceref.evaluation.models import ModelSpec, Sampling, load_models
+from faceref.evaluation.pictures import picture_path, to_pixels, to_tensor
 from faceref.evaluation.run import evaluate, read_rows
 from faceref.faces.dlib_torch import TorchDlibRecogniser
 
@@ -31,8 +36,10 @@ def cases(album: Path) -> CaseSet:
 
 
 @pytest.fixture(scope="module")
-def models(model_folder: Path):
-    return load_models([ModelSpec.parse(str(model_folder), Sampling())], torch.device("cpu"))
+def models(model_folder: Path, tiny_blind_model: Path) -> list[MeasuredModel]:
+    """One that is shown references, one of the other family."""
+    specs = [ModelSpec.parse(str(folder), Sampling()) for folder in (model_folder, tiny_blind_model)]
+    return load_models(specs, torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -52,15 +59,31 @@ def read_picture(path: Path) -> np.ndarray:
         return np.array(image.convert("RGB"))
 
 
-def rows_of(rows: list[Row], condition: str) -> dict[str, Row]:
-    return {str(row["image"]): row for row in rows if row["condition"] == condition}
+def rows_of(rows: list[Row], condition: str, model: str = "tiny") -> dict[str, Row]:
+    """By photograph, of a model or of a control that needs none."""
+    return {str(row["image"]): row for row in rows if row["condition"] == condition and row["model"] in ("", model)}
+
+
+def seconds_of(rows: list[Row], condition: str, model: str = "tiny") -> list[float]:
+    return [float(row["seconds"]) for row in rows_of(rows, condition, model).values()]
+
+
+def untimed(rows: list[Row]) -> set[str]:
+    return {repr({key: value for key, value in row.items() if key != "seconds"}) for row in rows}
+
+
+def noise_of(case: Case) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed_for(PLAN.seed, case.name, "noise"))
+    return torch.randn(1, 4, SIZE // 4, SIZE // 4, generator=generator)
 
 
 def test_every_case_is_measured_under_every_condition_and_control(done, cases):
     _, rows = done
     for condition in ("lq", "nearest-reference", "autoencoder", *CONDITIONS):
         assert sorted(rows_of(rows, condition)) == sorted(case.name for case in cases.cases), condition
-    assert len(rows) == len(cases.cases) * 8
+    for condition in ("autoencoder", "none", "stage-1"):
+        assert len(rows_of(rows, condition, "tiny-blind")) == len(cases.cases), condition
+    assert len(rows) == len(cases.cases) * (8 + 3)
     assert {row["references"] for row in rows_of(rows, "refs-1").values()} == {1}
     assert {row["references"] for row in rows_of(rows, "wrong-2").values()} == {2}
 
@@ -69,9 +92,7 @@ def test_a_restoration_is_the_pipelines_own_for_the_same_noise_and_references(do
     out, _ = done
     case = cases.cases[4]
     lq = to_tensor(read_picture(picture_path(out / "pictures/severe/controls/lq", case.name))[None])
-    noise = torch.randn(
-        4, SIZE // 4, SIZE // 4, generator=torch.Generator().manual_seed(seed_for(3, case.name, "noise"))
-    )
+    noise = noise_of(case)
     wrong = cases.wrong_references(case, 2, seed=3)
     restored = {}
     for condition, paths in (
@@ -81,17 +102,54 @@ def test_a_restoration_is_the_pipelines_own_for_the_same_noise_and_references(do
         ("wrong-2", wrong),
     ):
         pictures = [to_tensor(np.stack([read_picture(path) for path in paths]))] if paths else None
-        result = models[0].pipeline(lq, pictures, guidance=1.5, steps=2, latents=noise[None], output_type="pt").images
+        result = models[0].pipeline(lq, pictures, guidance=1.5, steps=2, latents=noise, output_type="pt").images
         restored[condition] = to_pixels(result)[0]
         saved = read_picture(picture_path(out / "pictures/severe/tiny" / condition, case.name))
         assert np.abs(saved.astype(int) - restored[condition]).max() <= 1, condition
     # guidance 0 leaves what guidance subtracts: the zero references
     pictures = [to_tensor(np.stack([read_picture(path) for path in case.references]))]
-    result = models[0].pipeline(lq, pictures, guidance=0, steps=2, latents=noise[None], output_type="pt").images
+    result = models[0].pipeline(lq, pictures, guidance=0, steps=2, latents=noise, output_type="pt").images
     saved = read_picture(picture_path(out / "pictures/severe/tiny/zero", case.name))
     assert np.abs(saved.astype(int) - to_pixels(result)[0]).max() <= 1
     assert np.abs(restored["refs-2"].astype(int) - restored["none"]).max() > 3
     assert np.abs(restored["refs-2"].astype(int) - restored["wrong-2"]).max() > 3
+
+
+def test_a_blind_restoration_and_its_stage_1_are_the_pipelines_own(done, cases, models):
+    out, _ = done
+    case = cases.cases[4]
+    lq = to_tensor(read_picture(picture_path(out / "pictures/severe/controls/lq", case.name))[None])
+    result = models[1].pipeline(lq, steps=3, latents=noise_of(case), output_type="pt", return_stage1=True)
+    for condition, expected in (("none", result.images), ("stage-1", result.stage1)):
+        saved = read_picture(picture_path(out / "pictures/severe/tiny-blind" / condition, case.name))
+        assert np.abs(saved.astype(int) - to_pixels(expected)[0]).max() <= 1, condition
+
+
+def test_seconds_are_shared_by_the_batch_and_stage_1_is_timed_alone(cases, models, instruments, tmp_path):
+    plan = replace(PLAN, references=0)
+    handle = models[1].pipeline.unet.register_forward_pre_hook(lambda *_: time.sleep(0.2))
+    rows = evaluate(cases, cases.cases[:2], models[1:], plan, instruments, tmp_path / "out")
+    handle.remove()
+    seconds = {key: seconds_of(rows, key, "tiny-blind") for key in ("none", "stage-1", "autoencoder", "lq")}
+    assert all(0.3 <= value < 0.6 for value in seconds["none"])  # three steps for two faces
+    assert all(0 < value < 0.2 for value in seconds["stage-1"])
+    assert all(math.isnan(value) for value in seconds["autoencoder"] + seconds["lq"])
+
+
+def test_seconds_hold_the_encoding_of_the_references_that_are_shown(cases, models, instruments, tmp_path, monkeypatch):
+    encode = models[0].pipeline.encode_references
+
+    def slow(photographs):
+        time.sleep(0.4 * len(photographs))
+        return encode(photographs)
+
+    monkeypatch.setattr(models[0].pipeline, "encode_references", slow)
+    plan = replace(PLAN, wrong_person=False)
+    rows = evaluate(cases, cases.cases[:1], models[:1], plan, instruments, tmp_path / "out")
+    seconds = {key: seconds_of(rows, key)[0] for key in CONDITIONS[:4]}
+    assert seconds["none"] < 0.4
+    assert seconds["zero"] < 0.4  # zeros are the same for everybody: encoded once for all
+    assert 0.4 <= seconds["refs-1"] < 0.8 <= seconds["refs-2"]
 
 
 def test_controls_are_what_they_are_called(done, cases, models):
@@ -112,9 +170,9 @@ def test_controls_are_what_they_are_called(done, cases, models):
 def test_batch_size_and_order_do_not_matter(done, cases, models, instruments, tmp_path):
     _, rows = done
     other = evaluate(cases, cases.cases[::-1], models, replace(PLAN, batch_size=1), instruments, tmp_path / "out")
-    by_key = {(row["image"], row["condition"]): row for row in other}
+    by_key = {(row["image"], row["model"], row["condition"]): row for row in other}
     for row in rows:
-        again = by_key[row["image"], row["condition"]]
+        again = by_key[row["image"], row["model"], row["condition"]]
         assert row["psnr"] == pytest.approx(again["psnr"], abs=0.05)
         assert row["identity_cosine"] == pytest.approx(again["identity_cosine"], abs=0.02)
 
@@ -125,11 +183,11 @@ def test_an_interrupted_evaluation_continues_to_the_same_table(done, cases, mode
     part = tmp_path / "part"
     whole = evaluate(cases, cases.cases, models, plan, instruments, part)
     lines = (part / "per_image.csv").read_text().splitlines(keepends=True)
-    (part / "per_image.csv").write_text("".join(lines[:20]) + lines[20][:30])  # two whole cases, part of a third
+    (part / "per_image.csv").write_text("".join(lines[:26]) + lines[26][:30])  # two whole cases, part of a third
     finished = picture_path(part / "pictures/severe/tiny/none", cases.cases[0].name)
     before = finished.stat().st_mtime_ns
     again = evaluate(cases, cases.cases, models, plan, instruments, part, resume=True)
-    assert {repr(row) for row in again} == {repr(row) for row in whole}
+    assert untimed(again) == untimed(whole)
     assert len(again) == len(rows)
     assert finished.stat().st_mtime_ns == before  # what was complete is not restored again
 
@@ -148,7 +206,8 @@ def test_results_are_neither_overwritten_nor_mixed_with_others(done, cases, mode
 def test_one_person_alone_is_measured_without_a_wrong_person(cases, models, instruments, tmp_path):
     plan = replace(PLAN, wrong_person=False)
     rows = evaluate(cases, cases.cases[:3], models, plan, instruments, tmp_path / "out")
-    assert {str(row["condition"]) for row in rows} == {"lq", "nearest-reference", "autoencoder", *CONDITIONS[:4]}
+    controls = {"lq", "nearest-reference", "autoencoder"}
+    assert {str(row["condition"]) for row in rows} == {*controls, *CONDITIONS[:4], "stage-1"}
 
 
 def test_models_are_named_shortly_and_take_settings(model_folder: Path, other_model_folder: Path):
@@ -156,8 +215,8 @@ def test_models_are_named_shortly_and_take_settings(model_folder: Path, other_mo
     specs.append(ModelSpec.parse(str(other_model_folder), Sampling()))
     first, second = load_models(specs, torch.device("cpu"))
     assert (first.label, second.label) == ("tiny steps=1 guidance=2.0 scheduler=unipc", "other")
-    assert (first.steps, first.guidance, first.scheduler) == (1, 2.0, "unipc")
-    assert (second.steps, second.guidance, second.scheduler) == (2, 1.5, "ddim")
+    assert first.settings == {"weights": first.fingerprint, "steps": 1, "guidance": 2.0, "scheduler": "unipc"}
+    assert second.settings == {"weights": second.fingerprint, "steps": 2, "guidance": 1.5, "scheduler": "ddim"}
     assert first.fingerprint != second.fingerprint
 
 
@@ -167,6 +226,11 @@ def test_models_that_share_a_name_are_told_apart_by_their_paths(model_folder: Pa
     assert [model.label for model in load_models(specs, torch.device("cpu"))] == [spec.path for spec in specs]
     with pytest.raises(UsageError, match="given twice"):
         load_models(specs[:1] * 2, torch.device("cpu"))
+
+
+def test_guidance_for_a_model_that_takes_no_references_is_refused(tiny_blind_model: Path):
+    with pytest.raises(UsageError, match="tiny-blind restores without references, so that there is no guidance"):
+        load_models([ModelSpec.parse(str(tiny_blind_model), Sampling(guidance=2.0))], torch.device("cpu"))
 
 
 @pytest.mark.parametrize("text", ["small,steps=many", "small,colour=red", "small,steps"])

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from faceref.evaluation.batch import Plan
 from faceref.evaluation.cases import LeftOut
+from faceref.evaluation.conditions import BLIND_CONDITIONS, Plan, reference_conditions
 from faceref.evaluation.groups import Row
 from faceref.evaluation.metrics import METRICS
 from faceref.evaluation.report import Subject, Table, markdown, summarise, write_summary
 
 PLAN = Plan(sets=("severe",), references=3, reference_counts=(1,), seed=0, batch_size=1)
+CONDITIONS = {model: reference_conditions(PLAN) for model in ("one", "two")}
 SETTINGS = {"cases": 30, "identities": 10, "resolution": 64, "seed": 0, "sets": ["severe"], "models": {}}
 IDENTITY = {"lq": 0.2, "none": 0.3, "zero": 0.31, "refs-1": 0.5, "refs-3": 0.6, "wrong-3": 0.1}
 
@@ -41,7 +42,7 @@ def summary():
     return summarise(
         Table(controls + second),
         PLAN,
-        ["one", "two"],
+        CONDITIONS,
         SETTINGS,
         left_out=[LeftOut("x.png", "it is missing")],
         notes=["a note"],
@@ -85,10 +86,24 @@ def test_no_difference_is_called_real_where_there_is_none():
     rng = np.random.default_rng(1)
     same = [row | {"model": "two"} for row in make_rows("one", 0.0, rng) if row["model"]]
     rows = make_rows("one", 0.0, np.random.default_rng(2)) + same
-    summary = summarise(Table(rows), PLAN, ["one", "two"], SETTINGS, [], [], {}, {})
+    summary = summarise(Table(rows), PLAN, CONDITIONS, SETTINGS, [], [], {}, {})
     between = [c for c in summary.comparisons if c.a.startswith("two") and c.b.startswith("one")]
     assert len(between) == 5
     assert sum(c.differences["identity_cosine"].excludes_zero for c in between) <= 1
+
+
+def test_a_blind_model_is_compared_with_its_stage_1_and_with_what_others_do_without_references():
+    rows = make_rows("one", 0.0, np.random.default_rng(0))
+    none = [row | {"model": "two"} for row in rows if row["condition"] == "none"]
+    stage1 = [row | {"condition": "stage-1", "identity_cosine": float(row["identity_cosine"]) - 0.05} for row in none]
+    conditions = {"one": CONDITIONS["one"], "two": BLIND_CONDITIONS}
+    summary = summarise(Table(rows + none + stage1), PLAN, conditions, SETTINGS, [], [], {}, {})
+    difference = {(c.a, c.b): c.differences["identity_cosine"].mean for c in summary.comparisons if "two" in c.a}
+    assert difference == {
+        ("two: no references", "the LQ input itself"): pytest.approx(0.1, abs=0.02),
+        ("two: no references", "two: stage 1 alone"): pytest.approx(0.05),
+        ("two: no references", "one: no references"): pytest.approx(0),
+    }
 
 
 def test_groups_have_tables_of_their_own(summary):

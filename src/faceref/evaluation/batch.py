@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -15,53 +15,19 @@ from faceref.data.degradation import MODERATE, SEVERE, degrade
 from faceref.data.degrade import seed_for
 from faceref.errors import DataError
 from faceref.evaluation.cases import Case, CaseSet
+from faceref.evaluation.conditions import Condition, Plan
 from faceref.evaluation.faces import Centre, DescribedFace, FaceDescriber, read_face
+from faceref.evaluation.families import MeasuredModel, References
 from faceref.evaluation.groups import Row, individual_typology_angle
 from faceref.evaluation.learned import LearnedMetrics
 from faceref.evaluation.metrics import METRICS, face_region, feature_distance, fidelity, sharpness
-from faceref.evaluation.models import MeasuredModel, first_references
+from faceref.evaluation.pictures import picture_folder, picture_path, to_pixels, to_tensor
 from faceref.faces.recognise import distance
 from faceref.models.identity import FaceRecogniser
-from faceref.models.reference import ReferenceCache
 
 PRESETS = {"severe": SEVERE, "moderate": MODERATE}
 STORED = "stored"  # the name of the set of LQ pictures that lie in a folder
 COLUMNS = ("set", "model", "condition", "image", "identity", "group", "ita", "references", *(m.key for m in METRICS))
-
-
-@dataclass(frozen=True)
-class Condition:
-    """One way to restore: `references` at most are shown, of the person, of a wrong one, or as zeros."""
-
-    key: str
-    title: str
-    references: int = 0
-    wrong_person: bool = False
-    zero: bool = False
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to measure. sets: names of PRESETS, or STORED where every case has an LQ file; references: at most shown."""
-
-    sets: tuple[str, ...]
-    references: int
-    reference_counts: tuple[int, ...]
-    seed: int
-    batch_size: int
-    wrong_person: bool = True  # needs a second identity
-    conditions: tuple[Condition, ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        n = self.references
-        conditions = [Condition("none", "no references")]
-        if n:
-            counts = sorted({count for count in self.reference_counts if 0 < count < n} | {n})
-            conditions.append(Condition("zero", f"{n} zero references", n, zero=True))
-            conditions += [Condition(f"refs-{c}", f"{c} reference{'s' * (c > 1)}", c) for c in counts]
-            if self.wrong_person:
-                conditions.append(Condition(f"wrong-{n}", f"{n} references of a wrong person", n, wrong_person=True))
-        object.__setattr__(self, "conditions", tuple(conditions))
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +49,7 @@ class Batch:
         self.batch, self.plan, self.instruments, self.size, self.pictures = batch, plan, instruments, size, pictures
         self.references = [case.references[: plan.references] for case in batch]
         self.wrong = []
-        if any(condition.wrong_person for condition in plan.conditions):
+        if plan.references and plan.wrong_person:
             self.wrong = [cases.wrong_references(case, plan.references, plan.seed) for case in batch]
         files = [read_face(case.hq, size) for case in batch]
         self.truth = np.stack([file.pixels for file in files])  # uint8 [B, S, S, 3]
@@ -106,41 +72,18 @@ class Batch:
         if plan.references:
             pixels, embeddings = self._nearest_references()
             self._record("", "", "nearest-reference", pixels, embeddings=embeddings)
+        inputs = {name: to_tensor(pixels) for name, pixels in lq.items()}
+        photographs = References(self.references if plan.references else [], self.wrong)
         for model in models:
             reconstruction, latent_shape = model.reconstruct(to_tensor(self.truth))
             self._record("", model.label, "autoencoder", to_pixels(reconstruction))
-            noise = self._noise(latent_shape)
-            caches = self._caches(model, latent_shape)
-            for name in plan.sets:
-                for condition in plan.conditions:
-                    guided = condition.references > 0 and not condition.zero
-                    restored = model.restore(to_tensor(lq[name]), caches[condition.key], noise, guided)
-                    if not restored.isfinite().all():
-                        raise DataError(f"{model.label} restores {self.batch[0].name} or a neighbour to NaN.")
-                    shown = self._shown(condition)
-                    self._record(name, model.label, condition.key, to_pixels(restored), shown)
+            for done in model.restorations(plan, inputs, self._noise(latent_shape), photographs):
+                if not done.pictures.isfinite().all():
+                    raise DataError(f"{model.label} restores {self.batch[0].name} or a neighbour to NaN.")
+                shown = self._shown(done.condition)
+                pixels = to_pixels(done.pictures)
+                self._record(done.set, model.label, done.condition.key, pixels, shown, seconds=done.seconds)
         return self.rows
-
-    def _caches(self, model: MeasuredModel, latent_shape: torch.Size) -> dict[str, list[ReferenceCache]]:
-        """Caches of each case for every condition; each reference goes through the network once."""
-        plan = self.plan
-        nothing = model.remember_nothing(latent_shape)
-        empty = ReferenceCache(
-            nothing.layers, tuple(k[:, :0] for k in nothing.keys), tuple(v[:, :0] for v in nothing.values), 0
-        )
-        caches = {"none": [empty] * len(self.batch)}
-        if not plan.references:
-            return caches
-        own = [model.remember(self._pixels(paths)) for paths in self.references]
-        wrong = [model.remember(self._pixels(paths)) for paths in self.wrong]
-        for condition in plan.conditions[1:]:
-            if condition.zero:  # as many as the case has references
-                counts = [torch.full((1, 1), float(len(paths)), device=model.device) for paths in self.references]
-                caches[condition.key] = [nothing.with_multiplicity(count) for count in counts]
-            else:
-                source = wrong if condition.wrong_person else own
-                caches[condition.key] = [first_references(cache, condition.references) for cache in source]
-        return caches
 
     def _shown(self, condition: Condition) -> list[list[DescribedFace]]:
         if condition.wrong_person:
@@ -157,8 +100,12 @@ class Batch:
         pixels: np.ndarray,
         shown: list[list[DescribedFace]] | None = None,
         embeddings: np.ndarray | None = None,
+        seconds: np.ndarray | None = None,
     ) -> None:
-        """Save pictures uint8 [B, S, S, 3] and measure them; embeddings [B, 128] if they are known already."""
+        """Save pictures uint8 [B, S, S, 3] and measure them.
+
+        embeddings: [B, 128], if they are known already; seconds: [B] that it took to restore each.
+        """
         shown = shown or [[]] * len(self.batch)
         self._save(picture_folder(set_name, model, condition), pixels)
         pictures, truth = to_tensor(pixels), to_tensor(self.truth)
@@ -178,6 +125,8 @@ class Batch:
             "shown_distance": np.array(list(map(_mean_distance, embeddings, shown))),
             "sharpness": np.array(list(map(sharpness, pixels, self.faces))),
         }
+        if seconds is not None:
+            numbers["seconds"] = seconds
         for i, case in enumerate(self.batch):
             row: Row = {"set": set_name, "model": model, "condition": condition, "references": len(shown[i])}
             row |= {"image": case.name, "identity": case.identity, "group": case.group, "ita": self.ita[i]}
@@ -241,34 +190,11 @@ class Batch:
     def _describe(self, paths: Sequence[Path]) -> list[DescribedFace]:
         return self.instruments.describer.photographs(paths)
 
-    def _pixels(self, paths: Sequence[Path]) -> Tensor:
-        return to_tensor(np.stack([read_face(path, self.size).pixels for path in paths]))
-
     def _save(self, folder: str, pixels: np.ndarray) -> None:
         for case, picture in zip(self.batch, pixels, strict=True):
             path = picture_path(self.pictures / folder, case.name)
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(picture).save(path, compress_level=1)
-
-
-def picture_folder(set_name: str, model: str, condition: str) -> str:
-    """Where below OUT/pictures the restorations of one condition lie."""
-    return "/".join(part.replace("/", "_") for part in (set_name or "any", model or "controls", condition))
-
-
-def picture_path(folder: Path, name: str) -> Path:
-    return (folder / name).with_suffix(".png")
-
-
-def to_tensor(pixels: np.ndarray) -> Tensor:
-    """uint8 [B, S, S, 3] -> float32 [B, 3, S, S] in [-1, 1]."""
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def to_pixels(pictures: Tensor) -> np.ndarray:
-    """[B, 3, S, S] about [-1, 1] -> uint8 [B, S, S, 3]."""
-    pixels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def _mean_distance(embedding: np.ndarray, faces: Sequence[DescribedFace]) -> float:

@@ -11,10 +11,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image, ImageDraw
 
-from faceref.evaluation.batch import Plan, picture_folder, picture_path
 from faceref.evaluation.cases import Case
+from faceref.evaluation.conditions import NO_REFERENCES, Condition, Conditions, Plan, best
 from faceref.evaluation.faces import read_face
 from faceref.evaluation.metrics import IDENTITY
+from faceref.evaluation.pictures import picture_folder, picture_path
 from faceref.evaluation.report import Subject, Table
 
 SEVERITY_BINS = 5
@@ -25,7 +26,7 @@ SHOWN_REFERENCES = 3
 LABEL_HEIGHT = 14
 
 
-def plot_all(table: Table, plan: Plan, models: Sequence[str], out: Path) -> None:
+def plot_all(table: Table, plan: Plan, models: Conditions, out: Path) -> None:
     """identity_by_references.png, identity_by_degradation.png and identity_distribution.png."""
     if plan.references:
         _save(_by_references(table, plan, models), out / "identity_by_references.png")
@@ -33,13 +34,12 @@ def plot_all(table: Table, plan: Plan, models: Sequence[str], out: Path) -> None
     _save(_distribution(table, plan, models), out / "identity_distribution.png")
 
 
-def draw_sheets(table: Table, cases: Sequence[Case], plan: Plan, models: Sequence[str], size: int, out: Path) -> None:
+def draw_sheets(table: Table, cases: Sequence[Case], plan: Plan, models: Conditions, size: int, out: Path) -> None:
     """sheet_SET_MODEL_ranked.png, best, median and worst by identity; ..._random1.png and on, 64 cases."""
     by_name = {case.name: case for case in cases}
-    best = _best(plan)
     for set_name in plan.sets:
-        for model in models:
-            identity = table.values[Subject(set_name, model, best)][IDENTITY.key]
+        for model, conditions in models.items():
+            identity = table.values[Subject(set_name, model, best(conditions).key)][IDENTITY.key]
             order = [int(i) for i in np.argsort(-identity)]
             middle = max(0, len(order) // 2 - RANKED_ROWS // 2)
             ranked = {
@@ -58,16 +58,16 @@ def draw_sheets(table: Table, cases: Sequence[Case], plan: Plan, models: Sequenc
                     for label, members in rows.items()
                     for i in members
                 ]
-                sheet = _sheet(labelled, set_name, model, plan, size, out / "pictures")
+                sheet = _sheet(labelled, set_name, model, conditions, plan, size, out / "pictures")
                 sheet.save(out / f"sheet_{name}_{kind}.png", compress_level=1)
 
 
-def _by_references(table: Table, plan: Plan, models: Sequence[str]) -> plt.Figure:
+def _by_references(table: Table, plan: Plan, models: Conditions) -> plt.Figure:
     figure, axes = _axes(plan)
-    conditions = [c for c in plan.conditions if not c.zero and not c.wrong_person]
+    first = next(iter(models))
     for axis, set_name in zip(axes, plan.sets, strict=True):
-        for model in models:
-            subjects = [Subject(set_name, model, c.key) for c in conditions]
+        for model, conditions in models.items():
+            subjects = [Subject(set_name, model, c.key) for c in conditions if c.own or c == NO_REFERENCES]
             shown = [table.values[s]["references"].mean() for s in subjects]
             estimates = [table.estimate(table.values[s][IDENTITY.key], plan.seed) for s in subjects]
             means = np.array([e.mean for e in estimates])
@@ -76,7 +76,7 @@ def _by_references(table: Table, plan: Plan, models: Sequence[str]) -> plt.Figur
         for subject, label, style in (
             (Subject(set_name, "", "lq"), "LQ input", ":"),
             (Subject("", "", "nearest-reference"), "nearest reference shown", "-."),
-            (Subject("", models[0], "autoencoder"), f"{models[0]}: autoencoder (ceiling)", "--"),
+            (Subject("", first, "autoencoder"), f"{first}: autoencoder (ceiling)", "--"),
         ):
             level = float(table.values[subject][IDENTITY.key].mean())
             axis.axhline(level, linestyle=style, color="0.5", label=label)
@@ -85,15 +85,15 @@ def _by_references(table: Table, plan: Plan, models: Sequence[str]) -> plt.Figur
     return figure
 
 
-def _by_degradation(table: Table, plan: Plan, models: Sequence[str]) -> plt.Figure:
+def _by_degradation(table: Table, plan: Plan, models: Conditions) -> plt.Figure:
     """Identity in fifths of the photographs, from the worst LQ input to the best by PSNR."""
     figure, axes = _axes(plan)
     for axis, set_name in zip(axes, plan.sets, strict=True):
         quality = table.values[Subject(set_name, "", "lq")]["psnr"]
         bins = np.array_split(np.argsort(quality), min(SEVERITY_BINS, len(quality)))
         lines = {"LQ input": Subject(set_name, "", "lq")}
-        for model in models:
-            lines |= {f"{model}, {key}": Subject(set_name, model, key) for key in dict.fromkeys(("none", _best(plan)))}
+        for model, conditions in models.items():
+            lines |= {f"{model}, {c.key}": Subject(set_name, model, c.key) for c in (NO_REFERENCES, best(conditions))}
         for label, subject in lines.items():
             identity = table.values[subject][IDENTITY.key]
             axis.plot([quality[b].mean() for b in bins], [identity[b].mean() for b in bins], marker="o", label=label)
@@ -102,12 +102,11 @@ def _by_degradation(table: Table, plan: Plan, models: Sequence[str]) -> plt.Figu
     return figure
 
 
-def _distribution(table: Table, plan: Plan, models: Sequence[str]) -> plt.Figure:
+def _distribution(table: Table, plan: Plan, models: Conditions) -> plt.Figure:
     figure, axes = _axes(plan)
     for axis, set_name in zip(axes, plan.sets, strict=True):
-        subjects = [Subject(set_name, "", "lq")] + [
-            Subject(set_name, m, c.key) for m in models for c in plan.conditions
-        ]
+        subjects = [Subject(set_name, "", "lq")]
+        subjects += [Subject(set_name, model, c.key) for model, conditions in models.items() for c in conditions]
         values = [table.values[subject][IDENTITY.key] for subject in subjects]
         labels = [f"{subject.model} {subject.condition}".strip() for subject in subjects]
         axis.boxplot(values, orientation="horizontal", showfliers=len(table.images) < 100)
@@ -118,12 +117,19 @@ def _distribution(table: Table, plan: Plan, models: Sequence[str]) -> plt.Figure
 
 
 def _sheet(
-    labelled: Sequence[tuple[str, Case]], set_name: str, model: str, plan: Plan, size: int, pictures: Path
+    labelled: Sequence[tuple[str, Case]],
+    set_name: str,
+    model: str,
+    conditions: Sequence[Condition],
+    plan: Plan,
+    size: int,
+    pictures: Path,
 ) -> Image.Image:
     """One row for each case: LQ, without references, with, truth, and the first references."""
-    columns = {"LQ": picture_folder(set_name, "", "lq"), "no references": picture_folder(set_name, model, "none")}
-    if plan.references:
-        columns[f"{plan.references} references"] = picture_folder(set_name, model, _best(plan))
+    columns = {"LQ": picture_folder(set_name, "", "lq")}
+    for condition in conditions:
+        if not condition.references or condition == best(conditions):
+            columns[condition.title] = picture_folder(set_name, model, condition.key)
     columns["truth"] = "truth"
     references = min(SHOWN_REFERENCES, plan.references)
     titles = [*columns, *(f"reference {i + 1}" for i in range(references))]
@@ -140,10 +146,6 @@ def _sheet(
         for i, path in enumerate(case.references[:references]):
             sheet.paste(Image.fromarray(read_face(path, size).pixels), ((len(columns) + i) * size, top + LABEL_HEIGHT))
     return sheet
-
-
-def _best(plan: Plan) -> str:
-    return f"refs-{plan.references}" if plan.references else "none"
 
 
 def _axes(plan: Plan) -> tuple[plt.Figure, list[plt.Axes]]:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from faceref.evaluation.batch import Plan
 from faceref.evaluation.cases import LeftOut
+from faceref.evaluation.conditions import NO_REFERENCES, STAGE_1, Conditions, Plan, best
 from faceref.evaluation.groups import Row
 from faceref.evaluation.metrics import FOLDER_METRICS, IDENTITY, METRICS, Metric
 from faceref.evaluation.statistics import COVERAGE, RESAMPLES, Estimate, estimate_mean
@@ -94,7 +94,7 @@ class Table:
 def summarise(
     table: Table,
     plan: Plan,
-    models: Sequence[str],
+    models: Conditions,
     settings: dict,
     left_out: Sequence[LeftOut],
     notes: Sequence[str],
@@ -103,10 +103,10 @@ def summarise(
 ) -> Summary:
     """Means with 95 % intervals of every condition, of every group, and the differences that answer a question."""
     subjects = _subjects(table, plan, models)
-    lines = tuple(_line(table, subject, plan, of_all) for subject in subjects)
+    lines = tuple(_line(table, subject, plan, models, of_all) for subject in subjects)
     groups = {}
     for group in sorted(set(table.groups) - {""}):
-        groups[group] = tuple(_line(table, s, plan, {}, table.groups == group) for s in subjects)
+        groups[group] = tuple(_line(table, s, plan, models, {}, table.groups == group) for s in subjects)
     comparisons = tuple(_comparisons(table, plan, models))
     return Summary(settings, lines, comparisons, groups, tuple(left_out), tuple(notes), not_measured)
 
@@ -133,10 +133,8 @@ def markdown(summary: Summary) -> str:
     )
     parts.append("")
     for label, model in settings["models"].items():
-        parts.append(
-            f"- {label}: {model['steps']} steps of {model['scheduler']}, guidance {model['guidance']}, weights "
-            f"{model['weights']}"
-        )
+        guidance = f", guidance {model['guidance']}" if "guidance" in model else ""
+        parts.append(f"- {label}: {model['steps']} steps of {model['scheduler']}{guidance}, weights {model['weights']}")
     for set_name in settings["sets"]:
         chosen = [line for line in summary.lines if line.subject.set in ("", set_name)]
         parts += ["", f"## {set_name}", "", *_markdown_table(chosen)]
@@ -154,13 +152,13 @@ def markdown(summary: Summary) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _subjects(table: Table, plan: Plan, models: Sequence[str]) -> list[Subject]:
+def _subjects(table: Table, plan: Plan, models: Conditions) -> list[Subject]:
     subjects = []
     for set_name in plan.sets:
         subjects += [Subject(set_name, "", "lq"), Subject(set_name, "", "bicubic")]
     subjects.append(Subject("", "", "nearest-reference"))
-    for model in models:
-        subjects += [Subject(name, model, c.key) for name in plan.sets for c in plan.conditions]
+    for model, conditions in models.items():
+        subjects += [Subject(name, model, c.key) for name in plan.sets for c in conditions]
         subjects.append(Subject("", model, "autoencoder"))
     return [subject for subject in subjects if subject in table.values]
 
@@ -169,6 +167,7 @@ def _line(
     table: Table,
     subject: Subject,
     plan: Plan,
+    models: Conditions,
     of_all: dict[Subject, dict[str, float]],
     within: np.ndarray | None = None,
 ) -> Line:
@@ -179,11 +178,11 @@ def _line(
         if (estimate := table.estimate(columns[metric.key], plan.seed, within)).count
     }
     references = float(columns["references"][slice(None) if within is None else within].mean())
-    return Line(subject, _title(subject, plan), references, estimates, of_all.get(subject, {}))
+    return Line(subject, _title(subject, models), references, estimates, of_all.get(subject, {}))
 
 
-def _title(subject: Subject, plan: Plan) -> str:
-    titles = {condition.key: condition.title for condition in plan.conditions} | {
+def _title(subject: Subject, models: Conditions) -> str:
+    titles = {condition.key: condition.title for condition in models.get(subject.model, ())} | {
         "lq": "the LQ input itself",
         "bicubic": "the LQ input, enlarged bicubically",
         "nearest-reference": "the nearest reference shown as the result",
@@ -193,37 +192,42 @@ def _title(subject: Subject, plan: Plan) -> str:
     return f"{subject.model}: {title}" if subject.model else title
 
 
-def _comparisons(table: Table, plan: Plan, models: Sequence[str]) -> list[Comparison]:
-    """Does it restore (with - LQ), do references help (with - without), are they used (wrong - without), do more help
-    (each count - the one before), does it copy (with - nearest reference); and each model - the first, alike."""
-    counts = [c for c in plan.conditions if c.references and not c.zero and not c.wrong_person]
-    best = counts[-1].key if counts else "none"
+def _comparisons(table: Table, plan: Plan, models: Conditions) -> list[Comparison]:
+    """Does it restore (with - LQ), does diffusion add to stage 1, do references help (with - without), are they used
+    (wrong - without), do more help (each count - the one before), does it copy (with - nearest reference); and each
+    model - the first, alike."""
+    first, *others = models
     comparisons = []
     for set_name in plan.sets:
         pairs: list[tuple[Subject, Subject]] = []
-        for model in models:
-            subject = {c.key: Subject(set_name, model, c.key) for c in plan.conditions}
-            pairs.append((subject[best], Subject(set_name, "", "lq")))
+        for model, conditions in models.items():
+            subject = {c.key: Subject(set_name, model, c.key) for c in conditions}
+            top, without = subject[best(conditions).key], subject[NO_REFERENCES.key]
+            pairs.append((top, Subject(set_name, "", "lq")))
+            if STAGE_1 in conditions:
+                pairs.append((without, subject[STAGE_1.key]))
+            counts = [c for c in conditions if c.own]
             if not counts:
                 continue
-            pairs += [(subject[best], subject["none"]), (subject[best], subject["zero"])]
-            for wrong in [c.key for c in plan.conditions if c.wrong_person]:
-                pairs += [(subject[wrong], subject["none"]), (subject[wrong], subject["zero"])]
+            pairs += [(top, without), (top, subject["zero"])]
+            for wrong in [c.key for c in conditions if c.wrong_person]:
+                pairs += [(subject[wrong], without), (subject[wrong], subject["zero"])]
             pairs += [(subject[b.key], subject[a.key]) for a, b in pairwise(counts)]
-            pairs.append((subject[best], Subject("", "", "nearest-reference")))
-        for other in models[1:]:
-            pairs += [(Subject(set_name, other, c.key), Subject(set_name, models[0], c.key)) for c in plan.conditions]
-        comparisons += [_compare(table, set_name, a, b, plan) for a, b in pairs]
+            pairs.append((top, Subject("", "", "nearest-reference")))
+        for other in others:
+            shared = [c.key for c in models[other] if c in models[first]]
+            pairs += [(Subject(set_name, other, key), Subject(set_name, first, key)) for key in shared]
+        comparisons += [_compare(table, set_name, a, b, plan, models) for a, b in pairs]
     return comparisons
 
 
-def _compare(table: Table, set_name: str, a: Subject, b: Subject, plan: Plan) -> Comparison:
+def _compare(table: Table, set_name: str, a: Subject, b: Subject, plan: Plan, models: Conditions) -> Comparison:
     differences = {}
     for key in COMPARED:
         estimate = table.estimate(table.values[a][key] - table.values[b][key], plan.seed)
         if estimate.count:
             differences[key] = estimate
-    return Comparison(set_name, _title(a, plan), _title(b, plan), differences)
+    return Comparison(set_name, _title(a, models), _title(b, models), differences)
 
 
 def _markdown_table(lines: Sequence[Line]) -> list[str]:

@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
 from rich.progress import track
 
 from faceref.errors import OutputError, UsageError
-from faceref.evaluation.batch import COLUMNS, Batch, Instruments, Plan
+from faceref.evaluation.batch import COLUMNS, Batch, Instruments
 from faceref.evaluation.cases import Case, CaseSet
+from faceref.evaluation.conditions import Plan
+from faceref.evaluation.families import MeasuredModel
 from faceref.evaluation.groups import Row
 from faceref.evaluation.metrics import METRICS
-from faceref.evaluation.models import MeasuredModel
 
 
 def evaluate(
@@ -60,25 +62,25 @@ def read_rows(table: Path) -> list[Row]:
         ]
 
 
+def name_device(device: torch.device) -> str:
+    """What computes, as the seconds depend on it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads"
+
+
 def _settings(
     cases: CaseSet, chosen: Sequence[Case], models: Sequence[MeasuredModel], plan: Plan, instruments: Instruments
 ) -> dict:
     """Everything that the rows depend on."""
     recogniser = instruments.recogniser
     return {
-        "models": {
-            model.label: {
-                "weights": model.fingerprint,
-                "steps": model.steps,
-                "guidance": model.guidance,
-                "scheduler": model.scheduler,
-            }
-            for model in models
-        },
+        "models": {model.label: model.settings for model in models},
+        "conditions": {model.label: [asdict(condition) for condition in model.conditions(plan)] for model in models},
+        "device": name_device(models[0].device),
         "columns": list(COLUMNS),
         "resolution": models[0].resolution,
         "sets": list(plan.sets),
-        "conditions": [asdict(condition) for condition in plan.conditions],
         "seed": plan.seed,
         "cases": len(chosen),
         "identities": len({case.identity for case in chosen}),
@@ -116,7 +118,7 @@ def _complete_rows(
 ) -> list[dict[str, str]]:
     """Rows of an interrupted run that belong to completely measured cases."""
     expected = {(name, "", "lq") for name in plan.sets}
-    expected |= {(name, m.label, c.key) for name in plan.sets for m in models for c in plan.conditions}
+    expected |= {(name, m.label, c.key) for name in plan.sets for m in models for c in m.conditions(plan)}
     by_image: dict[str, list[dict[str, str]]] = {case.name: [] for case in chosen}
     with table.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):

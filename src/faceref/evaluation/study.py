@@ -9,16 +9,18 @@ import torch
 
 from faceref.data.references import ReferenceMapping, mapping_from_index
 from faceref.errors import UsageError
-from faceref.evaluation.batch import PRESETS, STORED, Instruments, Plan, picture_folder
+from faceref.evaluation.batch import PRESETS, STORED, Instruments
 from faceref.evaluation.cases import Case, load_cases, mapping_from_folders
+from faceref.evaluation.conditions import STAGE_1, Conditions, Plan
 from faceref.evaluation.faces import Centre, FaceDescriber, compute_centre
 from faceref.evaluation.figures import draw_sheets, plot_all
 from faceref.evaluation.groups import ITA, by_ita, read_groups
 from faceref.evaluation.learned import UNAVAILABLE, LearnedMetrics, load_learned_metrics
 from faceref.evaluation.metrics import MS_SSIM_WEIGHTS, ms_ssim_weights
 from faceref.evaluation.models import ModelSpec, load_models
+from faceref.evaluation.pictures import picture_folder
 from faceref.evaluation.report import Subject, Summary, Table, summarise, write_summary
-from faceref.evaluation.run import evaluate
+from faceref.evaluation.run import evaluate, name_device
 from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.models.recogniser_files import load_recogniser
 
@@ -73,22 +75,22 @@ def run_study(request: Request, out: Path, *, resume: bool, device: torch.device
     rows = evaluate(cases, chosen, models, plan, instruments, out, resume=resume)
     if request.center_index:
         instruments.centre.write(out / "center.json")
-    labels = [model.label for model in models]
+    conditions = {model.label: model.conditions(plan) for model in models}
     table = Table(by_ita(rows) if request.group_by == ITA else rows)
     learned = instruments.learned
     summary = summarise(
         table,
         plan,
-        labels,
+        conditions,
         settings=json.loads((out / "settings.json").read_text()),
         left_out=cases.left_out,
-        notes=_notes(request, plan, instruments, chosen, size),
+        notes=_notes(request, plan, instruments, chosen, size, conditions, device),
         not_measured={} if learned else UNAVAILABLE,
         of_all=_of_all(learned, table, plan, out / "pictures") if learned else {},
     )
     write_summary(summary, out)
-    plot_all(table, plan, labels, out)
-    draw_sheets(table, chosen, plan, labels, size, out)
+    plot_all(table, plan, conditions, out)
+    draw_sheets(table, chosen, plan, conditions, size, out)
     return summary
 
 
@@ -138,7 +140,15 @@ def _parts(subject: Subject) -> tuple[str, str, str]:
     return subject.set, subject.model, subject.condition
 
 
-def _notes(request: Request, plan: Plan, instruments: Instruments, chosen: Sequence[Case], size: int) -> list[str]:
+def _notes(
+    request: Request,
+    plan: Plan,
+    instruments: Instruments,
+    chosen: Sequence[Case],
+    size: int,
+    conditions: Conditions,
+    device: torch.device,
+) -> list[str]:
     """How to read the table."""
     centre = instruments.centre
     notes = [
@@ -151,10 +161,14 @@ def _notes(request: Request, plan: Plan, instruments: Instruments, chosen: Seque
         "references: to those that the model was given",
         "face PSNR: within the convex hull of the truth's landmarks; sharpness: variance of the Laplacian there at 128 "
         "px, which noise raises, too",
-        "no references: an empty cache, as `faceref restore` without --ref; zero references: as many zero latents as "
+        f"seconds per face: of a batch of up to {plan.batch_size} faces on {name_device(device)}, shared by them, and "
+        "of encoding each one's references; reading and writing of pictures not counted",
+        "no references: an empty cache, or a model that takes no references; zero references: as many zero latents as "
         "there are references, which is what guidance subtracts",
         f"a case with fewer than {plan.references} references is shown all it has (mean in the second column)",
     ]
+    if any(STAGE_1 in of_model for of_model in conditions.values()):
+        notes.append("stage 1 alone: LD-BFR's vector-quantised restoration decoded as it is, without diffusion")
     if len(weights := ms_ssim_weights(size)) < len(MS_SSIM_WEIGHTS):
         notes.append(f"MS-SSIM has {len(weights)} scales, their weights renormalised: {size} px are too few for five")
     if request.lq is None:

@@ -1,0 +1,57 @@
+"""What is asked of the models: under which conditions they restore, and on which sets."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One way to restore: `references` at most are shown, of the person, of a wrong one, or as zeros."""
+
+    key: str
+    title: str
+    references: int = 0
+    wrong_person: bool = False
+    zero: bool = False
+
+    @property
+    def own(self) -> bool:
+        """References of the person are shown."""
+        return self.references > 0 and not self.wrong_person and not self.zero
+
+
+Conditions = Mapping[str, tuple[Condition, ...]]  # of every model, by its label
+
+NO_REFERENCES = Condition("none", "no references")
+STAGE_1 = Condition("stage-1", "stage 1 alone")
+BLIND_CONDITIONS = (NO_REFERENCES, STAGE_1)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure. sets: presets of degradation, or of stored LQ pictures; references: at most shown."""
+
+    sets: tuple[str, ...]
+    references: int
+    reference_counts: tuple[int, ...]
+    seed: int
+    batch_size: int
+    wrong_person: bool = True  # needs a second identity
+
+
+def reference_conditions(plan: Plan) -> tuple[Condition, ...]:
+    """Those of a model that takes references: none, zeros, the person's in growing number, somebody else's."""
+    n = plan.references
+    if not n:
+        return (NO_REFERENCES,)
+    counts = sorted({count for count in plan.reference_counts if 0 < count < n} | {n})
+    conditions = [NO_REFERENCES, Condition("zero", f"{n} zero references", n, zero=True)]
+    conditions += [Condition(f"refs-{c}", f"{c} reference{'s' * (c > 1)}", c) for c in counts]
+    if plan.wrong_person:
+        conditions.append(Condition(f"wrong-{n}", f"{n} references of a wrong person", n, wrong_person=True))
+    return tuple(conditions)
+
+
+def best(conditions: Sequence[Condition]) -> Condition:
+    """The condition that a model is judged by: the most references of the person, or none if it is shown none."""
+    return max((c for c in conditions if c.own), key=lambda c: c.references, default=NO_REFERENCES)
