@@ -187,6 +187,10 @@ def test_refldm_may_begin_from_repaired_features(photographs: Path, tmp_path: Pa
     assert any("inject" in name for name in moved)
     with pytest.raises(UsageError, match="set restoring"):
         train_from(config.model_copy(update={"restoring": None}), tmp_path / "without")
+    wide = PixelUnshuffleVQModel(patch_size=8, base_channels=32, latent_channels=32)
+    RestoringVQModel.from_autoencoder(wide, heads=2).save_pretrained(tmp_path / "wide")
+    with pytest.raises(UsageError, match="wide repairs 32 channels, but the U-Net takes 16"):
+        train_from(config.model_copy(update={"restoring": tmp_path / "wide"}), tmp_path / "other")
 
 
 def test_stage_1_needs_a_codebook(photographs: Path, tmp_path: Path):
@@ -201,5 +205,5 @@ def test_stage_2_needs_stage_1(photographs: Path, tmp_path: Path):
         with pytest.raises(CheckpointError, match=folder):
             train_from(config, tmp_path / "run")
     config = ldbfr(photographs, tmp_path, steps=1)
-    with pytest.raises(UsageError, match=r"feature_channels .* not 64"):
+    with pytest.raises(UsageError, match=r"repairs 16 channels, but the U-Net takes 64"):
         train_from(config.model_copy(update={"unet": config.unet | {"feature_channels": 64}}), tmp_path / "run")

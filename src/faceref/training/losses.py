@@ -1,4 +1,4 @@
-"""Losses of both stages, as functions of tensors; every mean is over pixels that were inside the photograph."""
+"""Losses of the stages, as functions of tensors; what was outside of the photograph counts in none."""
 
 from collections.abc import Callable, Sequence
 

@@ -138,6 +138,7 @@ def _diffusion_stage(config: DiffusionConfig) -> Stage:
     if restoring is not None:
         size = config.data.resolution // restoring.downsampling
         unet = with_injections(unet, restoring.attention.q.in_channels, size)
+        _check_features(unet, restoring, config.restoring)
     elif isinstance(unet, InjectedReferenceUNet):
         raise UsageError(f"The U-Net in {config.initial} has features injected: set restoring to what repairs them.")
     return DiffusionStage(config, unet, load_autoencoder(config.autoencoder), recogniser, restoring)
@@ -146,12 +147,17 @@ def _diffusion_stage(config: DiffusionConfig) -> Stage:
 def _ldbfr_stage(config: LDBFRConfig) -> Stage:
     unet = _load(InjectedUNet, config.initial, "unet") if config.initial else _new_unet(InjectedUNet, config)
     restoring = _load(RestoringVQModel, config.restoring, "vq")
+    _check_features(unet, restoring, config.restoring)
+    return LDBFRStage(config, unet, load_autoencoder(config.autoencoder), restoring, _recogniser(config))
+
+
+def _check_features(unet: UNet2DModel, restoring: RestoringVQModel, folder: Path | None) -> None:
     wanted, repaired = unet.config["feature_channels"], restoring.attention.q.in_channels
     if wanted != repaired:
         raise UsageError(
-            f"{config.restoring} repairs {repaired} channels: set unet.feature_channels to that, not {wanted}."
+            f"{folder} repairs {repaired} channels, but the U-Net takes {wanted}: set unet.feature_channels to "
+            f"{repaired}, or start from another U-Net."
         )
-    return LDBFRStage(config, unet, load_autoencoder(config.autoencoder), restoring, _recogniser(config))
 
 
 def _recogniser(config: DenoisingConfig) -> FaceRecogniser | None:
