@@ -32,8 +32,8 @@ def commands(section: str) -> list[list[str]]:
 
 
 @pytest.fixture
-def here(photographs: Path, aligned_once: Path, tiny_model: Path, tmp_path: Path, monkeypatch) -> Path:
-    """A folder with photos/, already aligned into faces/ at the size of the document, and a model runs/mine/model."""
+def here(photographs: Path, tiny_model: Path, tmp_path: Path, monkeypatch) -> Path:
+    """A folder with photos/ and a model runs/mine/model."""
     shutil.copytree(photographs, tmp_path / "photos")
     shutil.copytree(tiny_model, tmp_path / "runs" / "mine" / "model")
     monkeypatch.chdir(tmp_path)
@@ -45,7 +45,7 @@ def test_the_walk_from_photographs_to_an_evaluated_model(here: Path, capsys):
     for arguments in commands("The walk"):
         if arguments[0] == "train":
             continue  # its configuration is the reader's; tests/training runs one
-        if arguments[:2] == ["align", "photos"] or arguments[:3] == ["data", "align", "photos"]:
+        if arguments[:3] == ["data", "align", "photos"]:
             arguments = [*arguments, "--size", "64"]
         assert run(*arguments) == 0, (arguments, capsys.readouterr())
     rows = read_index(here / "faces")
@@ -69,6 +69,32 @@ def test_people_from_folders_are_labels_not_findings(faces: Path, capsys):
     assert "2 identities among 8 faces" in told
     assert re.search(r"0\.510 .* 1\.0000 +1\.0000\s", told)
     assert {row["person"] for row in read_index(faces)} == {"Eileen", "Solara"}
+
+
+def test_a_comparison_leaves_the_names_in_the_index_ours(faces: Path):
+    assert run("data", "identities", faces, "--no-sheets", "--workers", 1) == 0
+    rows = read_index(faces)
+    write_index(faces, [{**row, "truth": row["file"].split("/")[0]} for row in rows])
+    compare = ("--labels", "truth", "--threshold", 0.1, "--no-sheets", "--workers", 1)
+    assert run("data", "identities", faces, *compare) == 0
+    assert run("data", "identities", faces, "--no-sheets", "--workers", 1) == 0
+    assert [row["person"] for row in read_index(faces)] == [row["person"] for row in rows]
+
+
+def test_a_split_without_references_does_not_keep_others_from_theirs(faces: Path, capsys):
+    splits: dict[str, str] = {"Eileen/a.png": "val", "Solara/a.png": "test", "Solara/b.png": "test"}
+    rows = [row for row in read_index(faces) if row["file"] in splits]
+    named = [{**row, "person": row["file"].split("/")[0], "split": splits[row["file"]]} for row in rows]
+    write_index(faces, named)
+    assert run("data", "references", faces, "--workers", 1) == 0
+    told = capsys.readouterr().out
+    assert "0 targets, 0 references in all; 1 left out" in told
+    assert "2 targets, 2 references in all; 0 left out" in told
+    mappings = (faces / f"reference_mapping/{split}_references.csv" for split in ("val", "test"))
+    assert [len(ReferenceMapping.read(path)) for path in mappings] == [0, 2]
+    write_index(faces, named[:1])
+    assert run("data", "references", faces, "--workers", 1) == 1
+    assert "left_out.csv says why" in capsys.readouterr().err
 
 
 def test_corrections_are_applied_on_the_next_run_without_embedding_again(faces: Path, monkeypatch):

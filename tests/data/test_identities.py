@@ -13,7 +13,7 @@ from faceref.data.agreement import Agreement, agreement_curve, pairwise_agreemen
 from faceref.data.corrections import Corrections, read_corrections
 from faceref.data.embedding import Embeddings, Recogniser
 from faceref.data.graph import close_pairs, components
-from faceref.data.identities import identify, named_by_others, with_persons, write_findings
+from faceref.data.identities import identify, named_by_others, with_persons, write_persons
 from faceref.data.linkage import average_linkage
 from faceref.data.sheets import draw_sheets
 from faceref.errors import DataError
@@ -155,7 +155,7 @@ def test_people_named_by_others_are_told_from_ours(tmp_path: Path):
     found = identify(embeddings(BRIDGE), DLIB, 1.0)
     rows = with_persons([{"file": file, "person": ""} for file in found.files], found.persons())
     assert named_by_others(tmp_path, rows)
-    write_findings(tmp_path, found)
+    write_persons(tmp_path, found.persons())
     assert not named_by_others(tmp_path, rows)
     assert named_by_others(tmp_path, [*rows, {"file": "z.png", "person": "Zoe"}]) == ["Zoe"]
 

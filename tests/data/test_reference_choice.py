@@ -54,11 +54,6 @@ def test_a_target_with_too_few_references_is_named_with_the_numbers():
     assert ("0.png", "4 of 6 other photographs of p are within 0.1..10 of it, 5 are needed") in done.left_out
 
 
-def test_a_split_without_references_is_an_error():
-    with pytest.raises(DataError, match="'val'"):
-        choose_references(ROWS, "val", LINE_FACES, EUCLIDEAN, ReferenceRules(0.1, 10.0))
-
-
 def test_the_written_file_is_read_as_the_released_code_reads_its_own(tmp_path: Path):
     done = choose_references(ROWS, "test", LINE_FACES, EUCLIDEAN, ReferenceRules(0.1, 10.0))
     path = write_mapping(tmp_path, "test", done.mapping)

@@ -80,7 +80,7 @@ def identities(
     """Find out who is who, and fill the column person; what you write into corrections.csv is applied."""
     from faceref.data.agreement import agreement_curve, write_curve
     from faceref.data.corrections import CORRECTIONS, read_corrections
-    from faceref.data.identities import FOLDER, identify, named_by_others, with_persons, write_findings
+    from faceref.data.identities import FOLDER, identify, named_by_others, with_persons, write_findings, write_persons
     from faceref.data.index import read_index, write_index
     from faceref.data.sheets import draw_sheets
 
@@ -98,6 +98,7 @@ def identities(
     found = identify(embeddings, chosen, distance, corrections)
     write_findings(faces, found)
     if labels is None:
+        write_persons(faces, found.persons())
         write_index(faces, with_persons(rows, found.persons()))
     if sheets:
         draw_sheets(faces, found, _progress("drawing contact sheets"))
@@ -179,16 +180,20 @@ def references(
             f"{faces / 'index.csv'} has no photograph in train, val or test; run faceref data splits first."
         )
     chosen, embeddings = _embed(faces, rows, recogniser, workers, ray)
-    left_out = {}
+    left_out, targets = {}, 0
     for split in (split for split in SPLITS if split in present):
         closest = (0.0 if split == "train" else chosen.near_duplicate) if min_distance is None else min_distance
         farthest = chosen.reference_distance if max_distance is None else max_distance
         done = choose_references(rows, split, embeddings, chosen, ReferenceRules(closest, farthest, at_least, at_most))
         left_out[split] = done.left_out
         path = write_mapping(faces, split, done.mapping)
-        mean = sum(len(entry.ref_images) for entry in done.mapping) / len(done.mapping)
-        output.print(f"{path}: {len(done.mapping)} targets with {mean:.1f} references; {len(done.left_out)} left out")
-    output.print(f"Who was left out, and why: {write_left_out(faces, left_out)}")
+        shown = sum(len(entry.ref_images) for entry in done.mapping)
+        output.print(f"{path}: {len(done.mapping)} targets, {shown} references in all; {len(done.left_out)} left out")
+        targets += len(done.mapping)
+    reasons = write_left_out(faces, left_out)
+    if not targets:
+        raise DataError(f"No photograph has references; {reasons} says why for each.")
+    output.print(f"Who was left out, and why: {reasons}")
 
 
 class Preset(StrEnum):

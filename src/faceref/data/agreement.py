@@ -12,6 +12,7 @@ from faceref.data.graph import close_pairs, components
 from faceref.data.index import write_table
 from faceref.data.linkage import average_linkage
 from faceref.errors import DataError
+from faceref.outputs import write_atomically
 
 CURVE_POINTS = np.linspace(0.7, 1.2, 11)  # shares of the threshold
 
@@ -100,7 +101,8 @@ def write_curve(points: Sequence[CurvePoint], folder: Path) -> None:
     for axis in (against, over):
         axis.grid(alpha=0.3)
         axis.legend()
-    figure.savefig(folder / "curve.png", dpi=120)
+    with write_atomically(folder / "curve.png") as temporary:
+        figure.savefig(temporary, dpi=120)
 
 
 def _named(point: CurvePoint) -> dict[str, Agreement]:

@@ -53,7 +53,7 @@ class Identities:
         return list(found.values())
 
     def persons(self) -> dict[str, str]:
-        """file -> person, named by the first file of the identity, so that faces added later rename nobody."""
+        """file -> person, named by the first file of the identity: faces that are added behind it rename nobody."""
         stems = defaultdict(list)
         groups = self.groups()
         for group in groups:
@@ -132,10 +132,14 @@ def _bridges(
     return sorted(bridges, key=lambda bridge: (-len(bridge.pairs), bridge.left))
 
 
+def write_persons(folder: Path, persons: dict[str, str]) -> None:
+    """Write FOLDER/identities/persons.csv: the names that went into the index, for `named_by_others`."""
+    rows = [{"file": file, "person": person} for file, person in persons.items()]
+    write_table(folder / PERSONS, ("file", "person"), rows)
+
+
 def write_findings(folder: Path, identities: Identities) -> None:
-    """Write persons.csv, bridges.csv and near_duplicates.csv into FOLDER/identities/."""
-    persons = [{"file": file, "person": person} for file, person in identities.persons().items()]
-    write_table(folder / PERSONS, ("file", "person"), persons)
+    """Write bridges.csv and near_duplicates.csv into FOLDER/identities/."""
     bridges = [
         {"bridge": str(number), "why": bridge.why, "left": str(list(bridge.left)), "right": str(list(bridge.right)),
          "pairs": str([list(pair) for pair in bridge.pairs])}

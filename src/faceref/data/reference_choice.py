@@ -11,7 +11,6 @@ from faceref.data.degrade import lq_name
 from faceref.data.embedding import Embeddings, Recogniser
 from faceref.data.index import Row, write_table
 from faceref.data.references import ReferenceEntry, ReferenceMapping
-from faceref.errors import DataError
 from faceref.outputs import write_atomically
 
 FOLDER = "reference_mapping"  # below the folder of the index: {split}_references.csv, left_out.csv
@@ -42,7 +41,6 @@ def choose_references(
 
     They are ordered by farthest point sampling that starts at the target: first the photograph least like it, then
     always the one farthest from all before. Targets of val and test name their LQ picture, as `degrade` calls it.
-    Raises DataError if no photograph of the split has references.
     """
     vectors = dict(zip(embeddings.files, embeddings.vectors, strict=True))
     unreadable = dict(embeddings.unreadable)
@@ -71,13 +69,11 @@ def choose_references(
                 continue
             lq_image = None if split == "train" else lq_name(file)
             entries.append(ReferenceEntry(file, tuple(others[i - 1] for i in order), lq_image))
-    if not entries:
-        raise DataError(f"No photograph of the split {split!r} has references; run faceref data identities and splits.")
     return ChosenReferences(ReferenceMapping(tuple(entries)), left_out)
 
 
 def farthest_points(points: np.ndarray, recogniser: Recogniser, rules: ReferenceRules) -> list[int]:
-    """Positions 1..n - 1 of embeddings [n, D] whose distance to the first is allowed, farthest first; at most N."""
+    """Positions 1..n - 1 of embeddings [n, D] whose distance to the first is allowed, farthest first."""
     to_target = recogniser.distance(points[1:], points[0])
     allowed = np.flatnonzero((to_target >= rules.minimum) & (to_target < rules.maximum)) + 1
     order: list[int] = []
