@@ -263,7 +263,7 @@ def distance_bias(height: int, width: int, heads: int, device: torch.device) -> 
     distance, in shares of the feature map's height, with slopes from 64 (the same place) to 1 (anywhere). Aligned faces
     have the same feature at the same place, so the heads find it in the references without having to learn where.
     """
-    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    rows, columns = torch.meshgrid(*(torch.arange(side, device=device) for side in (height, width)), indexing="ij")
     places = torch.stack([rows, columns], dim=-1).flatten(0, 1) / height  # [h * w, 2]
-    slopes = torch.logspace(6, 0, heads, base=2)
-    return (-slopes[:, None, None] * torch.cdist(places, places))[None].to(device)
+    slopes = torch.logspace(6, 0, heads, base=2, device=device)
+    return (-slopes[:, None, None] * torch.cdist(places, places))[None]
