@@ -18,12 +18,14 @@ from faceref.evaluation.batch import Instruments
 from faceref.evaluation.cases import Case, CaseSet, load_cases
 from faceref.evaluation.conditions import Plan
 from faceref.evaluation.faces import Centre, FaceDescriber
-from faceref.evaluation.families import MeasuredModel
+from faceref.evaluation.families import MeasuredModel, References
 from faceref.evaluation.groups import Row
 from faceref.evaluation.models import ModelSpec, Sampling, load_models
 from faceref.evaluation.pictures import picture_path, to_pixels, to_tensor
 from faceref.evaluation.run import evaluate, read_rows
 from faceref.faces.dlib_torch import TorchDlibRecogniser
+from faceref.models.ldbfr import InjectedUNet
+from faceref.pipelines.ldbfr import LDBFRPipeline
 
 SIZE = 64  # of the tiny model
 PLAN = Plan(sets=("severe",), references=2, reference_counts=(1,), seed=3, batch_size=4)
@@ -150,6 +152,16 @@ def test_seconds_hold_the_encoding_of_the_references_that_are_shown(cases, model
     assert seconds["none"] < 0.4
     assert seconds["zero"] < 0.4  # zeros are the same for everybody: encoded once for all
     assert 0.4 <= seconds["refs-1"] < 0.8 <= seconds["refs-2"]
+
+
+def test_stage_1_comes_back_from_the_size_that_its_features_need(models):
+    blind = models[1].pipeline
+    unet = InjectedUNet.from_config(blind.unet.config, feature_size=8)  # of 128 px, while faces have 64
+    model = replace(models[1], pipeline=LDBFRPipeline(blind.vq, unet, blind.vae, blind.scheduler))  # type: ignore[arg-type]
+    lq, noise = torch.linspace(-1, 1, 3 * SIZE**2).reshape(1, 3, SIZE, SIZE), torch.zeros(1, 4, SIZE // 4, SIZE // 4)
+    done = {r.condition.key: r for r in model.restorations(PLAN, {"severe": lq}, noise, References([], []))}
+    result = model.pipeline(lq, steps=3, latents=noise, output_type="pt", return_stage1=True)
+    torch.testing.assert_close(done["stage-1"].pictures, result.stage1)
 
 
 def test_controls_are_what_they_are_called(done, cases, models):
