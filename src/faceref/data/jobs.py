@@ -84,8 +84,8 @@ def _through_ray(work: Work[Item, Result], items: Sequence[Item], workers: int) 
     The machines of a cluster must see the same folders by the same names.
     """
     try:
-        import ray
-        from ray.data import ActorPoolStrategy, DataContext
+        import ray  # type: ignore[import-not-found]
+        from ray.data import ActorPoolStrategy, DataContext  # type: ignore[import-not-found]
     except ImportError:
         raise UsageError("--ray needs Ray: pip install 'faceref[ray]', or leave it out.") from None
     if not ray.is_initialized():
