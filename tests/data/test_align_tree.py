@@ -14,6 +14,7 @@ from faceref.data.align import align_tree
 from faceref.data.index import read_index, write_index
 from faceref.errors import DataError, UsageError
 from faceref.faces.detect import DlibDetector
+from faceref.outputs import save_picture
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,7 @@ def test_what_gives_no_face_is_named_with_its_reason(tree: Path, tmp_path: Path)
     Image.new("RGB", (200, 200), "gray").save(tree / "wall.png")
     shutil.copy(tree / "Eileen/a.png", tree / "Solara" / "copy.png")
     Image.open(tree / "Eileen/a.png").resize((300, 300)).save(tree / "Eileen/a.jpg")
+    save_picture(Image.open(tree / "Eileen/a.png"), tree / "Eileen" / "c_restored.png", metadata={})
     done = align_tree(tree, tmp_path / "out", size=64)
     with (tmp_path / "out" / "left_out.csv").open() as file:
         written = list(csv.DictReader(file))
@@ -94,6 +96,7 @@ def test_what_gives_no_face_is_named_with_its_reason(tree: Path, tmp_path: Path)
         "wall.png": "no face",
         "Solara/copy.png": "copy",
         "Eileen/a.png": "same name",
+        "Eileen/c_restored.png": "restored",
     }
     assert len(done.rows) + len(kinds) == len(list(tree.rglob("*.*")))
 

@@ -84,6 +84,12 @@ def test_unreadable_files_are_named(hq: Path, tmp_path: Path):
         make(hq, tmp_path / "two", ["a.png", "a.jpg"])
 
 
+def test_an_lq_set_below_the_faces_is_not_degraded_once_more(hq: Path):
+    before = files_to_degrade(hq, None, None)
+    make(hq, hq / "lq", before)
+    assert files_to_degrade(hq, None, None) == before
+
+
 def test_files_come_from_the_mapping_the_index_or_the_folder(hq: Path, tmp_path: Path):
     assert files_to_degrade(hq, None, None) == ["a.png", "p/b.png", "p/c.webp"]
     (tmp_path / "m.csv").write_text("gt_image,ref_image\np/b.png,['a.png']\n")

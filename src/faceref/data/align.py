@@ -17,7 +17,7 @@ from faceref.errors import DataError, OutputError, PhotoError, UsageError
 from faceref.faces.align import AlignedFace, align
 from faceref.faces.detect import DlibDetector, Face
 from faceref.images import PHOTO_SUFFIXES, find_photos, open_photo
-from faceref.outputs import write_atomically
+from faceref.outputs import is_marked_restored, write_atomically
 
 JOURNAL = "align.jsonl"  # its first line says how OUT was made, each other line what became of one photograph
 LEFT_OUT = "left_out.csv"
@@ -65,6 +65,9 @@ class AlignWork:
             photo = open_photo(path)
         except (OSError, PhotoError) as error:
             return Outcome(name, 0, 0, left_out=[("unreadable", str(error))])
+        if is_marked_restored(path):
+            outcome.left_out.append(("restored", "it is a restored picture, not a photograph"))
+            return outcome
         faces = detector.detect(photo.image)
         if not faces:
             outcome.left_out.append(("no face", "no face was found in it"))

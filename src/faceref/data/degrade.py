@@ -88,6 +88,7 @@ def degrade_files(
 def files_to_degrade(faces: Path, split: str | None, mapping: Path | None) -> list[str]:
     """The targets of a mapping, or the files of the index (of a split of it), or if there is none every picture.
 
+    An LQ set that lies below `faces` is not degraded once more.
     Raises UsageError for a split and a mapping, DataError if there is no file.
     """
     if split is not None and mapping is not None:
@@ -97,8 +98,9 @@ def files_to_degrade(faces: Path, split: str | None, mapping: Path | None) -> li
     elif split is not None or (faces / INDEX).exists():
         names = [row["file"] for row in read_index(faces) if split in (None, row.get("split"))]
     else:
+        lq_sets = {path.parent for path in faces.rglob(SETTINGS)}
         pictures = (path for path in faces.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
-        names = sorted(path.relative_to(faces).as_posix() for path in pictures)
+        names = sorted(path.relative_to(faces).as_posix() for path in pictures if not lq_sets & set(path.parents))
     if not names:
         raise DataError(f"There is no picture to degrade in {mapping or faces}; check the folder and the split.")
     return list(dict.fromkeys(names))
