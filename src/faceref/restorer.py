@@ -5,43 +5,31 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 
+from faceref.candidates import Candidate, FaceChoice, choose_faces, find_faces, photo_name, whole_picture
 from faceref.checkpoints.store import ModelInfo, Pipeline, load_blind, load_pipeline
-from faceref.errors import NoFaceError, PhotoError, UsageError
-from faceref.faces.align import AlignedFace, Alignment, align
-from faceref.faces.detect import Detector, DlibDetector, Face
+from faceref.errors import UsageError
+from faceref.faces.align import AlignedFace
+from faceref.faces.detect import Detector, DlibDetector
 from faceref.faces.paste import match_color as match_color_of
 from faceref.faces.paste import paste
 from faceref.faces.recognise import DlibRecogniser, distance, similarity
-from faceref.images import Photo, check_aligned_face, open_photo
+from faceref.images import Photo, open_photo
 from faceref.pipelines.ldbfr import LDBFRPipeline
 from faceref.pipelines.sampling import SchedulerName
 from faceref.references import EncodedReferences, PhotoSource, read_references
 from faceref.result import RestoredFace, Result, Settings
 
-FaceChoice = int | Literal["largest", "all"]  # a number counts from the left, beginning with 1
 # A face may be this many times larger in the photograph than the model's pictures before that is worth a warning.
 MUCH_LARGER = 1.5
 # dlib's distance of a degraded face to references from which on somebody should look. Moderately degraded LFW faces
 # stay below it (95 % below 0.61; other people's median is 0.80); severely degraded ones (median 0.65) do not always.
 DOUBTFUL_DISTANCE = 0.7
-
-
-@dataclass(frozen=True, eq=False)
-class _Candidate:
-    """A face that could be restored; `face` is None if the whole picture is one."""
-
-    number: int
-    face: Face | None
-    crop: AlignedFace
-    embedding: np.ndarray
 
 
 class Restorer:
@@ -158,7 +146,7 @@ class Restorer:
         with _timed(timings, "open"):
             original = open_photo(photo)
         with _timed(timings, "detect"):
-            candidates = [self._whole_picture(original)] if aligned else self._find_faces(original)
+            candidates = self._candidates(original, aligned)
         with _timed(timings, "references"):
             if isinstance(given, EncodedReferences):
                 person = given
@@ -169,7 +157,7 @@ class Restorer:
             else:
                 person = None
         run = self._pipeline_for(person, settings)
-        chosen = _choose(candidates, person, face, original)
+        chosen = choose_faces(candidates, person, face, original)
         faces_after: list[Image.Image] = []
         with _timed(timings, "restore"):
             for done, candidate in enumerate(chosen):
@@ -226,33 +214,13 @@ class Restorer:
         steps = self.info.steps if steps is None else steps
         return Settings(self.info.name, steps, guidance, scheduler or self.info.scheduler, seed, match_color)
 
-    def _whole_picture(self, photo: Photo) -> _Candidate:
-        """The picture itself as an aligned face at the model's resolution."""
-        size, (width, height) = self.info.resolution, photo.image.size
-        check_aligned_face(photo, _name(photo))
-        image = photo.image.resize((size, size), Image.Resampling.LANCZOS)
-        corners = np.array([(0, 0), (0, height), (width, height), (width, 0)]) - 0.5
-        crop = AlignedFace(image, np.full((size, size), 255, np.uint8), Alignment(corners, size))
-        return _Candidate(1, None, crop, self.recogniser.embed_aligned([photo.image])[0])
-
-    def _find_faces(self, photo: Photo) -> list[_Candidate]:
-        """The whole faces in the photograph, from left to right. Raises NoFaceError or PhotoError if there are none."""
-        found = sorted(self.detector.detect(photo.image), key=lambda face: face.box[0] + face.box[2])
-        if not found:
-            raise NoFaceError(
-                f"No face was found in {_name(photo)}; cut the photograph closer to the face, "
-                "or give the aligned face itself (--aligned)."
-            )
-        whole = [face for face in found if photo.is_readable(face.box)]
-        if not whole:
-            raise PhotoError(f"{_name(photo)} is truncated through the face; use another copy of it.")
-        landmarks = [face.landmarks for face in whole]
-        embeddings = self.recogniser.embed_batch([photo.image] * len(whole), landmarks)
-        crops = [align(photo.image, points, self.info.resolution) for points in landmarks]
-        return [_Candidate(*parts) for parts in zip(range(1, len(whole) + 1), whole, crops, embeddings, strict=True)]
+    def _candidates(self, photo: Photo, aligned: bool) -> list[Candidate]:
+        if aligned:
+            return [whole_picture(photo, self.recogniser, self.info.resolution)]
+        return find_faces(photo, self.detector, self.recogniser, self.info.resolution)
 
     def _describe(
-        self, chosen: Sequence[_Candidate], after: Sequence[Image.Image], person: EncodedReferences | None
+        self, chosen: Sequence[Candidate], after: Sequence[Image.Image], person: EncodedReferences | None
     ) -> tuple[RestoredFace, ...]:
         embeddings = self.recogniser.embed_aligned(after)
         return tuple(
@@ -268,9 +236,7 @@ class Restorer:
             for candidate, image, embedding in zip(chosen, after, embeddings, strict=True)
         )
 
-    def _warnings(
-        self, photo: Photo, chosen: Sequence[_Candidate], person: EncodedReferences | None
-    ) -> tuple[str, ...]:
+    def _warnings(self, photo: Photo, chosen: Sequence[Candidate], person: EncodedReferences | None) -> tuple[str, ...]:
         warnings = [*photo.warnings, *photo.losses]
         if person is None:
             warnings.append("No references were given: the face is a guess from the photograph alone.")
@@ -280,14 +246,14 @@ class Restorer:
             far = float(distance(candidate.embedding, person.embeddings).mean()) if person else 0.0
             if far > DOUBTFUL_DISTANCE:
                 warnings.append(
-                    f"Face {candidate.number} of {_name(photo)} may be somebody else than the references "
+                    f"Face {candidate.number} of {photo_name(photo)} may be somebody else than the references "
                     f"(distance {far:.2f}; the same person is usually below {DOUBTFUL_DISTANCE})."
                 )
             side, resolution = candidate.crop.alignment.side, self.info.resolution
             if side > MUCH_LARGER * resolution:
                 warnings.append(
-                    f"Face {candidate.number} of {_name(photo)} fills {side:.0f} pixels, but {self.info.name} works at "
-                    f"{resolution}: if the photograph is sharp at its full size, restoring it loses detail."
+                    f"Face {candidate.number} of {photo_name(photo)} fills {side:.0f} pixels, but {self.info.name} "
+                    f"works at {resolution}: if the photograph is sharp at its full size, restoring it loses detail."
                 )
         return tuple(warnings)
 
@@ -299,22 +265,6 @@ def best_device() -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def _choose(
-    candidates: Sequence[_Candidate], person: EncodedReferences | None, choice: FaceChoice | None, photo: Photo
-) -> list[_Candidate]:
-    """The faces to restore: the chosen ones; else the one closest to the references; else all."""
-    if choice is None and person is not None:
-        return [min(candidates, key=lambda one: distance(one.embedding, person.embeddings).mean())]
-    if choice is None or choice == "all":
-        return list(candidates)
-    if choice == "largest":
-        return [max(candidates, key=lambda one: one.crop.alignment.side)]
-    if choice in range(1, len(candidates) + 1):
-        return [candidates[choice - 1]]
-    numbers = "1" if len(candidates) == 1 else f"1 to {len(candidates)} (from the left)"
-    raise UsageError(f"{_name(photo)} has no face {choice!r}; choose {numbers}, largest or all.")
-
-
 def _in_colours_of(photo: Photo, crop: AlignedFace, restored: Image.Image, matched: bool) -> Image.Image:
     """The restored face without a tint from the references; a grayscale photograph stays one."""
     if photo.grayscale:
@@ -322,7 +272,7 @@ def _in_colours_of(photo: Photo, crop: AlignedFace, restored: Image.Image, match
     return match_color_of(restored, crop.image, crop.mask) if matched else restored
 
 
-def _paste_all(photo: Photo, chosen: Sequence[_Candidate], faces: Sequence[Image.Image]) -> Image.Image:
+def _paste_all(photo: Photo, chosen: Sequence[Candidate], faces: Sequence[Image.Image]) -> Image.Image:
     image = photo.image
     for candidate, face in zip(chosen, faces, strict=True):
         image = paste(image, face, candidate.crop.alignment)
@@ -337,10 +287,6 @@ def _counting(on_step: Callable[[int, int], None] | None, before: int, total: in
 
 def _as_list(sources: PhotoSource | Iterable[PhotoSource]) -> list[PhotoSource]:
     return [sources] if isinstance(sources, PhotoSource) else list(sources)
-
-
-def _name(photo: Photo) -> str:
-    return str(photo.path or "the picture")
 
 
 @contextmanager

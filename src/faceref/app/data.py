@@ -196,9 +196,7 @@ def references(
     output.print(f"Who was left out, and why: {reasons}")
 
 
-class Preset(StrEnum):
-    """Ranges of the two papers, for 512 px (ldbfr: 256 px)."""
-
+class Preset(StrEnum):  # ranges of the two papers, for 512 px (ldbfr: 256 px)
     SEVERE = "severe"
     MODERATE = "moderate"
     TRAINING = "training"
