@@ -165,6 +165,14 @@ def test_batches_and_single_pictures_are_equally_degraded(face: Image.Image, pre
     assert np.std(batch) == pytest.approx(np.std(single), rel=0.03)
 
 
+def test_of_several_ranges_each_picture_is_degraded_within_one(face: Image.Image):
+    harmless = DegradationRanges(sigma=(0, 0), downsample=(1, 1), noise=(0, 0), quality=(100, 100))
+    mixed = degrade_batch(to_tensor(face).expand(64, -1, -1, -1), (harmless, SEVERE), torch.Generator().manual_seed(0))
+    distances = np.array([psnr(np.array(face), picture) for picture in to_pixels(mixed)])
+    assert 20 < (distances > 35).sum() < 44  # a fair coin, 64 times
+    assert (distances[distances <= 35] < 30).all()
+
+
 def test_odd_sizes_and_autocast(face: Image.Image):
     images = to_tensor(face.resize((90, 70)))[None]
     degraded = degrade_batch(images, TRAINING, torch.Generator().manual_seed(0))

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from faceref.data.augment import REFLDM, ReferenceAugmentation, augment_references
-from faceref.data.degradation import DegradationRanges, degrade_batch
+from faceref.data.degradation import AnyRanges, degrade_batch
 from faceref.data.references import ReferenceEntry, ReferenceMapping, mapping_from_index, read_table
 from faceref.errors import DataError
 
@@ -162,7 +162,7 @@ def sharpness_weights(sharpness: np.ndarray, full: float = 500.0, least: float =
 @torch.no_grad()
 def make_batch(
     samples: dict[str, Tensor],
-    ranges: DegradationRanges,
+    ranges: AnyRanges,
     generator: torch.Generator,
     augmentation: ReferenceAugmentation = REFLDM,
 ) -> FaceBatch:

@@ -114,17 +114,22 @@ def degrade(image: Image.Image, degradation: Degradation, rng: np.random.Generat
     return Image.fromarray(_to_uint8(cv2.resize(compressed, (width, height), interpolation=cv2.INTER_LINEAR)))
 
 
-def degrade_batch(images: Tensor, ranges: DegradationRanges, generator: torch.Generator) -> Tensor:
+AnyRanges = DegradationRanges | tuple[DegradationRanges, ...]
+
+
+def degrade_batch(images: Tensor, ranges: AnyRanges, generator: torch.Generator) -> Tensor:
     """Degrade a batch, each picture with its own parameters drawn from `ranges` brought to the pictures' width.
 
+    Of several ranges, each picture's are one, drawn evenly.
     images [B, 3, H, W] in [-1, 1] on any device -> the same shape, float32, on the 8-bit grid. Every random number
     derives from `generator`, which may live on another device. Agrees with `degrade` up to JPEG's integer arithmetic.
     """
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     rng = np.random.default_rng(seed)
-    scaled = ranges.at(images.shape[-1])
+    scaled = [one.at(images.shape[-1]) for one in (ranges if isinstance(ranges, tuple) else (ranges,))]
+    chosen = [scaled[0] if len(scaled) == 1 else scaled[rng.integers(len(scaled))] for _ in images]
     noise = torch.Generator(images.device).manual_seed(seed)
-    return apply_degradations(images, [scaled.sample(rng) for _ in images], noise)
+    return apply_degradations(images, [one.sample(rng) for one in chosen], noise)
 
 
 @torch.no_grad()

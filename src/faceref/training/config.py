@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from faceref.data.augment import REFLDM, ReferenceAugmentation
 from faceref.data.dataset import FaceSource
-from faceref.data.degradation import TRAINING, DegradationRanges
+from faceref.data.degradation import TRAINING, AnyRanges
 from faceref.errors import UsageError
 from faceref.pipelines.refldm import SchedulerName
 
@@ -32,10 +32,17 @@ class DataConfig(Config):
     references: int = 5  # per sample; repeated where a person has fewer
     only_with_references: bool = False
     prefer_sharp: bool = False  # draw photographs in proportion to their sharpness
-    degradation: DegradationRanges = TRAINING
+    degradation: AnyRanges = TRAINING  # or a list: each sample is degraded within one of them
     augmentation: ReferenceAugmentation = REFLDM  # of the references
     cache: Path | None = None  # decoded photographs are mapped from here instead of held in memory
     workers: int = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        ranges = self.degradation if isinstance(self.degradation, tuple) else (self.degradation,)
+        if len({one.at(self.resolution).kernel_size for one in ranges}) != 1:
+            raise ValueError("the degradations of a list need one kernel_size and one resolution")
+        return self
 
 
 class OptimizerConfig(Config):
@@ -104,6 +111,7 @@ class VQGANConfig(ReconstructionConfig):
     stage: Literal["vqgan"]
     autoencoder: AutoencoderConfig
     initial: Path | None = None  # start from this trained autoencoder
+    quantize_from: int = 0  # step; latents are decoded as they are before it, and its codebook is their k-means
 
 
 class RestoringVQConfig(ReconstructionConfig):

@@ -96,10 +96,12 @@ class VQGANStage(ReconstructionStage):
     """Photographs are to be decoded to themselves."""
 
     def __init__(self, config: VQGANConfig, vae: Autoencoder, perceptual: nn.Module | None, photographs: np.ndarray):
-        """`photographs` uint8 [N, 4, H, W]: some of them are what continuous latents are normalised over on export."""
+        """`photographs` uint8 [N, 4, H, W]: some of them calibrate latents (normalisation on export, the codebook)."""
         super().__init__(config, perceptual)
         self.vae = vae
         self.photographs = photographs
+        self.quantize_from = config.quantize_from
+        self.quantized = config.quantize_from == 0
 
     @property
     def autoencoder(self) -> Autoencoder:
@@ -118,24 +120,54 @@ class VQGANStage(ReconstructionStage):
         flip = torch.rand(len(hq), 1, 1, 1, generator=generator, device=hq.device) < 0.5
         return {"hq": torch.where(flip, hq.flip(3), hq), "mask": torch.where(flip, mask.flip(3), mask)}
 
+    def forward(self, batch: Batch, generator: torch.Generator, step: int, turn: str) -> Losses:
+        if step == self.quantize_from and not self.quantized:
+            self._begin_codebook()
+        self.quantized = step >= self.quantize_from
+        return super().forward(batch, generator, step, turn)
+
     def reconstruct(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        decoded = cast(DecoderOutput, self.vae.decode(encode(self.vae, batch["hq"])))
-        assert decoded.commit_loss is not None
+        latents = encode(self.vae, batch["hq"])
+        decoded = cast(DecoderOutput, self.vae.decode(latents, force_not_quantize=not self.quantized))
+        if decoded.commit_loss is None:
+            return decoded.sample, latents.new_zeros(())
         return decoded.sample, decoded.commit_loss.mean()
 
+    @torch.no_grad()
+    def _begin_codebook(self) -> None:
+        """Codes that are used from the start: the k-means of latents. A random codebook keeps a few codes alive."""
+        import faiss
+
+        latents = encode(self.vae, self._calibration()).permute(0, 2, 3, 1).flatten(0, 2).float()  # [tokens, C]
+        codebook = vq_model(self.vae).quantize.embedding.weight
+        kmeans = faiss.Kmeans(latents.shape[1], len(codebook), seed=0)
+        kmeans.train(latents.cpu().numpy())
+        codebook.copy_(torch.from_numpy(kmeans.centroids))
+
+    def _calibration(self) -> Tensor:
+        """Some photographs [B, 3, H, W] in [-1, 1], the same each time."""
+        rows = np.linspace(0, len(self.photographs) - 1, CALIBRATION_PHOTOGRAPHS).astype(int)
+        return torch.from_numpy(self.photographs[rows, :3]).to(self.vae.device).float() / 127.5 - 1
+
     def validate(self, batch: Batch, generator: torch.Generator) -> tuple[dict[str, float], Image.Image]:
-        """PSNR (dB) and SSIM of held-out reconstructions; rows of the picture: photograph, reconstruction."""
+        """PSNR (dB), SSIM and codes in use of held-out reconstructions; rows: photograph, reconstruction."""
         reconstruction = self.reconstruct(batch)[0].float().clamp(-1, 1)
         metrics = {
             "psnr": float(peak_signal_noise_ratio(reconstruction, batch["hq"], data_range=(-1, 1))),
             "ssim": float(structural_similarity_index_measure(reconstruction, batch["hq"], data_range=(-1, 1))),  # type: ignore[arg-type]
         }
+        if self._has_codebook() and self.quantized:
+            codes = self.vae.quantize(encode(self.vae, batch["hq"]))[2][2]
+            metrics["codes"] = len(codes.unique())
         return metrics, contact_sheet([batch["hq"][:8], reconstruction[:8]])
 
     def export(self, folder: Path) -> None:
         """Write the autoencoder in diffusers' format."""
-        if isinstance(self.vae, PixelUnshuffleVQModel) and not self.vae.config["quantize"]:
-            rows = np.linspace(0, len(self.photographs) - 1, CALIBRATION_PHOTOGRAPHS).astype(int)
-            pictures = torch.from_numpy(self.photographs[rows, :3]).to(self.vae.device)
-            self.vae.normalize_latents(pictures.float() / 127.5 - 1)
+        if isinstance(self.vae, PixelUnshuffleVQModel) and not self._has_codebook():
+            self.vae.normalize_latents(self._calibration())
+        elif not self.quantized:
+            self._begin_codebook()
         self.vae.save_pretrained(folder)
+
+    def _has_codebook(self) -> bool:
+        return self.vae.config.get("quantize", True)
