@@ -155,6 +155,7 @@ class _Trainer:
         for micro in range(loop.accumulate):
             generator = seeded_generator(accelerator.device, loop.seed, step, micro, accelerator.process_index)
             micro_batches.append((self._make_batch(next(self.batches), generator), generator))
+        self.stage.prepare(step)
         for turn in self.stage.turns(step):
             for i, (batch, generator) in enumerate(micro_batches):
                 with ExitStack() as stack:

@@ -35,6 +35,9 @@ class Stage(nn.Module, ABC):
         """Who of `all_turns` is optimised in this step, in order."""
         return self.all_turns
 
+    def prepare(self, step: int) -> None:
+        """Called before each step."""
+
     @abstractmethod
     def trainable(self, turn: str) -> dict[nn.Module, float]:
         """The modules that this turn's optimizer moves, each with its share of the learning rate."""

@@ -120,11 +120,10 @@ class VQGANStage(ReconstructionStage):
         flip = torch.rand(len(hq), 1, 1, 1, generator=generator, device=hq.device) < 0.5
         return {"hq": torch.where(flip, hq.flip(3), hq), "mask": torch.where(flip, mask.flip(3), mask)}
 
-    def forward(self, batch: Batch, generator: torch.Generator, step: int, turn: str) -> Losses:
+    def prepare(self, step: int) -> None:
         if step == self.quantize_from and not self.quantized:
             self._begin_codebook()
         self.quantized = step >= self.quantize_from
-        return super().forward(batch, generator, step, turn)
 
     def reconstruct(self, batch: Batch) -> tuple[Tensor, Tensor]:
         latents = encode(self.vae, batch["hq"])
