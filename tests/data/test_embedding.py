@@ -1,14 +1,16 @@
-"""Recognisers that faceref does not know: any ONNX file, through ONNX Runtime."""
+"""Embeddings by any ONNX file, through ONNX Runtime; what embedding leaves behind in the process."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from faceref.data.embedding import choose_recogniser, embed_faces
 from faceref.errors import CheckpointError
+from faceref.faces.dlib_torch import TorchDlibRecogniser
 
 onnx: Any = pytest.importorskip("onnx", reason="the extra arcface (onnx, onnxruntime) is not installed")
 pytest.importorskip("onnxruntime", reason="the extra arcface (onnx, onnxruntime) is not installed")
@@ -47,3 +49,22 @@ def test_a_file_that_is_no_onnx_is_named(tmp_path: Path):
     Image.new("RGB", (SIZE, SIZE)).save(tmp_path / "face.png")
     with pytest.raises(CheckpointError, match=r"broken\.onnx"):
         embed_faces(tmp_path, [{"file": "face.png"}], choose_recogniser(tmp_path / "broken.onnx"))
+
+
+def test_it_computes_on_one_thread_and_leaves_the_caller_his_own_number(tmp_path: Path, monkeypatch):
+    Image.new("RGB", (SIZE, SIZE)).save(tmp_path / "face.png")
+    inside = []
+    embed = TorchDlibRecogniser.embed_aligned
+
+    def watched(self: TorchDlibRecogniser, faces: list[Image.Image]) -> np.ndarray:
+        inside.append(torch.get_num_threads())
+        return embed(self, faces)
+
+    monkeypatch.setattr(TorchDlibRecogniser, "embed_aligned", watched)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        embed_faces(tmp_path, [{"file": "face.png"}], choose_recogniser(None), workers=1)
+        assert (inside, torch.get_num_threads()) == ([1, 1], 3)
+    finally:
+        torch.set_num_threads(before)

@@ -4,7 +4,8 @@ A `Recogniser` also says how its embeddings are compared: which distance is the 
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -110,7 +111,8 @@ class EmbedWork:
                 results.append((file, str(error)))
         if faces:
             pictures = list(faces.values())
-            vectors = (embed(pictures) + embed([ImageOps.mirror(picture) for picture in pictures])) / 2
+            with _one_thread(self.device):
+                vectors = (embed(pictures) + embed([ImageOps.mirror(picture) for picture in pictures])) / 2
             if self.recogniser.metric == "cosine":
                 vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
             results += zip(faces, vectors, strict=True)
@@ -196,12 +198,24 @@ def _write(cache: Path, known: dict[str, tuple[tuple[int, int], np.ndarray]]) ->
         np.savez(temporary, files=np.array(list(known)), stamps=np.array(stamps), vectors=np.stack(vectors))
 
 
+@contextmanager
+def _one_thread(device: str) -> Iterator[None]:
+    """On the CPU torch computes on one thread within; the setting is of the whole process and is put back."""
+    import torch
+
+    before = torch.get_num_threads()
+    if device == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _load(recogniser: Recogniser, device: str) -> Callable[[list[Image.Image]], np.ndarray]:
     """The function from faces of any sizes to embeddings float32 [N, D]; unit vectors where compared by cosine."""
     import torch
 
-    if device == "cpu":
-        torch.set_num_threads(1)
     if recogniser.path is None:
         from faceref.faces.dlib_torch import TorchDlibRecogniser
 
