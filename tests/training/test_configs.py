@@ -114,6 +114,9 @@ def test_a_saved_configuration_reads_back_the_same(path: Path, tmp_path: Path):
     assert load_config(tmp_path / "config.yaml") == config
 
 
+SEVERE_AT_512 = "{sigma: [8, 16], downsample: [8, 32], noise: [0, 20], quality: [30, 100]}"
+
+
 @pytest.mark.parametrize(
     ("setting", "complaint"),
     [
@@ -124,6 +127,7 @@ def test_a_saved_configuration_reads_back_the_same(path: Path, tmp_path: Path):
         ("recogniser.file=x", "recogniser"),
         ("loop.steps=[", "not valid YAML"),
         ("loop=3", "loop"),
+        (f"data.degradation=[{SEVERE_AT_512}, {SEVERE_AT_512[:-1]}, resolution: 256}}]", "one resolution"),
     ],
 )
 def test_a_wrong_setting_is_named(setting: str, complaint: str):
