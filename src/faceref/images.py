@@ -19,8 +19,9 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 from faceref.errors import PhotoError, UsageError
 from faceref.metadata import has_iptc, kept_exif, xmp_of
 
-PHOTO_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif"))
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")  # no others of Pillow's: some of them run programs
+PICTURE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"))
+PHOTO_SUFFIXES = PICTURE_SUFFIXES | {".heic", ".heif"}
 SMALLEST_SIDE = 20  # pixels
 LARGEST_AREA = 100_000_000  # pixels
 
@@ -162,7 +163,7 @@ def _digest(path: Path) -> bytes:
 
 
 def _open(data: bytes, path: Path, formats: tuple[str, ...] = FORMATS) -> Image.Image:
-    """Read the header with Pillow, which may only use `formats`: some of its others run programs."""
+    """Read the header with Pillow, which may only use `formats`."""
     try:
         with _FILTERS, warnings.catch_warnings():
             warnings.simplefilter("ignore")

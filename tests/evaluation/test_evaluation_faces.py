@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from faceref.errors import DataError, PhotoError
+from faceref.errors import DataError
 from faceref.evaluation.faces import Centre, FaceDescriber, compute_centre, read_face
 from faceref.faces.dlib_torch import TorchDlibRecogniser
 
@@ -61,5 +61,5 @@ def test_padding_is_known_and_its_colours_are_kept(album: Path, tmp_path: Path):
     assert face.inside[:, SIZE // 2 :].min() == 1
     np.testing.assert_array_equal(face.pixels, whole.pixels)
     assert whole.inside.min() == 1
-    with pytest.raises(PhotoError, match=r"gone\.png"):
+    with pytest.raises(DataError, match=r"gone\.png"):
         read_face(tmp_path / "gone.png", SIZE)

@@ -1,7 +1,5 @@
 """Whether a data set is what it should be: files that decode, splits that share nobody, targets that see others."""
 
-import hashlib
-import io
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from faceref.data.face_files import FileState, inspect_face
 from faceref.data.graph import components
 from faceref.data.index import INDEX, Row, read_index
 from faceref.data.reference_choice import FOLDER as MAPPINGS
@@ -33,14 +31,6 @@ class Statistics:
     photographs: dict[str, Counter[int]]
     references: dict[str, Counter[int]]
     nobody: int  # photographs of which no person is known
-
-
-@dataclass(frozen=True)
-class FileState:
-    """What was found of a file: its digest, or what is wrong with it."""
-
-    digest: str = ""
-    problem: str = ""
 
 
 def read_set(folder: Path, mappings: Sequence[Path] | None) -> "DataSet":
@@ -164,20 +154,7 @@ class DataSet:
 
 
 def inspect_files(folder: Path, files: Sequence[str], progress: Callable) -> dict[str, FileState]:
-    """Read and decode every file; `progress` wraps the iteration. Aligned faces are square."""
-
-    def state(file: str) -> FileState:
-        try:
-            content = (folder / file).read_bytes()
-            with Image.open(io.BytesIO(content)) as image:
-                image.load()
-        except FileNotFoundError:
-            return FileState(problem="is missing")
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            return FileState(problem=f"cannot be read as a picture ({error})")
-        if image.width != image.height:
-            return FileState(problem=f"is {image.width}x{image.height}, not square; align it (faceref data align)")
-        return FileState(hashlib.sha256(content).hexdigest())
-
+    """Read and decode every file; `progress` wraps the iteration."""
     with ThreadPoolExecutor() as pool:
-        return dict(zip(files, progress(pool.map(state, files), len(files)), strict=True))
+        states = pool.map(lambda file: inspect_face(folder / file), files)
+        return dict(zip(files, progress(states, len(files)), strict=True))

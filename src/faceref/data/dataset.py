@@ -20,10 +20,10 @@ from torch.utils.data import Dataset, Sampler
 
 from faceref.data.augment import REFLDM, ReferenceAugmentation, augment_references
 from faceref.data.degradation import AnyRanges, degrade_batch
+from faceref.data.face_files import open_face
 from faceref.data.references import ReferenceEntry, ReferenceMapping, mapping_from_index, read_table
 from faceref.errors import DataError
-
-PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+from faceref.images import PICTURE_SUFFIXES
 
 
 class FaceSource(BaseModel):
@@ -238,13 +238,7 @@ def _decode_into(photographs: np.ndarray, paths: list[Path], resolution: int) ->
 
 def _decode(path: Path, resolution: int) -> np.ndarray:
     """One photograph as uint8 [4, H, W], resized with antialiasing if need be."""
-    try:
-        with Image.open(path) as image:
-            image = image.convert("RGBA")
-    except OSError as error:
-        raise DataError(f"{path} cannot be read as a picture; take it out of the mapping or replace it.") from error
-    if image.width != image.height:
-        raise DataError(f"{path} is {image.width}x{image.height}, not square; align it first (faceref data align).")
+    image = open_face(path).convert("RGBA")
     # colours and alpha apart: resizing RGBA as a whole would weigh the colours by alpha and lose the padding's
     colours = image.convert("RGB").resize((resolution, resolution), Image.Resampling.LANCZOS)
     alpha = image.getchannel("A").resize((resolution, resolution), Image.Resampling.BILINEAR)

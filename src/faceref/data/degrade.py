@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from faceref.data.dataset import PICTURE_SUFFIXES
 from faceref.data.degradation import LDBFR, MODERATE, SEVERE, TRAINING, Degradation, DegradationRanges, degrade
-from faceref.data.embedding import read_face
+from faceref.data.face_files import open_face
 from faceref.data.index import INDEX, Row, read_index, write_table
 from faceref.data.jobs import run
 from faceref.data.references import ReferenceMapping, read_table
 from faceref.errors import DataError, UsageError
+from faceref.images import PICTURE_SUFFIXES
 from faceref.outputs import write_atomically
 
 PRESETS = {"severe": SEVERE, "moderate": MODERATE, "training": TRAINING, "ldbfr": LDBFR}
@@ -37,7 +37,7 @@ class DegradeWork:
     def _degrade(self, name: str) -> tuple[str, Degradation | str]:
         """The name with what was done to the file, or with the reason why it could not be."""
         try:
-            face = read_face(self.faces / name)
+            face = open_face(self.faces / name).convert("RGB")
         except DataError as error:
             return name, str(error)
         rng = np.random.default_rng(seed_for(self.seed, name, self.purpose))

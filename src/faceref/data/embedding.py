@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageOps
 
+from faceref.data.face_files import open_face
 from faceref.data.index import Row
 from faceref.data.jobs import run
 from faceref.errors import CheckpointError, DataError, UsageError
@@ -106,7 +107,7 @@ class EmbedWork:
         faces, results = {}, []
         for file in files:
             try:
-                faces[file] = read_face(self.folder / file)
+                faces[file] = open_face(self.folder / file).convert("RGB")
             except DataError as error:
                 results.append((file, str(error)))
         if faces:
@@ -161,18 +162,6 @@ def embed_faces(
     if not stamps:
         raise DataError(f"No face in {folder} can be read; the first of {len(unreadable)}: {unreadable[0][1]}.")
     return Embeddings(list(stamps), np.stack([known[file][1] for file in stamps]), sorted(unreadable))
-
-
-def read_face(path: Path) -> Image.Image:
-    """An aligned face in RGB. Raises DataError if it cannot be read or is not square."""
-    try:
-        with Image.open(path) as image:
-            face = ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be read as a picture ({error})") from error
-    if face.width != face.height:
-        raise DataError(f"{path} is {face.width}x{face.height}, not square: align it first (faceref data align)")
-    return face
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from faceref.data.embedding import read_face
+from faceref.data.face_files import open_face
 from faceref.data.identities import FOLDER, Bridge, Identities
 from faceref.outputs import write_atomically
 
@@ -74,4 +74,4 @@ def _draw(folder: Path, path: Path, groups: list[tuple[str, Sequence[str]]]) -> 
 
 
 def _tile(path: Path) -> Image.Image:
-    return read_face(path).resize((TILE, TILE), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return open_face(path).convert("RGB").resize((TILE, TILE), Image.Resampling.LANCZOS, reducing_gap=2.0)

@@ -1,20 +1,19 @@
 """What is measured: targets with their references, checked before anything runs; what is left out is said by name."""
 
-import hashlib
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from faceref.data.dataset import PICTURE_SUFFIXES
 from faceref.data.degrade import seed_for
+from faceref.data.face_files import FileState, inspect_face
 from faceref.data.references import ReferenceEntry, ReferenceMapping
 from faceref.errors import DataError
+from faceref.images import PICTURE_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def load_cases(
             raise DataError(f"{folder} is not a folder; give the one that the names in the mapping are relative to.")
     photos = sorted({name for entry in mapping for name in (entry.gt_image, *entry.ref_images)})
     with ThreadPoolExecutor() as pool:
-        checked = dict(zip(photos, pool.map(lambda name: _check(hq / name), photos), strict=True))
+        checked = dict(zip(photos, pool.map(lambda name: inspect_face(hq / name), photos), strict=True))
     low_quality = {} if lq is None else _by_stem(lq)
     identities = _identities(mapping)
     cases: list[Case] = []
@@ -107,7 +106,7 @@ def load_cases(
             continue
         output = Path(name).with_suffix("").as_posix()
         if checked[name].problem:
-            left_out.append(LeftOut(name, checked[name].problem))
+            left_out.append(LeftOut(name, f"{hq / name} {checked[name].problem}"))
             continue
         if output in outputs:
             left_out.append(LeftOut(name, f"it has the same name as {outputs[output]}, which comes first"))
@@ -149,35 +148,14 @@ def mapping_from_folders(hq: Path) -> ReferenceMapping:
     return ReferenceMapping(tuple(entries))
 
 
-@dataclass(frozen=True)
-class _Photo:
-    problem: str = ""
-    digest: str = ""
-
-
-def _check(path: Path) -> _Photo:
-    try:
-        content = path.read_bytes()
-        with Image.open(path) as image:
-            image.load()
-            width, height = image.size
-    except FileNotFoundError:
-        return _Photo(f"{path} is missing")
-    except (OSError, Image.DecompressionBombError) as error:
-        return _Photo(f"{path} cannot be read as a picture ({error})")
-    if width != height:
-        return _Photo(f"{path} is {width}x{height}, not square: align it first (faceref data align)")
-    return _Photo(digest=hashlib.sha256(content).hexdigest())
-
-
 def _usable_references(
-    entry: ReferenceEntry, hq: Path, checked: dict[str, _Photo]
+    entry: ReferenceEntry, hq: Path, checked: dict[str, FileState]
 ) -> tuple[tuple[Path, ...], list[LeftOut]]:
     target = checked[entry.gt_image].digest
     usable, problems = [], []
     for name in dict.fromkeys(entry.ref_images):
         if checked[name].problem:
-            problems.append(LeftOut(entry.gt_image, f"its reference {checked[name].problem}"))
+            problems.append(LeftOut(entry.gt_image, f"its reference {hq / name} {checked[name].problem}"))
         elif name == entry.gt_image or checked[name].digest == target:
             problems.append(LeftOut(entry.gt_image, f"its reference {name} is the target itself"))
         else:
@@ -203,9 +181,8 @@ def _find_lq(folder: Path, entry: ReferenceEntry, by_stem: dict[str, list[Path]]
         raise DataError(f"{folder} holds no LQ picture of that name")
     if len(candidates) > 1:
         raise DataError(f"{folder} holds two LQ pictures of that name ({', '.join(p.name for p in candidates)})")
-    problem = _check(candidates[0]).problem
-    if problem:
-        raise DataError(f"its LQ picture {problem}")
+    if problem := inspect_face(candidates[0]).problem:
+        raise DataError(f"its LQ picture {candidates[0]} {problem}")
     return candidates[0]
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from faceref.data.face_files import open_face
 from faceref.data.references import read_table
-from faceref.errors import DataError, PhotoError
+from faceref.errors import DataError
 from faceref.faces.detect import DlibDetector
 from faceref.faces.recognise import ALIGNED_FACE_BOX, DlibRecogniser
 
@@ -120,12 +121,8 @@ def compute_centre(index: Path, split: str, describer: FaceDescriber, seed: int)
 
 
 def read_face(path: Path, size: int) -> FaceFile:
-    """An aligned face at the working size; alpha 0 marks pixels that were not in the photograph. Raises PhotoError."""
-    try:
-        with Image.open(path) as image:
-            rgba = image.convert("RGBA")
-    except OSError as error:
-        raise PhotoError(f"{path} cannot be read as a picture; take it out of the mapping or replace it.") from error
+    """An aligned face at the working size; alpha 0 marks pixels that were not in the photograph. Raises DataError."""
+    rgba = open_face(path).convert("RGBA")
     # colours and alpha apart: resizing RGBA as a whole would weigh the colours by alpha
     pixels = np.asarray(rgba.convert("RGB").resize((size, size), Image.Resampling.LANCZOS))
     alpha = np.asarray(rgba.getchannel("A").resize((size, size), Image.Resampling.BILINEAR))

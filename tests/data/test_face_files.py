@@ -1,0 +1,62 @@
+"""A file is an aligned face for one command if it is for all: the same formats, the same words for what is wrong."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from faceref.data.check import inspect_files
+from faceref.data.dataset import FaceDataset, FaceSource
+from faceref.data.degradation import SEVERE
+from faceref.data.degrade import degrade_files
+from faceref.data.embedding import choose_recogniser, embed_faces
+from faceref.data.face_files import open_face
+from faceref.data.references import ReferenceEntry, ReferenceMapping
+from faceref.errors import DataError
+from faceref.evaluation.cases import load_cases
+from faceref.evaluation.faces import read_face
+
+ORIENTATION = 0x0112
+
+COMMANDS = {
+    "train": lambda folder: FaceDataset([FaceSource(root=folder)], "train", 32, seed=0),
+    "embed": lambda folder: embed_faces(folder, [{"file": "face.png"}], choose_recogniser(None)),
+    "degrade": lambda folder: degrade_files(folder, ["face.png"], folder / "lq", SEVERE, seed=0, purpose="severe"),
+    "evaluate": lambda folder: load_cases(ReferenceMapping((ReferenceEntry("face.png", ()),)), folder),
+    "measure": lambda folder: read_face(folder / "face.png", 32),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_format_that_photographs_may_not_have_is_no_face_for_any_command(command: str, tmp_path: Path):
+    Image.new("RGB", (32, 32)).save(tmp_path / "face.png", format="GIF")  # Pillow looks at the bytes, not at the name
+    with pytest.raises(DataError) as error:
+        COMMANDS[command](tmp_path)
+    if command == "degrade":  # which has a table for the reasons
+        assert "JPEG, PNG, WEBP, BMP, TIFF" in (tmp_path / "lq" / "left_out.csv").read_text()
+    else:
+        assert "JPEG, PNG, WEBP, BMP, TIFF" in str(error.value)
+
+
+def test_check_says_what_is_wrong_with_each_file(tmp_path: Path):
+    good = Image.new("RGB", (32, 32))
+    good.save(tmp_path / "good.png")
+    good.save(tmp_path / "film.png", format="GIF")
+    good.resize((32, 30)).save(tmp_path / "wide.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "good.png").read_bytes()[:60])
+    (tmp_path / "folder.png").mkdir()
+    files = ["good.png", "film.png", "wide.png", "cut.png", "folder.png", "gone.png"]
+    states = inspect_files(tmp_path, files, lambda items, total: items)
+    assert states["good.png"].problem == ""
+    assert states["film.png"].problem.startswith("cannot be read as a picture (it is in none of the formats JPEG")
+    assert states["wide.png"].problem.startswith("is 32x30, not square")
+    assert states["cut.png"].problem.startswith("cannot be read as a picture (")
+    assert states["folder.png"].problem == "cannot be read as a picture (Is a directory)"
+    assert states["gone.png"].problem == "is missing"
+
+
+def test_a_face_is_upright(astronaut: Image.Image, tmp_path: Path):
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6  # its first row is the right side
+    astronaut.rotate(90).save(tmp_path / "lying.png", exif=exif)
+    assert open_face(tmp_path / "lying.png").tobytes() == astronaut.tobytes()
