@@ -17,7 +17,7 @@ from faceref.outputs import comparison, is_marked_restored, save_picture, write_
 # https://cv.iptc.org/newscodes/digitalsourcetype/: real picture, changed with a trained model
 SOURCE_TYPE = b"http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 MAKER, ORIENTATION, XMP_TAG, EXIF_IFD, GPS_IFD, INTEROPERABILITY = 0x010F, 0x0112, 700, 0x8769, 0x8825, 0xA005
-DATE_TAKEN, USER_COMMENT, WIDTH, HEIGHT = 0x9003, 0x9286, 0xA002, 0xA003
+DATE_TAKEN, MAKER_NOTE, USER_COMMENT, WIDTH, HEIGHT = 0x9003, 0x927C, 0x9286, 0xA002, 0xA003
 PACKET = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/" dc:creator="A. Photographer"/>
 </rdf:RDF></x:xmpmeta>"""
@@ -85,6 +85,31 @@ def test_what_a_photograph_says_survives_from_any_format_to_any(
         assert SOURCE_TYPE in written.info["xmp"]
     assert is_marked_restored(after)
     assert not is_marked_restored(before)
+
+
+@pytest.mark.parametrize("target", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("what", ["xmp", "exif"])
+def test_what_is_too_large_for_a_jpeg_is_left_out_and_said(
+    what: str, target: str, tmp_path: Path, astronaut: Image.Image
+):
+    exif = Image.Exif()
+    exif[MAKER], exif[EXIF_IFD] = "Leica", {MAKER_NOTE: b"n" * 70_000 * (what == "exif")}
+    xmp = PACKET.replace("A. Photographer", "A. Photographer" + "x" * 70_000 * (what == "xmp"))
+    astronaut.save(tmp_path / "before.png", pnginfo=text_chunk(xmp.encode()), exif=exif)
+    photo, after = open_photo(tmp_path / "before.png"), tmp_path / f"after.{target}"
+    told = save_picture(photo.image, after, exif=photo.exif, xmp=photo.xmp, metadata={"model": "small"})
+    with Image.open(after) as written:
+        written.load()
+        kept = {"xmp": b"A. Photographer" in written.info["xmp"], "exif": written.getexif().get(MAKER) == "Leica"}
+        assert SOURCE_TYPE in written.info["xmp"]
+        assert target == "png" or b"small" in written.getexif().get_ifd(EXIF_IFD)[USER_COMMENT]
+    if target == "jpg":
+        assert kept == {"xmp": what != "xmp", "exif": what != "exif"}
+        assert len(told) == 1
+        assert f"{after} is without the photograph's {what.upper()}" in told[0]
+    else:
+        assert kept == {"xmp": True, "exif": True}
+        assert told == ()
 
 
 def text_chunk(xmp: bytes) -> PngInfo:

@@ -16,6 +16,7 @@ from faceref.errors import OutputError
 from faceref.metadata import DIGITAL_SOURCE_TYPE, EXIF_IFD, exif_bytes, exif_fields, marked_xmp
 
 _USER_COMMENT, _PIXEL_SIZE, _XMP_TAG = 0x9286, (0xA002, 0xA003), 700
+_JPEG_HOLDS = {"exif": 65533, "xmp": 65533 - len("http://ns.adobe.com/xap/1.0/\0")}  # bytes; each is one segment
 
 
 def is_marked_restored(path: str | Path) -> bool:
@@ -55,14 +56,19 @@ def save_picture(
     xmp: str | None = None,
     icc_profile: bytes | None = None,
     metadata: Mapping[str, str],
-) -> None:
+) -> tuple[str, ...]:
     """Write PNG, JPEG, WebP or TIFF by the suffix of `path`, whole or not at all, saying that it is AI-restored.
 
     IPTC's digital source type goes into XMP; `metadata` into PNG text chunks, else as JSON into EXIF's UserComment.
-    `exif` (without orientation), `xmp` and `icc_profile` are those of the photograph. Raises OutputError.
+    `exif` (without orientation), `xmp` and `icc_profile` are those of the photograph. Returns a sentence for each of
+    them that is too large for a JPEG and was left out. Raises OutputError.
     """
     path = Path(path)
     options = _save_options(path, image.size, exif, marked_xmp(xmp), metadata)
+    too_large = [key for key, limit in _JPEG_HOLDS.items() if options["format"] == "JPEG" and len(options[key]) > limit]
+    if too_large:
+        own = _save_options(path, image.size, None, marked_xmp(None), metadata)
+        options |= {key: own[key] for key in too_large}
     if path.suffix.lower() in (".jpg", ".jpeg") and image.mode not in ("L", "RGB"):
         image = image.convert("RGB")
     with write_atomically(path) as temporary:
@@ -70,6 +76,10 @@ def save_picture(
             image.save(temporary, icc_profile=icc_profile, **options)
         except ValueError as error:  # Pillow: too large for the format
             raise OutputError(f"{path} cannot be written in this format ({error}); use .png.") from error
+    return tuple(
+        f"{path} is without the photograph's {key.upper()}, since a JPEG holds 64 KB of it; use .png to keep it."
+        for key in too_large
+    )
 
 
 def comparison(

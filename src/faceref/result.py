@@ -74,13 +74,14 @@ class Result:
             **settings,
         }
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path) -> tuple[str, ...]:
         """Write the picture, with the photograph's EXIF, XMP and colour profile and this result's metadata.
 
-        PNG, JPEG, WebP or TIFF by the suffix; an older file of that name is replaced. Raises OutputError.
+        PNG, JPEG, WebP or TIFF by the suffix; an older file of that name is replaced. Returns a sentence for each of
+        these that is too large for a JPEG and was left out. Raises OutputError.
         """
         photo = self.photo
-        save_picture(
+        return save_picture(
             self.image, path, exif=photo.exif, xmp=photo.xmp, icc_profile=photo.icc_profile, metadata=self.metadata
         )
 

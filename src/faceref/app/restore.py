@@ -124,14 +124,14 @@ def restore(
                     match_color=match_color,
                     on_step=on_step,
                 )
-            result.save(target)
+            left_out = result.save(target)
             comparison = comparisons.get(photo)
             if comparison:
                 result.save_comparison(comparison)
         except FacerefError as error:
             failures.append(error)
             continue
-        account = describe(result, photo, target, comparison)
+        account = describe(result, photo, target, comparison, left_out)
         typer.echo(json.dumps(account)) if as_json else _print(account)
     for error in failures[:-1]:
         say(str(error))
@@ -139,8 +139,10 @@ def restore(
         raise failures[-1]
 
 
-def describe(result: "Result", photo: Path, target: Path, comparison: Path | None) -> dict[str, Any]:
-    """What --json says of one restored photograph."""
+def describe(
+    result: "Result", photo: Path, target: Path, comparison: Path | None, left_out: tuple[str, ...]
+) -> dict[str, Any]:
+    """What --json says of one restored photograph; left_out: what `Result.save` returned."""
     person = result.references
     return {
         "photo": str(photo),
@@ -158,7 +160,7 @@ def describe(result: "Result", photo: Path, target: Path, comparison: Path | Non
         ],
         "references_used": [reference.name for reference in person.used] if person else [],
         "references_skipped": [dataclasses.asdict(skipped) for skipped in person.skipped] if person else [],
-        "warnings": list(result.warnings),
+        "warnings": [*result.warnings, *left_out],
         "settings": dataclasses.asdict(result.settings),
         "seconds": {phase: round(seconds, 3) for phase, seconds in result.timings.items()},
     }
