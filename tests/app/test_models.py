@@ -100,3 +100,11 @@ def test_what_is_exported_for_photographs_without_references_must_be_of_that_fam
     assert refused.code == 1
     assert "is of the family refldm; one of ldbfr" in refused.errors
     assert not (tmp_path / "both").exists()
+
+
+def test_a_model_that_never_takes_references_needs_no_other_beside_it(faceref, tiny_blind_model, tmp_path):
+    refused = faceref("models", "export", tiny_blind_model, tmp_path / "both", "--blind", tiny_blind_model)
+    assert refused.code == 2
+    assert refused.errors.count("\n") == 1
+    assert f"{tiny_blind_model} is of the family ldbfr" in refused.errors
+    assert not (tmp_path / "both").exists()

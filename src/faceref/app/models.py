@@ -117,6 +117,8 @@ def export(
     diffusers_logging.set_verbosity_error()  # it warns that fp16 does not run on a CPU; nothing is run here
     dtype = torch.float16 if precision == Precision.FP16 else torch.float32
     pipeline, described = load_pipeline(model, dtype=dtype)
+    if blind and described.family == "ldbfr":
+        raise UsageError(f"{model} is of the family ldbfr, which never takes references; leave --blind out.")
     without_references = load_ldbfr(blind, dtype=dtype) if blind else load_blind(model, dtype=dtype)
     save_model(pipeline, described, out, without_references)
     size = sum(file.stat().st_size for file in out.rglob("*.safetensors"))
