@@ -84,6 +84,17 @@ def test_exif_is_kept_but_for_the_orientation(restore, album):
         assert 0x0112 not in restored.getexif()
 
 
+def test_metadata_that_a_jpeg_cannot_hold_is_said_to_be_left_out(restore, album):
+    exif = Image.Exif()
+    exif[0x010E] = "long description " * 5000
+    with Image.open(album / "photo.jpg") as photo:
+        photo.save(album / "described.png", exif=exif)
+    done = restore(album / "described.png", "-o", album / "out.jpg", "--json")
+    assert done.code == 0, done.errors
+    (told,) = [warning for warning in json.loads(done.output)["warnings"] if "EXIF" in warning]
+    assert str(album / "out.jpg") in told
+
+
 def bad_photo(kind: str, album: Path) -> Path:
     """A file of the kind that people do give to such a program."""
     path = album / "bad.jpg"
