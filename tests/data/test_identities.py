@@ -110,6 +110,17 @@ def test_a_large_component_is_clustered_in_parts_with_the_same_people():
     assert pairwise_agreement(whole, labels) == pairwise_agreement(parts, labels) == perfect
 
 
+def test_more_copies_of_a_face_than_are_clustered_at_once_are_one_person():
+    vectors, _ = people(3, 4, seed=0)
+    copies = np.concatenate([np.repeat(vectors[:1], 60, axis=0), vectors])
+    pairs = close_pairs(copies, 0.66**2)
+    found = average_linkage(copies, pairs, DLIB, 0.66, largest=40)
+    assert found.tolist() == [found[0]] * 64 + [found[64]] * 4 + [found[68]] * 4
+    assert len(set(found.tolist())) == 3
+    apart = average_linkage(copies[:30], close_pairs(copies[:30], 0.66**2), DLIB, 0.66, different=[(0, 1)])
+    assert apart[0] != apart[1]
+
+
 def test_near_duplicates_are_listed_nearest_first():
     found = identify(embeddings([(0, 0), (0.08, 0), (3, 0), (3.02, 0), (3.5, 0)]), DLIB, 1.0)
     assert [pair[:2] for pair in found.near_duplicates] == [("c.png", "d.png"), ("a.png", "b.png")]

@@ -28,20 +28,23 @@ def average_linkage(
 ) -> np.ndarray:
     """Labels int [N] of faces [N, D]: groups whose mean distance is below `threshold`.
 
-    pairs: all that are closer than the threshold; different: faces that are never put into one group. A component of
-    more than `largest` faces is first taken apart at smaller distances, which can only separate more.
+    pairs: all that are closer than the threshold; different: faces that are never put into one group. A component
+    where everybody is close to everybody (copies of one photograph, too) is a group without looking further; one of
+    more than `largest` faces that is not is first taken apart at smaller distances, which can only separate more.
     """
     count = len(vectors)
+    parted = np.array(different, dtype=int).reshape(-1, 2)
     labels = np.empty(count, int)
     given = 0
     waiting = _split(np.arange(count), pairs)
     while waiting:
         faces, inside = waiting.pop()
-        if len(faces) > largest:
+        complete = len(inside) == len(faces) * (len(faces) - 1) // 2 and not np.isin(parted, faces).all(1).any()
+        if not complete and len(faces) > largest:
             waiting += _split(faces, inside.within(TIGHTEN * float(inside.squared.max())))
             continue
         groups = np.ones(len(faces), int)
-        if len(faces) > 1:
+        if not complete:
             distances = recogniser.distances(pdist(vectors[faces].astype(np.float64), "sqeuclidean"))
             _forbid(distances, faces, different)
             groups = fcluster(linkage(distances, "average"), threshold, "distance")
