@@ -1,5 +1,6 @@
 """From a configuration to a trained model: builds the data sets and networks of a stage and hands them to the loop."""
 
+import json
 import logging
 from pathlib import Path
 from typing import TypeVar
@@ -176,7 +177,12 @@ def _new_unet(kind: type[UNet], config: DenoisingConfig) -> UNet:
 def _load(kind: type[Model], folder: Path, component: str) -> Model:
     """What `save_pretrained` wrote: a component of a model folder, or that folder itself."""
     folder = folder / component if (folder / component).is_dir() else folder
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(f"There is no {kind.__name__} in {folder}: train the stage before, or give its folder.")
     try:
+        found = json.loads((folder / "config.json").read_text())["_class_name"]
+        if found != kind.__name__:
+            raise CheckpointError(f"{folder} holds a {found}, not a {kind.__name__}.")
         return kind.from_pretrained(folder)
-    except (OSError, TypeError, ValueError) as error:
+    except (OSError, TypeError, ValueError, KeyError) as error:
         raise CheckpointError(f"There is no usable {kind.__name__} in {folder}: {error}.") from error
