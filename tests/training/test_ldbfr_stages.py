@@ -202,7 +202,7 @@ def test_stage_1_needs_a_codebook(photographs: Path, tmp_path: Path):
 def test_stage_2_needs_stage_1(photographs: Path, tmp_path: Path):
     complaints = {
         "nowhere": "train the stage before",
-        "second": "holds a PixelUnshuffleVQModel, not a RestoringVQModel",
+        "second": "holds a PixelUnshuffleVQModel, not a Rest",
     }
     for folder, complaint in complaints.items():
         config = ldbfr(photographs, tmp_path, steps=1, restoring=tmp_path / folder)
