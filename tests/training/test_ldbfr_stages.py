@@ -209,5 +209,8 @@ def test_stage_2_needs_stage_1(photographs: Path, tmp_path: Path):
         with pytest.raises(CheckpointError, match=f"{folder}.*{complaint}"):
             train_from(config, tmp_path / "run")
     config = ldbfr(photographs, tmp_path, steps=1)
+    unet = config.unet | {"in_channels": 8, "out_channels": 8}
+    with pytest.raises(UsageError, match=r"have 4 channels, but the U-Net makes 8: set unet.out_channels to 4"):
+        train_from(config.model_copy(update={"unet": unet}), tmp_path / "run")
     with pytest.raises(UsageError, match=r"repairs 16 channels, but the U-Net takes 64"):
         train_from(config.model_copy(update={"unet": config.unet | {"feature_channels": 64}}), tmp_path / "run")

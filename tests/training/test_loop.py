@@ -97,7 +97,7 @@ def test_three_stops_and_a_finish_are_one_straight_run_to_the_bit(photographs: P
 def test_a_codebook_that_begins_as_k_means_is_in_use_and_resumes_to_the_bit(photographs: Path, tmp_path: Path):
     arguments = {"base_channels": 32, "codebook_size": 16, "quantize": True}
     weights = {"perceptual": 0.0, "adversarial_from": 1000}
-    tree = tiny_vqgan(photographs, steps=4, ema_decay=0.0).model_dump(mode="json") | {"weights": weights}
+    tree = tiny_vqgan(photographs, steps=4).model_dump(mode="json") | {"weights": weights}
     tree["autoencoder"]["arguments"] = arguments
     config = VQGANConfig.model_validate(tree | {"quantize_from": 2})
     straight = train_from(config, tmp_path / "straight")
@@ -106,8 +106,9 @@ def test_a_codebook_that_begins_as_k_means_is_in_use_and_resumes_to_the_bit(phot
     assert random.metrics["codes"] < straight.metrics["codes"]
     for step in (1, 2, 3):  # the third step is the codebook's first
         train_from(config, tmp_path / "parts", max_minutes=0, resume=step > 1)
-    assert train_from(config, tmp_path / "parts", resume=True).finished
-    assert digest(tmp_path / "straight") == digest(tmp_path / "parts")
+    for _ in range(2):  # a run that has finished leaves its codebook alone
+        assert train_from(config, tmp_path / "parts", resume=True).finished
+        assert digest(tmp_path / "straight") == digest(tmp_path / "parts")
 
 
 def test_a_stage_with_references_resumes_to_the_bit(photographs: Path, tmp_path: Path):

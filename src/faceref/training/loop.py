@@ -155,7 +155,7 @@ class _Trainer:
         for micro in range(loop.accumulate):
             generator = seeded_generator(accelerator.device, loop.seed, step, micro, accelerator.process_index)
             micro_batches.append((self._make_batch(next(self.batches), generator), generator))
-        self.stage.prepare(step)
+        self._restart_average(self.stage.prepare(step))
         for turn in self.stage.turns(step):
             for i, (batch, generator) in enumerate(micro_batches):
                 with ExitStack() as stack:
@@ -175,6 +175,12 @@ class _Trainer:
             self.stage.zero_grad(set_to_none=True)  # those that a GAN's one side left in the other, too
         self.average.step(self.stage.averaged().parameters())
         return logs
+
+    def _restart_average(self, parameters: list[Tensor]) -> None:
+        new = {id(parameter) for parameter in parameters}
+        for parameter, average in zip(self.stage.averaged().parameters(), self.average.shadow_params, strict=True):
+            if id(parameter) in new:
+                average.copy_(parameter.data)
 
     def measure_step(self, step: int) -> tuple[float, float]:
         """FLOPs per sample and seconds of one forward and backward pass, beside the run: nothing of it stays."""

@@ -142,14 +142,25 @@ def _diffusion_stage(config: DiffusionConfig) -> Stage:
         _check_features(unet, restoring, config.restoring)
     elif isinstance(unet, InjectedReferenceUNet):
         raise UsageError(f"The U-Net in {config.initial} has features injected: set restoring to what repairs them.")
-    return DiffusionStage(config, unet, load_autoencoder(config.autoencoder), recogniser, restoring)
+    return DiffusionStage(config, unet, _autoencoder_of(unet, config), recogniser, restoring)
 
 
 def _ldbfr_stage(config: LDBFRConfig) -> Stage:
     unet = _load(InjectedUNet, config.initial, "unet") if config.initial else _new_unet(InjectedUNet, config)
     restoring = _load(RestoringVQModel, config.restoring, "vq")
     _check_features(unet, restoring, config.restoring)
-    return LDBFRStage(config, unet, load_autoencoder(config.autoencoder), restoring, _recogniser(config))
+    return LDBFRStage(config, unet, _autoencoder_of(unet, config), restoring, _recogniser(config))
+
+
+def _autoencoder_of(unet: UNet2DModel, config: DenoisingConfig) -> Autoencoder:
+    autoencoder = load_autoencoder(config.autoencoder)
+    channels = autoencoder.quantize.embedding.embedding_dim  # type: ignore[union-attr]
+    if unet.config["out_channels"] != channels:
+        raise UsageError(
+            f"The latents of {config.autoencoder} have {channels} channels, but the U-Net makes "
+            f"{unet.config['out_channels']}: set unet.out_channels to {channels}, or start from another U-Net."
+        )
+    return autoencoder
 
 
 def _check_features(unet: UNet2DModel, restoring: RestoringVQModel, folder: Path | None) -> None:

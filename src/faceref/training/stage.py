@@ -35,8 +35,9 @@ class Stage(nn.Module, ABC):
         """Who of `all_turns` is optimised in this step, in order."""
         return self.all_turns
 
-    def prepare(self, step: int) -> None:
-        """Called before each step."""
+    def prepare(self, step: int) -> list[Tensor]:
+        """Called before each step; returns parameters that were given new values, whose average begins anew."""
+        return []
 
     @abstractmethod
     def trainable(self, turn: str) -> dict[nn.Module, float]:

@@ -26,6 +26,7 @@ from faceref.training.pictures import contact_sheet
 from faceref.training.stage import Batch, Losses, Stage
 
 CALIBRATION_PHOTOGRAPHS = 256
+CALIBRATION_BATCH = 16
 
 
 def build_autoencoder(config: AutoencoderConfig) -> Autoencoder:
@@ -101,7 +102,8 @@ class VQGANStage(ReconstructionStage):
         self.vae = vae
         self.photographs = photographs
         self.quantize_from = config.quantize_from
-        self.quantized = config.quantize_from == 0
+        self.register_buffer("quantized", torch.tensor(config.quantize_from == 0))  # a part of checkpoints
+        self.quantized: Tensor
 
     @property
     def autoencoder(self) -> Autoencoder:
@@ -120,10 +122,11 @@ class VQGANStage(ReconstructionStage):
         flip = torch.rand(len(hq), 1, 1, 1, generator=generator, device=hq.device) < 0.5
         return {"hq": torch.where(flip, hq.flip(3), hq), "mask": torch.where(flip, mask.flip(3), mask)}
 
-    def prepare(self, step: int) -> None:
-        if step == self.quantize_from and not self.quantized:
-            self._begin_codebook()
-        self.quantized = step >= self.quantize_from
+    def prepare(self, step: int) -> list[Tensor]:
+        if self.quantized or step < self.quantize_from:
+            return []
+        self.quantized.fill_(True)
+        return [self._begin_codebook()]
 
     def reconstruct(self, batch: Batch) -> tuple[Tensor, Tensor]:
         latents = encode(self.vae, batch["hq"])
@@ -133,15 +136,18 @@ class VQGANStage(ReconstructionStage):
         return decoded.sample, decoded.commit_loss.mean()
 
     @torch.no_grad()
-    def _begin_codebook(self) -> None:
+    def _begin_codebook(self) -> Tensor:
         """Codes that are used from the start: the k-means of latents. A random codebook keeps a few codes alive."""
         import faiss
 
-        latents = encode(self.vae, self._calibration()).permute(0, 2, 3, 1).flatten(0, 2).float()  # [tokens, C]
+        batches = self._calibration().split(CALIBRATION_BATCH)
+        latents = torch.cat([encode(self.vae, batch) for batch in batches]).permute(0, 2, 3, 1)  # [B, h, w, C]
+        latents = latents.flatten(0, 2).float()  # [tokens, C]
         codebook = vq_model(self.vae).quantize.embedding.weight
         kmeans = faiss.Kmeans(latents.shape[1], len(codebook), seed=0)
         kmeans.train(latents.cpu().numpy())
         codebook.copy_(torch.from_numpy(kmeans.centroids))
+        return codebook
 
     def _calibration(self) -> Tensor:
         """Some photographs [B, 3, H, W] in [-1, 1], the same each time."""
