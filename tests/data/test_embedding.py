@@ -44,11 +44,14 @@ def test_any_onnx_network_sees_arcfaces_box_in_rgb(mean_colour: Path, tmp_path: 
     assert (tmp_path / "embeddings" / f"{recogniser.name}.npz").exists()
 
 
-def test_a_file_that_is_no_onnx_is_named(tmp_path: Path):
+@pytest.mark.parametrize("ray", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_file_that_is_no_onnx_is_named(tmp_path: Path, ray: bool):
+    if ray:
+        pytest.importorskip("ray", reason="Ray is not installed: pip install 'faceref[ray]' to run this test.")
     (tmp_path / "broken.onnx").write_bytes(b"no network")
     Image.new("RGB", (SIZE, SIZE)).save(tmp_path / "face.png")
     with pytest.raises(CheckpointError, match=r"broken\.onnx"):
-        embed_faces(tmp_path, [{"file": "face.png"}], choose_recogniser(tmp_path / "broken.onnx"))
+        embed_faces(tmp_path, [{"file": "face.png"}], choose_recogniser(tmp_path / "broken.onnx"), ray=ray)
 
 
 def test_it_computes_on_one_thread_and_leaves_the_caller_his_own_number(tmp_path: Path, monkeypatch):

@@ -182,9 +182,10 @@ def _read(cache: Path) -> dict[str, tuple[tuple[int, int], np.ndarray]]:
 
 
 def _write(cache: Path, known: dict[str, tuple[tuple[int, int], np.ndarray]]) -> None:
-    stamps, vectors = zip(*known.values(), strict=True)
+    files = sorted(known)  # in whatever order they were finished
+    stamps, vectors = zip(*(known[file] for file in files), strict=True)
     with write_atomically(cache) as temporary:
-        np.savez(temporary, files=np.array(list(known)), stamps=np.array(stamps), vectors=np.stack(vectors))
+        np.savez(temporary, files=np.array(files), stamps=np.array(stamps), vectors=np.stack(vectors))
 
 
 @contextmanager

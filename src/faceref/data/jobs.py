@@ -1,5 +1,6 @@
 """The same work on many files: in this process, in several, or through Ray; what is finished before Ctrl-C counts."""
 
+import logging
 import os
 import pickle
 import signal
@@ -86,22 +87,39 @@ def _through_ray(work: Work[Item, Result], items: Sequence[Item], workers: int) 
     try:
         import ray  # type: ignore[import-not-found]
         from ray.data import ActorPoolStrategy, DataContext  # type: ignore[import-not-found]
+        from ray.exceptions import RayError  # type: ignore[import-not-found]
     except ImportError:
         raise UsageError("--ray needs Ray: pip install 'faceref[ray]', or leave it out.") from None
     if not ray.is_initialized():
-        ray.init(num_cpus=None if os.environ.get("RAY_ADDRESS") else workers, log_to_driver=False)
+        cores = None if os.environ.get("RAY_ADDRESS") else workers
+        ray.init(num_cpus=cores, log_to_driver=False, logging_level=logging.ERROR)
     DataContext.get_current().enable_progress_bars = False  # there is ours
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     rows = [{"item": pickle.dumps(item)} for item in items]
     dataset = ray.data.from_items(rows, override_num_blocks=min(len(rows), AT_ONCE * workers))
     worker: Any = _RayWorker  # Ray takes classes, which its types do not say
-    done = dataset.map(worker, fn_constructor_args=(work,), compute=ActorPoolStrategy(size=workers))
-    for row in done.iter_rows():
-        yield pickle.loads(row["result"])
+    pool = ActorPoolStrategy(size=min(len(rows), workers))
+    done = dataset.map(worker, fn_constructor_args=(work,), compute=pool)
+    try:
+        for row in done.iter_rows():
+            result = pickle.loads(row["result"])
+            if isinstance(result, FacerefError):
+                raise result
+            yield result
+    except RayError as error:
+        raise FacerefError(
+            f"Ray did not finish the work ({type(error).__name__}); what is done is kept: run the command again, with "
+            "fewer --workers or without --ray."
+        ) from error
 
 
 class _RayWorker:
     def __init__(self, work: Work[Any, Any]) -> None:
-        self.do = work.start()
+        self.work = work
 
     def __call__(self, row: dict[str, bytes]) -> dict[str, bytes]:
-        return {"result": pickle.dumps(self.do(pickle.loads(row["item"])))}
+        try:
+            result = _do(self.work, pickle.loads(row["item"]))
+        except FacerefError as error:  # what is raised here would come as an error of Ray's
+            result = error
+        return {"result": pickle.dumps(result)}
