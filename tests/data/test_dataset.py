@@ -52,6 +52,17 @@ def test_references_are_the_persons_other_photographs_each_before_any_twice(peop
     assert len(orders) > 1  # shuffled anew in every draw
 
 
+def test_decoding_that_ends_early_leaves_nothing_in_the_cache(people: Path, tmp_path_factory, monkeypatch):
+    def stop(path: Path, resolution: int) -> None:
+        raise KeyboardInterrupt
+
+    cache = tmp_path_factory.mktemp("cache")
+    monkeypatch.setattr("faceref.data.dataset._decode", stop)
+    with pytest.raises(KeyboardInterrupt):
+        dataset(people, cache=cache)
+    assert list(cache.iterdir()) == []
+
+
 def test_a_person_with_one_photograph_has_no_references(people: Path):
     sample = dataset(people)[3]
     assert sample["has_references"] is False

@@ -223,8 +223,11 @@ def _decode_all(paths: list[Path], resolution: int, cache: Path | None) -> np.nd
     if not file.exists():
         cache.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(f".{os.getpid()}.partial")
-        _decode_into(open_memmap(partial, "w+", np.uint8, shape), paths, resolution)
-        partial.replace(file)
+        try:
+            _decode_into(open_memmap(partial, "w+", np.uint8, shape), paths, resolution)
+            partial.replace(file)
+        finally:
+            partial.unlink(missing_ok=True)
     return np.load(file, mmap_mode="r")
 
 
