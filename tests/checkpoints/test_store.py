@@ -1,7 +1,9 @@
 """Where models live: named ones, folders, the download after the licence is accepted, damaged ones."""
 
 import json
+import os
 import shutil
+import stat
 from pathlib import Path
 
 import pytest
@@ -100,6 +102,23 @@ def test_a_damaged_folder_is_refused_with_one_sentence(model, damage):
         load_pipeline(model)
     assert str(model) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_saved_model_can_be_read_by_whom_the_umask_lets_read(model, tmp_path):
+    before = os.umask(0o027)
+    try:
+        save_model(*load_pipeline(model), tmp_path / "again")
+    finally:
+        os.umask(before)
+    folder = tmp_path / "again"
+    modes = {(path.is_dir(), stat.S_IMODE(path.stat().st_mode)) for path in (folder, *folder.rglob("*"))}
+    assert modes == {(True, 0o750), (False, 0o640)}
+
+
+def test_a_download_that_has_nowhere_to_go_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"file.home.refldm-512 cannot be written"):
+        download_refldm(tmp_path / "file" / "home" / "refldm-512", GOLDEN.as_uri())
 
 
 def test_a_folder_that_cannot_be_written_is_named(model, tmp_path):

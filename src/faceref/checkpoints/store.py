@@ -82,8 +82,12 @@ def download_refldm(folder: Path, release: str) -> None:
     """
     from faceref.checkpoints.original import import_refldm  # it writes with this module
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as scratch:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        downloads = tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-")
+    except OSError as error:
+        raise _cannot_be_written(folder, error.strerror) from error
+    with downloads as scratch:
         for name in ("refldm.ckpt", "vqgan.ckpt"):
             try:
                 torch.hub.download_url_to_file(f"{release}/{name}", str(Path(scratch) / name))
@@ -186,14 +190,21 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
         raise OutputError(f"{folder} exists already; choose another name or remove it.")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        around = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     except OSError as error:
-        raise OutputError(f"{folder} cannot be written ({error.strerror}); choose another folder.") from error
+        raise _cannot_be_written(folder, error.strerror) from error
     try:
+        scratch = around / folder.name
+        scratch.mkdir()
         yield scratch
-        scratch.chmod(0o755)
+        for path in scratch.rglob("*.safetensors"):  # which safetensors lets nobody else read
+            path.chmod(scratch.stat().st_mode & 0o666)
         os.replace(scratch, folder)
     except (OSError, SafetensorError) as error:  # safetensors reports a full disk in its own way
-        raise OutputError(f"{folder} cannot be written ({error}); choose another folder.") from error
+        raise _cannot_be_written(folder, error) from error
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(around, ignore_errors=True)
+
+
+def _cannot_be_written(folder: Path, reason: object) -> OutputError:
+    return OutputError(f"{folder} cannot be written ({reason}); choose another folder.")
