@@ -119,6 +119,9 @@ def test_an_evaluation_is_not_repeated_without_resume(finished: Path, model_fold
         (("--mapping", "m.csv", "--labels", "l.csv"), "--labels gives a table for --group-by"),
         (("--index", "i.csv", "--reference-counts", "few"), "'few' is not a list of numbers"),
         (("--index", "i.csv", "--scheduler", "euler"), "no scheduler 'euler'"),
+        (("--index", "i.csv", "--steps", 2000), "2000 denoising steps are not possible; choose 1 to 1000."),
+        (("--index", "i.csv", "--guidance", -2), "A guidance of -2.0 is not possible"),
+        (("--index", "i.csv", "--guidance", "nan"), "A guidance of nan is not possible"),
     ],
 )
 def test_requests_that_contradict_themselves_end_with_one_sentence(

@@ -245,6 +245,11 @@ def test_guidance_for_a_model_that_takes_no_references_is_refused(tiny_blind_mod
         load_models([ModelSpec.parse(str(tiny_blind_model), Sampling(guidance=2.0))], torch.device("cpu"))
 
 
+def test_steps_that_are_not_possible_are_refused(tiny_blind_model: Path):
+    with pytest.raises(UsageError, match="0 denoising steps are not possible"):
+        load_models([ModelSpec.parse(f"{tiny_blind_model},steps=0", Sampling())], torch.device("cpu"))
+
+
 @pytest.mark.parametrize("text", ["small,steps=many", "small,colour=red", "small,steps"])
 def test_a_setting_that_is_none_is_named(text: str):
     with pytest.raises(UsageError, match="is no setting"):

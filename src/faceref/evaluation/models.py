@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast, get_args
+from typing import cast
 
 import torch
 
@@ -12,7 +12,7 @@ from faceref.checkpoints.store import ModelInfo, Pipeline, find_model, load_pipe
 from faceref.errors import UsageError
 from faceref.evaluation.families import BlindModel, MeasuredModel, ReferenceModel
 from faceref.pipelines.ldbfr import LDBFRPipeline
-from faceref.pipelines.sampling import SchedulerName
+from faceref.pipelines.sampling import SchedulerName, check_guidance, make_sampler
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,9 @@ _SETTINGS = {"steps": int, "guidance": float, "scheduler": str}
 def load_models(specs: Sequence[ModelSpec], device: torch.device) -> list[MeasuredModel]:
     """Load every model once.
 
-    Raises UsageError if one is named twice or their resolutions differ, if there is no such scheduler, or if a model
-    without references is to have guidance towards them; CheckpointError if one cannot be loaded.
+    Raises UsageError if one is named twice or their resolutions differ, if there is no such scheduler, number of steps
+    or guidance, or if a model without references is to have guidance towards them; CheckpointError if one cannot be
+    loaded.
     """
     loaded = {path: load_pipeline(path, device) for path in dict.fromkeys(spec.path for spec in specs)}
     for pipeline, _ in loaded.values():
@@ -70,10 +71,9 @@ def load_models(specs: Sequence[ModelSpec], device: torch.device) -> list[Measur
 def _with_sampling(pipeline: Pipeline, info: ModelInfo, spec: ModelSpec, label: str) -> MeasuredModel:
     sampling = spec.sampling
     steps = info.steps if sampling.steps is None else sampling.steps
-    scheduler = sampling.scheduler or info.scheduler
-    if scheduler not in get_args(SchedulerName):
-        raise UsageError(f"There is no scheduler {scheduler!r}; choose one of {', '.join(get_args(SchedulerName))}.")
-    scheduler, weights = cast(SchedulerName, scheduler), fingerprint(find_model(spec.path))
+    scheduler = cast(SchedulerName, sampling.scheduler or info.scheduler)
+    make_sampler(pipeline.scheduler, scheduler, steps, pipeline.device)  # says now what it would say after an hour
+    weights = fingerprint(find_model(spec.path))
     if isinstance(pipeline, LDBFRPipeline):
         if sampling.guidance is not None:
             raise UsageError(
@@ -82,6 +82,7 @@ def _with_sampling(pipeline: Pipeline, info: ModelInfo, spec: ModelSpec, label: 
             )
         return BlindModel(label, pipeline, info.resolution, steps, scheduler, weights)
     guidance = info.guidance if sampling.guidance is None else sampling.guidance
+    check_guidance(guidance)
     return ReferenceModel(label, pipeline, info.resolution, steps, scheduler, weights, guidance)
 
 

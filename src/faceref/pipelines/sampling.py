@@ -1,6 +1,7 @@
 """What the pipelines share: samplers by name, the denoising loop, pictures in and out, loading without foreign code."""
 
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -39,6 +40,12 @@ def make_sampler(schedule: DDIMScheduler, name: SchedulerName, steps: int, devic
     sampler = SCHEDULERS[name].from_config(schedule.config)
     sampler.set_timesteps(steps, device=device)  # type: ignore[union-attr]
     return sampler
+
+
+def check_guidance(guidance: float) -> None:
+    """Raises UsageError unless it is finite and 0 or more."""
+    if not (math.isfinite(guidance) and guidance >= 0):
+        raise UsageError(f"A guidance of {guidance} is not possible; give 0 or more, 1 for none.")
 
 
 def draw_noise(shape: Sequence[int], generator: Generators | None, device: torch.device) -> Tensor:
