@@ -24,6 +24,7 @@ from faceref.evaluation.metrics import METRICS, face_region, feature_distance, f
 from faceref.evaluation.pictures import picture_folder, picture_path, to_pixels, to_tensor
 from faceref.faces.recognise import distance
 from faceref.models.identity import FaceRecogniser
+from faceref.outputs import write_atomically
 
 PRESETS = {"severe": SEVERE, "moderate": MODERATE}
 STORED = "stored"  # the name of the set of LQ pictures that lie in a folder
@@ -192,9 +193,8 @@ class Batch:
 
     def _save(self, folder: str, pixels: np.ndarray) -> None:
         for case, picture in zip(self.batch, pixels, strict=True):
-            path = picture_path(self.pictures / folder, case.name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(picture).save(path, compress_level=1)
+            with write_atomically(picture_path(self.pictures / folder, case.name)) as temporary:
+                Image.fromarray(picture).save(temporary, compress_level=1)
 
 
 def _mean_distance(embedding: np.ndarray, faces: Sequence[DescribedFace]) -> float:

@@ -17,6 +17,7 @@ from faceref.evaluation.faces import read_face
 from faceref.evaluation.metrics import IDENTITY
 from faceref.evaluation.pictures import picture_folder, picture_path
 from faceref.evaluation.report import Subject, Table
+from faceref.outputs import write_atomically
 
 SEVERITY_BINS = 5
 RANKED_ROWS = 5  # of the best, of the median and of the worst
@@ -59,7 +60,8 @@ def draw_sheets(table: Table, cases: Sequence[Case], plan: Plan, models: Conditi
                     for i in members
                 ]
                 sheet = _sheet(labelled, set_name, model, conditions, plan, size, out / "pictures")
-                sheet.save(out / f"sheet_{name}_{kind}.png", compress_level=1)
+                with write_atomically(out / f"sheet_{name}_{kind}.png") as temporary:
+                    sheet.save(temporary, compress_level=1)
 
 
 def _by_references(table: Table, plan: Plan, models: Conditions) -> plt.Figure:
@@ -155,5 +157,6 @@ def _axes(plan: Plan) -> tuple[plt.Figure, list[plt.Axes]]:
 
 def _save(figure: plt.Figure, path: Path) -> None:
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    with write_atomically(path) as temporary:
+        figure.savefig(temporary, dpi=120)
     plt.close(figure)

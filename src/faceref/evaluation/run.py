@@ -18,6 +18,7 @@ from faceref.evaluation.conditions import Plan
 from faceref.evaluation.families import MeasuredModel
 from faceref.evaluation.groups import Row
 from faceref.evaluation.metrics import METRICS
+from faceref.outputs import write_atomically
 
 
 def evaluate(
@@ -105,12 +106,9 @@ def _claim(out: Path, table: Path, settings: dict, resume: bool) -> None:
         changed = [key for key in settings if before.get(key) != settings[key]]
         if changed:
             raise UsageError(f"{out} holds an evaluation with other {', '.join(changed)}; give another folder.")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(settings, indent=2) + "\n")
-        table.touch()
-    except OSError as error:
-        raise OutputError(f"{out} cannot be written ({error.strerror}); choose another folder.") from error
+    with write_atomically(path) as temporary:
+        temporary.write_text(json.dumps(settings, indent=2) + "\n")
+    table.touch()
 
 
 def _complete_rows(
@@ -129,12 +127,10 @@ def _complete_rows(
 
 
 def _rewrite(table: Path, rows: list[dict[str, str]]) -> None:
-    partial = table.with_suffix(".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with write_atomically(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
-    partial.replace(table)
 
 
 def _text(value: str | float) -> str:
