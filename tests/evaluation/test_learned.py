@@ -3,6 +3,7 @@
 import sys
 import types
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -34,11 +35,25 @@ def pyiqa(monkeypatch):
 
 def test_without_pyiqa_there_are_no_learned_metrics(monkeypatch):
     monkeypatch.setattr(learned.importlib.util, "find_spec", lambda name: None)
-    assert learned.load_learned_metrics(torch.device("cpu")) is None
+    metrics, not_measured = learned.load_learned_metrics(torch.device("cpu"))
+    assert metrics is None
+    assert not_measured == {"LPIPS, face LPIPS, NIQE, MUSIQ, FID, KID": "pip install 'faceref[metrics]'"}
+
+
+def test_without_pyiqas_weights_there_is_a_reason(pyiqa, monkeypatch):
+    def create_metric(name: str, device: torch.device):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(sys.modules["pyiqa"], "create_metric", create_metric)
+    metrics, not_measured = learned.load_learned_metrics(torch.device("cpu"))
+    assert metrics is None
+    ((names, reason),) = not_measured.items()
+    assert "LPIPS" in names
+    assert "could not load their weights (<urlopen error no route to host>)" in reason
 
 
 def test_pictures_reach_pyiqa_between_0_and_1_and_face_lpips_sees_the_face_only(pyiqa):
-    metrics = learned.load_learned_metrics(torch.device("cpu"))
+    metrics, _ = learned.load_learned_metrics(torch.device("cpu"))
     assert metrics is not None
     truth = torch.full((2, 3, 8, 8), -1.0)
     pictures = truth.clone()
@@ -54,7 +69,7 @@ def test_pictures_reach_pyiqa_between_0_and_1_and_face_lpips_sees_the_face_only(
 
 
 def test_kid_of_the_same_seed_is_the_same_and_leaves_numpys_generator_alone(pyiqa):
-    metrics = learned.load_learned_metrics(torch.device("cpu"))
+    metrics, _ = learned.load_learned_metrics(torch.device("cpu"))
     assert metrics is not None
     np.random.seed(3)
     expected = np.random.rand()

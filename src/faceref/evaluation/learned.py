@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+NAMES = "LPIPS, face LPIPS, NIQE, MUSIQ, FID, KID"
 HOW_TO_GET_THEM = "pip install 'faceref[metrics]'"
-UNAVAILABLE = {"LPIPS, face LPIPS, NIQE, MUSIQ, FID, KID": HOW_TO_GET_THEM}
 
 
 class LearnedMetrics:
-    """pyiqa's metrics on one device; their weights are downloaded by pyiqa on first use."""
+    """pyiqa's metrics on one device; pyiqa downloads their weights when they are first made."""
 
     def __init__(self, device: torch.device) -> None:
         import pyiqa  # type: ignore[import-not-found]
@@ -52,6 +52,12 @@ class LearnedMetrics:
         return {"fid": float(fid), "kid": 1000 * float(kid)}
 
 
-def load_learned_metrics(device: torch.device) -> LearnedMetrics | None:
-    """None where pyiqa is not installed."""
-    return None if importlib.util.find_spec("pyiqa") is None else LearnedMetrics(device)
+def load_learned_metrics(device: torch.device) -> tuple[LearnedMetrics | None, dict[str, str]]:
+    """The metrics; or None, and for their names why they are not measured."""
+    if importlib.util.find_spec("pyiqa") is None:
+        return None, {NAMES: HOW_TO_GET_THEM}
+    try:
+        return LearnedMetrics(device), {}
+    except Exception as error:  # each of pyiqa's ways to download weights fails in its own
+        reason = str(error).partition("\n")[0]
+        return None, {NAMES: f"pyiqa could not load their weights ({reason}); run it once with a network"}

@@ -15,7 +15,7 @@ from faceref.evaluation.conditions import STAGE_1, Conditions, Plan
 from faceref.evaluation.faces import Centre, FaceDescriber, compute_centre
 from faceref.evaluation.figures import draw_sheets, plot_all
 from faceref.evaluation.groups import ITA, by_ita, read_groups
-from faceref.evaluation.learned import UNAVAILABLE, LearnedMetrics, load_learned_metrics
+from faceref.evaluation.learned import LearnedMetrics, load_learned_metrics
 from faceref.evaluation.metrics import MS_SSIM_WEIGHTS, ms_ssim_weights
 from faceref.evaluation.models import ModelSpec, load_models
 from faceref.evaluation.pictures import picture_folder
@@ -66,18 +66,18 @@ def run_study(request: Request, out: Path, *, resume: bool, device: torch.device
     chosen = cases.sample(request.limit, request.seed)
     size = models[0].resolution
     describer = FaceDescriber(TorchDlibRecogniser(device), size)
+    learned, not_measured = load_learned_metrics(device)
     instruments = Instruments(
         describer,
         _centre(request, describer),
         load_recogniser(request.recogniser) if request.recogniser else None,
-        load_learned_metrics(device),
+        learned,
     )
     rows = evaluate(cases, chosen, models, plan, instruments, out, resume=resume)
     if request.center_index:
         instruments.centre.write(out / "center.json")
     conditions = {model.label: model.conditions(plan) for model in models}
     table = Table(by_ita(rows) if request.group_by == ITA else rows)
-    learned = instruments.learned
     summary = summarise(
         table,
         plan,
@@ -85,7 +85,7 @@ def run_study(request: Request, out: Path, *, resume: bool, device: torch.device
         settings=json.loads((out / "settings.json").read_text()),
         left_out=cases.left_out,
         notes=_notes(request, plan, instruments, chosen, size, conditions, device),
-        not_measured={} if learned else UNAVAILABLE,
+        not_measured=not_measured,
         of_all=_of_all(learned, table, plan, out / "pictures") if learned else {},
     )
     write_summary(summary, out)
