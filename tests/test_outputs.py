@@ -18,6 +18,7 @@ from faceref.outputs import comparison, is_marked_restored, save_picture, write_
 SOURCE_TYPE = b"http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 MAKER, ORIENTATION, XMP_TAG, EXIF_IFD, GPS_IFD, INTEROPERABILITY = 0x010F, 0x0112, 700, 0x8769, 0x8825, 0xA005
 DATE_TAKEN, MAKER_NOTE, USER_COMMENT, WIDTH, HEIGHT = 0x9003, 0x927C, 0x9286, 0xA002, 0xA003
+IMAGE_HISTORY = 0x9213  # ISO 12234-2
 PACKET = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/" dc:creator="A. Photographer"/>
 </rdf:RDF></x:xmpmeta>"""
@@ -47,7 +48,7 @@ def test_a_picture_keeps_its_exif_and_profile_and_says_that_it_is_restored(
     if path.suffix == ".png":
         assert {key: written.info[key] for key in metadata} == metadata
     else:
-        assert json.loads(exif.get_ifd(EXIF_IFD)[USER_COMMENT][8:]) == metadata
+        assert json.loads(exif[IMAGE_HISTORY]) == metadata
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
@@ -102,7 +103,7 @@ def test_what_is_too_large_for_a_jpeg_is_left_out_and_said(
         written.load()
         kept = {"xmp": b"A. Photographer" in written.info["xmp"], "exif": written.getexif().get(MAKER) == "Leica"}
         assert SOURCE_TYPE in written.info["xmp"]
-        assert target == "png" or b"small" in written.getexif().get_ifd(EXIF_IFD)[USER_COMMENT]
+        assert target == "png" or "small" in written.getexif()[IMAGE_HISTORY]
     if target == "jpg":
         assert kept == {"xmp": what != "xmp", "exif": what != "exif"}
         assert len(told) == 1
@@ -118,11 +119,32 @@ def text_chunk(xmp: bytes) -> PngInfo:
     return chunks
 
 
+@pytest.mark.parametrize("target", ["jpg", "png", "webp", "tif"])
+def test_a_comment_of_the_photograph_is_kept_and_its_history_goes_on(
+    target: str, tmp_path: Path, astronaut: Image.Image
+):
+    exif = Image.Exif()
+    exif[EXIF_IFD] = {USER_COMMENT: b"ASCII\0\0\0Grandmother, 1950"}
+    paths = [tmp_path / f"{name}.{target}" for name in ("first", "second")]
+    save_picture(astronaut, paths[0], exif=exif.tobytes(), metadata={"seed": "1"})
+    photo = open_photo(paths[0])
+    save_picture(photo.image, paths[1], exif=photo.exif, xmp=photo.xmp, metadata={"seed": "2"})
+    with Image.open(paths[1]) as written:
+        written.load()
+        tags = written.getexif()
+        assert b"Grandmother, 1950" in tags.get_ifd(EXIF_IFD)[USER_COMMENT]
+        if target == "png":
+            assert written.info["seed"] == "2"
+        else:
+            assert [json.loads(line) for line in tags[IMAGE_HISTORY].splitlines()] == [{"seed": "1"}, {"seed": "2"}]
+
+
 def test_a_picture_without_exif_is_marked_too(tmp_path: Path, astronaut: Image.Image):
     with_alpha = astronaut.copy()
     with_alpha.putalpha(128)
     for name in ("a.png", "b.jpg"):
-        save_picture(with_alpha, tmp_path / name, metadata={"model": "small"})
+        told = save_picture(with_alpha, tmp_path / name, metadata={"model": "small"})
+        assert any("transparency" in sentence for sentence in told) == (name == "b.jpg")
         assert SOURCE_TYPE in (tmp_path / name).read_bytes()
     png, jpeg = (open_photo(tmp_path / name).alpha for name in ("a.png", "b.jpg"))
     assert png is not None

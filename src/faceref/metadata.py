@@ -80,11 +80,12 @@ def has_iptc(image: Image.Image) -> bool:
 
 
 def xmp_of(image: Image.Image) -> str | None:
-    """The XMP packet of an opened picture, if it is UTF-8, as nearly all are."""
+    """The XMP packet of an opened picture, if it is UTF-8 with the prefix rdf, as nearly all are."""
     try:
-        return (image.info.get("xmp") or b"").decode("utf-8") or None
+        packet = (image.info.get("xmp") or b"").decode("utf-8")
     except UnicodeDecodeError:
         return None
+    return packet if _RDF_END in packet else None
 
 
 def marked_xmp(xmp: str | None) -> str:

@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from faceref.errors import OutputError
 from faceref.metadata import DIGITAL_SOURCE_TYPE, EXIF_IFD, exif_bytes, exif_fields, marked_xmp
 
-_USER_COMMENT, _PIXEL_SIZE, _XMP_TAG = 0x9286, (0xA002, 0xA003), 700
+_IMAGE_HISTORY, _PIXEL_SIZE, _XMP_TAG = 0x9213, (0xA002, 0xA003), 700  # the history: ISO 12234-2, TIFF/EP
 _JPEG_HOLDS = {"exif": 65533, "xmp": 65533 - len("http://ns.adobe.com/xap/1.0/\0")}  # bytes; each is one segment
 
 
@@ -59,9 +59,9 @@ def save_picture(
 ) -> tuple[str, ...]:
     """Write PNG, JPEG, WebP or TIFF by the suffix of `path`, whole or not at all, saying that it is AI-restored.
 
-    IPTC's digital source type goes into XMP; `metadata` into PNG text chunks, else as JSON into EXIF's UserComment.
+    IPTC's digital source type goes into XMP; `metadata` into PNG text chunks, else as a line of JSON into ImageHistory.
     `exif` (without orientation), `xmp` and `icc_profile` are those of the photograph. Returns a sentence for each of
-    them that is too large for a JPEG and was left out. Raises OutputError.
+    them that is too large for a JPEG, and for transparency, which it has none of. Raises OutputError.
     """
     path = Path(path)
     options = _save_options(path, image.size, exif, marked_xmp(xmp), metadata)
@@ -69,17 +69,20 @@ def save_picture(
     if too_large:
         own = _save_options(path, image.size, None, marked_xmp(None), metadata)
         options |= {key: own[key] for key in too_large}
-    if path.suffix.lower() in (".jpg", ".jpeg") and image.mode not in ("L", "RGB"):
+    left_out = [
+        f"{path} is without the photograph's {key.upper()}, since a JPEG holds 64 KB of it; use .png to keep it."
+        for key in too_large
+    ]
+    if options["format"] == "JPEG" and image.mode not in ("L", "RGB"):
+        if image.has_transparency_data:
+            left_out.append(f"{path} is without the photograph's transparency, since a JPEG has none; use .png.")
         image = image.convert("RGB")
     with write_atomically(path) as temporary:
         try:
             image.save(temporary, icc_profile=icc_profile, **options)
         except ValueError as error:  # Pillow: too large for the format
             raise OutputError(f"{path} cannot be written in this format ({error}); use .png.") from error
-    return tuple(
-        f"{path} is without the photograph's {key.upper()}, since a JPEG holds 64 KB of it; use .png to keep it."
-        for key in too_large
-    )
+    return tuple(left_out)
 
 
 def comparison(
@@ -114,8 +117,8 @@ def _save_options(
             chunks.add_itxt(key, value)
         chunks.add_itxt("XML:com.adobe.xmp", xmp)
         return {"format": "PNG", "pnginfo": chunks, "exif": exif_bytes(fields, tags.endian) if fields else b""}
-    comment = b"ASCII\0\0\0" + json.dumps(dict(metadata)).encode("ascii")
-    fields[EXIF_IFD] = {**camera, _USER_COMMENT: comment}
+    before = [str(fields[_IMAGE_HISTORY])] if _IMAGE_HISTORY in fields else []
+    fields[_IMAGE_HISTORY] = "\n".join([*before, json.dumps(dict(metadata))])
     match path.suffix.lower():
         case ".jpg" | ".jpeg":
             options: dict[str, Any] = {"format": "JPEG", "quality": 95, "subsampling": 0}
