@@ -1,6 +1,7 @@
 """Seconds and memory that one face takes on this machine, by denoising steps and references: `make bench`."""
 
 import argparse
+import functools
 import logging
 import platform
 import resource
@@ -12,10 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 from faceref import Restorer
-from faceref.pipelines.refldm import ReFLDMPipeline
+from faceref.checkpoints.store import ModelInfo, Pipeline
+from faceref.pipelines.ldbfr import LDBFRPipeline
 
 REFERENCES = (0, 1, 3, 5)
-STEPS = (10, 20, 50)
+STEPS = (10, 50)  # and the model's own
 REPETITIONS = 3
 
 
@@ -37,9 +39,11 @@ def main() -> None:
     table = Table(title=f"{info.name}, {info.resolution} px, guidance {info.guidance}, {name}: seconds per face")
     for column in ("references", "steps", "encode references", "denoise", "decode", "in all", "peak memory"):
         table.add_column(column, justify="right")
-    for references in REFERENCES:
-        for steps in STEPS:
-            encode, denoise, decode = time_phases(pipeline, info.resolution, references, steps, info.guidance)
+    for references in (0,) if isinstance(pipeline, LDBFRPipeline) else REFERENCES:
+        for steps in sorted({*STEPS, info.steps}):
+            if device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(device)
+            encode, denoise, decode = time_phases(pipeline, info, references, steps)
             table.add_row(
                 str(references),
                 str(steps),
@@ -49,29 +53,26 @@ def main() -> None:
     Console().print(table)
 
 
-def time_phases(
-    pipeline: ReFLDMPipeline, resolution: int, references: int, steps: int, guidance: float
-) -> tuple[float, float, float]:
+def time_phases(pipeline: Pipeline, info: ModelInfo, references: int, steps: int) -> tuple[float, float, float]:
     """Seconds to encode the references, to denoise (with the LQ picture's encoding), and to decode."""
     generator = torch.Generator().manual_seed(0)
-    pictures = torch.rand(1 + references, 3, resolution, resolution, generator=generator) * 2 - 1
+    pictures = torch.rand(1 + references, 3, info.resolution, info.resolution, generator=generator) * 2 - 1
     lq, good = pictures[:1], pictures[1:]
 
     def encode():
-        return pipeline.encode_references(good) if references else None
+        return pipeline.encode_references(good) if references and not isinstance(pipeline, LDBFRPipeline) else None
 
-    cache = encode()
-
-    def denoise():
-        return pipeline(lq, cache, guidance=guidance, steps=steps, generator=generator, output_type="latent").images
-
-    latents = denoise()
+    restore = functools.partial(pipeline, lq, steps=steps, generator=generator, output_type="latent")
+    if not isinstance(pipeline, LDBFRPipeline):
+        restore = functools.partial(restore, references=encode(), guidance=info.guidance)
+    latents = restore().images
+    assert isinstance(latents, torch.Tensor)  # which output_type says
 
     @torch.no_grad()
     def decode():
         return pipeline.vae.decode(latents.to(pipeline.vae.dtype))
 
-    return best_time(encode), best_time(denoise), best_time(decode)
+    return best_time(encode), best_time(restore), best_time(decode)
 
 
 def best_time(work: Callable[[], object]) -> float:

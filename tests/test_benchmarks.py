@@ -1,0 +1,27 @@
+"""`make bench` has a row for every number of steps and references that a model takes."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).parents[1] / "benchmarks" / "bench.py"
+
+
+@pytest.mark.parametrize(
+    ("family", "rows"),
+    [
+        ("tiny_model", [("0", "1"), ("0", "2"), ("2", "1"), ("2", "2")]),
+        ("tiny_blind_model", [("0", "1"), ("0", "3")]),  # three steps are its own default
+    ],
+)
+def test_models_of_both_families_are_timed(family, rows, request, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["bench.py", str(request.getfixturevalue(family)), "--device", "cpu"])
+    monkeypatch.setenv("COLUMNS", "200")
+    main = runpy.run_path(str(BENCH))["main"]
+    main.__globals__.update(STEPS=(1,), REFERENCES=(0, 2), REPETITIONS=1)
+    main()
+    cells = [line.strip("│ ").split("│") for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    assert [(row[0].strip(), row[1].strip()) for row in cells] == rows
+    assert all(float(row[5]) > 0 for row in cells)
