@@ -155,6 +155,17 @@ def test_iptc_fields_are_missed_with_a_word(tmp_path: Path, astronaut: Image.Ima
     assert open_photo(path).losses == (f"{path} has IPTC fields; the result does not keep them.",)
 
 
+@pytest.mark.parametrize(
+    "xmp", [b"\xff\xfe<\0x\0", b"<r:RDF xmlns:r='http://www.w3.org/1999/02/22-rdf-syntax-ns#'></r:RDF>"]
+)
+def test_xmp_that_cannot_be_marked_is_missed_with_a_word(xmp: bytes, tmp_path: Path, astronaut: Image.Image):
+    path = tmp_path / "unusual.jpg"
+    astronaut.save(path, xmp=xmp)
+    photo = open_photo(path)
+    assert photo.losses == (f"{path} has XMP in an unusual form; the result does not keep it.",)
+    assert photo.xmp is None
+
+
 def test_an_ordinary_photograph_loses_nothing(tmp_path: Path, astronaut: Image.Image):
     for name in ("a.jpg", "a.png", "a.tif", "a.webp"):
         astronaut.save(tmp_path / name)
@@ -260,7 +271,8 @@ def bad_inputs() -> dict[str, tuple[bytes | None, str]]:
         "huge": (encoded(Image.new("1", (10001, 10000)), "PNG"), "more than 100 megapixels"),
         "bomb": (encoded(Image.new("1", (20000, 10000)), "PNG"), "more than 100 megapixels"),
         "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 50 50\n", "is not a picture"),
-        "broken heic": (b"\0\0\0\x1cftypheic" + bytes(100), "HEIC"),
+        "broken heic": (b"\0\0\0\x1cftypheic" + bytes(100), "be decoded as HEIC|is a HEIC picture"),
+        "film": (b"\0\0\0\x20ftypisom" + bytes(100), "is not a picture"),
     }
 
 
@@ -319,3 +331,5 @@ def test_a_folder_without_pictures_and_a_missing_file_are_errors(tmp_path: Path)
         find_photos([tmp_path])
     with pytest.raises(PhotoError, match="does not exist"):
         find_photos([tmp_path / "nobody.jpg"])
+    with pytest.raises(PhotoError, match=r"x\.jpg cannot be read \(File name too long\)"):
+        find_photos([tmp_path / ("x" * 300 + ".jpg")])

@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 
 from faceref import Restorer
 from faceref.errors import NoFaceError, PhotoError, UsageError
+from faceref.images import open_photo
 
 
 @pytest.fixture(scope="session")
@@ -139,6 +140,7 @@ def test_unusable_references_are_left_out_and_named(restorer, portrait, mirrored
     assert reasons.keys() == {"3-couple.png", "4-wall.png", "5-text.jpg"}  # a copy is not a second reference
     assert reasons["3-couple.png"] == "2 faces are in it"
     assert reasons["4-wall.png"] == "no face was found in it"
+    assert reasons["5-text.jpg"].startswith("it is not a picture in ")  # without its name once more
     assert len(restorer.restore(portrait, tmp_path, largest_reference_face=True).references.used) == 2
 
 
@@ -167,6 +169,18 @@ def test_a_copy_of_the_photograph_is_not_its_reference(restorer, portrait, mirro
         assert {one.reason for one in person.skipped} == {"it is the photograph to be restored"}
 
 
+def test_photographs_that_cannot_be_among_the_references_are_not_decoded(restorer, portrait, mirrored, monkeypatch):
+    opened = []
+    monkeypatch.setattr("faceref.references.open_photo", lambda source: opened.append(source) or open_photo(source))
+    restorer.encode_references([mirrored], exclude=[portrait.crop((0, 0, 254, 200)), portrait])
+    assert opened == [portrait, mirrored]
+    opened.clear()
+    wide, high = Image.new("RGB", (60, 40)), Image.new("RGB", (40, 60))  # as a camera turns it and EXIF says
+    with pytest.raises(NoFaceError):
+        restorer.encode_references([wide], exclude=[high])
+    assert opened == [high, wide]
+
+
 def test_aligned_references_that_are_not_square_or_not_whole_are_left_out_and_named(restorer, portrait, tmp_path):
     face = restorer.restore(portrait).faces[0].aligned_before
     half = tmp_path / "half.jpg"
@@ -175,8 +189,8 @@ def test_aligned_references_that_are_not_square_or_not_whole_are_left_out_and_na
     person = restorer.encode_references([face, face.crop((0, 0, 64, 40)), half], aligned=True)
     assert [reference.name for reference in person.used] == ["picture 1"]
     assert {one.name: one.reason for one in person.skipped} == {
-        str(half): "it is truncated through the face; use another copy of it.",
-        "picture 2": "it is 64x40 pixels, but an aligned face is square.",
+        str(half): "it is truncated through the face; use another copy of it",
+        "picture 2": "it is 64x40 pixels, but an aligned face is square",
     }
 
 
@@ -252,6 +266,22 @@ def test_an_aligned_face_is_taken_as_it_is(restorer, portrait, mirrored):
     assert result.faces[0].box is None
     with pytest.raises(UsageError, match="64x40 pixels, but an aligned face is square"):
         restorer.restore(face.crop((0, 0, 64, 40)), aligned=True)
+
+
+def test_the_padding_of_an_aligned_face_stays_padding_and_has_no_say_in_its_colours(restorer, portrait):
+    face = restorer.restore(portrait).faces[0].aligned_before.resize((128, 128))
+    alpha = Image.new("L", face.size, 255)
+    alpha.paste(0, (0, 64, 128, 128))
+    results = []
+    for colour in ("black", "white"):
+        padded = Image.composite(face, Image.new("RGB", face.size, colour), alpha)
+        padded.putalpha(alpha)
+        results.append(restorer.restore(padded, aligned=True, match_color=True))
+    assert all(result.image.getchannel("A").tobytes() == alpha.resize((64, 64)).tobytes() for result in results)
+    black, white = (np.asarray(result.faces[0].aligned_after, dtype=float).mean() for result in results)
+    plain = [restorer.restore(result.photo.image, aligned=True).image for result in results]
+    black_counted, white_counted = (np.asarray(image, dtype=float).mean() for image in plain)
+    assert abs(white - black) < 0.3 * abs(white_counted - black_counted)
 
 
 def test_a_truncated_photograph_is_used_if_the_face_is_whole(restorer, astronaut, mirrored, tmp_path):

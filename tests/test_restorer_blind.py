@@ -33,6 +33,12 @@ def test_a_blind_model_restores_by_itself(blind, portrait):
     assert first.image.tobytes() != portrait.tobytes()
 
 
+def test_guidance_is_refused_by_a_model_without_references_and_not_recorded(blind, portrait):
+    with pytest.raises(UsageError, match="tiny-blind restores without references, so that there is no guidance"):
+        blind.restore(portrait, guidance=1.5)
+    assert "guidance" not in blind.restore(portrait).metadata
+
+
 def test_references_are_refused_by_a_model_that_cannot_use_them(blind, both, portrait):
     sentence = (
         "The model tiny-blind restores without references and cannot use any; "

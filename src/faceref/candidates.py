@@ -33,7 +33,9 @@ def whole_picture(photo: Photo, recogniser: DlibRecogniser, resolution: int) -> 
     check_aligned_face(photo, photo_name(photo))
     image = photo.image.resize((resolution, resolution), Image.Resampling.LANCZOS)
     corners = np.array([(0, 0), (0, height), (width, height), (width, 0)]) - 0.5
-    crop = AlignedFace(image, np.full((resolution, resolution), 255, np.uint8), Alignment(corners, resolution))
+    alpha = photo.alpha or Image.new("L", (1, 1), 255)  # padding, where FFHQ's square left the photograph
+    mask = np.asarray(alpha.resize((resolution, resolution), Image.Resampling.BILINEAR))
+    crop = AlignedFace(image, mask, Alignment(corners, resolution))
     return Candidate(1, None, crop, recogniser.embed_aligned([photo.image])[0])
 
 

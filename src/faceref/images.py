@@ -9,9 +9,11 @@ import re
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
@@ -22,6 +24,7 @@ from faceref.metadata import has_iptc, kept_exif, xmp_of
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")  # no others of Pillow's: some of them run programs
 PICTURE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"))
 PHOTO_SUFFIXES = PICTURE_SUFFIXES | {".heic", ".heif"}
+_HEIF_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))  # ISO/IEC 23008-12
 SMALLEST_SIDE = 20  # pixels
 LARGEST_AREA = 100_000_000  # pixels
 
@@ -88,10 +91,11 @@ def open_photo(source: str | Path | Image.Image) -> Photo:
     except IsADirectoryError:
         raise PhotoError(f"{path} is a folder; name a photograph in it.") from None
     except OSError as error:
-        raise PhotoError(f"{path} cannot be read ({error.strerror}); check its permissions.") from None
+        raise PhotoError(f"{path} cannot be read ({error.strerror}); check its name and permissions.") from None
     if not data:
         raise PhotoError(f"{path} is empty; it was probably not copied completely.")
-    image = _open_heif(data, path) if data[4:8] == b"ftyp" else _open(data, path)
+    heif = data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS  # AVIF and MP4 begin alike
+    image = _open_heif(data, path) if heif else _open(io.BytesIO(data), path)
     _check_size(image, str(path))
     losses = _losses(image, str(path))
     try:
@@ -109,6 +113,17 @@ def open_photo(source: str | Path | Image.Image) -> Photo:
     return replace(_photo(image, str(path), rows), path=path, warnings=(warning,), losses=losses)
 
 
+def sides(source: str | Path | Image.Image) -> frozenset[int] | None:
+    """Width and height, pixels, without decoding; None where that takes more than a header of Pillow's formats."""
+    if isinstance(source, Image.Image):
+        return frozenset(source.size)
+    try:
+        with Path(source).open("rb") as file:
+            return frozenset(_open(file, Path(source)).size)
+    except (OSError, PhotoError):
+        return None
+
+
 def check_aligned_face(photo: Photo, name: str) -> None:
     """Raises UsageError if the picture cannot be an aligned face, not being square; PhotoError if it is truncated."""
     width, height = photo.image.size
@@ -122,22 +137,42 @@ def find_photos(paths: Iterable[str | Path]) -> list[Path]:
     """The photographs among files and folders, folders searched to the bottom and in natural order (img2 before img10).
 
     Hidden files are passed over in folders; of files with the same bytes the first is taken. Files named themselves are
-    taken whatever their suffix. Raises PhotoError for what does not exist and for a folder without pictures.
+    taken whatever their suffix. Raises PhotoError for what does not exist or cannot be read, and for a folder without
+    pictures.
     """
     found: list[Path] = []
     for path in map(Path, paths):
-        if not path.exists():
-            raise PhotoError(f"{path} does not exist; check the name.")
-        inside = _photos_below(path) if path.is_dir() else [path]
+        check_exists(path)
+        with _readable(path):
+            inside = _photos_below(path) if path.is_dir() else [path]
         if not inside:
             raise PhotoError(f"{path} has no JPEG, PNG, WebP, BMP, TIFF or HEIC pictures in it; name another folder.")
         found += inside
     same_size = Counter(path.stat().st_size for path in found)
     distinct: dict[object, Path] = {}
     for path in found:
-        size = path.stat().st_size
-        distinct.setdefault(_digest(path) if same_size[size] > 1 else size, path)
+        with _readable(path):
+            size = path.stat().st_size
+            distinct.setdefault(_digest(path) if same_size[size] > 1 else size, path)
     return list(distinct.values())
+
+
+def check_exists(path: Path) -> None:
+    """Raises PhotoError, also for a name that the file system does not take."""
+    with _readable(path):
+        exists = path.exists()
+    if not exists:
+        raise PhotoError(f"{path} does not exist; check the name.")
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turns what the file system refuses into a PhotoError."""
+    try:
+        yield
+    except OSError as error:
+        name = error.filename or path
+        raise PhotoError(f"{name} cannot be read ({error.strerror}); check its name and permissions.") from None
 
 
 def _photos_below(folder: Path) -> list[Path]:
@@ -162,12 +197,12 @@ def _digest(path: Path) -> bytes:
         return hashlib.file_digest(file, "sha256").digest()
 
 
-def _open(data: bytes, path: Path, formats: tuple[str, ...] = FORMATS) -> Image.Image:
+def _open(file: BinaryIO, path: Path, formats: tuple[str, ...] = FORMATS) -> Image.Image:
     """Read the header with Pillow, which may only use `formats`."""
     try:
         with _FILTERS, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return Image.open(io.BytesIO(data), formats=formats)
+            return Image.open(file, formats=formats)
     except Image.DecompressionBombError:
         raise PhotoError(_too_large(str(path))) from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
@@ -187,7 +222,7 @@ def _open_heif(data: bytes, path: Path) -> Image.Image:
 
 def _decode_truncated_jpeg(data: bytes, path: Path) -> tuple[Image.Image, int]:
     """The picture and how many of its rows are whole. With an end marker appended libjpeg fills the rest with grey."""
-    image = _open(data + b"\xff\xd9" * 8, path, formats=("JPEG",))
+    image = _open(io.BytesIO(data + b"\xff\xd9" * 8), path, formats=("JPEG",))
     try:
         image.load()
     except (OSError, SyntaxError, ValueError) as error:
@@ -243,6 +278,7 @@ def _losses(image: Image.Image, name: str) -> tuple[str, ...]:
         "has more than 8 bits a channel; the result has 8.": deep or image.info.get("bit_depth", 8) > 8,  # HEIC's
         "is in CMYK, for print; the result is in RGB.": image.mode == "CMYK",
         "has IPTC fields; the result does not keep them.": has_iptc(image),
+        "has XMP in an unusual form; the result does not keep it.": bool(image.info.get("xmp")) and not xmp_of(image),
     }
     return tuple(f"{name} {what}" for what, is_so in found.items() if is_so)
 

@@ -13,7 +13,7 @@ from faceref.errors import FacerefError, NoFaceError, PhotoError
 from faceref.faces.align import align
 from faceref.faces.detect import Detector
 from faceref.faces.recognise import SAME_PERSON_DISTANCE, DlibRecogniser, distance
-from faceref.images import Photo, check_aligned_face, find_photos, open_photo
+from faceref.images import Photo, check_aligned_face, find_photos, open_photo, sides
 from faceref.models.reference import ReferenceCache
 from faceref.outputs import is_marked_restored
 
@@ -85,9 +85,10 @@ def read_references(
     """
     used: list[Reference] = []
     skipped: list[SkippedReference] = []
-    restored = {_digest(photo.image) for photo in _readable(exclude)}
+    named = _named(sources)
+    restored = {_digest(photo.image) for photo in _readable(_of_these_sizes(exclude, [source for _, source in named]))}
     taken: dict[bytes, str] = {}  # pixels -> name
-    for name, source in _named(sources):
+    for name, source in named:
         try:
             photo = open_photo(source)
             pixels = _digest(photo.image)
@@ -100,10 +101,10 @@ def read_references(
                 raise PhotoError(f"it is the same picture as {first}")
             used.append(_read(name, photo, detector, recogniser, size, aligned, largest_face))
         except FacerefError as error:
-            skipped.append(SkippedReference(name, str(error)))
+            skipped.append(SkippedReference(name, _reason(error, name)))
     if not used:
         reasons = "; ".join(f"{one.name}: {one.reason}" for one in skipped)
-        raise NoFaceError(f"None of the references can be used ({reasons}); give a photograph of the person alone.")
+        raise NoFaceError(f"None of the references can be used ({reasons}); give other photographs of the person.")
     return tuple(used), tuple(skipped)
 
 
@@ -116,6 +117,21 @@ def _named(sources: Iterable[PhotoSource]) -> list[tuple[str, PhotoSource]]:
         else:
             paths.append(source)
     return [(str(path), path) for path in find_photos(paths)] + pictures
+
+
+def _reason(error: FacerefError, name: str) -> str:
+    """What the sentence of an error says of the picture `name`, whose name stands before it anyway."""
+    reason = str(error).rstrip(".")
+    for start in (f"{name} ", "The picture "):
+        if reason.startswith(start):
+            return f"it {reason.removeprefix(start)}"
+    return reason
+
+
+def _of_these_sizes(photos: Sequence[PhotoSource], references: Sequence[PhotoSource]) -> list[PhotoSource]:
+    """The photographs that may have the same pixels as a reference: there may be many, and decoding takes long."""
+    wanted = set(map(sides, references))
+    return [photo for photo in photos if None in wanted or (size := sides(photo)) is None or size in wanted]
 
 
 def _readable(sources: Sequence[PhotoSource]) -> Iterator[Photo]:

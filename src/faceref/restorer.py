@@ -1,12 +1,11 @@
 """The whole of "restore" on one screen: from a photograph and references to the photograph with its faces restored."""
 
 import functools
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from PIL import Image
@@ -21,7 +20,7 @@ from faceref.faces.paste import paste
 from faceref.faces.recognise import DlibRecogniser, distance, similarity
 from faceref.images import Photo, open_photo
 from faceref.pipelines.ldbfr import LDBFRPipeline
-from faceref.pipelines.sampling import SchedulerName
+from faceref.pipelines.sampling import SchedulerName, check_guidance
 from faceref.references import EncodedReferences, PhotoSource, read_references
 from faceref.result import RestoredFace, Result, Settings
 
@@ -170,7 +169,9 @@ class Restorer:
                 ).images[0]
                 faces_after.append(_in_colours_of(original, candidate.crop, restored, match_color))
         with _timed(timings, "paste"):
-            image = faces_after[0] if aligned else _paste_all(original, chosen, faces_after)
+            image = faces_after[0].copy() if aligned else _paste_all(original, chosen, faces_after)
+            if original.alpha is not None:
+                image.putalpha(original.alpha.resize(image.size))
         with _timed(timings, "compare"):
             faces = self._describe(chosen, faces_after, person)
         return Result(
@@ -188,7 +189,8 @@ class Restorer:
         """The pipeline with what only one family takes."""
         if not isinstance(self.pipeline, LDBFRPipeline):
             cache = person.cache if person else None
-            return functools.partial(self.pipeline, references=cache, guidance=settings.guidance)
+            guidance = cast(float, settings.guidance)  # None for the other family alone
+            return functools.partial(self.pipeline, references=cache, guidance=guidance)
         if person is not None:
             raise self._cannot_use_references()
         return self.pipeline
@@ -208,9 +210,14 @@ class Restorer:
         match_color: bool,
     ) -> Settings:
         """The request with the model's defaults filled in; steps and scheduler are checked by the pipeline."""
-        guidance = self.info.guidance if guidance is None else guidance
-        if not (math.isfinite(guidance) and guidance >= 0):
-            raise UsageError(f"A guidance of {guidance} is not possible; give 0 or more, 1 for none.")
+        if not isinstance(self.pipeline, LDBFRPipeline):
+            guidance = self.info.guidance if guidance is None else guidance
+            check_guidance(guidance)
+        elif guidance is not None:
+            raise UsageError(
+                f"The model {self.info.name} restores without references, so that there is no guidance towards them; "
+                "leave it out, or choose a model of the family refldm."
+            )
         steps = self.info.steps if steps is None else steps
         return Settings(self.info.name, steps, guidance, scheduler or self.info.scheduler, seed, match_color)
 
@@ -276,8 +283,6 @@ def _paste_all(photo: Photo, chosen: Sequence[Candidate], faces: Sequence[Image.
     image = photo.image
     for candidate, face in zip(chosen, faces, strict=True):
         image = paste(image, face, candidate.crop.alignment)
-    if photo.alpha is not None:
-        image.putalpha(photo.alpha)
     return image
 
 

@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -16,14 +17,21 @@ from faceref.references import EncodedReferences
 
 @dataclass(frozen=True)
 class Settings:
-    """All that decides the result beside the pictures; written into the files that `faceref restore` makes."""
+    """All that decides the result beside the pictures; written into the files that `faceref restore` makes.
+
+    guidance: None for a model that takes no references.
+    """
 
     model: str
     steps: int
-    guidance: float
+    guidance: float | None
     scheduler: SchedulerName
     seed: int
     match_color: bool
+
+    def by_name(self) -> dict[str, Any]:
+        """Those that the model has."""
+        return {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +74,7 @@ class Result:
     @property
     def metadata(self) -> dict[str, str]:
         """What files made from this result say of its origin."""
-        settings = {key: str(value) for key, value in dataclasses.asdict(self.settings).items()}
+        settings = {key: str(value) for key, value in self.settings.by_name().items()}
         return {
             "Software": f"faceref {version('faceref')}",
             "Description": "AI-restored: the faces in this picture were made by a trained model.",
@@ -77,8 +85,8 @@ class Result:
     def save(self, path: str | Path) -> tuple[str, ...]:
         """Write the picture, with the photograph's EXIF, XMP and colour profile and this result's metadata.
 
-        PNG, JPEG, WebP or TIFF by the suffix; an older file of that name is replaced. Returns a sentence for each of
-        these that is too large for a JPEG and was left out. Raises OutputError.
+        PNG, JPEG, WebP or TIFF by the suffix; an older file of that name is replaced. Returns a sentence for
+        what a JPEG could not hold and was left out. Raises OutputError.
         """
         photo = self.photo
         return save_picture(
