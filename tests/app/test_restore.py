@@ -55,6 +55,26 @@ def test_ref_takes_all_files_that_follow_it(restore, album):
     assert json.loads(done.output)["references_used"] == [str(path) for path in references]
 
 
+def test_ref_with_an_equals_sign_takes_them_too(restore, album):
+    with Image.open(album / "references" / "new.jpg") as reference:
+        ImageOps.autocontrast(reference).save(album / "references" / "newer.jpg")
+    first, second = sorted((album / "references").iterdir())
+    done = restore(album / "photo.jpg", "--json", f"--ref={first}", second, "--guidance", "-0", "--steps", 1)
+    assert json.loads(done.output)["references_used"] == [str(first), str(second)]
+
+
+def test_a_file_that_could_be_a_photograph_or_a_reference_is_refused(restore, album):
+    done = restore(album / "photo.jpg", "--ref", album / "references" / "new.jpg", "--compare", "second.jpg")
+    assert done.code == 2
+    assert done.errors.startswith("second.jpg could be a photograph or a reference; ")
+    assert_one_sentence(done.errors)
+
+
+def test_a_new_folder_may_have_a_dot_in_its_name(restore, album):
+    assert restore(album / "photo.jpg", "-o", album / "v1.0").code == 0
+    assert files(album / "v1.0") == {"photo_restored.png"}
+
+
 def test_json_gives_a_line_for_each_photograph(restore, album):
     with Image.open(album / "photo.jpg") as photo:
         photo.save(album / "second.png")
@@ -108,6 +128,8 @@ def bad_photo(kind: str, album: Path) -> Path:
             path.write_bytes(data[: len(data) // 2])
         case "folder":
             path.mkdir()
+        case "unspeakable":
+            path = path.with_stem("x" * 300)
     return path
 
 
@@ -119,6 +141,7 @@ def bad_photo(kind: str, album: Path) -> Path:
         ("text", "is not a picture"),
         ("truncated", "truncated"),
         ("folder", "is a folder"),
+        ("unspeakable", "File name too long"),
     ],
 )
 def test_a_bad_photograph_is_one_sentence_and_no_file(restore, album, kind, says):

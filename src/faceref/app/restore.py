@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from PIL import Image
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from typer.core import TyperCommand
 
 from faceref.app.console import output, remarks, say
-from faceref.errors import FacerefError, OutputError, PhotoError, UsageError
-from faceref.images import find_photos
+from faceref.errors import FacerefError, OutputError, UsageError
+from faceref.images import PHOTO_SUFFIXES, check_exists, find_photos
 from faceref.outputs import is_marked_restored
 
 if TYPE_CHECKING:  # at run time imported on use: --help need not wait for torch
@@ -26,16 +27,29 @@ OUTPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 
 
 class PhotosThenReferences(TyperCommand):
-    """Lets --ref take all that follows it up to the next option, as a shell expands `--ref photos/*.jpg`."""
+    """Lets --ref take all that follows it up to the next option, as a shell expands `--ref photos/*.jpg`.
+
+    After that option no file may follow: it could be a photograph as well as a reference.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        with_value = {name for option in self.params if not getattr(option, "is_flag", True) for name in option.opts}
         spread: list[str] = []
-        after_ref = False
+        is_value = after_ref = had_ref = False
         for argument in args:
-            if after_ref and not argument.startswith("-") and spread[-1] != "--ref":
-                spread.append("--ref")
+            if is_value:
+                is_value = False
             elif argument.startswith("-"):
-                after_ref = argument == "--ref"
+                is_value = argument in with_value
+                after_ref = argument.partition("=")[0] == "--ref"
+                had_ref = had_ref or after_ref
+            elif after_ref:
+                spread.append("--ref")
+            elif had_ref:
+                raise UsageError(
+                    f"{argument} could be a photograph or a reference; put photographs before all options and "
+                    "references right after --ref."
+                )
             spread.append(argument)
         return super().parse_args(ctx, spread)
 
@@ -79,7 +93,7 @@ def restore(
     scheduler: Annotated[
         str | None, typer.Option(help="ddim, dpmsolver++ or unipc.", show_default="the model's own")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same picture.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="The same seed gives the same picture.")] = 0,
     match_color: Annotated[
         bool, typer.Option("--match-color/--no-match-color", help="Keep the mean colour of the face in the photograph.")
     ] = True,
@@ -161,7 +175,7 @@ def describe(
         "references_used": [reference.name for reference in person.used] if person else [],
         "references_skipped": [dataclasses.asdict(skipped) for skipped in person.skipped] if person else [],
         "warnings": [*result.warnings, *left_out],
-        "settings": dataclasses.asdict(result.settings),
+        "settings": result.settings.by_name(),
         "seconds": {phase: round(seconds, 3) for phase, seconds in result.timings.items()},
     }
 
@@ -169,8 +183,7 @@ def describe(
 def _check_inputs(photos: Iterable[Path], references: Iterable[Path]) -> None:
     """Find a wrong name before the model is loaded."""
     for photo in photos:
-        if not photo.exists():
-            raise PhotoError(f"{photo} does not exist; check the name.")
+        check_exists(photo)
     find_photos(references)
 
 
@@ -180,7 +193,8 @@ def _targets(photos: list[Path], out: Path | None) -> dict[Path, Path]:
         if len(photos) > 1:
             raise UsageError(f"{len(photos)} photographs cannot all become {out}; name a folder.")
         return {photos[0]: out}
-    if out is not None and out.suffix and not out.exists():
+    pictures = {*Image.registered_extensions(), *PHOTO_SUFFIXES}
+    if out is not None and out.suffix.lower() in pictures and not out.exists():
         raise UsageError(f"{out} is not a picture that can be written; use {', '.join(OUTPUT_SUFFIXES)}, or a folder.")
     targets = {photo: (out or photo.parent) / f"{photo.stem}_restored.png" for photo in photos}
     if len(set(targets.values())) < len(targets):
