@@ -70,7 +70,9 @@ def test_a_dry_run_says_that_it_fills_the_cache(faceref, config, monkeypatch):
         (["tiny.yaml", "loop.stepps=3"], 2, "loop.stepps"),
         (["tiny.yaml", "loop.steps"], 2, "key=value"),
         (["tiny.yaml", "--resume"], 2, "resume"),
+        (["tiny.yaml", "loop.seed=-1"], 2, "loop.seed"),
         (["tiny.yaml", "data.root=elsewhere"], 1, "elsewhere"),
+        (["tiny.yaml", "--run-dir", "tiny.yaml/run"], 1, "tiny.yaml/run"),  # a file as a folder
     ],
 )
 def test_a_wrong_request_is_one_sentence(faceref, config, arguments, code, says, monkeypatch):

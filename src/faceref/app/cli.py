@@ -29,8 +29,13 @@ class FacerefGroup(TyperGroup):
                 raise
             say(str(error))
             raise typer.Exit(error.exit_code) from error
+        except OSError as error:  # of a file that nobody thought of; a closed pipe is for typer
+            if ctx.params["debug"] or isinstance(error, BrokenPipeError) or error.strerror is None:
+                raise
+            say(f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}.")
+            raise typer.Exit(1) from error
         except KeyboardInterrupt as error:
-            say("Interrupted; no unfinished file was left behind.")
+            say("Interrupted; no half-written picture or model was left behind.")
             raise typer.Exit(1) from error
 
 

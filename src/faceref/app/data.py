@@ -133,7 +133,7 @@ def splits(
     faces: Folder,
     val: Annotated[float, typer.Option(help="Share of the identities.")] = 0.05,
     test: Annotated[float, typer.Option(help="Share of the identities.")] = 0.05,
-    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
     replace: Annotated[bool, typer.Option("--replace", help="Draw all anew, also who has a split.")] = False,
 ) -> None:
     """Divide people into train, val and test, and fill the column split; who has a split keeps it."""

@@ -37,7 +37,9 @@ def evaluate(
     scheduler: Annotated[
         str | None, typer.Option(help="ddim, dpmsolver++ or unipc; the model's own by default.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of noise, degradation, wrong references, sample and bootstrap.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Of noise, degradation, wrong references, sample and bootstrap.")
+    ] = 0,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Measure on a sample of so many, spread over people.")
     ] = None,
