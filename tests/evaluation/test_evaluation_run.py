@@ -215,6 +215,19 @@ def test_results_are_neither_overwritten_nor_mixed_with_others(done, cases, mode
     assert {repr(row) for row in read_rows(copy / "per_image.csv")} == {repr(row) for row in rows}
 
 
+def test_a_full_disk_is_one_sentence_and_leaves_no_half_written_picture(
+    cases, models, instruments, tmp_path, monkeypatch
+):
+    def fill_up(image: Image.Image, path: Path, **options: object) -> None:
+        Path(path).write_bytes(b"half a picture")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", fill_up)
+    with pytest.raises(OutputError, match="disk is full"):
+        evaluate(cases, cases.cases[:1], models[1:], PLAN, instruments, tmp_path / "out")
+    assert not list(tmp_path.rglob("*.png"))
+
+
 def test_one_person_alone_is_measured_without_a_wrong_person(cases, models, instruments, tmp_path):
     plan = replace(PLAN, wrong_person=False)
     rows = evaluate(cases, cases.cases[:3], models, plan, instruments, tmp_path / "out")
