@@ -74,7 +74,7 @@ class MobileFaceNet(FaceRecogniser):
         self.linear1 = _conv(512, 128, 1, activation=False)
 
     def crop(self, faces: Tensor) -> Tensor:
-        size = faces.shape[-1]
+        size = faces.shape[-1]  # the box that was measured to suit these weights and FFHQ's alignment
         rows = _resize_matrix(0.109 * size, 0.890 * size, size, 112).to(faces)
         columns = _resize_matrix(0.165 * size, 0.836 * size, size, 96).to(faces)
         return rows @ faces @ columns.T
