@@ -78,7 +78,9 @@ def identify(
     corrections = corrections or Corrections()
     chosen = [i for i, file in enumerate(embeddings.files) if file not in corrections.exclude]
     files, vectors = tuple(embeddings.files[i] for i in chosen), embeddings.vectors[chosen]
-    close = close_pairs(vectors, recogniser.radius(threshold))
+    close = close_pairs(vectors, recogniser.radius(max(threshold, recogniser.near_duplicate)))
+    near_duplicates = tuple(_near_duplicates(list(files), close, recogniser))
+    close = close.within(recogniser.radius(threshold))
     position = {file: i for i, file in enumerate(files)}
     same, different = (
         [(position[a], position[b]) for a, b in lines if a in position and b in position]
@@ -93,18 +95,22 @@ def identify(
                 f"{CORRECTIONS} says that {files[a]} and {files[b]} are different people and, by its other lines, the "
                 "same; take one of the lines out."
             )
-    near = Embeddings(list(files), vectors, [])
-    near_duplicates = tuple(find_near_duplicates(near, recogniser))
     return Identities(files, labels, tuple(_bridges(files, labels, close, different)), near_duplicates)
 
 
 def find_near_duplicates(embeddings: Embeddings, recogniser: Recogniser) -> list[tuple[str, str, float]]:
     """Pairs of files that are almost one photograph, and their distance, nearest first."""
     pairs = close_pairs(embeddings.vectors, recogniser.radius(recogniser.near_duplicate))
-    pairs = pairs.where(np.argsort(pairs.squared, kind="stable"))
-    distances = recogniser.distances(pairs.squared).tolist()
-    found = zip(pairs.first.tolist(), pairs.second.tolist(), distances, strict=True)
-    return [(embeddings.files[a], embeddings.files[b], distance) for a, b, distance in found]
+    return _near_duplicates(embeddings.files, pairs, recogniser)
+
+
+def _near_duplicates(files: list[str], pairs: Pairs, recogniser: Recogniser) -> list[tuple[str, str, float]]:
+    """Those among `pairs`, nearest first."""
+    near = pairs.within(recogniser.radius(recogniser.near_duplicate))
+    near = near.where(np.argsort(near.squared, kind="stable"))
+    distances = recogniser.distances(near.squared).tolist()
+    found = zip(near.first.tolist(), near.second.tolist(), distances, strict=True)
+    return [(files[a], files[b], distance) for a, b, distance in found]
 
 
 def _bridges(
