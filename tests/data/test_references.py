@@ -47,6 +47,8 @@ def test_written_mapping_reads_back(tmp_path: Path, lq_image: str | None):
         ("gt_image,ref_image\na.png,b.png\n", "line 2: ref_image must be a list"),
         ("gt_image,ref_image\na.png,__import__('os').getcwd()\n", "line 2: ref_image must be a list"),
         ("", "lacks the column 'gt_image'"),
+        ("gt_image,ref_image\na.png,['']\n", "line 2: ref_image must be a list of file names"),
+        ("gt_image,ref_image\na.png,[]\n,[]\n", "line 3: there is nothing in the column 'gt_image'"),
     ],
 )
 def test_a_bad_mapping_is_named_in_one_sentence(tmp_path: Path, text: str, message: str):
@@ -54,6 +56,13 @@ def test_a_bad_mapping_is_named_in_one_sentence(tmp_path: Path, text: str, messa
     file.write_text(text)
     with pytest.raises(DataError, match=message):
         ReferenceMapping.read(file)
+
+
+def test_tables_and_lists_saved_by_a_spreadsheet_are_read(tmp_path: Path):
+    (tmp_path / "m.csv").write_text("gt_image,ref_image\r\na.png,['b.png']\r\n", encoding="utf-8-sig")
+    (tmp_path / "m.txt").write_text("a.png\r\n", encoding="utf-8-sig")
+    assert list(ReferenceMapping.read(tmp_path / "m.csv")) == [ReferenceEntry("a.png", ("b.png",))]
+    assert list(ReferenceMapping.read(tmp_path / "m.txt")) == [ReferenceEntry("a.png", ())]
 
 
 def test_a_missing_mapping_is_named(tmp_path: Path):

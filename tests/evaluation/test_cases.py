@@ -94,6 +94,8 @@ def test_nothing_to_measure_is_an_error_that_says_why(photos: Path):
     with pytest.raises(DataError, match=r"nothing to measure: 1 photographs were left out.*bea/0.png.*no reference"):
         load(photos, entry("bea/0.png"))
     assert load(photos, entry("bea/0.png"), with_references=False).cases
+    with pytest.raises(DataError, match="lists no target"):
+        load(photos)
     with pytest.raises(DataError, match="is not a folder"):
         load(photos / "nowhere", entry("a.png"))
 

@@ -51,7 +51,7 @@ class ReferenceMapping:
                 references = ast.literal_eval(row["ref_image"])
             except (ValueError, SyntaxError):
                 references = None
-            if not isinstance(references, list) or not all(isinstance(name, str) for name in references):
+            if not isinstance(references, list) or not all(isinstance(n, str) and n for n in references):
                 raise DataError(
                     f"{path}, line {line}: ref_image must be a list of file names like ['a.png', 'b.png'], "
                     f"not {row['ref_image']!r}."
@@ -95,7 +95,7 @@ def mapping_from_index(index: Path, split: str) -> ReferenceMapping:
 
 def _read_list(path: Path) -> list[str]:
     try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as a list of file names ({error}); give the path of one.") from error
     if not names:
@@ -104,9 +104,9 @@ def _read_list(path: Path) -> list[str]:
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """The rows of a CSV that must have these columns, with DataError in one sentence where it does not."""
+    """The rows of a CSV that must have these columns, and something in the first of them; DataError in one sentence."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a mark in front
             reader = csv.DictReader(file)
             header = reader.fieldnames or ()
             rows = list(reader)
@@ -115,4 +115,7 @@ def read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     missing = [column for column in columns if column not in header]
     if missing:
         raise DataError(f"{path} lacks the column {missing[0]!r}; it needs {', '.join(columns)}.")
+    for line, row in enumerate(rows, start=2):
+        if not row[columns[0]]:
+            raise DataError(f"{path}, line {line}: there is nothing in the column {columns[0]!r}; take the line out.")
     return rows

@@ -88,6 +88,8 @@ def load_cases(
     listed twice, without LQ, or (`with_references`) without a usable reference; references that are missing or
     unreadable, or that are the target itself, by name or by content. Raises DataError if no case is left.
     """
+    if not len(mapping):
+        raise DataError("The mapping lists no target, so that there is nothing to measure; give another one.")
     for folder in (hq, lq):
         if folder is not None and not folder.is_dir():
             raise DataError(f"{folder} is not a folder; give the one that the names in the mapping are relative to.")
