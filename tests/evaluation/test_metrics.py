@@ -7,9 +7,10 @@ import torch
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from faceref.evaluation.metrics import face_region, feature_distance, fidelity, ms_ssim_weights, sharpness
+from faceref.evaluation.metrics import face_region, fidelity, ms_ssim_weights, sharpness
 from faceref.evaluation.pictures import to_pixels, to_tensor
 from faceref.faces.detect import DlibDetector
+from faceref.models.identity import feature_distance
 
 
 @pytest.fixture(scope="module")

@@ -20,10 +20,10 @@ from faceref.evaluation.faces import Centre, DescribedFace, FaceDescriber, read_
 from faceref.evaluation.families import MeasuredModel, References
 from faceref.evaluation.groups import Row, individual_typology_angle
 from faceref.evaluation.learned import LearnedMetrics
-from faceref.evaluation.metrics import METRICS, face_region, feature_distance, fidelity, sharpness
+from faceref.evaluation.metrics import METRICS, face_region, fidelity, sharpness
 from faceref.evaluation.pictures import picture_folder, picture_path, to_pixels, to_tensor
 from faceref.faces.recognise import distance
-from faceref.models.identity import FaceRecogniser
+from faceref.models.identity import FaceRecogniser, feature_distance
 from faceref.outputs import write_atomically
 
 PRESETS = {"severe": SEVERE, "moderate": MODERATE}

@@ -1,13 +1,11 @@
 """What can be measured on pixels alone: fidelity to the truth and sharpness; and the list of all metrics."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.functional.image import (
     multiscale_structural_similarity_index_measure,
@@ -107,15 +105,6 @@ def sharpness(picture: np.ndarray, face: np.ndarray) -> float:
     grey = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
     region = cv2.resize(face, size, interpolation=cv2.INTER_NEAREST)
     return float(cv2.Laplacian(grey.astype(np.float64), cv2.CV_64F)[region > 0].var())
-
-
-def feature_distance(features: Sequence[Tensor], truth: Sequence[Tensor]) -> Tensor:
-    """[B]: LPIPS (Zhang et al. 2018) without learned weights, on a recogniser's feature maps [B, C, H, W].
-
-    Squared distance of the channels, brought to unit length at each place; averaged over places, summed over layers.
-    """
-    pairs = zip(features, truth, strict=True)
-    return torch.stack([(F.normalize(a) - F.normalize(b)).square().sum(1).mean((1, 2)) for a, b in pairs]).sum(0)
 
 
 def _psnr(error: Tensor, weight: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ Each owns its crop of an FFHQ-aligned face and its normalisation. Weights come f
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Self
 
 import torch
@@ -44,6 +45,15 @@ class FaceRecogniser(nn.Module, ABC):
     @abstractmethod
     def feature_maps(self, pictures: Tensor) -> list[Tensor]:
         """Outputs of the convolutional stages for pictures [B, 3, H, W], finest first."""
+
+
+def feature_distance(features: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
+    """[B]: LPIPS (Zhang et al. 2018) without learned weights, on a network's feature maps [B, C, H, W] of two pictures.
+
+    Squared distance of the channels, brought to unit length at each place; averaged over places, summed over maps.
+    """
+    pairs = zip(features, others, strict=True)
+    return torch.stack([(F.normalize(a) - F.normalize(b)).square().sum(1).mean((1, 2)) for a, b in pairs]).sum(0)
 
 
 class MobileFaceNet(FaceRecogniser):

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from faceref.errors import UsageError
+from faceref.models.identity import feature_distance
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -27,15 +28,10 @@ def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Ten
 
 
 def perceptual_distance(features: Callable[[Tensor], Sequence[Tensor]], images: Tensor, target: Tensor) -> Tensor:
-    """Squared distance between channel-normalised feature maps, averaged over positions and summed over maps.
-
-    As LPIPS (Zhang et al. 2018) without its learned weights. `images`, `target` [B, 3, H, W] in [-1, 1]; gradients flow
-    to `images`.
-    """
+    """`feature_distance` of the batch; `images`, `target` [B, 3, H, W] in [-1, 1], gradients flow to `images`."""
     with torch.no_grad():
-        wanted = [F.normalize(f, dim=1) for f in features(target)]
-    given = [F.normalize(f, dim=1) for f in features(images)]
-    return torch.stack([(a - b).square().sum(1).mean() for a, b in zip(given, wanted, strict=True)]).sum()
+        wanted = features(target)
+    return feature_distance(features(images), wanted).mean()
 
 
 class BackboneFeatures(nn.Module):
