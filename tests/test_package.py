@@ -19,7 +19,12 @@ from faceref.training.config import load_config
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "src" / "faceref"
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "examples/README.md", "docs/data.md", "docs/evaluation.md")
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "examples/README.md",
+    *sorted(f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md")),
+)
 
 # What each part may import of the others (DESIGN: imports go one way).
 PICTURES = {"errors", "metadata", "images", "outputs", "faces"}
@@ -89,10 +94,13 @@ def test_every_configuration_loads(path):
     load_config(path)
 
 
+def text_of_documents() -> str:
+    return "\n".join((REPOSITORY / document).read_text() for document in DOCUMENTS)
+
+
 def commands() -> list[str]:
     """The indented lines `faceref ...` of the documents, without comments."""
-    text = "\n".join((REPOSITORY / document).read_text() for document in DOCUMENTS)
-    lines = re.findall(r"^    (faceref .*)$", text, flags=re.MULTILINE)
+    lines = re.findall(r"^    (faceref .*)$", text_of_documents(), flags=re.MULTILINE)
     return sorted({shlex.join(shlex.split(line, comments=True)) for line in lines})
 
 
@@ -110,7 +118,7 @@ def test_every_command_shown_has_the_options_it_shows(command):
     subcommand.make_context(subcommand.name, list(arguments), parent=context)  # raises on an unknown option
 
 
-@pytest.mark.parametrize("target", re.findall(r"\bmake ([a-z-]+)", (REPOSITORY / "README.md").read_text()))
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"(?:^ {4}|`)make ([a-z-]+)", text_of_documents(), re.M))))
 def test_every_make_target_shown_exists(target):
     assert re.search(rf"^{target}:.*## ", (REPOSITORY / "Makefile").read_text(), flags=re.MULTILINE)
 
