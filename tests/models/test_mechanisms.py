@@ -49,7 +49,9 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
 
 @pytest.mark.parametrize("mechanism", OTHERS)
 @pytest.mark.parametrize("distance_bias", [False, True])
-def test_it_begins_as_the_network_that_knows_no_references(mechanism: str, distance_bias: bool):
+def test_it_begins_as_the_network_that_knows_no_references(
+    mechanism: str, distance_bias: bool, caplog: pytest.LogCaptureFixture
+):
     plain = lq_only(distance_bias=distance_bias)
     unet = with_mechanism(plain, mechanism, references=3).eval()
     sample = noise(2, 8, 8, 8)
@@ -58,6 +60,7 @@ def test_it_begins_as_the_network_that_knows_no_references(mechanism: str, dista
     torch.testing.assert_close(unet(sample, 7, unet.encode_references(noise(2, 0, 4, 8, 8))).sample, expected)
     if mechanism != "spatial_concat":  # which has nothing that is new
         torch.testing.assert_close(unet(sample, 7, unet.encode_references(noise(2, 2, 4, 8, 8))).sample, expected)
+    assert caplog.text == ""  # diffusers complains of processors that do not take what it passes
 
 
 @pytest.mark.parametrize("mechanism", OTHERS)

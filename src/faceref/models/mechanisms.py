@@ -127,8 +127,15 @@ class _Beside(Reading):
 class _CrossAttnProcessor(ReferenceAttnProcessor):
     """Self-attention, and beside it the layer's cross-attention to what `_Beside` holds."""
 
-    def __call__(self, attn: Attention, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        output = super().__call__(attn, hidden_states, *args, **kwargs)
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+    ) -> Tensor:
+        output = super().__call__(attn, hidden_states)  # the rest is diffusers' protocol, which reads this signature
         references = active.references
         if not isinstance(references, _Beside):
             return output
