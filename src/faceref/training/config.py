@@ -64,7 +64,7 @@ class LoopConfig(Config):
     accumulate: int = 1
     precision: Literal["no", "bf16", "fp16"] = "bf16"
     ema_decay: float = 0.9999
-    seed: int = Field(0, ge=0, lt=2**63)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     log_every: int = 20
     validate_every: int = 1000
     validation_samples: int = 8
