@@ -111,7 +111,9 @@ def test_what_was_done_is_not_done_again_and_changes_are(tree: Path, tmp_path: P
     assert detections[2:] == [(300, 300)]
 
 
-def test_an_interruption_loses_nothing(tree: Path, tmp_path: Path, monkeypatch, detections: list):
+def align_the_first(tree: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C after the first photograph."""
+
     def interrupted(work, items, **options):
         yield work.start()(items[0])
         raise KeyboardInterrupt
@@ -119,7 +121,11 @@ def test_an_interruption_loses_nothing(tree: Path, tmp_path: Path, monkeypatch, 
     with monkeypatch.context() as patch:
         patch.setattr(module, "run", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            align_tree(tree, tmp_path / "out", size=64)
+            align_tree(tree, out, size=64)
+
+
+def test_an_interruption_loses_nothing(tree: Path, tmp_path: Path, monkeypatch, detections: list):
+    align_the_first(tree, tmp_path / "out", monkeypatch)
     assert [row["file"] for row in read_index(tmp_path / "out")] == ["Eileen/a.png"]
     with (tmp_path / "out" / "align.jsonl").open("a") as journal:
         journal.write('{"photo": "Solara/a.png", "by')  # cut off by a crash
@@ -135,14 +141,7 @@ def test_an_interruption_keeps_who_is_known_of_faces_that_are_still_due(tree: Pa
     for row in rows:
         (tree / row["source"]).touch()  # as after copying them: all are due again
 
-    def interrupted(work, items, **options):
-        yield work.start()(items[0])
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "run", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            align_tree(tree, tmp_path / "out", size=64)
+    align_the_first(tree, tmp_path / "out", monkeypatch)
     for known in (read_index(tmp_path / "out"), align_tree(tree, tmp_path / "out", size=64).rows):
         assert [(row["person"], row["split"]) for row in known] == [("p", "test")] * 2
 

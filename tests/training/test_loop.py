@@ -98,6 +98,8 @@ def test_a_codebook_that_begins_as_k_means_is_in_use_and_resumes_to_the_bit(phot
     arguments = {"base_channels": 32, "codebook_size": 16, "quantize": True}
     weights = {"perceptual": 0.0, "adversarial_from": 1000}
     tree = tiny_vqgan(photographs, steps=4).model_dump(mode="json") | {"weights": weights}
+    with pytest.raises(UsageError, match="quantize_from is for an autoencoder with a codebook"):
+        train_from(VQGANConfig.model_validate(tree | {"quantize_from": 2}), tmp_path / "continuous")
     tree["autoencoder"]["arguments"] = arguments
     config = VQGANConfig.model_validate(tree | {"quantize_from": 2})
     straight = train_from(config, tmp_path / "straight")

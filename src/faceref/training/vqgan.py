@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
+from faceref.errors import UsageError
 from faceref.models.autoencoder import Autoencoder, PixelUnshuffleVQModel, encode
 from faceref.models.identity import FaceRecogniser
 from faceref.training.config import AutoencoderConfig, ReconstructionConfig, VQGANConfig
@@ -101,6 +102,8 @@ class VQGANStage(ReconstructionStage):
         super().__init__(config, perceptual)
         self.vae = vae
         self.photographs = photographs
+        if config.quantize_from and not self._has_codebook():
+            raise UsageError("quantize_from is for an autoencoder with a codebook: set quantize: true or leave it out.")
         self.quantize_from = config.quantize_from
         self.register_buffer("quantized", torch.tensor(config.quantize_from == 0))  # a part of checkpoints
         self.quantized: Tensor
