@@ -11,7 +11,7 @@ from accelerate.state import AcceleratorState, GradientState
 from diffusers import DDIMScheduler
 from PIL import Image
 
-from faceref.checkpoints.store import ModelInfo, load_ldbfr, load_pipeline, save_model
+from faceref.checkpoints.store import ModelInfo, load_pipeline, save_model
 from faceref.models.autoencoder import PixelUnshuffleVQModel
 from faceref.models.ldbfr import InjectedUNet, RestoringVQModel
 from faceref.models.unet import ReferenceUNet
@@ -114,5 +114,5 @@ def tiny_blind_model(tmp_path_factory) -> Path:
 def tiny_model_with_blind(tiny_model, tiny_blind_model, tmp_path_factory) -> Path:
     """A model folder that holds both."""
     folder = tmp_path_factory.mktemp("models") / "tiny-with-blind"
-    save_model(*load_pipeline(tiny_model), folder, load_ldbfr(tiny_blind_model))
+    save_model(*load_pipeline(tiny_model), folder, load_pipeline(tiny_blind_model))
     return folder

@@ -6,8 +6,10 @@ import pytest
 from PIL import Image, ImageOps
 
 from faceref import Restorer
-from faceref.checkpoints.store import load_blind, load_refldm
+from faceref.checkpoints.store import load_blind
 from faceref.errors import CheckpointError, UsageError
+from faceref.pipelines.ldbfr import LDBFRPipeline
+from faceref.pipelines.refldm import ReFLDMPipeline
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +73,18 @@ def test_a_model_without_one_brings_none(tiny_model):
     assert load_blind(tiny_model) is None
 
 
-def test_models_of_the_wrong_family_are_refused_by_their_family(tiny_model, tiny_blind_model, tmp_path):
-    with pytest.raises(CheckpointError, match=r"is of the family ldbfr; one of refldm \(which uses references\)"):
-        load_refldm(tiny_blind_model)
+def test_models_of_the_wrong_family_are_refused_by_their_family(tiny_model, tiny_blind_model):
+    with pytest.raises(CheckpointError, match="is for LDBFRPipeline, not for ReFLDMPipeline"):
+        ReFLDMPipeline.from_pretrained(tiny_blind_model)
+    with pytest.raises(CheckpointError, match="is for ReFLDMPipeline, not for LDBFRPipeline"):
+        LDBFRPipeline.from_pretrained(tiny_model)
+
+
+def test_the_model_for_photographs_without_references_may_be_of_either_family(tiny_model, portrait, tmp_path):
     shutil.copytree(tiny_model, tmp_path / "model")
     shutil.copytree(tiny_model, tmp_path / "model" / "blind")
-    with pytest.raises(CheckpointError, match=r"model/blind is of the family refldm; one of ldbfr"):
-        Restorer.from_pretrained(tmp_path / "model")
+    description = tmp_path / "model" / "blind" / "faceref.json"
+    description.write_text(description.read_text().replace('"name": "tiny"', '"name": "without"'))
+    both = Restorer.from_pretrained(tmp_path / "model", device="cpu")
+    assert both.restore(portrait).settings.model == "without"
+    assert both.restore(portrait, [portrait.rotate(2)]).settings.model == "tiny"

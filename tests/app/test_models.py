@@ -95,13 +95,6 @@ def test_an_export_can_bring_a_model_for_photographs_without_references(
         assert json.loads(restored.output)["settings"]["model"] == used
 
 
-def test_what_is_exported_for_photographs_without_references_must_be_of_that_family(faceref, tiny_model, tmp_path):
-    refused = faceref("models", "export", tiny_model, tmp_path / "both", "--blind", tiny_model)
-    assert refused.code == 1
-    assert "is of the family refldm; one of ldbfr" in refused.errors
-    assert not (tmp_path / "both").exists()
-
-
 def test_a_model_that_never_takes_references_needs_no_other_beside_it(faceref, tiny_blind_model, tmp_path):
     refused = faceref("models", "export", tiny_blind_model, tmp_path / "both", "--blind", tiny_blind_model)
     assert refused.code == 2

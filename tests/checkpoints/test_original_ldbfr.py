@@ -11,7 +11,7 @@ from torch import Tensor
 
 from faceref.checkpoints.original import ImportSummary, import_refldm
 from faceref.checkpoints.original_ldbfr import import_ldbfr
-from faceref.checkpoints.store import load_ldbfr
+from faceref.checkpoints.store import read_info
 from faceref.checkpoints.unpickle import read_state_dict
 from faceref.errors import CheckpointError
 from faceref.pipelines.ldbfr import LDBFRPipeline
@@ -52,7 +52,7 @@ def summary(checkpoint, folder) -> ImportSummary:
 
 @pytest.fixture(scope="module")
 def pipeline(summary, folder) -> LDBFRPipeline:
-    return load_ldbfr(folder)[0]
+    return LDBFRPipeline.from_pretrained(folder)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_sizes_are_deduced_from_the_tensors(pipeline, summary, checkpoint, folde
     assert pipeline.scheduler.config.beta_end == 0.0195
     pipeline.scheduler.set_timesteps(4)
     assert pipeline.scheduler.timesteps.tolist() == [751, 501, 251, 1], "as latent-diffusion's DDIM: 0, c, 2c, ... + 1"
-    info = load_ldbfr(folder)[1]
+    info = read_info(folder)
     assert (info.family, info.resolution) == ("ldbfr", 64)
     assert summary.ema
     assert summary.taken + summary.ignored == len(read_state_dict(checkpoint))

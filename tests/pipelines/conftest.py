@@ -8,7 +8,6 @@ import torch
 from safetensors.torch import load_file
 
 from faceref.checkpoints.original import import_refldm
-from faceref.checkpoints.store import load_refldm
 from faceref.pipelines.refldm import ReFLDMPipeline
 
 REPOSITORY = Path(__file__).parents[2]
@@ -17,8 +16,7 @@ SHARED = Path(os.environ.get("FACEREF_SHARED", REPOSITORY.parent / "shared"))
 
 def import_golden(folder: Path, out: Path, resolution: int) -> tuple[ReFLDMPipeline, dict[str, torch.Tensor]]:
     import_refldm(folder / "refldm.ckpt", folder / "vqgan.ckpt", out, resolution)
-    pipeline, _ = load_refldm(out)
-    return pipeline, load_file(folder / "expected.safetensors")
+    return ReFLDMPipeline.from_pretrained(out), load_file(folder / "expected.safetensors")
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +30,7 @@ def mini_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def mini(mini_folder) -> tuple[ReFLDMPipeline, dict[str, torch.Tensor]]:
     expected = load_file(REPOSITORY / "tests" / "golden" / "refldm-mini" / "expected.safetensors")
-    return load_refldm(mini_folder)[0], expected
+    return ReFLDMPipeline.from_pretrained(mini_folder), expected
 
 
 @pytest.fixture(scope="session")

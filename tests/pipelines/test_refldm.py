@@ -12,6 +12,7 @@ from diffusers import DDIMScheduler
 from PIL import Image
 
 from faceref.errors import CheckpointError, UsageError
+from faceref.models.fusion import PixelFusion
 from faceref.pipelines.refldm import ReFLDMPipeline
 
 
@@ -266,3 +267,17 @@ def test_a_folder_that_names_foreign_code_is_refused(mini_folder, tmp_path):
     index.write_text(index.read_text().replace('"ReferenceUNet"', '"system"').replace("faceref.models.unet", "os"))
     with pytest.raises(CheckpointError, match="a component that faceref does not know: 'system'"):
         ReFLDMPipeline.from_pretrained(tmp_path / "model")
+
+
+def test_a_fusion_corrects_the_decoded_face_by_the_low_quality_one(mini_folder, tmp_path):
+    plain = ReFLDMPipeline.from_pretrained(mini_folder)
+    fusion = PixelFusion(channels=32, residual_blocks=1)
+    torch.nn.init.normal_(fusion.conv_out.weight, std=0.1)
+    ReFLDMPipeline(plain.unet, plain.vae, plain.scheduler, fusion=fusion).save_pretrained(tmp_path)
+    fused = ReFLDMPipeline.from_pretrained(tmp_path)
+    lq = torch.rand(2, 3, 32, 32) * 2 - 1
+
+    with torch.no_grad():
+        assert torch.equal(restore(fused, lq, None, (0, 1)), fusion(restore(plain, lq, None, (0, 1)), lq))
+    latents = [restore(each, lq, None, (0, 1), output_type="latent") for each in (fused, plain)]
+    assert torch.equal(*latents)

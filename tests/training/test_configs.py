@@ -14,6 +14,7 @@ from faceref.models.identity import MobileFaceNet
 from faceref.models.ldbfr import InjectedUNet, RestoringVQModel
 from faceref.training.config import (
     DenoisingConfig,
+    FusionConfig,
     LDBFRConfig,
     RestoringVQConfig,
     TrainConfig,
@@ -84,6 +85,8 @@ def test_a_shipped_configuration_trains_two_steps(path: Path, photographs: Path,
             settings.append(f"unet.{size}={config.unet[size] * 64 // config.data.resolution}")
         widths = config.unet["block_out_channels"]  # the whole network would need 9 GB; the next test builds it
         settings.append(f"unet.block_out_channels={[32 * width // widths[0] for width in widths]}")
+    if isinstance(config, FusionConfig):
+        settings += [f"restorer={ROOT / 'src/faceref/weights/small'}", f"data.resolution={config.data.resolution}"]
     config = load_config(path, settings)
     summary = train_from(config, tmp_path / "run")
     assert summary.finished

@@ -7,10 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from faceref.checkpoints.store import load_ldbfr, load_pipeline
+from faceref.checkpoints.store import read_info
 from faceref.errors import CheckpointError, UsageError
 from faceref.models.autoencoder import PixelUnshuffleVQModel, load_autoencoder
 from faceref.models.ldbfr import InjectedReferenceUNet, InjectedUNet, RestoringVQModel
+from faceref.pipelines.ldbfr import LDBFRPipeline
 from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.training.config import DiffusionConfig, LDBFRConfig, LoopConfig, OptimizerConfig, RestoringVQConfig
 from faceref.training.ldbfr import LDBFRStage, RestoringVQStage
@@ -135,7 +136,8 @@ def test_a_stop_and_a_finish_are_one_straight_run_to_the_bit(photographs: Path, 
 
 def test_the_model_of_stage_2_restores(photographs: Path, tmp_path: Path):
     train_from(ldbfr(photographs, tmp_path, steps=1), tmp_path / "run")
-    pipeline, info = load_ldbfr(tmp_path / "run" / "model")
+    folder = tmp_path / "run" / "model"
+    pipeline, info = LDBFRPipeline.from_pretrained(folder), read_info(folder)
     assert (info.family, info.name, info.resolution) == ("ldbfr", "tiny", 64)
     result = pipeline(torch.zeros(1, 3, 64, 64), steps=2, latents=torch.zeros(1, 4, 16, 16), output_type="pt")
     assert torch.as_tensor(result.images).isfinite().all()
@@ -175,8 +177,7 @@ def test_refldm_may_begin_from_repaired_features(photographs: Path, tmp_path: Pa
     settings = {"stage": "refldm", "initial": tmp_path / "ldm" / "model", "identity": {"scaling": "none"}}
     config = DiffusionConfig.model_validate(shared | settings | {"data": photos})
     train_from(config, tmp_path / "run")
-    pipeline, _ = load_pipeline(tmp_path / "run" / "model")
-    assert isinstance(pipeline, ReFLDMPipeline)
+    pipeline = ReFLDMPipeline.from_pretrained(tmp_path / "run" / "model")
     assert isinstance(pipeline.unet, InjectedReferenceUNet)
     before = InjectedReferenceUNet.from_pretrained(tmp_path / "ldm" / "model" / "unet")
     moved = {

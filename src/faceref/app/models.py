@@ -103,7 +103,7 @@ def export(
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="A model of family ldbfr that the copy uses where no references are given.",
+            help="The model that the copy uses where no references are given.",
             show_default="the one that the model has, if any",
         ),
     ] = None,
@@ -112,14 +112,14 @@ def export(
     import torch
     from diffusers.utils import logging as diffusers_logging
 
-    from faceref.checkpoints.store import load_blind, load_ldbfr, load_pipeline, save_model
+    from faceref.checkpoints.store import load_blind, load_pipeline, save_model
 
     diffusers_logging.set_verbosity_error()  # it warns that fp16 does not run on a CPU; nothing is run here
     dtype = torch.float16 if precision == Precision.FP16 else torch.float32
     pipeline, described = load_pipeline(model, dtype=dtype)
     if blind and described.family == "ldbfr":
         raise UsageError(f"{model} is of the family ldbfr, which never takes references; leave --blind out.")
-    without_references = load_ldbfr(blind, dtype=dtype) if blind else load_blind(model, dtype=dtype)
+    without_references = load_pipeline(blind, dtype=dtype) if blind else load_blind(model, dtype=dtype)
     save_model(pipeline, described, out, without_references)
     size = sum(file.stat().st_size for file in out.rglob("*.safetensors"))
     output.print(f"{out}: {described.name}, {size / 1e6:.1f} MB of weights.")

@@ -20,7 +20,7 @@ from faceref.pipelines.sampling import SchedulerName
 
 REFLDM_RELEASE = "https://github.com/ChiWeiHsiao/ref-ldm/releases/download/1.0.0"
 ACCEPT_VARIABLE = "FACEREF_ACCEPT_NONCOMMERCIAL"
-BLIND = "blind"  # in a model folder: the model of family ldbfr for photographs without references, a folder like any
+BLIND = "blind"  # in a model folder: the model for photographs without references, a folder like any
 
 Pipeline = ReFLDMPipeline | LDBFRPipeline
 _PIPELINES: dict[str, type[Pipeline]] = {"refldm": ReFLDMPipeline, "ldbfr": LDBFRPipeline}
@@ -124,49 +124,21 @@ def load_pipeline(
     return _PIPELINES[info.family].from_pretrained(folder, torch_dtype=dtype).to(device), info
 
 
-def load_refldm(
-    name_or_path: str | os.PathLike[str],
-    device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float32,
-) -> tuple[ReFLDMPipeline, ModelInfo]:
-    """The same for a model that uses references; CheckpointError if it is of another family."""
-    pipeline, info = load_pipeline(name_or_path, device, dtype)
-    if not isinstance(pipeline, ReFLDMPipeline):
-        raise _wrong_family(name_or_path, info, "refldm (which uses references)")
-    return pipeline, info
-
-
-def load_ldbfr(
-    name_or_path: str | os.PathLike[str],
-    device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float32,
-) -> tuple[LDBFRPipeline, ModelInfo]:
-    """The same for a model that restores without references; CheckpointError if it is of another family."""
-    pipeline, info = load_pipeline(name_or_path, device, dtype)
-    if not isinstance(pipeline, LDBFRPipeline):
-        raise _wrong_family(name_or_path, info, "ldbfr (which restores without references)")
-    return pipeline, info
-
-
-def _wrong_family(name_or_path: str | os.PathLike[str], info: ModelInfo, needed: str) -> CheckpointError:
-    return CheckpointError(f"The model {name_or_path} is of the family {info.family}; one of {needed} is needed here.")
-
-
 def load_blind(
     name_or_path: str | os.PathLike[str],
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-) -> tuple[LDBFRPipeline, ModelInfo] | None:
-    """The model that a model brings along for photographs without references, if it does; raises as `load_ldbfr`."""
+) -> tuple[Pipeline, ModelInfo] | None:
+    """The model that a model brings along for photographs without references, if any; raises as `load_pipeline`."""
     folder = find_model(name_or_path) / BLIND
-    return load_ldbfr(folder, device, dtype) if folder.is_dir() else None
+    return load_pipeline(folder, device, dtype) if folder.is_dir() else None
 
 
 def save_model(
     pipeline: Pipeline,
     info: ModelInfo,
     folder: str | os.PathLike[str],
-    blind: tuple[LDBFRPipeline, ModelInfo] | None = None,
+    blind: tuple[Pipeline, ModelInfo] | None = None,
 ) -> None:
     """Write a model folder: all of it or none. Raises OutputError if it exists already or cannot be written.
 

@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from faceref.models.autoencoder import AUTOENCODERS, Autoencoder
+from faceref.models.fusion import PixelFusion
 from faceref.models.ldbfr import InjectedUNet, RestoringVQModel
 from faceref.pipelines.sampling import (
     Callback,
@@ -33,6 +34,7 @@ _KNOWN = {
     "vq": {"RestoringVQModel": RestoringVQModel},
     "unet": {"InjectedUNet": InjectedUNet},
     "vae": AUTOENCODERS,
+    "fusion": {"PixelFusion": PixelFusion},
 }
 
 
@@ -47,14 +49,24 @@ class LDBFROutput(BaseOutput):
 class LDBFRPipeline(DiffusionPipeline):
     """Restores aligned faces: vq repairs features of the LQ face, which guide the denoising of vae's latents."""
 
-    def __init__(self, vq: RestoringVQModel, unet: InjectedUNet, vae: Autoencoder, scheduler: DDIMScheduler) -> None:
+    _optional_components: ClassVar = ["fusion"]
+
+    def __init__(
+        self,
+        vq: RestoringVQModel,
+        unet: InjectedUNet,
+        vae: Autoencoder,
+        scheduler: DDIMScheduler,
+        fusion: PixelFusion | None = None,
+    ) -> None:
+        """fusion: corrects the decoded face by the LQ face."""
         super().__init__()
-        self.register_modules(vq=vq, unet=unet, vae=vae, scheduler=scheduler)
+        self.register_modules(vq=vq, unet=unet, vae=vae, scheduler=scheduler, fusion=fusion)
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str], torch_dtype: torch.dtype = torch.float32) -> Self:
         """Load what `save_pretrained` wrote. Raises CheckpointError if the folder is not such a model."""
-        return load_pipeline_folder(cls, folder, _KNOWN, torch_dtype)
+        return load_pipeline_folder(cls, folder, _KNOWN, torch_dtype, optional=cls._optional_components)
 
     @torch.no_grad()
     def __call__(
@@ -96,7 +108,7 @@ class LDBFRPipeline(DiffusionPipeline):
 
         x = denoise(sampler, latents.to(self.unet.device), predict, callback)
         stage1 = self._stage1(features, pixels.shape[-1], output_type) if return_stage1 else None
-        return LDBFROutput(decode_output(self.vae, x, output_type), stage1)
+        return LDBFROutput(decode_output(self.vae, x, self.fusion, pixels, output_type), stage1)
 
     def _stage1(self, features: Tensor, side: int, output_type: OutputType) -> Tensor | list[Image]:
         """What the vector-quantised restoration makes of its features, [B, 3, side, side]."""

@@ -10,6 +10,7 @@ from diffusers import DDIMScheduler, DiffusionPipeline, ImagePipelineOutput
 from torch import Tensor
 
 from faceref.models.autoencoder import AUTOENCODERS, Autoencoder
+from faceref.models.fusion import PixelFusion
 from faceref.models.ldbfr import InjectedReferenceUNet, RestoringVQModel
 from faceref.models.mechanisms import MECHANISMS
 from faceref.models.reference import ReferenceCache
@@ -37,28 +38,37 @@ _KNOWN = {
     "unet": {unet.__name__: unet for unet in (*MECHANISMS.values(), InjectedReferenceUNet)},
     "vae": AUTOENCODERS,
     "vq": {"RestoringVQModel": RestoringVQModel},
+    "fusion": {"PixelFusion": PixelFusion},
 }
 
 
 class ReFLDMPipeline(DiffusionPipeline):
     """Restores aligned faces by denoising in the autoencoder's latent space while attending to references."""
 
-    _optional_components: ClassVar = ["vq"]
+    _optional_components: ClassVar = ["vq", "fusion"]
 
     def __init__(
-        self, unet: ReferenceUNet, vae: Autoencoder, scheduler: DDIMScheduler, vq: RestoringVQModel | None = None
+        self,
+        unet: ReferenceUNet,
+        vae: Autoencoder,
+        scheduler: DDIMScheduler,
+        vq: RestoringVQModel | None = None,
+        fusion: PixelFusion | None = None,
     ) -> None:
-        """vq: repairs the features that an `InjectedReferenceUNet`, and only that, is given of the LQ face."""
+        """vq: repairs the features that an `InjectedReferenceUNet`, and only that, is given of the LQ face.
+
+        fusion: corrects the decoded face by the LQ face.
+        """
         super().__init__()
         if isinstance(unet, InjectedReferenceUNet) != (vq is not None):
             raise ValueError("a U-Net with injections and a restoring VQ model need each other; give both or neither")
-        self.register_modules(unet=unet, vae=vae, scheduler=scheduler, vq=vq)
+        self.register_modules(unet=unet, vae=vae, scheduler=scheduler, vq=vq, fusion=fusion)
         self._null: tuple[tuple, ReferenceCache] | None = None
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str], torch_dtype: torch.dtype = torch.float32) -> Self:
         """Load what `save_pretrained` wrote. Raises CheckpointError if the folder is not such a model."""
-        return load_pipeline_folder(cls, folder, _KNOWN, torch_dtype, optional=("vq",))
+        return load_pipeline_folder(cls, folder, _KNOWN, torch_dtype, optional=cls._optional_components)
 
     @torch.no_grad()
     def __call__(
@@ -119,7 +129,7 @@ class ReFLDMPipeline(DiffusionPipeline):
             return without + guidance * (prediction - without)
 
         x = denoise(sampler, latents.to(lq_latent.device), predict, callback)
-        return ImagePipelineOutput(images=decode_output(self.vae, x, output_type))  # type: ignore[arg-type]
+        return ImagePipelineOutput(images=decode_output(self.vae, x, self.fusion, lq, output_type))  # type: ignore[arg-type]
 
     @torch.no_grad()
     def encode_references(self, images: Images, joint: bool = False) -> ReferenceCache:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from faceref.errors import CheckpointError, UsageError
 from faceref.models.autoencoder import Autoencoder, decode
+from faceref.models.fusion import PixelFusion
 
 SchedulerName = Literal["ddim", "dpmsolver++", "unipc"]
 SCHEDULERS = {"ddim": DDIMScheduler, "dpmsolver++": DPMSolverMultistepScheduler, "unipc": UniPCMultistepScheduler}
@@ -86,11 +87,19 @@ def to_output(images: Tensor, output_type: OutputType) -> Tensor | list[Image]:
     return cast(list[Image], VaeImageProcessor().postprocess(images)) if output_type == "pil" else images
 
 
-def decode_output(vae: Autoencoder, latents: Tensor, output_type: OutputType) -> Tensor | list[Image]:
-    """Latents [B, C, h, w] as "pil" pictures, "pt" [B, 3, H, W] about [-1, 1] (not clipped), or "latent": as is."""
+def decode_output(
+    vae: Autoencoder, latents: Tensor, fusion: PixelFusion | None, lq: Images, output_type: OutputType
+) -> Tensor | list[Image]:
+    """Latents [B, C, h, w] as "pil" pictures, "pt" [B, 3, H, W] about [-1, 1] (not clipped), or "latent": as is.
+
+    fusion: corrects the pictures by the low-quality faces `lq` that they were made of; None: they stay.
+    """
     if output_type == "latent":
         return latents
-    return to_output(decode(vae, latents.to(vae.dtype)), output_type)  # quantises first, if there is a codebook
+    images = decode(vae, latents.to(vae.dtype))  # quantises first, if there is a codebook
+    if fusion is not None:
+        images = fusion(images.to(fusion.dtype), to_tensor(lq).to(fusion.device, fusion.dtype))
+    return to_output(images, output_type)
 
 
 def load_pipeline_folder(

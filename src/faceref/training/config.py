@@ -179,7 +179,11 @@ class DiffusionConfig(DenoisingConfig):
     restoring: Path | None = None  # inject the features that this first stage of LD-BFR repairs (ours)
     lq_dropout: float = 0.1  # share of the samples whose LQ latent is zeroed
     reference_dropout: float = 0.1  # and whose references are, independently
-    identity: IdentityLossConfig = IdentityLossConfig()
+    identity: IdentityLossConfig | None = None  # None: in the stage with references, as in the paper
+
+    @property
+    def identity_loss(self) -> IdentityLossConfig:
+        return self.identity or IdentityLossConfig(scaling="sqrt_alpha_bar" if self.stage == "refldm" else "none")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -195,7 +199,18 @@ class LDBFRConfig(DenoisingConfig):
     restoring: Path  # folder of the trained first stage
 
 
-TrainConfig = VQGANConfig | RestoringVQConfig | DiffusionConfig | LDBFRConfig
+class FusionConfig(ReconstructionConfig):
+    """The last step of a trained model, either family's: what the LQ picture shows better is taken from it (ours)."""
+
+    stage: Literal["fusion"]
+    restorer: Path  # folder of the trained model, which is not changed
+    initial: Path | None = None  # start from this one (a model folder or its fusion/)
+    fusion: dict[str, Any] = {}  # constructor arguments of PixelFusion
+    reference_dropout: float = 0.3  # share of the samples that are restored without references
+    identity: float = Field(default=0.1, ge=0)  # weight of 1 - cosine of identities
+
+
+TrainConfig = VQGANConfig | RestoringVQConfig | DiffusionConfig | LDBFRConfig | FusionConfig
 _ANY_STAGE: TypeAdapter[TrainConfig] = TypeAdapter(Annotated[TrainConfig, Field(discriminator="stage")])
 
 

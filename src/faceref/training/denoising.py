@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from diffusers import DDIMScheduler, UNet2DModel
 from torch import Tensor, nn
-from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from faceref.checkpoints.store import ModelInfo, Pipeline, save_model
 from faceref.data.dataset import make_batch
@@ -114,14 +113,6 @@ class DenoisingStage(Stage):
                 return signal * x_t - sigma * output
             case "sample":
                 return output
-
-    def compare(self, name: str, restored: Tensor, hq: Tensor) -> dict[str, float]:
-        """PSNR (dB) and, with a recogniser, mean cosine of identities of pictures [B, 3, H, W] in [-1, 1]."""
-        metrics = {f"psnr_{name}": peak_signal_noise_ratio(restored, hq, data_range=(-1, 1)).item()}
-        if self.recogniser is not None:
-            similarity = F.cosine_similarity(self.recogniser.embed(restored), self.recogniser.embed(hq))
-            metrics[f"identity_{name}"] = similarity.mean().item()
-        return metrics
 
     @abstractmethod
     def pipeline(self) -> Pipeline:

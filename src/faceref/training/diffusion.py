@@ -13,7 +13,7 @@ from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.training.config import DiffusionConfig
 from faceref.training.denoising import DenoisingStage
 from faceref.training.losses import identity_scale, masked_mean, move_alike
-from faceref.training.pictures import contact_sheet
+from faceref.training.pictures import compare, contact_sheet
 from faceref.training.stage import Batch, Losses
 
 
@@ -37,7 +37,7 @@ class DiffusionStage(DenoisingStage):
     ):
         """`restoring` repairs the features for an `InjectedReferenceUNet`."""
         super().__init__(config, unet, vae, recogniser, restoring)
-        self.config = config
+        self.config, self.identity = config, config.identity_loss
         self.unet: ReferenceUNet = unet
         self.use_references = config.stage == "refldm"
 
@@ -76,16 +76,13 @@ class DiffusionStage(DenoisingStage):
         output = self.unet(torch.cat([x_t, lq], dim=1), timesteps, cache, *features).sample.float()
         diffusion = masked_mean((output - target).square(), batch["mask_latent"])
         numbers = {"diffusion": diffusion.detach()}
-        if not self._wants_identity():
+        if self.identity.scaling == "none" or self.identity.weight == 0:
             return diffusion, numbers
         similarity = self._identity_similarity(self.estimate_x0(output, x_t, timesteps), x0, batch["mask"], generator)
-        scale = identity_scale(self.alpha_bar(timesteps), timesteps, self.config.identity.scaling)
+        scale = identity_scale(self.alpha_bar(timesteps), timesteps, self.identity.scaling)
         identity = (scale * (1 - similarity)).mean()
         numbers |= {"identity": identity.detach(), "similarity": similarity.detach().mean()}
-        return diffusion + self.config.identity.weight * identity, numbers
-
-    def _wants_identity(self) -> bool:
-        return self.use_references and self.config.identity.scaling != "none" and self.config.identity.weight > 0
+        return diffusion + self.identity.weight * identity, numbers
 
     def _identity_similarity(self, estimate: Tensor, x0: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
         """Cosine [B] between the recogniser's embeddings of both latents, decoded; mask [B, 1, H, W], 0 in padding."""
@@ -93,7 +90,7 @@ class DiffusionStage(DenoisingStage):
         with torch.no_grad():
             truth = decode(self.vae, x0)
         restored = torch.where(mask > 0, decode(self.vae, estimate), truth)
-        if self.config.identity.jitter:
+        if self.identity.jitter:
             restored, truth = move_alike(restored, truth, generator)
         with torch.no_grad():
             wanted = self.recogniser.embed(truth)
@@ -121,7 +118,7 @@ class DiffusionStage(DenoisingStage):
                 output_type="pt",
             )
             rows.append(torch.as_tensor(result.images))
-            metrics |= self.compare(name, rows[-1], hq)
-        metrics |= self.compare("lq", lq, hq)
+            metrics |= compare(name, rows[-1], hq, self.recogniser)
+        metrics |= compare("lq", lq, hq, self.recogniser)
         rows += [hq, *references[:, :1].unbind(1)]
         return metrics, contact_sheet([row[:8] for row in rows])

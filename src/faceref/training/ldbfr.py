@@ -20,7 +20,7 @@ from faceref.pipelines.ldbfr import LDBFRPipeline
 from faceref.training.config import LDBFRConfig, RestoringVQConfig
 from faceref.training.denoising import DenoisingStage
 from faceref.training.losses import masked_mean
-from faceref.training.pictures import contact_sheet
+from faceref.training.pictures import compare, contact_sheet
 from faceref.training.stage import Batch, Losses
 from faceref.training.vqgan import ReconstructionStage, vq_model
 
@@ -44,8 +44,8 @@ class RestoringVQStage(ReconstructionStage):
         vq.decoder.conv_out.weight.requires_grad_(True)  # nobody moves it, but the adaptive weight is measured there
 
     @property
-    def autoencoder(self) -> Autoencoder:
-        return self.model.autoencoder
+    def last_layer(self) -> Tensor:
+        return vq_model(self.model.autoencoder).decoder.conv_out.weight
 
     def trainable(self, turn: str) -> dict[nn.Module, float]:
         if turn == "discriminator":
@@ -130,5 +130,5 @@ class LDBFRStage(DenoisingStage):
         pictures = {"lq": lq, "stage1": torch.as_tensor(result.stage1), "restored": torch.as_tensor(result.images)}
         metrics: dict[str, float] = {}
         for name, row in pictures.items():
-            metrics |= self.compare(name, row, hq)
+            metrics |= compare(name, row, hq, self.recogniser)
         return metrics, contact_sheet([row[:8] for row in (*pictures.values(), hq)])

@@ -1,10 +1,14 @@
-"""Pictures to look at while training."""
+"""Pictures to look at while training, and how good they are."""
 
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
+from torchmetrics.functional.image import peak_signal_noise_ratio
+
+from faceref.models.identity import FaceRecogniser
 
 
 def contact_sheet(rows: Sequence[Tensor]) -> Image.Image:
@@ -15,3 +19,12 @@ def contact_sheet(rows: Sequence[Tensor]) -> Image.Image:
     )  # [3, rows * H, N * W]
     pixels = ((sheet.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     return Image.fromarray(pixels.permute(1, 2, 0).numpy())
+
+
+def compare(name: str, restored: Tensor, hq: Tensor, recogniser: FaceRecogniser | None) -> dict[str, float]:
+    """PSNR (dB) and, with a recogniser, mean cosine of identities of pictures [B, 3, H, W] in [-1, 1]."""
+    metrics = {f"psnr_{name}": peak_signal_noise_ratio(restored, hq, data_range=(-1, 1)).item()}
+    if recogniser is not None:
+        similarity = F.cosine_similarity(recogniser.embed(restored), recogniser.embed(hq))
+        metrics[f"identity_{name}"] = similarity.mean().item()
+    return metrics

@@ -10,9 +10,11 @@ import torch
 from diffusers import ModelMixin, UNet2DModel
 from torch import nn
 
+from faceref.checkpoints.store import load_pipeline
 from faceref.data.dataset import FaceDataset, FaceSource, sharpness_weights
 from faceref.errors import CheckpointError, DataError, UsageError
 from faceref.models.autoencoder import Autoencoder, load_autoencoder
+from faceref.models.fusion import PixelFusion
 from faceref.models.identity import FaceRecogniser
 from faceref.models.ldbfr import InjectedReferenceUNet, InjectedUNet, RestoringVQModel
 from faceref.models.mechanisms import load_unet, with_injections, with_mechanism
@@ -22,6 +24,7 @@ from faceref.training.config import (
     DataConfig,
     DenoisingConfig,
     DiffusionConfig,
+    FusionConfig,
     LDBFRConfig,
     ReconstructionConfig,
     RestoringVQConfig,
@@ -29,6 +32,7 @@ from faceref.training.config import (
     VQGANConfig,
 )
 from faceref.training.diffusion import DiffusionStage
+from faceref.training.fusion import FusionStage
 from faceref.training.ldbfr import LDBFRStage, RestoringVQStage
 from faceref.training.loop import TrainingSummary, make_accelerator, train
 from faceref.training.losses import BackboneFeatures
@@ -101,6 +105,8 @@ def _build_stage(config: TrainConfig, faces: FaceDataset) -> Stage:
             return _diffusion_stage(config)
         case LDBFRConfig():
             return _ldbfr_stage(config)
+        case FusionConfig():
+            return _fusion_stage(config)
 
 
 def _autoencoder(config: VQGANConfig) -> Autoencoder:
@@ -129,7 +135,7 @@ def _perceptual_network(config: ReconstructionConfig) -> nn.Module | None:
 
 def _diffusion_stage(config: DiffusionConfig) -> Stage:
     recogniser = _recogniser(config)
-    if recogniser is None and config.stage == "refldm" and config.identity.scaling != "none":
+    if recogniser is None and config.identity_loss.scaling != "none":
         raise UsageError(
             "The identity loss needs a recogniser: set recogniser to its weights, or identity.scaling to none."
         )
@@ -150,6 +156,22 @@ def _ldbfr_stage(config: LDBFRConfig) -> Stage:
     restoring = _load(RestoringVQModel, config.restoring, "vq")
     _check_features(unet, restoring, config.restoring)
     return LDBFRStage(config, unet, _autoencoder_of(unet, config), restoring, _recogniser(config))
+
+
+def _fusion_stage(config: FusionConfig) -> Stage:
+    recogniser = load_recogniser(config.recogniser) if config.recogniser and config.identity > 0 else None
+    fusion = _load(PixelFusion, config.initial, "fusion") if config.initial else _new_fusion(config)
+    restorer, info = load_pipeline(config.restorer)
+    if info.resolution != config.data.resolution:
+        raise UsageError(f"{config.restorer} works at {info.resolution} px: set data.resolution to that.")
+    return FusionStage(config, fusion, (restorer, info), recogniser, _perceptual_network(config))
+
+
+def _new_fusion(config: FusionConfig) -> PixelFusion:
+    try:
+        return PixelFusion(**config.fusion)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"The fusion cannot be built from its arguments: {error}.") from error
 
 
 def _autoencoder_of(unet: UNet2DModel, config: DenoisingConfig) -> Autoencoder:

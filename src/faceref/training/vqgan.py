@@ -54,12 +54,16 @@ class ReconstructionStage(Stage):
 
     @property
     @abstractmethod
-    def autoencoder(self) -> Autoencoder:
-        """Whose decoder makes the pictures."""
+    def last_layer(self) -> Tensor:
+        """The weight of the layer that makes the pictures, where the adversarial loss is weighed."""
 
     @abstractmethod
     def reconstruct(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Pictures [B, 3, H, W] that shall be `batch["hq"]`, and the codebook loss."""
+
+    def further_losses(self, pictures: Tensor, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """What else the generator is to make small, weighted, by name."""
+        return {}
 
     def turns(self, step: int) -> tuple[str, ...]:
         return self.all_turns if step >= self.weights.adversarial_from else self.all_turns[:1]
@@ -78,16 +82,18 @@ class ReconstructionStage(Stage):
         perceptual = self._perceptual(reconstruction * mask, hq * mask)
         loss = self.weights.l1 * l1 + self.weights.perceptual * perceptual
         numbers = {"l1": l1.detach(), "perceptual": perceptual.detach(), "codebook": codebook.detach()}
+        for name, further in self.further_losses(reconstruction, batch, generator).items():
+            loss = loss + further
+            numbers[name] = further.detach()
         if step >= self.weights.adversarial_from:
             adversarial = -self.discriminator(reconstruction * mask).mean()
-            last_layer = vq_model(self.autoencoder).decoder.conv_out.weight
-            weight = adaptive_weight(loss, adversarial, last_layer)
+            weight = adaptive_weight(loss, adversarial, self.last_layer)
             loss = loss + self.weights.adversarial * weight * adversarial
             numbers |= {"adversarial": adversarial.detach(), "adversarial_weight": weight}
         return loss + self.weights.codebook * codebook, numbers
 
     def _perceptual(self, reconstruction: Tensor, target: Tensor) -> Tensor:
-        (network,) = self.frozen
+        network = self.frozen[0]
         if network is None:
             return reconstruction.new_zeros(())
         features = network.identity_features if isinstance(network, FaceRecogniser) else network
@@ -109,8 +115,8 @@ class VQGANStage(ReconstructionStage):
         self.quantized: Tensor
 
     @property
-    def autoencoder(self) -> Autoencoder:
-        return self.vae
+    def last_layer(self) -> Tensor:
+        return vq_model(self.vae).decoder.conv_out.weight
 
     def trainable(self, turn: str) -> dict[nn.Module, float]:
         return {self.discriminator if turn == "discriminator" else self.vae: 1.0}

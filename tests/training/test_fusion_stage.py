@@ -1,0 +1,120 @@
+"""The stage of `PixelFusion`: what it is trained on, what it leaves alone, and exact resuming."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from faceref.checkpoints.store import load_pipeline
+from faceref.errors import UsageError
+from faceref.models.fusion import PixelFusion
+from faceref.models.identity import MobileFaceNet
+from faceref.training.config import FusionConfig, LoopConfig, OptimizerConfig
+from faceref.training.fusion import FusionStage
+from faceref.training.run import train_from
+
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+def config_for(photographs: Path, restorer: Path, **settings) -> FusionConfig:
+    source = [{"root": "faces"}]
+    return FusionConfig.model_validate(
+        {
+            "stage": "fusion",
+            "data": {
+                "root": photographs,
+                "sources": source,
+                "validation": source,
+                "resolution": 64,
+                "references": 1,
+            },
+            "restorer": restorer,
+            "fusion": {"channels": 32, "residual_blocks": 1},
+            "weights": {"perceptual": 0.0, "adversarial_from": 1},
+            "optimizer": OptimizerConfig(learning_rate=1e-3),
+            "loop": LoopConfig(
+                steps=2, batch_size=2, precision="no", validate_every=2, validation_samples=2, ema_decay=0
+            ),
+        }
+        | settings
+    )
+
+
+@pytest.mark.parametrize("restorer", ["tiny_model", "tiny_blind_model"])
+def test_a_model_of_either_family_gains_a_fusion_and_stays_what_it_was(
+    photographs: Path, tmp_path: Path, request, restorer
+):
+    folder = request.getfixturevalue(restorer)
+    train_from(config_for(photographs, folder), tmp_path / "run")
+    before, info = load_pipeline(folder)
+    after, info_after = load_pipeline(tmp_path / "run" / "model")
+    assert info_after == info
+    assert before.fusion is None
+    assert isinstance(after.fusion, PixelFusion)
+    assert after.fusion.conv_out.weight.any(), "it has learnt something"
+    for part in ("unet", "vae"):
+        old, new = (load_file(place / part / WEIGHTS) for place in (folder, tmp_path / "run" / "model"))
+        assert all(torch.equal(old[name], new[name]) for name in old | new)
+
+
+def test_a_stop_and_a_finish_are_one_straight_run_to_the_bit(photographs: Path, tmp_path: Path, tiny_model):
+    config = config_for(photographs, tiny_model)
+    assert train_from(config, tmp_path / "straight").finished
+    assert train_from(config, tmp_path / "halves", max_minutes=0).step == 1
+    assert train_from(config, tmp_path / "halves", resume=True).finished
+    one, other = (load_file(tmp_path / run / "model" / "fusion" / WEIGHTS) for run in ("straight", "halves"))
+    assert all(torch.equal(one[name], other[name]) for name in one | other)
+
+
+def test_a_trained_fusion_is_trained_further_in_its_own_place(photographs: Path, tmp_path: Path, tiny_model):
+    train_from(config_for(photographs, tiny_model), tmp_path / "run")
+    model = tmp_path / "run" / "model"
+    still = OptimizerConfig(learning_rate=0.0)
+    train_from(config_for(photographs, model, initial=model, optimizer=still), tmp_path / "again")
+    one, other = (load_file(place / "fusion" / WEIGHTS) for place in (model, tmp_path / "again" / "model"))
+    assert all(torch.equal(one[name], other[name]) for name in one | other)
+
+
+def test_it_is_judged_by_the_good_picture_and_by_who_is_on_it(photographs: Path, tmp_path: Path, tiny_model):
+    recogniser = MobileFaceNet().eval()
+    config = config_for(photographs, tiny_model, weights={"perceptual": 0.0}, identity=0.5)
+    stage = FusionStage(config, PixelFusion(channels=32), load_pipeline(tiny_model), recogniser, None)
+    hq = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    batch = {"hq": hq, "lq": torch.zeros_like(hq), "restored": hq.clone(), "mask": torch.ones(2, 1, 64, 64)}
+    loss, numbers = stage(batch, torch.Generator().manual_seed(0), 0, "generator")
+    assert loss.item() == pytest.approx(0, abs=1e-5), "nothing to correct"
+    loss, numbers = stage(batch | {"restored": hq.flip(2)}, torch.Generator().manual_seed(0), 0, "generator")
+    assert numbers["l1"] > 0.1
+    assert 0 < numbers["identity"] <= 0.5 * 2
+    assert loss.item() == pytest.approx((numbers["l1"] + numbers["identity"]).item(), rel=1e-5)
+    loss.backward()
+    assert {name.split(".")[0] for name, weight in stage.named_parameters() if weight.grad is not None} == {"fusion"}
+
+
+def test_restorations_come_with_and_without_references(photographs: Path, tmp_path: Path, tiny_model):
+    items = {
+        "hq": torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)),
+        "mask": torch.full((2, 1, 64, 64), 255, dtype=torch.uint8),
+        "references": torch.randint(256, (2, 1, 3, 64, 64), dtype=torch.uint8),
+        "has_references": torch.tensor([True, True]),
+    }
+    restored = {}
+    for dropout in (0.0, 1.0):
+        config = config_for(photographs, tiny_model, reference_dropout=dropout)
+        stage = FusionStage(config, PixelFusion(channels=32), load_pipeline(tiny_model), None, None)
+        restored[dropout] = stage.make_batch(items, torch.Generator().manual_seed(0))["restored"]
+    assert restored[0.0].shape == (2, 3, 64, 64)
+    assert not torch.equal(restored[0.0], restored[1.0])
+
+
+def test_pictures_of_another_size_than_the_models_are_refused(photographs: Path, tmp_path: Path, tiny_model):
+    config = config_for(photographs, tiny_model)
+    config = config.model_copy(update={"data": config.data.model_copy(update={"resolution": 128})})
+    with pytest.raises(UsageError, match=r"works at 64 px: set data\.resolution to that"):
+        train_from(config, tmp_path / "run")
+
+
+def test_wrong_settings_of_the_network_are_named(photographs: Path, tmp_path: Path, tiny_model):
+    with pytest.raises(UsageError, match="The fusion cannot be built"):
+        train_from(config_for(photographs, tiny_model, fusion={"chanels": 3}), tmp_path / "run")
