@@ -34,23 +34,30 @@ check: $(INSTALLED) ## lint, formatting, types
 bench: $(INSTALLED) ## time and memory of a restoration on this machine, as a table
 	$(BIN)/python benchmarks/bench.py
 
-# The stages build on each other; one that was interrupted goes on where it was.
-train-small: $(INSTALLED) ## train the model `small` on the photographs under data/
-	for stage in vqgan ldm refldm; do \
-		$(BIN)/faceref train configs/small-$$stage.yaml $(call resume,runs/small-$$stage) || exit; \
+# The stages build on each other; one that was interrupted goes on where it was. SETTINGS goes to each of them:
+# `make train-small SETTINGS="loop.steps=2"` is a rehearsal.
+SETTINGS ?=
+# $(1) the stages' names, in order
+define train
+	for stage in $(1); do \
+		$(BIN)/faceref train configs/$$stage.yaml $(SETTINGS) $(call resume,runs/$$stage) || exit; \
 	done
-	rm -rf runs/small
-	$(BIN)/faceref models export runs/small-refldm/model runs/small
+endef
 
-train-ldbfr-small: $(INSTALLED) ## train LD-BFR at the size of `small` (blind: without references)
-	for stage in vqgan restoring ldm; do \
-		$(BIN)/faceref train configs/ldbfr-small-$$stage.yaml $(call resume,runs/ldbfr-small-$$stage) || exit; \
-	done
+train-small: $(INSTALLED) ## train the model `small` on the photographs under data/
+	$(call train,small-vqgan small-ldm small-refldm small-fusion)
+	rm -rf runs/small
+	$(BIN)/faceref models export runs/small-fusion/model runs/small
+
+# The last model begins from the `small` that ships; its fusion, too.
+train-ldbfr-small: $(INSTALLED) ## train LD-BFR at the size of `small` (blind: without references), and what `small` brings for it
+	$(call train,ldbfr-small-vqgan ldbfr-small-restoring ldbfr-small-ldm ldbfr-small-blind ldbfr-small-fusion)
+	rm -rf runs/small-with-blind
+	$(BIN)/faceref models export small runs/small-with-blind --blind runs/ldbfr-small-fusion/model
 
 # The ablations of ReF-LDM (docs/ablations.md). Each trains ABLATE once for each value, always from the LQ-only model that
 # ABLATE names, and puts the models into one table. For other photographs set ABLATE, SETTINGS and MEASURE.
 ABLATE ?= configs/small-refldm.yaml
-SETTINGS ?=
 MEASURE ?= --index data/lfw128/index.csv --hq data/lfw128 --degradation severe --degradation moderate
 MODEL ?= runs/small-refldm/model
 # $(1) the key that is varied, $(2) its values

@@ -14,6 +14,7 @@ from faceref.models.identity import MobileFaceNet
 from faceref.models.ldbfr import InjectedUNet, RestoringVQModel
 from faceref.training.config import (
     DenoisingConfig,
+    DiffusionConfig,
     FusionConfig,
     LDBFRConfig,
     RestoringVQConfig,
@@ -73,20 +74,24 @@ def test_a_shipped_configuration_trains_two_steps(path: Path, photographs: Path,
     config = load_config(path)
     if isinstance(config, RestoringVQConfig | DenoisingConfig):
         settings.append(f"autoencoder={untrained(config.autoencoder, tmp_path)}")
+    as_it_is = f"data.resolution={config.data.resolution}"  # for weights that ship
     if isinstance(config, DenoisingConfig):
-        settings += ["model.steps=2", "initial=null"]
-        if config.initial is not None:
+        settings.append("model.steps=2")
+        if config.initial is not None and config.initial.parts[0] == "runs":
             before = config_of(config.initial)
             assert isinstance(before, DenoisingConfig)
-            settings.append(f"unet={json.dumps(before.unet)}")
-    if isinstance(config, LDBFRConfig):
+            settings += ["initial=null", f"unet={json.dumps(before.unet)}"]
+        elif config.initial is not None:
+            settings += [f"initial={ROOT / config.initial}", as_it_is]
+    if isinstance(config, LDBFRConfig | DiffusionConfig) and config.restoring is not None:
         settings.append(f"restoring={untrained(config.restoring, tmp_path)}")
+    if isinstance(config, LDBFRConfig):
         for size in ("sample_size", "feature_size"):  # latents and features of smaller pictures are smaller
             settings.append(f"unet.{size}={config.unet[size] * 64 // config.data.resolution}")
         widths = config.unet["block_out_channels"]  # the whole network would need 9 GB; the next test builds it
         settings.append(f"unet.block_out_channels={[32 * width // widths[0] for width in widths]}")
     if isinstance(config, FusionConfig):
-        settings += [f"restorer={ROOT / 'src/faceref/weights/small'}", f"data.resolution={config.data.resolution}"]
+        settings += [f"restorer={ROOT / 'src/faceref/weights/small'}", "initial=null", as_it_is]
     config = load_config(path, settings)
     summary = train_from(config, tmp_path / "run")
     assert summary.finished
