@@ -150,6 +150,12 @@ def test_weights_are_sampling_frequencies(people: Path):
     assert sharpness_weights(np.array([np.nan])) == 1
 
 
+def test_a_sharpness_that_is_no_number_is_named(people: Path):
+    (people / "index.csv").write_text("file,person,split,sharpness\nanna/10.png,anna,train,very\n")
+    with pytest.raises(DataError, match=r"index\.csv: the column sharpness holds something else than numbers .*'very'"):
+        dataset(people)
+
+
 def test_target_lq_mask_and_references_are_flipped_together(people: Path):
     ramp = np.tile(np.linspace(0, 255, 48).astype(np.uint8), (48, 1))
     Image.fromarray(np.dstack([ramp] * 3 + [np.where(ramp < 128, 255, 0).astype(np.uint8)])).save(

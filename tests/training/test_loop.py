@@ -191,6 +191,8 @@ def test_training_learns(photographs: Path, tmp_path: Path):
 
 def test_exported_latents_have_mean_0_and_deviation_1(photographs: Path, tmp_path: Path):
     train_from(tiny_vqgan(photographs, steps=1), tmp_path / "run")
+    (weights,) = (tmp_path / "run" / "model").glob("*.safetensors")
+    assert weights.stat().st_mode & 0o777 == weights.parent.stat().st_mode & 0o666, "others may use the model"
     from faceref.data.dataset import FaceDataset, FaceSource
 
     faces = FaceDataset([FaceSource(root=photographs / "faces")], "train", 32, seed=0).photographs

@@ -169,13 +169,18 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
         scratch = around / folder.name
         scratch.mkdir()
         yield scratch
-        for path in scratch.rglob("*.safetensors"):  # which safetensors lets nobody else read
-            path.chmod(scratch.stat().st_mode & 0o666)
+        make_readable(scratch)
         os.replace(scratch, folder)
     except (OSError, SafetensorError) as error:  # safetensors reports a full disk in its own way
         raise _cannot_be_written(folder, error) from error
     finally:
         shutil.rmtree(around, ignore_errors=True)
+
+
+def make_readable(folder: Path) -> None:
+    """Let everybody who may read the folder read its weights: safetensors makes files for their owner alone."""
+    for path in folder.rglob("*.safetensors"):
+        path.chmod(folder.stat().st_mode & 0o666)
 
 
 def _cannot_be_written(folder: Path, reason: object) -> OutputError:

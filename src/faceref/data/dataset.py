@@ -208,7 +208,10 @@ def _sharpness(source: FaceSource) -> dict[str, float]:
     index = source.root / "index.csv"
     if not index.exists():
         return {}
-    return {row["file"]: float(row["sharpness"]) for row in read_table(index, ("file",)) if row.get("sharpness")}
+    try:
+        return {row["file"]: float(row["sharpness"]) for row in read_table(index, ("file",)) if row.get("sharpness")}
+    except ValueError as error:
+        raise DataError(f"{index}: the column sharpness holds something else than numbers ({error}).") from error
 
 
 def _decode_all(paths: list[Path], resolution: int, cache: Path | None) -> np.ndarray:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
+from faceref.checkpoints.store import make_readable
+
 
 class Checkpoints:
     """Numbered training states in a folder; a state appears whole or not at all, and the last two are kept."""
@@ -44,5 +46,6 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
     temporary = folder.with_name(f".{folder.name}")
     shutil.rmtree(temporary, ignore_errors=True)
     write(temporary)
+    make_readable(temporary)
     shutil.rmtree(folder, ignore_errors=True)
     temporary.rename(folder)
