@@ -15,6 +15,7 @@ from rich.table import Table
 from faceref import Restorer
 from faceref.checkpoints.store import ModelInfo, Pipeline
 from faceref.pipelines.ldbfr import LDBFRPipeline
+from faceref.pipelines.sampling import decode_output
 
 REFERENCES = (0, 1, 3, 5)
 STEPS = (10, 50)  # and the model's own
@@ -28,9 +29,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.getLogger("faceref").setLevel(logging.ERROR)
     restorer = Restorer.from_pretrained(arguments.model, device=arguments.device)
-    pipeline, info = restorer.pipeline, restorer.info
-
-    device = pipeline.device
+    info, device = restorer.info, restorer.pipeline.device
     name = (
         torch.cuda.get_device_name()
         if device.type == "cuda"
@@ -39,11 +38,12 @@ def main() -> None:
     table = Table(title=f"{info.name}, {info.resolution} px, guidance {info.guidance}, {name}: seconds per face")
     for column in ("references", "steps", "encode references", "denoise", "decode", "in all", "peak memory"):
         table.add_column(column, justify="right")
-    for references in (0,) if isinstance(pipeline, LDBFRPipeline) else REFERENCES:
-        for steps in sorted({*STEPS, info.steps}):
+    for references in (0,) if isinstance(restorer.pipeline, LDBFRPipeline) else REFERENCES:
+        used = restorer if references or restorer.blind is None else restorer.blind
+        for steps in sorted({*STEPS, used.info.steps}):
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(device)
-            encode, denoise, decode = time_phases(pipeline, info, references, steps)
+            encode, denoise, decode = time_phases(used.pipeline, used.info, references, steps)
             table.add_row(
                 str(references),
                 str(steps),
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def time_phases(pipeline: Pipeline, info: ModelInfo, references: int, steps: int) -> tuple[float, float, float]:
-    """Seconds to encode the references, to denoise (with the LQ picture's encoding), and to decode."""
+    """Seconds to encode the references, to denoise (with the LQ picture's encoding), and to decode and correct."""
     generator = torch.Generator().manual_seed(0)
     pictures = torch.rand(1 + references, 3, info.resolution, info.resolution, generator=generator) * 2 - 1
     lq, good = pictures[:1], pictures[1:]
@@ -70,7 +70,7 @@ def time_phases(pipeline: Pipeline, info: ModelInfo, references: int, steps: int
 
     @torch.no_grad()
     def decode():
-        return pipeline.vae.decode(latents.to(pipeline.vae.dtype))
+        return decode_output(pipeline.vae, latents, pipeline.fusion, lq, "pt")
 
     return best_time(encode), best_time(restore), best_time(decode)
 

@@ -14,6 +14,7 @@ BENCH = Path(__file__).parents[1] / "benchmarks" / "bench.py"
     [
         ("tiny_model", [("0", "1"), ("0", "2"), ("2", "1"), ("2", "2")]),
         ("tiny_blind_model", [("0", "1"), ("0", "3")]),  # three steps are its own default
+        ("tiny_model_with_blind", [("0", "1"), ("0", "3"), ("2", "1"), ("2", "2")]),  # without references it is timed
     ],
 )
 def test_models_of_both_families_are_timed(family, rows, request, monkeypatch, capsys):
