@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench train-small train-ldbfr-small ablate-mechanism ablate-identity ablate-references
+.PHONY: help install demo test check bench train-small train-ldbfr-small train-small-blind ablate-mechanism ablate-identity ablate-references
 
 # " --resume" where the folder of a run, $(1), holds a checkpoint
 resume = $$(ls -d $(1)/checkpoints/step_* >/dev/null 2>&1 && echo --resume)
@@ -34,8 +34,8 @@ check: $(INSTALLED) ## lint, formatting, types
 bench: $(INSTALLED) ## time and memory of a restoration on this machine, as a table
 	$(BIN)/python benchmarks/bench.py
 
-# The stages build on each other; one that was interrupted goes on where it was. SETTINGS goes to each of them:
-# `make train-small SETTINGS="loop.steps=2"` is a rehearsal.
+# The stages build on each other; one that was interrupted goes on where it was. SETTINGS goes to each of them: in a
+# checkout without runs/, `make train-small SETTINGS=loop.steps=2` is a rehearsal.
 SETTINGS ?=
 # $(1) the stages' names, in order
 define train
@@ -49,11 +49,14 @@ train-small: $(INSTALLED) ## train the model `small` on the photographs under da
 	rm -rf runs/small
 	$(BIN)/faceref models export runs/small-fusion/model runs/small
 
-# The last model begins from the `small` that ships; its fusion, too.
-train-ldbfr-small: $(INSTALLED) ## train LD-BFR at the size of `small` (blind: without references), and what `small` brings for it
-	$(call train,ldbfr-small-vqgan ldbfr-small-restoring ldbfr-small-ldm ldbfr-small-blind ldbfr-small-fusion)
+train-ldbfr-small: $(INSTALLED) ## train LD-BFR at the size of `small` (blind: without references)
+	$(call train,ldbfr-small-vqgan ldbfr-small-restoring ldbfr-small-ldm)
+
+# Both begin from the `small` that ships.
+train-small-blind: $(INSTALLED) ## train what `small` brings for photographs without references, with LD-BFR's first stage
+	$(call train,ldbfr-small-vqgan ldbfr-small-restoring small-blind small-blind-fusion)
 	rm -rf runs/small-with-blind
-	$(BIN)/faceref models export small runs/small-with-blind --blind runs/ldbfr-small-fusion/model
+	$(BIN)/faceref models export small runs/small-with-blind --blind runs/small-blind-fusion/model
 
 # The ablations of ReF-LDM (docs/ablations.md). Each trains ABLATE once for each value, always from the LQ-only model that
 # ABLATE names, and puts the models into one table. For other photographs set ABLATE, SETTINGS and MEASURE.

@@ -95,6 +95,13 @@ def test_an_export_can_bring_a_model_for_photographs_without_references(
         assert json.loads(restored.output)["settings"]["model"] == used
 
 
+def test_what_an_export_brings_may_be_a_model_that_could_use_references(faceref, tiny_model, album, tmp_path):
+    both = tmp_path / "both"
+    assert faceref("models", "export", tiny_model, both, "--blind", tiny_model).code == 0
+    assert "tiny (" in faceref("models", "info", both).output
+    assert faceref("restore", album / "photo.jpg", "--model", both).code == 0
+
+
 def test_a_model_that_never_takes_references_needs_no_other_beside_it(faceref, tiny_blind_model, tmp_path):
     refused = faceref("models", "export", tiny_blind_model, tmp_path / "both", "--blind", tiny_blind_model)
     assert refused.code == 2

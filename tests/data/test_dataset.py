@@ -152,7 +152,7 @@ def test_weights_are_sampling_frequencies(people: Path):
 
 def test_a_sharpness_that_is_no_number_is_named(people: Path):
     (people / "index.csv").write_text("file,person,split,sharpness\nanna/10.png,anna,train,very\n")
-    with pytest.raises(DataError, match=r"index\.csv: the column sharpness holds something else than numbers .*'very'"):
+    with pytest.raises(DataError, match=r"index\.csv: a sharpness is no number .*'very'"):
         dataset(people)
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from faceref.errors import CheckpointError, UsageError
 from faceref.models.autoencoder import PixelUnshuffleVQModel
+from faceref.models.fusion import PixelFusion
 from faceref.models.ldbfr import InjectedReferenceUNet, InjectedUNet, RestoringVQModel
 from faceref.pipelines.ldbfr import LDBFRPipeline
 from faceref.pipelines.refldm import ReFLDMPipeline
@@ -95,6 +96,20 @@ def test_a_step_is_ddims_on_what_the_network_says_of_noise_and_features(pipeline
     )
     torch.testing.assert_close(result.images, clean, rtol=1e-4, atol=1e-4)
     assert [(step, latents.shape) for step, latents in seen] == [(1, clean.shape)]
+
+
+def test_a_fusion_corrects_the_result_by_the_face(pipeline, lq, tmp_path):
+    fusion = PixelFusion(channels=32, residual_blocks=1)
+    torch.nn.init.normal_(fusion.conv_out.weight, std=0.1)
+    parts = pipeline.components | {"fusion": fusion}
+    LDBFRPipeline(**parts).save_pretrained(tmp_path)
+    fused = LDBFRPipeline.from_pretrained(tmp_path)
+    with torch.no_grad():
+        assert torch.equal(restore(fused, lq, (0, 1)), fusion(restore(pipeline, lq, (0, 1)), lq))
+    half = LDBFRPipeline.from_pretrained(tmp_path, torch_dtype=torch.bfloat16)
+    assert restore(half, lq, (0, 1)).isfinite().all()
+    (picture,) = restore(fused, lq[:1], output_type="pil")
+    assert picture.size == (64, 64)
 
 
 def test_a_faces_result_does_not_depend_on_its_neighbours(pipeline, lq):

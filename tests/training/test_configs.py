@@ -91,7 +91,7 @@ def test_a_shipped_configuration_trains_two_steps(path: Path, photographs: Path,
         widths = config.unet["block_out_channels"]  # the whole network would need 9 GB; the next test builds it
         settings.append(f"unet.block_out_channels={[32 * width // widths[0] for width in widths]}")
     if isinstance(config, FusionConfig):
-        settings += [f"restorer={ROOT / 'src/faceref/weights/small'}", "initial=null", as_it_is]
+        settings += [f"model={ROOT / 'src/faceref/weights/small'}", "initial=null", as_it_is]
     config = load_config(path, settings)
     summary = train_from(config, tmp_path / "run")
     assert summary.finished

@@ -155,3 +155,13 @@ def test_the_identity_loss_reaches_the_network_through_the_frozen_decoder():
 def test_only_the_network_is_trained_and_saved():
     stage = tiny_stage()
     assert {name.split(".")[0] for name in stage.state_dict()} == {"unet"}
+
+
+def test_the_stage_without_references_has_the_identity_loss_only_if_it_is_set():
+    batch = latents()
+    plain, wanted = tiny_stage("ldm"), tiny_stage("ldm", identity={"scaling": "naive"})
+    _, numbers = plain(batch, torch.Generator().manual_seed(2), 0, "model")
+    assert set(numbers) == {"diffusion"}
+    loss, numbers = wanted(batch, torch.Generator().manual_seed(2), 0, "model")
+    assert numbers["identity"] > 0
+    assert loss.item() == pytest.approx((numbers["diffusion"] + 0.1 * numbers["identity"]).item(), rel=1e-5)

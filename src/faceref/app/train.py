@@ -22,14 +22,14 @@ def train(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Compute one step; write nothing but data.cache.")] = False,
 ) -> None:
-    """Train an autoencoder or a denoiser; Ctrl-C stops with a checkpoint.
+    """Train an autoencoder, a denoiser or what corrects its results; Ctrl-C stops with a checkpoint.
 
     On several GPUs or machines: accelerate launch -m faceref train CONFIG.
     """
     from faceref.training.config import load_config
     from faceref.training.run import train_from
 
-    logging.getLogger("faceref").setLevel(logging.INFO)
+    logging.getLogger("faceref.training").setLevel(logging.INFO)
     settings_read = load_config(config, settings or ())
     summary = train_from(
         settings_read,

@@ -211,7 +211,7 @@ def _sharpness(source: FaceSource) -> dict[str, float]:
     try:
         return {row["file"]: float(row["sharpness"]) for row in read_table(index, ("file",)) if row.get("sharpness")}
     except ValueError as error:
-        raise DataError(f"{index}: the column sharpness holds something else than numbers ({error}).") from error
+        raise DataError(f"{index}: a sharpness is no number ({error}); correct it or take the column out.") from error
 
 
 def _decode_all(paths: list[Path], resolution: int, cache: Path | None) -> np.ndarray:

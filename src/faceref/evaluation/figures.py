@@ -78,7 +78,7 @@ def _by_references(table: Table, plan: Plan, models: Conditions) -> plt.Figure:
         for subject, label, style in (
             (Subject(set_name, "", "lq"), "LQ input", ":"),
             (Subject("", "", "nearest-reference"), "nearest reference shown", "-."),
-            (Subject("", first, "autoencoder"), f"{first}: autoencoder (ceiling)", "--"),
+            (Subject("", first, "autoencoder"), f"{first}: autoencoder", "--"),
         ):
             level = float(table.values[subject][IDENTITY.key].mean())
             axis.axhline(level, linestyle=style, color="0.5", label=label)

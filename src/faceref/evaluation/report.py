@@ -186,7 +186,7 @@ def _title(subject: Subject, models: Conditions) -> str:
         "lq": "the LQ input itself",
         "bicubic": "the LQ input, enlarged bicubically",
         "nearest-reference": "the nearest reference shown as the result",
-        "autoencoder": "autoencoder's reconstruction of the truth (ceiling)",
+        "autoencoder": "autoencoder's reconstruction of the truth",
     }
     title = titles[subject.condition]
     return f"{subject.model}: {title}" if subject.model else title

@@ -18,7 +18,7 @@ class PixelFusion(ModelMixin, ConfigMixin):
 
     @register_to_config
     def __init__(self, patch_size: int = 2, channels: int = 64, residual_blocks: int = 4) -> None:
-        """patch_size: convolutions run at 1/patch_size of the resolution; channels: a multiple of 32."""
+        """patch_size: convolutions run at 1/patch_size of the resolution; channels: a multiple of 32 (norm groups)."""
         super().__init__()
         self.conv_in = nn.Conv2d(2 * 3 * patch_size**2, channels, 3, padding=1)
         self.blocks = nn.Sequential(*(_Block(channels) for _ in range(residual_blocks)))
@@ -27,7 +27,10 @@ class PixelFusion(ModelMixin, ConfigMixin):
         nn.init.zeros_(self.conv_out.bias)  # type: ignore[arg-type]
 
     def forward(self, restored: Tensor, lq: Tensor) -> Tensor:
-        """Two pictures of the same face, [B, 3, H, W] about [-1, 1] -> the corrected first, of that shape and range."""
+        """Two pictures of the same face, [B, 3, H, W] about [-1, 1] -> the first, corrected.
+
+        H and W are multiples of patch_size.
+        """
         patches = F.pixel_unshuffle(torch.cat([restored, lq], dim=1), self.config["patch_size"])
         return restored + F.pixel_shuffle(self.conv_out(self.blocks(self.conv_in(patches))), self.config["patch_size"])
 

@@ -108,7 +108,7 @@ class LDBFRPipeline(DiffusionPipeline):
 
         x = denoise(sampler, latents.to(self.unet.device), predict, callback)
         stage1 = self._stage1(features, pixels.shape[-1], output_type) if return_stage1 else None
-        return LDBFROutput(decode_output(self.vae, x, self.fusion, pixels, output_type), stage1)
+        return LDBFROutput(decode_output(self.vae, x, self.fusion, lq, output_type), stage1)
 
     def _stage1(self, features: Tensor, side: int, output_type: OutputType) -> Tensor | list[Image]:
         """What the vector-quantised restoration makes of its features, [B, 3, side, side]."""

@@ -94,6 +94,7 @@ class ReconstructionWeights(Config):
     perceptual: float = 1.0
     codebook: float = 1.0
     adversarial: float = 0.8
+    identity: float = 0.0  # ours
     adversarial_from: int = 30_001  # step
 
 
@@ -172,18 +173,24 @@ class DenoisingConfig(StageConfig):
 
 
 class DiffusionConfig(DenoisingConfig):
-    """ReF-LDM: `ldm` sees the LQ latent only, `refldm` the references too and adds the identity loss."""
+    """ReF-LDM: `ldm` sees the LQ latent only, `refldm` the references too. The identity loss is the latter's.
+
+    `ldm` has it, too, if `identity` is set (ours).
+    """
 
     stage: Literal["ldm", "refldm"]
     mechanism: Literal["cache_kv", "channel_concat", "cross_attention", "spatial_concat"] = "cache_kv"
     restoring: Path | None = None  # inject the features that this first stage of LD-BFR repairs (ours)
     lq_dropout: float = 0.1  # share of the samples whose LQ latent is zeroed
     reference_dropout: float = 0.1  # and whose references are, independently
-    identity: IdentityLossConfig | None = None  # None: in the stage with references, as in the paper
+    identity: IdentityLossConfig = IdentityLossConfig()
 
-    @property
-    def identity_loss(self) -> IdentityLossConfig:
-        return self.identity or IdentityLossConfig(scaling="sqrt_alpha_bar" if self.stage == "refldm" else "none")
+    @model_validator(mode="before")
+    @classmethod
+    def _without_references_no_identity_loss(cls, tree: Any) -> Any:
+        if isinstance(tree, dict) and tree.get("stage") == "ldm":
+            return {"identity": {"scaling": "none"}} | tree
+        return tree
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -203,11 +210,10 @@ class FusionConfig(ReconstructionConfig):
     """The last step of a trained model, either family's: what the LQ picture shows better is taken from it (ours)."""
 
     stage: Literal["fusion"]
-    restorer: Path  # folder of the trained model, which is not changed
+    model: Path  # folder of the trained model; each sample is restored by it, with its number of steps
     initial: Path | None = None  # start from this one (a model folder or its fusion/)
     fusion: dict[str, Any] = {}  # constructor arguments of PixelFusion
-    reference_dropout: float = 0.3  # share of the samples that are restored without references
-    identity: float = Field(default=0.1, ge=0)  # weight of 1 - cosine of identities
+    reference_dropout: float = 0.3  # share of the samples that are restored without references (ldbfr: all are)
 
 
 TrainConfig = VQGANConfig | RestoringVQConfig | DiffusionConfig | LDBFRConfig | FusionConfig

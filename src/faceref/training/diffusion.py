@@ -1,7 +1,6 @@
 """ReF-LDM's stages 2 and 3: the denoiser, first with the LQ latent only (ldm), then with references (refldm)."""
 
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -12,7 +11,7 @@ from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.training.config import DiffusionConfig
 from faceref.training.denoising import DenoisingStage
-from faceref.training.losses import identity_scale, masked_mean, move_alike
+from faceref.training.losses import identity_scale, identity_similarity, masked_mean
 from faceref.training.pictures import compare, contact_sheet
 from faceref.training.stage import Batch, Losses
 
@@ -37,7 +36,7 @@ class DiffusionStage(DenoisingStage):
     ):
         """`restoring` repairs the features for an `InjectedReferenceUNet`."""
         super().__init__(config, unet, vae, recogniser, restoring)
-        self.config, self.identity = config, config.identity_loss
+        self.config, self.identity = config, config.identity
         self.unet: ReferenceUNet = unet
         self.use_references = config.stage == "refldm"
 
@@ -89,12 +88,9 @@ class DiffusionStage(DenoisingStage):
         assert self.recogniser is not None
         with torch.no_grad():
             truth = decode(self.vae, x0)
-        restored = torch.where(mask > 0, decode(self.vae, estimate), truth)
-        if self.identity.jitter:
-            restored, truth = move_alike(restored, truth, generator)
-        with torch.no_grad():
-            wanted = self.recogniser.embed(truth)
-        return F.cosine_similarity(self.recogniser.embed(restored), wanted)
+        restored = decode(self.vae, estimate)
+        jitter = generator if self.identity.jitter else None
+        return identity_similarity(self.recogniser, restored, truth, mask, jitter)
 
     def pipeline(self) -> ReFLDMPipeline:
         return ReFLDMPipeline(unet=self.unet, vae=self.vae, scheduler=self.scheduler, vq=self.restoring)

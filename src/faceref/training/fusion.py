@@ -4,46 +4,40 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from faceref.checkpoints.store import ModelInfo, Pipeline, save_model
+from faceref.checkpoints.store import ModelInfo, Pipeline, load_blind, save_model
 from faceref.data.dataset import make_batch
+from faceref.models.autoencoder import encode
 from faceref.models.fusion import PixelFusion
 from faceref.models.identity import FaceRecogniser
 from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.training.config import FusionConfig
-from faceref.training.losses import move_alike
 from faceref.training.pictures import compare, contact_sheet
 from faceref.training.stage import Batch
 from faceref.training.vqgan import ReconstructionStage
 
 
 class FusionStage(ReconstructionStage):
-    """The losses of a VQGAN, and weight * (1 - cos(R(x_hat), R(x))) so that sharpening does not cost the identity.
-
-    x is the HQ photograph, x_hat the corrected restoration, R the frozen recogniser; both are moved alike before.
-    """
+    """Restorations by a trained model, corrected, are to be the HQ photographs; the model stays as it is."""
 
     def __init__(
         self,
         config: FusionConfig,
         fusion: PixelFusion,
-        restorer: tuple[Pipeline, ModelInfo],
-        recogniser: FaceRecogniser | None,
+        pipeline: Pipeline,
+        info: ModelInfo,
         perceptual: nn.Module | None,
+        recogniser: FaceRecogniser | None = None,
     ):
-        super().__init__(config, perceptual)
+        """pipeline, info: the model, of either family; a fusion that it has already is left out."""
+        pipeline.register_modules(fusion=None)
+        networks = [part for part in pipeline.components.values() if isinstance(part, nn.Module)]
+        super().__init__(config, perceptual, recogniser, *networks)
         self.config = config
         self.fusion = fusion
-        self.restorer, self.info = restorer
-        self.restorer.register_modules(fusion=None)  # one that it has is replaced
-        self.keep_frozen(perceptual, recogniser, *map(self.restorer.components.get, ("vq", "unet", "vae")))
-
-    @property
-    def recogniser(self) -> FaceRecogniser | None:
-        return self.frozen[1]
+        self.pipeline, self.info = pipeline, info
 
     @property
     def last_layer(self) -> Tensor:
@@ -57,47 +51,53 @@ class FusionStage(ReconstructionStage):
 
     @torch.no_grad()
     def make_batch(self, items: Batch, generator: torch.Generator) -> Batch:
-        """uint8 photographs -> {hq, lq, restored [B, 3, H, W] about [-1, 1], mask [B, 1, H, W]}."""
+        """Photographs to pictures, and what the model makes of the bad ones.
+
+        hq, lq, restored [B, 3, H, W], mask [B, 1, H, W], references [B, N, 3, H, W], has_references [B].
+        """
         data = self.config.data
         batch = cast(Batch, make_batch(items, data.degradation, generator, data.augmentation))
         draws = torch.rand(len(batch["hq"]), generator=generator, device=batch["hq"].device)
-        shown = batch["has_references"].bool() & (draws >= self.config.reference_dropout)
-        references = [photos if show else None for photos, show in zip(batch["references"], shown, strict=True)]
-        given: dict[str, Any] = {}
-        if isinstance(self.restorer, ReFLDMPipeline):
-            given = {"references": references, "guidance": self.info.guidance}
-        restored = self.restorer(
+        shown = batch["has_references"]
+        if self.training:
+            shown = shown * (draws >= self.config.reference_dropout)
+        restored = self.pipeline(
             batch["lq"],
             steps=self.info.steps,
             scheduler=self.info.scheduler,
             generator=generator,
             output_type="pt",
-            **given,
+            **self._with_references(batch["references"], shown),
         ).images
         return batch | {"restored": cast(Tensor, restored)}
+
+    def _with_references(self, references: Tensor, shown: Tensor) -> dict[str, Any]:
+        """What the pipeline of ReF-LDM is given beside the faces: references [B, N, 3, H, W] where `shown` [B] is 1."""
+        if not isinstance(self.pipeline, ReFLDMPipeline):
+            return {}
+        cache, count = None, references.shape[1]
+        if count:
+            latents = encode(self.pipeline.vae, references.flatten(0, 1)).unflatten(0, references.shape[:2])
+            times = shown.float()[:, None].expand(-1, count)  # [B, N], 0 for those that are not shown
+            cache = self.pipeline.unet.encode_references(latents, times)
+        return {"references": cache, "guidance": self.info.guidance}
 
     def reconstruct(self, batch: Batch) -> tuple[Tensor, Tensor]:
         return self.fusion(batch["restored"], batch["lq"]), batch["hq"].new_zeros(())
 
-    def further_losses(self, pictures: Tensor, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        if self.recogniser is None:
-            return {}
-        truth = batch["hq"]
-        corrected, truth = move_alike(torch.where(batch["mask"] > 0, pictures, truth), truth, generator)
-        with torch.no_grad():
-            wanted = self.recogniser.embed(truth)
-        similarity = F.cosine_similarity(self.recogniser.embed(corrected), wanted)
-        return {"identity": self.config.identity * (1 - similarity).mean()}
-
     def validate(self, batch: Batch, generator: torch.Generator) -> tuple[dict[str, float], Image.Image]:
-        """Held-out faces; rows: LQ, restored as before, with this step, truth."""
-        pictures = {"lq": batch["lq"], "before": batch["restored"], "restored": self.reconstruct(batch)[0].float()}
+        """Held-out faces, with their references; rows: LQ, restored as before, corrected, truth."""
+        pictures = {"lq": batch["lq"], "before": batch["restored"], "corrected": self.reconstruct(batch)[0].float()}
         metrics: dict[str, float] = {}
         for name, row in pictures.items():
             metrics |= compare(name, row, batch["hq"], self.recogniser)
         return metrics, contact_sheet([row[:8] for row in (*pictures.values(), batch["hq"])])
 
     def export(self, folder: Path) -> None:
-        """Write the whole model, with this step."""
-        components: dict[str, Any] = self.restorer.components | {"fusion": self.fusion}
-        save_model(type(self.restorer)(**components), self.info, folder)
+        """Write the model with the fusion, and with what it brings for photographs without references.
+
+        Its description stays but for what was measured of it without.
+        """
+        components: dict[str, Any] = self.pipeline.components | {"fusion": self.fusion}
+        info = self.info.model_copy(update={"quality": {}, "quality_command": None})
+        save_model(type(self.pipeline)(**components), info, folder, load_blind(self.config.model))

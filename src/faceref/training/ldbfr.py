@@ -32,8 +32,14 @@ class RestoringVQStage(ReconstructionStage):
     that the codebook is the decoder's is our reading).
     """
 
-    def __init__(self, config: RestoringVQConfig, model: RestoringVQModel, perceptual: nn.Module | None):
-        super().__init__(config, perceptual)
+    def __init__(
+        self,
+        config: RestoringVQConfig,
+        model: RestoringVQModel,
+        perceptual: nn.Module | None,
+        recogniser: FaceRecogniser | None = None,
+    ):
+        super().__init__(config, perceptual, recogniser)
         self.degradation, self.encoder_share = config.data.degradation, config.encoder_share
         self.model = model
         vq = vq_model(model.autoencoder)

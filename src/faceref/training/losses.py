@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from faceref.errors import UsageError
-from faceref.models.identity import feature_distance
+from faceref.models.identity import FaceRecogniser, feature_distance
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -90,6 +90,22 @@ def identity_scale(alpha_bar: Tensor, timestep: Tensor, scaling: str) -> Tensor:
         case "t_below_500":
             return (timestep < 500).to(alpha_bar.dtype)
     raise ValueError(f"unknown identity loss scaling {scaling!r}")
+
+
+def identity_similarity(
+    recogniser: FaceRecogniser, restored: Tensor, truth: Tensor, mask: Tensor, jitter: torch.Generator | None
+) -> Tensor:
+    """Cosine [B] between the identities on two pictures [B, 3, H, W] in [-1, 1]; gradients flow to `restored`.
+
+    mask [B, 1, H, W]: where it is 0 (padding), the recogniser sees the truth in both. jitter: draws how both are moved
+    alike before (`move_alike`); None: they stay.
+    """
+    restored = torch.where(mask > 0, restored, truth)
+    if jitter is not None:
+        restored, truth = move_alike(restored, truth, jitter)
+    with torch.no_grad():
+        wanted = recogniser.embed(truth)
+    return F.cosine_similarity(recogniser.embed(restored), wanted)
 
 
 def move_alike(images: Tensor, others: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

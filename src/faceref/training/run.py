@@ -98,9 +98,9 @@ def _sample_weights(data: DataConfig, faces: FaceDataset) -> np.ndarray | None:
 def _build_stage(config: TrainConfig, faces: FaceDataset) -> Stage:
     match config:
         case VQGANConfig():
-            return VQGANStage(config, _autoencoder(config), _perceptual_network(config), faces.photographs)
+            return VQGANStage(config, _autoencoder(config), faces.photographs, *_judges(config))
         case RestoringVQConfig():
-            return RestoringVQStage(config, _new_restoring(config), _perceptual_network(config))
+            return RestoringVQStage(config, _new_restoring(config), *_judges(config))
         case DiffusionConfig():
             return _diffusion_stage(config)
         case LDBFRConfig():
@@ -123,19 +123,23 @@ def _new_restoring(config: RestoringVQConfig) -> RestoringVQModel:
     return RestoringVQModel.from_autoencoder(autoencoder, config.heads)
 
 
-def _perceptual_network(config: ReconstructionConfig) -> nn.Module | None:
+def _judges(config: ReconstructionConfig) -> tuple[nn.Module | None, FaceRecogniser | None]:
+    """The networks of the perceptual and of the identity loss."""
+    recogniser = load_recogniser(config.recogniser) if config.recogniser else None
+    by_recogniser = config.weights.perceptual > 0 and config.perceptual == "recogniser"
+    if recogniser is None and (by_recogniser or config.weights.identity > 0):
+        raise UsageError(
+            "The perceptual and the identity loss need a recogniser: set recogniser to its weights, or "
+            "weights.perceptual and weights.identity to 0."
+        )
     if config.weights.perceptual == 0:
-        return None
-    if config.perceptual != "recogniser":
-        return BackboneFeatures(config.perceptual)
-    if config.recogniser is None:
-        raise UsageError("The perceptual loss needs a recogniser: set recogniser, or weights.perceptual to 0.")
-    return load_recogniser(config.recogniser)
+        return None, recogniser
+    return recogniser if by_recogniser else BackboneFeatures(config.perceptual), recogniser
 
 
 def _diffusion_stage(config: DiffusionConfig) -> Stage:
     recogniser = _recogniser(config)
-    if recogniser is None and config.identity_loss.scaling != "none":
+    if recogniser is None and config.identity.scaling != "none":
         raise UsageError(
             "The identity loss needs a recogniser: set recogniser to its weights, or identity.scaling to none."
         )
@@ -159,18 +163,19 @@ def _ldbfr_stage(config: LDBFRConfig) -> Stage:
 
 
 def _fusion_stage(config: FusionConfig) -> Stage:
-    recogniser = load_recogniser(config.recogniser) if config.recogniser and config.identity > 0 else None
     fusion = _load(PixelFusion, config.initial, "fusion") if config.initial else _new_fusion(config)
-    restorer, info = load_pipeline(config.restorer)
+    pipeline, info = load_pipeline(config.model)
     if info.resolution != config.data.resolution:
-        raise UsageError(f"{config.restorer} works at {info.resolution} px: set data.resolution to that.")
-    return FusionStage(config, fusion, (restorer, info), recogniser, _perceptual_network(config))
+        raise UsageError(f"{config.model} works at {info.resolution} px: set data.resolution to that.")
+    if info.resolution % fusion.config["patch_size"]:
+        raise UsageError(f"fusion.patch_size must divide the resolution, {info.resolution}.")
+    return FusionStage(config, fusion, pipeline, info, *_judges(config))
 
 
 def _new_fusion(config: FusionConfig) -> PixelFusion:
     try:
         return PixelFusion(**config.fusion)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise UsageError(f"The fusion cannot be built from its arguments: {error}.") from error
 
 

@@ -20,6 +20,7 @@ from faceref.training.losses import (
     PatchDiscriminator,
     adaptive_weight,
     hinge_discriminator_loss,
+    identity_similarity,
     masked_mean,
     perceptual_distance,
 )
@@ -41,16 +42,33 @@ def vq_model(autoencoder: Autoencoder) -> VQModel:
 
 
 class ReconstructionStage(Stage):
-    """L1 + perceptual + codebook loss, and from `adversarial_from` on a patch discriminator with adaptive weight."""
+    """L1 + perceptual + codebook loss, and from `adversarial_from` on a patch discriminator with adaptive weight.
+
+    ReF-LDM's identity loss may be added (ours; its weight is 0 by default): 1 - cos(R(x_hat), R(x)) of pictures that
+    were moved alike, R the frozen recogniser.
+    """
 
     all_turns = ("generator", "discriminator")
 
-    def __init__(self, config: ReconstructionConfig, perceptual: nn.Module | None):
-        """`perceptual` gives the feature maps of the perceptual loss: a recogniser, a backbone, or None for none."""
+    def __init__(
+        self,
+        config: ReconstructionConfig,
+        perceptual: nn.Module | None,
+        recogniser: FaceRecogniser | None = None,
+        *others: nn.Module | None,
+    ):
+        """`perceptual` gives the feature maps of the perceptual loss: a recogniser, a backbone, or None for none.
+
+        recogniser: of the identity loss. `others` are networks that the loss needs, too, and nobody trains.
+        """
         super().__init__()
         self.weights = config.weights
         self.discriminator = PatchDiscriminator()
-        self.keep_frozen(perceptual)
+        self.keep_frozen(perceptual, recogniser, *others)
+
+    @property
+    def recogniser(self) -> FaceRecogniser | None:
+        return self.frozen[1]
 
     @property
     @abstractmethod
@@ -60,10 +78,6 @@ class ReconstructionStage(Stage):
     @abstractmethod
     def reconstruct(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Pictures [B, 3, H, W] that shall be `batch["hq"]`, and the codebook loss."""
-
-    def further_losses(self, pictures: Tensor, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """What else the generator is to make small, weighted, by name."""
-        return {}
 
     def turns(self, step: int) -> tuple[str, ...]:
         return self.all_turns if step >= self.weights.adversarial_from else self.all_turns[:1]
@@ -82,14 +96,15 @@ class ReconstructionStage(Stage):
         perceptual = self._perceptual(reconstruction * mask, hq * mask)
         loss = self.weights.l1 * l1 + self.weights.perceptual * perceptual
         numbers = {"l1": l1.detach(), "perceptual": perceptual.detach(), "codebook": codebook.detach()}
-        for name, further in self.further_losses(reconstruction, batch, generator).items():
-            loss = loss + further
-            numbers[name] = further.detach()
         if step >= self.weights.adversarial_from:
             adversarial = -self.discriminator(reconstruction * mask).mean()
             weight = adaptive_weight(loss, adversarial, self.last_layer)
             loss = loss + self.weights.adversarial * weight * adversarial
             numbers |= {"adversarial": adversarial.detach(), "adversarial_weight": weight}
+        if self.recogniser is not None and self.weights.identity > 0:
+            identity = (1 - identity_similarity(self.recogniser, reconstruction, hq, mask, generator)).mean()
+            loss = loss + self.weights.identity * identity
+            numbers["identity"] = identity.detach()
         return loss + self.weights.codebook * codebook, numbers
 
     def _perceptual(self, reconstruction: Tensor, target: Tensor) -> Tensor:
@@ -103,9 +118,16 @@ class ReconstructionStage(Stage):
 class VQGANStage(ReconstructionStage):
     """Photographs are to be decoded to themselves."""
 
-    def __init__(self, config: VQGANConfig, vae: Autoencoder, perceptual: nn.Module | None, photographs: np.ndarray):
+    def __init__(
+        self,
+        config: VQGANConfig,
+        vae: Autoencoder,
+        photographs: np.ndarray,
+        perceptual: nn.Module | None,
+        recogniser: FaceRecogniser | None = None,
+    ):
         """`photographs` uint8 [N, 4, H, W]: some of them calibrate latents (normalisation on export, the codebook)."""
-        super().__init__(config, perceptual)
+        super().__init__(config, perceptual, recogniser)
         self.vae = vae
         self.photographs = photographs
         if config.quantize_from and not self._has_codebook():
