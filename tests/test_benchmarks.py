@@ -26,3 +26,12 @@ def test_models_of_both_families_are_timed(family, rows, request, monkeypatch, c
     cells = [line.strip("│ ").split("│") for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
     assert [(row[0].strip(), row[1].strip()) for row in cells] == rows
     assert all(float(row[5]) > 0 for row in cells)
+
+
+def test_a_step_on_pixels_is_timed_beside_one_on_latents(tiny_model, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["pixel_space.py", str(tiny_model)])
+    monkeypatch.setenv("COLUMNS", "200")
+    runpy.run_path(str(BENCH.with_name("pixel_space.py")))["main"]()
+    rows = [line.strip("│ ").split("│") for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    assert [(row[0].strip(), row[1].strip()) for row in rows] == [("latents", "16x16"), ("pixels", "64x64")]
+    assert 0 < float(rows[0][3]) < float(rows[1][3])
