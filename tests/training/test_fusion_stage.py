@@ -93,7 +93,7 @@ def test_a_trained_fusion_is_trained_further_in_its_own_place(photographs: Path,
     train_from(config_for(photographs, tiny_model), tmp_path / "run")
     model = tmp_path / "run" / "model"
     still = OptimizerConfig(learning_rate=0.0)
-    train_from(config_for(photographs, model, initial=model, optimizer=still), tmp_path / "again")
+    train_from(config_for(photographs, model, initial=model, fusion={}, optimizer=still), tmp_path / "again")
     one, other = (load_file(place / "fusion" / WEIGHTS) for place in (model, tmp_path / "again" / "model"))
     assert all(torch.equal(one[name], other[name]) for name in one | other)
 
@@ -149,5 +149,7 @@ def test_a_loss_without_its_recogniser_is_refused(photographs: Path, tmp_path: P
 def test_wrong_settings_of_the_network_are_named(photographs: Path, tmp_path: Path, tiny_model):
     with pytest.raises(UsageError, match="The fusion cannot be built"):
         train_from(config_for(photographs, tiny_model, fusion={"chanels": 3}), tmp_path / "run")
+    with pytest.raises(UsageError, match="leave out initial"):
+        train_from(config_for(photographs, tiny_model, initial=tiny_model), tmp_path / "run")
     with pytest.raises(UsageError, match=r"fusion\.patch_size must divide the resolution, 64"):
         train_from(config_for(photographs, tiny_model, fusion={"patch_size": 3}), tmp_path / "run")

@@ -94,7 +94,7 @@ class Precision(StrEnum):
 
 @app.command()
 def export(
-    model: Annotated[str, typer.Argument(help="A name or a folder, as runs/small-refldm/model.", show_default=False)],
+    model: Annotated[str, typer.Argument(help="A name or a folder, as runs/small-fusion/model.", show_default=False)],
     out: Annotated[Path, typer.Argument(metavar="FOLDER", help="The new folder.", show_default=False)],
     precision: Annotated[Precision, typer.Option(help="fp16 is half as large; computing stays in float32.")] = (
         Precision.FP16

@@ -38,6 +38,7 @@ class FusionStage(ReconstructionStage):
         self.config = config
         self.fusion = fusion
         self.pipeline, self.info = pipeline, info
+        self.blind = load_blind(config.model)
 
     @property
     def last_layer(self) -> Tensor:
@@ -100,4 +101,4 @@ class FusionStage(ReconstructionStage):
         """
         components: dict[str, Any] = self.pipeline.components | {"fusion": self.fusion}
         info = self.info.model_copy(update={"quality": {}, "quality_command": None})
-        save_model(type(self.pipeline)(**components), info, folder, load_blind(self.config.model))
+        save_model(type(self.pipeline)(**components), info, folder, self.blind)

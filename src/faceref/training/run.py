@@ -139,7 +139,7 @@ def _judges(config: ReconstructionConfig) -> tuple[nn.Module | None, FaceRecogni
 
 def _diffusion_stage(config: DiffusionConfig) -> Stage:
     recogniser = _recogniser(config)
-    if recogniser is None and config.identity.scaling != "none":
+    if recogniser is None and config.identity.scaling != "none" and config.identity.weight > 0:
         raise UsageError(
             "The identity loss needs a recogniser: set recogniser to its weights, or identity.scaling to none."
         )
@@ -163,6 +163,8 @@ def _ldbfr_stage(config: LDBFRConfig) -> Stage:
 
 
 def _fusion_stage(config: FusionConfig) -> Stage:
+    if config.initial and config.fusion:
+        raise UsageError("The sizes in fusion are those of a new one: leave them out, or leave out initial.")
     fusion = _load(PixelFusion, config.initial, "fusion") if config.initial else _new_fusion(config)
     pipeline, info = load_pipeline(config.model)
     if info.resolution != config.data.resolution:
