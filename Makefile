@@ -52,8 +52,8 @@ train-small: $(INSTALLED) ## train the model `small` on the photographs under da
 train-ldbfr-small: $(INSTALLED) ## train LD-BFR at the size of `small` (blind: without references)
 	$(call train,ldbfr-small-vqgan ldbfr-small-restoring ldbfr-small-ldm)
 
-# The last two begin from the `small` that ships, and the result is that `small` with them. For your own `small`, train both
-# with autoencoder=, initial= and model= set to its folder, and export that.
+# The last two begin from the `small` that ships, and the result is that `small` with them. For your own `small`, train
+# small-blind with autoencoder= and initial=, small-blind-fusion with initial= set to its folder, and export that one.
 train-small-blind: $(INSTALLED) ## train what `small` brings for photographs without references, with LD-BFR's first stage
 	$(call train,ldbfr-small-vqgan ldbfr-small-restoring small-blind small-blind-fusion)
 	rm -rf runs/small-with-blind

@@ -6,18 +6,19 @@ how fast it is does not depend on its weights, which are random.
 """
 
 import argparse
-import time
 
 import torch
 from diffusers import UNet2DModel
 from rich.console import Console
 from rich.table import Table
+from torch.utils.benchmark import Timer
 
 from faceref.checkpoints.store import load_pipeline
 
 REPETITIONS = 5
 
 
+@torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default="small", help="small or a model folder of the family refldm")
@@ -34,20 +35,10 @@ def main() -> None:
     for name, (network, side) in networks.items():
         channels = network.conv_in.in_channels
         parameters = sum(weight.numel() for weight in network.parameters()) / 1e6
-        seconds = shortest(network, torch.randn(1, channels, side, side))
-        table.add_row(name, f"{side}x{side}", f"{parameters:.1f}", f"{seconds:.3f}")
+        given = {"network": network, "sample": torch.randn(1, channels, side, side)}
+        timer = Timer("network(sample, 500)", globals=given, num_threads=torch.get_num_threads())
+        table.add_row(name, f"{side}x{side}", f"{parameters:.1f}", f"{timer.timeit(REPETITIONS).mean:.3f}")
     Console().print(table)
-
-
-@torch.no_grad()
-def shortest(network: torch.nn.Module, sample: torch.Tensor) -> float:
-    """The shortest of a few passes, seconds."""
-    durations = []
-    for _ in range(REPETITIONS):
-        start = time.perf_counter()
-        network(sample, 500)
-        durations.append(time.perf_counter() - start)
-    return min(durations)
 
 
 if __name__ == "__main__":
