@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from typer.main import get_command
 
 import faceref
-from faceref.app.cli import app
+from faceref.app.cli.main import app
 from faceref.training.config import load_config
 
 REPOSITORY = Path(__file__).parents[1]
@@ -27,28 +27,28 @@ DOCUMENTS = (
 )
 
 # What each part may import of the others (DESIGN: imports go one way).
-PICTURES = {"errors", "metadata", "images", "outputs", "faces"}
-NETWORKS = {"errors", "models"}
-INFERENCE = PICTURES | NETWORKS | {"pipelines", "checkpoints", "references", "result"}
+ROOT = {"errors", "files", "journal", "jobs", "devices"}
+PEOPLE = ROOT | {"pictures", "faces", "models"}
+INFERENCE = PEOPLE | {"people", "pipelines", "checkpoints"}
 MAY_IMPORT = {
-    "__init__": {"errors", "restorer", "result"},
+    "__init__": {"errors", "restore"},
     "__main__": {"app"},
     "errors": set(),
-    "metadata": set(),
-    "images": PICTURES,
-    "outputs": PICTURES,
-    "faces": PICTURES,
-    "models": NETWORKS,
-    "pipelines": NETWORKS,
-    "checkpoints": NETWORKS | {"pipelines"},
-    "references": PICTURES | NETWORKS,
-    "result": INFERENCE,
-    "candidates": PICTURES | NETWORKS | {"references"},
-    "restorer": INFERENCE | {"candidates"},
-    "data": PICTURES | {"models"},
+    "files": {"errors"},
+    "journal": {"errors", "files"},
+    "jobs": {"errors"},
+    "devices": {"errors"},
+    "pictures": ROOT,
+    "faces": ROOT | {"pictures"},
+    "models": ROOT,
+    "people": PEOPLE,
+    "pipelines": ROOT | {"models"},
+    "checkpoints": ROOT | {"models", "pipelines"},
+    "restore": INFERENCE,
+    "data": PEOPLE | {"people"},
     "training": INFERENCE | {"data"},
-    "evaluation": INFERENCE | {"data"},
-    "app": INFERENCE | {"restorer", "data", "training", "evaluation"},
+    "evaluation": INFERENCE | {"data", "restore"},
+    "app": INFERENCE | {"restore", "data", "training", "evaluation"},
 }
 
 
@@ -74,7 +74,7 @@ def test_imports_go_one_way():
 
 
 def test_the_command_touches_no_tensor():
-    for path in (PACKAGE / "app").glob("*.py"):
+    for path in (PACKAGE / "app").rglob("*.py"):
         names = set(re.findall(r"\btorch\.(\w+)", path.read_text()))
         assert names <= {"device", "cuda", "float16", "bfloat16", "float32"}, path
 
@@ -85,7 +85,7 @@ def test_public_names():
 
 
 def test_help_does_not_wait_for_torch():
-    code = "import sys, faceref.app.cli; sys.exit('torch' in sys.modules)"
+    code = "import sys, faceref.app.cli.main; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from faceref.errors import FacerefError
-    from faceref.restorer import Restorer
-    from faceref.result import Result
+    from faceref.restore.restorer import Restorer
+    from faceref.restore.result import Result
 
 __all__ = ["FacerefError", "Restorer", "Result"]
 
-_HOMES = {"FacerefError": "faceref.errors", "Restorer": "faceref.restorer", "Result": "faceref.result"}
+_HOMES = {"FacerefError": "faceref.errors", "Restorer": "faceref.restore.restorer", "Result": "faceref.restore.result"}
 
 
 def __getattr__(name: str) -> object:

@@ -1,5 +1,5 @@
 """`python -m faceref` is `faceref`; `accelerate launch -m faceref train ...` needs it."""
 
-from faceref.app.cli import main
+from faceref.app.cli.main import main
 
 main()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageOps
 
-from faceref.app.cli import app
+from faceref.app.cli.main import app
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from faceref.data.align import align_tree
 from faceref.data.index import read_index, write_index
 from faceref.errors import DataError, UsageError
 from faceref.faces.detect import DlibDetector
-from faceref.outputs import save_picture
+from faceref.pictures.output import save_picture
 
 
 @pytest.fixture(scope="module")

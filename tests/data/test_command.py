@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from faceref.app.cli import app
+from faceref.app.cli.main import app
 from faceref.data.index import read_index, write_index
 from faceref.data.references import ReferenceMapping
 

@@ -12,11 +12,11 @@ from PIL import Image
 from faceref.data.agreement import Agreement, agreement_curve, pairwise_agreement, write_curve
 from faceref.data.corrections import Corrections, read_corrections
 from faceref.data.embedding import Embeddings, Recogniser
-from faceref.data.graph import close_pairs, components
 from faceref.data.identities import identify, named_by_others, with_persons, write_persons
 from faceref.data.linkage import average_linkage
 from faceref.data.sheets import draw_sheets
 from faceref.errors import DataError
+from faceref.people.graph import close_pairs, components
 
 DLIB = Recogniser(None, "euclidean", threshold=1.0, near_duplicate=0.1, reference_distance=2.0)
 
@@ -67,7 +67,7 @@ def test_the_search_for_millions_finds_nearly_all_of_them():
 
 
 def test_a_threshold_that_joins_everybody_is_an_error_not_a_full_memory(monkeypatch):
-    monkeypatch.setattr("faceref.data.graph.MOST_PAIRS", 1000)
+    monkeypatch.setattr("faceref.people.graph.MOST_PAIRS", 1000)
     with pytest.raises(DataError, match="--threshold"):
         close_pairs(np.zeros((100, 8), np.float32), 1.0)
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from faceref.app.cli import app
+from faceref.app.cli.main import app
 from faceref.data.references import ReferenceEntry, ReferenceMapping
 
 

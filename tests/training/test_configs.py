@@ -24,7 +24,7 @@ from faceref.training.config import (
     save_config,
 )
 from faceref.training.run import train_from
-from faceref.training.vqgan import build_autoencoder
+from faceref.training.stages.vqgan import build_autoencoder
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))

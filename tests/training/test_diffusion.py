@@ -9,7 +9,7 @@ from faceref.models.autoencoder import PixelUnshuffleVQModel
 from faceref.models.identity import MobileFaceNet
 from faceref.models.unet import ReferenceUNet
 from faceref.training.config import DiffusionConfig
-from faceref.training.diffusion import DiffusionStage
+from faceref.training.stages.diffusion import DiffusionStage
 
 PREDICTIONS = ["epsilon", "v_prediction", "sample"]
 

@@ -12,8 +12,8 @@ from faceref.errors import UsageError
 from faceref.models.fusion import PixelFusion
 from faceref.models.identity import MobileFaceNet
 from faceref.training.config import FusionConfig, LoopConfig, OptimizerConfig
-from faceref.training.fusion import FusionStage
 from faceref.training.run import train_from
+from faceref.training.stages.fusion import FusionStage
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 

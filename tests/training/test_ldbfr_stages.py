@@ -14,9 +14,9 @@ from faceref.models.ldbfr import InjectedReferenceUNet, InjectedUNet, RestoringV
 from faceref.pipelines.ldbfr import LDBFRPipeline
 from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.training.config import DiffusionConfig, LDBFRConfig, LoopConfig, OptimizerConfig, RestoringVQConfig
-from faceref.training.ldbfr import LDBFRStage, RestoringVQStage
 from faceref.training.run import train_from
-from faceref.training.vqgan import vq_model
+from faceref.training.stages.ldbfr import LDBFRStage, RestoringVQStage
+from faceref.training.stages.vqgan import vq_model
 
 RATE = 1e-3
 

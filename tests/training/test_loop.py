@@ -23,8 +23,8 @@ from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.training.config import DiffusionConfig, VQGANConfig
 from faceref.training.optimizer import learning_rate
 from faceref.training.run import train_from
-from faceref.training.stage import Batch, Losses
-from faceref.training.vqgan import VQGANStage
+from faceref.training.stages.stage import Batch, Losses
+from faceref.training.stages.vqgan import VQGANStage
 
 
 def tiny_vqgan(photographs: Path, steps: int, **loop) -> VQGANConfig:

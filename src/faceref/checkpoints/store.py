@@ -1,19 +1,16 @@
 """Models on disk: what describes them (faceref.json), where the named ones live, how they are written and loaded."""
 
 import os
-import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError
 
 from faceref.errors import CheckpointError, OutputError, UsageError
+from faceref.files import cannot_be_written, new_folder
 from faceref.pipelines.ldbfr import LDBFRPipeline
 from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.pipelines.sampling import SchedulerName
@@ -86,7 +83,7 @@ def download_refldm(folder: Path, release: str) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         downloads = tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-")
     except OSError as error:
-        raise _cannot_be_written(folder, error.strerror) from error
+        raise cannot_be_written(folder, error) from error
     with downloads as scratch:
         for name in ("refldm.ckpt", "vqgan.ckpt"):
             try:
@@ -144,7 +141,7 @@ def save_model(
 
     blind: the model to use when there are no references; it goes to the folder blind/ inside.
     """
-    with _whole_folder(Path(folder)) as scratch:
+    with new_folder(Path(folder)) as scratch:
         _write(pipeline, info, scratch)
         if blind is not None:
             _write(*blind, scratch / BLIND)
@@ -153,35 +150,3 @@ def save_model(
 def _write(pipeline: Pipeline, info: ModelInfo, folder: Path) -> None:
     pipeline.save_pretrained(folder, safe_serialization=True)
     (folder / "faceref.json").write_text(info.model_dump_json(indent=2) + "\n")
-
-
-@contextmanager
-def _whole_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder that becomes `folder` at the end, or vanishes on an error."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(f"{folder} exists already; choose another name or remove it.")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        around = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    except OSError as error:
-        raise _cannot_be_written(folder, error.strerror) from error
-    try:
-        scratch = around / folder.name
-        scratch.mkdir()
-        yield scratch
-        make_readable(scratch)
-        os.replace(scratch, folder)
-    except (OSError, SafetensorError) as error:  # safetensors reports a full disk in its own way
-        raise _cannot_be_written(folder, error) from error
-    finally:
-        shutil.rmtree(around, ignore_errors=True)
-
-
-def make_readable(folder: Path) -> None:
-    """Let everybody who may read the folder read its weights: safetensors makes files for their owner alone."""
-    for path in folder.rglob("*.safetensors"):
-        path.chmod(folder.stat().st_mode & 0o666)
-
-
-def _cannot_be_written(folder: Path, reason: object) -> OutputError:
-    return OutputError(f"{folder} cannot be written ({reason}); choose another folder.")

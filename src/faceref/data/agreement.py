@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from faceref.data.embedding import Embeddings, Recogniser
-from faceref.data.graph import close_pairs, components
 from faceref.data.index import write_table
 from faceref.data.linkage import average_linkage
 from faceref.errors import DataError
-from faceref.outputs import write_atomically
+from faceref.files import write_atomically
+from faceref.people.graph import close_pairs, components
 
 CURVE_POINTS = np.linspace(0.7, 1.2, 11)  # shares of the threshold
 

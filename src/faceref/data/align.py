@@ -12,12 +12,13 @@ import numpy as np
 from PIL import Image
 
 from faceref.data.index import INDEX, Row, read_index, write_index, write_table
-from faceref.data.jobs import run
 from faceref.errors import DataError, OutputError, PhotoError, UsageError
 from faceref.faces.align import AlignedFace, align
 from faceref.faces.detect import DlibDetector, Face
-from faceref.images import PHOTO_SUFFIXES, find_photos, open_photo
-from faceref.outputs import is_marked_restored, write_atomically
+from faceref.files import write_atomically
+from faceref.jobs import run
+from faceref.pictures.output import is_marked_restored
+from faceref.pictures.photo import PHOTO_SUFFIXES, find_photos, open_photo
 
 JOURNAL = "align.jsonl"  # its first line says how OUT was made, each other line what became of one photograph
 LEFT_OUT = "left_out.csv"

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from faceref.data.face_files import FileState, inspect_face
-from faceref.data.graph import components
 from faceref.data.index import INDEX, Row, read_index
 from faceref.data.reference_choice import FOLDER as MAPPINGS
 from faceref.data.references import ReferenceMapping
 from faceref.errors import DataError
+from faceref.people.graph import components
+from faceref.pictures.aligned import FileState, inspect_face
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from torch.utils.data import Dataset, Sampler
 
 from faceref.data.augment import REFLDM, ReferenceAugmentation, augment_references
 from faceref.data.degradation import AnyRanges, degrade_batch
-from faceref.data.face_files import open_face
 from faceref.data.references import ReferenceEntry, ReferenceMapping, mapping_from_index, read_table
 from faceref.errors import DataError
-from faceref.images import PICTURE_SUFFIXES
+from faceref.pictures.aligned import open_face
+from faceref.pictures.photo import PICTURE_SUFFIXES
 
 
 class FaceSource(BaseModel):

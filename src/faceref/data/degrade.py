@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from faceref.data.degradation import LDBFR, MODERATE, SEVERE, TRAINING, Degradation, DegradationRanges, degrade
-from faceref.data.face_files import open_face
 from faceref.data.index import INDEX, Row, read_index, write_table
-from faceref.data.jobs import run
 from faceref.data.references import ReferenceMapping, read_table
 from faceref.errors import DataError, UsageError
-from faceref.images import PICTURE_SUFFIXES
-from faceref.outputs import write_atomically
+from faceref.files import write_atomically
+from faceref.jobs import run
+from faceref.pictures.aligned import open_face
+from faceref.pictures.photo import PICTURE_SUFFIXES
 
 PRESETS = {"severe": SEVERE, "moderate": MODERATE, "training": TRAINING, "ldbfr": LDBFR}
 SETTINGS, PARAMETERS, LEFT_OUT = "degradation.json", "degradation.csv", "left_out.csv"

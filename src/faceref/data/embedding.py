@@ -13,11 +13,11 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageOps
 
-from faceref.data.face_files import open_face
 from faceref.data.index import Row
-from faceref.data.jobs import run
 from faceref.errors import CheckpointError, DataError, UsageError
-from faceref.outputs import write_atomically
+from faceref.files import write_atomically
+from faceref.jobs import run
+from faceref.pictures.aligned import open_face
 
 BATCH = 32
 SAVE_EVERY = 4096  # faces: what an interruption by force may cost

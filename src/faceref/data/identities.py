@@ -9,11 +9,11 @@ import numpy as np
 
 from faceref.data.corrections import CORRECTIONS, Corrections
 from faceref.data.embedding import Embeddings, Recogniser
-from faceref.data.graph import Pairs, close_pairs, components
 from faceref.data.index import Row, write_table
 from faceref.data.linkage import average_linkage
 from faceref.data.references import read_table
 from faceref.errors import DataError
+from faceref.people.graph import Pairs, close_pairs, components
 
 FOLDER = "identities"  # below the folder of the index: what was found, to be looked at
 BRIDGES = f"{FOLDER}/bridges.csv"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from faceref.data.references import read_table
 from faceref.errors import DataError
-from faceref.outputs import write_atomically
+from faceref.files import write_atomically
 
 Row = dict[str, str]
 

@@ -12,7 +12,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import pdist
 
 from faceref.data.embedding import Recogniser
-from faceref.data.graph import Pairs, components
+from faceref.people.graph import Pairs, components
 
 LARGEST = 4000  # faces of one component that are clustered at once: 64 MB of distances
 TIGHTEN = 0.9  # of the squared radius: what larger components are first taken apart by

@@ -11,7 +11,7 @@ from faceref.data.degrade import lq_name
 from faceref.data.embedding import Embeddings, Recogniser
 from faceref.data.index import Row, write_table
 from faceref.data.references import ReferenceEntry, ReferenceMapping
-from faceref.outputs import write_atomically
+from faceref.files import write_atomically
 
 FOLDER = "reference_mapping"  # below the folder of the index: {split}_references.csv, left_out.csv
 

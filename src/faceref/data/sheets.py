@@ -7,9 +7,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from faceref.data.face_files import open_face
 from faceref.data.identities import FOLDER, Bridge, Identities
-from faceref.outputs import write_atomically
+from faceref.files import write_atomically
+from faceref.pictures.aligned import open_face
 
 TILE = 112  # pixels
 COLUMNS = 10

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from faceref.data.graph import components
 from faceref.data.identities import NEAR_DUPLICATES
 from faceref.data.index import Row
 from faceref.data.references import read_table
 from faceref.errors import DataError, UsageError
-from faceref.outputs import write_atomically
+from faceref.files import write_atomically
+from faceref.people.graph import components
 
 SPLITS = ("train", "val", "test")
 

@@ -23,8 +23,8 @@ from faceref.evaluation.learned import LearnedMetrics
 from faceref.evaluation.metrics import METRICS, face_region, fidelity, sharpness
 from faceref.evaluation.pictures import picture_folder, picture_path, to_pixels, to_tensor
 from faceref.faces.recognise import distance
+from faceref.files import write_atomically
 from faceref.models.identity import FaceRecogniser, feature_distance
-from faceref.outputs import write_atomically
 
 PRESETS = {"severe": SEVERE, "moderate": MODERATE}
 STORED = "stored"  # the name of the set of LQ pictures that lie in a folder

@@ -10,10 +10,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from faceref.data.degrade import seed_for
-from faceref.data.face_files import FileState, inspect_face
 from faceref.data.references import ReferenceEntry, ReferenceMapping
 from faceref.errors import DataError
-from faceref.images import PICTURE_SUFFIXES
+from faceref.pictures.aligned import FileState, inspect_face
+from faceref.pictures.photo import PICTURE_SUFFIXES
 
 
 @dataclass(frozen=True)

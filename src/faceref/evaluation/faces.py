@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from faceref.data.face_files import open_face
 from faceref.data.references import read_table
 from faceref.errors import DataError
 from faceref.faces.detect import DlibDetector
 from faceref.faces.recognise import ALIGNED_FACE_BOX, DlibRecogniser
+from faceref.pictures.aligned import open_face
 
 BATCH = 32  # faces embedded at a time
 CENTRE_PHOTOGRAPHS = 2000  # enough: the standard error of the mean is 1/45 of the spread

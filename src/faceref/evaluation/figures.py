@@ -17,7 +17,7 @@ from faceref.evaluation.faces import read_face
 from faceref.evaluation.metrics import IDENTITY
 from faceref.evaluation.pictures import picture_folder, picture_path
 from faceref.evaluation.report import Subject, Table
-from faceref.outputs import write_atomically
+from faceref.files import write_atomically
 
 SEVERITY_BINS = 5
 RANKED_ROWS = 5  # of the best, of the median and of the worst

@@ -18,7 +18,7 @@ from faceref.evaluation.conditions import Plan
 from faceref.evaluation.families import MeasuredModel
 from faceref.evaluation.groups import Row
 from faceref.evaluation.metrics import METRICS
-from faceref.outputs import write_atomically
+from faceref.files import write_atomically
 
 
 def evaluate(

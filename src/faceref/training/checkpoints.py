@@ -1,12 +1,9 @@
 """Training states on disk: each appears whole or not at all."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 from accelerate import Accelerator
-
-from faceref.checkpoints.store import make_readable
 
 
 class Checkpoints:
@@ -39,13 +36,3 @@ class Checkpoints:
             for old in self.steps()[: -self.keep]:
                 shutil.rmtree(self.folder(old))
         accelerator.wait_for_everyone()
-
-
-def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """Write a folder under a temporary name and put it in the place of the old one."""
-    temporary = folder.with_name(f".{folder.name}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    write(temporary)
-    make_readable(temporary)
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.rename(folder)

@@ -27,11 +27,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from faceref.data.dataset import SeededSampler
 from faceref.errors import UsageError
-from faceref.training.checkpoints import Checkpoints, replace_folder
+from faceref.files import replaced_folder
+from faceref.training.checkpoints import Checkpoints
 from faceref.training.config import LoopConfig, StageConfig, save_config
 from faceref.training.optimizer import learning_rate, make_optimizer, set_rates
 from faceref.training.speed import SpeedWindow, matmul_flops_per_second
-from faceref.training.stage import Batch, Stage
+from faceref.training.stages.stage import Batch, Stage
 
 log = logging.getLogger(__name__)
 
@@ -116,8 +117,8 @@ def train(
                     metrics = _validate(stage, validation, step, loop, run_dir, accelerator)
                 window.restart()
     if accelerator.is_main_process:
-        with trainer.averaged_weights():
-            replace_folder(run_dir / "model", stage.export)
+        with trainer.averaged_weights(), replaced_folder(run_dir / "model") as folder:
+            stage.export(folder)
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return TrainingSummary(step, step >= loop.steps, speed, flops_per_sample / 1e9, metrics)

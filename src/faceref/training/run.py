@@ -31,13 +31,13 @@ from faceref.training.config import (
     TrainConfig,
     VQGANConfig,
 )
-from faceref.training.diffusion import DiffusionStage
-from faceref.training.fusion import FusionStage
-from faceref.training.ldbfr import LDBFRStage, RestoringVQStage
 from faceref.training.loop import TrainingSummary, make_accelerator, train
 from faceref.training.losses import BackboneFeatures
-from faceref.training.stage import Stage
-from faceref.training.vqgan import VQGANStage, build_autoencoder
+from faceref.training.stages.diffusion import DiffusionStage
+from faceref.training.stages.fusion import FusionStage
+from faceref.training.stages.ldbfr import LDBFRStage, RestoringVQStage
+from faceref.training.stages.stage import Stage
+from faceref.training.stages.vqgan import VQGANStage, build_autoencoder
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from faceref.errors import PhotoError, UsageError
-from faceref.metadata import has_iptc, kept_exif, xmp_of
+from faceref.pictures.metadata import has_iptc, kept_exif, xmp_of
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")  # no others of Pillow's: some of them run programs
 PICTURE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"))

@@ -10,7 +10,7 @@ import typer
 from rich.progress import track
 from rich.table import Table
 
-from faceref.app.console import output, remarks, say
+from faceref.app.cli.console import output, remarks, say
 from faceref.errors import DataError, UsageError
 
 app = typer.Typer(no_args_is_help=True, help="Build and check data sets of aligned faces.", rich_markup_mode=None)
@@ -45,7 +45,7 @@ def align(
 ) -> None:
     """Cut out and align faces by FFHQ's rule; run it again to go on where it was interrupted."""
     from faceref.data.align import LEFT_OUT, align_tree
-    from faceref.data.jobs import DEFAULT_WORKERS
+    from faceref.jobs import DEFAULT_WORKERS
 
     done = align_tree(
         photos,
@@ -224,7 +224,7 @@ def degrade(
     from pydantic import ValidationError
 
     from faceref.data.degrade import LEFT_OUT, PRESETS, degrade_files, files_to_degrade
-    from faceref.data.jobs import DEFAULT_WORKERS
+    from faceref.jobs import DEFAULT_WORKERS
 
     free = {"sigma": sigma, "downsample": downsample, "noise": noise, "quality": quality}
     given = {key: value for key, value in free.items() if value is not None}
@@ -299,7 +299,7 @@ def _embed(faces: Path, rows: list, path: Path | None, workers: int | None, ray:
     import torch
 
     from faceref.data.embedding import choose_recogniser, embed_faces
-    from faceref.data.jobs import DEFAULT_WORKERS
+    from faceref.jobs import DEFAULT_WORKERS
 
     chosen = choose_recogniser(path)
     device = "cuda" if torch.cuda.is_available() and not ray else "cpu"

@@ -11,8 +11,8 @@ from faceref.errors import NoFaceError, PhotoError, UsageError
 from faceref.faces.align import AlignedFace, Alignment, align
 from faceref.faces.detect import Detector, Face
 from faceref.faces.recognise import DlibRecogniser, distance
-from faceref.images import Photo, check_aligned_face
-from faceref.references import EncodedReferences
+from faceref.people.references import EncodedReferences
+from faceref.pictures.photo import Photo, check_aligned_face
 
 FaceChoice = int | Literal["largest", "all"]  # a number counts from the left, beginning with 1
 

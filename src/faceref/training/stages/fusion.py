@@ -15,8 +15,8 @@ from faceref.models.identity import FaceRecogniser
 from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.training.config import FusionConfig
 from faceref.training.pictures import compare, contact_sheet
-from faceref.training.stage import Batch
-from faceref.training.vqgan import ReconstructionStage
+from faceref.training.stages.stage import Batch
+from faceref.training.stages.vqgan import ReconstructionStage
 
 
 class FusionStage(ReconstructionStage):

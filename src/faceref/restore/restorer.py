@@ -10,19 +10,20 @@ from typing import Any, cast
 import torch
 from PIL import Image
 
-from faceref.candidates import Candidate, FaceChoice, choose_faces, find_faces, photo_name, whole_picture
 from faceref.checkpoints.store import ModelInfo, Pipeline, load_blind, load_pipeline
+from faceref.devices import best_device
 from faceref.errors import UsageError
 from faceref.faces.align import AlignedFace
 from faceref.faces.detect import Detector, DlibDetector
 from faceref.faces.paste import match_color as match_color_of
 from faceref.faces.paste import paste
 from faceref.faces.recognise import DlibRecogniser, distance, similarity
-from faceref.images import Photo, open_photo
+from faceref.people.references import EncodedReferences, PhotoSource, read_references
+from faceref.pictures.photo import Photo, open_photo
 from faceref.pipelines.ldbfr import LDBFRPipeline
 from faceref.pipelines.sampling import SchedulerName, check_guidance
-from faceref.references import EncodedReferences, PhotoSource, read_references
-from faceref.result import RestoredFace, Result, Settings
+from faceref.restore.candidates import Candidate, FaceChoice, choose_faces, find_faces, photo_name, whole_picture
+from faceref.restore.result import RestoredFace, Result, Settings
 
 # A face may be this many times larger in the photograph than the model's pictures before that is worth a warning.
 MUCH_LARGER = 1.5
@@ -82,8 +83,8 @@ class Restorer:
     ) -> EncodedReferences:
         """Read and encode one person's references (files, folders, pictures) once, for several photographs.
 
-        See `faceref.references.read_references` for the arguments and what is raised; UsageError, too, if the model
-        cannot use references.
+        See `faceref.people.references.read_references` for the arguments and what is raised; UsageError, too, if the
+        model cannot use references.
         """
         if isinstance(self.pipeline, LDBFRPipeline):
             raise self._cannot_use_references()
@@ -263,13 +264,6 @@ class Restorer:
                     f"works at {resolution}: if the photograph is sharp at its full size, restoring it loses detail."
                 )
         return tuple(warnings)
-
-
-def best_device() -> torch.device:
-    """The first CUDA device, Apple's, or the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def _in_colours_of(photo: Photo, crop: AlignedFace, restored: Image.Image, matched: bool) -> Image.Image:

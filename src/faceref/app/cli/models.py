@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from faceref.app.console import output
+from faceref.app.cli.console import output
 from faceref.errors import UsageError
 
 app = typer.Typer(no_args_is_help=True, help="List, describe, import and export models.", rich_markup_mode=None)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from faceref.images import Photo
-from faceref.outputs import comparison, save_picture
+from faceref.people.references import EncodedReferences
+from faceref.pictures.output import comparison, save_picture
+from faceref.pictures.photo import Photo
 from faceref.pipelines.sampling import SchedulerName
-from faceref.references import EncodedReferences
 
 
 @dataclass(frozen=True)

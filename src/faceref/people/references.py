@@ -13,9 +13,9 @@ from faceref.errors import FacerefError, NoFaceError, PhotoError
 from faceref.faces.align import align
 from faceref.faces.detect import Detector
 from faceref.faces.recognise import SAME_PERSON_DISTANCE, DlibRecogniser, distance
-from faceref.images import Photo, check_aligned_face, find_photos, open_photo, sides
 from faceref.models.reference import ReferenceCache
-from faceref.outputs import is_marked_restored
+from faceref.pictures.output import is_marked_restored
+from faceref.pictures.photo import Photo, check_aligned_face, find_photos, open_photo, sides
 
 PhotoSource = str | Path | Image.Image
 

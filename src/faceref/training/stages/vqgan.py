@@ -25,7 +25,7 @@ from faceref.training.losses import (
     perceptual_distance,
 )
 from faceref.training.pictures import contact_sheet
-from faceref.training.stage import Batch, Losses, Stage
+from faceref.training.stages.stage import Batch, Losses, Stage
 
 CALIBRATION_PHOTOGRAPHS = 256
 CALIBRATION_BATCH = 16

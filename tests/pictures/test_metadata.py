@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 import pytest
 from PIL import Image
 
-from faceref.metadata import DIGITAL_SOURCE_TYPE, exif_fields, kept_exif, marked_xmp
+from faceref.pictures.metadata import DIGITAL_SOURCE_TYPE, exif_fields, kept_exif, marked_xmp
 
 # Tags of EXIF 2.32
 MAKER, ORIENTATION, X_RESOLUTION, COPYRIGHT, RATING, STRIP_OFFSETS = 0x010F, 0x0112, 0x011A, 0x8298, 0x4746, 0x0111

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from faceref.errors import PhotoError
-from faceref.images import Photo, find_photos, open_photo
+from faceref.pictures.photo import Photo, find_photos, open_photo
 
 ORIENTATION, MAKER, EXIF_IFD, DATE_TAKEN = 0x0112, 0x010F, 0x8769, 0x9003
 

@@ -10,10 +10,10 @@ from faceref.models.ldbfr import RestoringVQModel
 from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.training.config import DiffusionConfig
-from faceref.training.denoising import DenoisingStage
 from faceref.training.losses import identity_scale, identity_similarity, masked_mean
 from faceref.training.pictures import compare, contact_sheet
-from faceref.training.stage import Batch, Losses
+from faceref.training.stages.denoising import DenoisingStage
+from faceref.training.stages.stage import Batch, Losses
 
 
 class DiffusionStage(DenoisingStage):

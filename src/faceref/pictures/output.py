@@ -1,11 +1,7 @@
-"""Results on disk and side by side: files that are written whole or not at all, pictures that say they are restored."""
+"""Results on disk and side by side: pictures that say they are restored."""
 
-import errno
 import json
-import os
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +9,8 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from faceref.errors import OutputError
-from faceref.metadata import DIGITAL_SOURCE_TYPE, EXIF_IFD, exif_bytes, exif_fields, marked_xmp
+from faceref.files import write_atomically
+from faceref.pictures.metadata import DIGITAL_SOURCE_TYPE, EXIF_IFD, exif_bytes, exif_fields, marked_xmp
 
 _IMAGE_HISTORY, _PIXEL_SIZE, _XMP_TAG = 0x9213, (0xA002, 0xA003), 700  # the history: ISO 12234-2, TIFF/EP
 _JPEG_HOLDS = {"exif": 65533, "xmp": 65533 - len("http://ns.adobe.com/xap/1.0/\0")}  # bytes; each is one segment
@@ -25,27 +22,6 @@ def is_marked_restored(path: str | Path) -> bool:
         return DIGITAL_SOURCE_TYPE.encode() in Path(path).read_bytes()
     except OSError:
         return False
-
-
-@contextmanager
-def write_atomically(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path` to write to; it becomes `path` if the block ends well, else it is removed.
-
-    Folders on the way are made. Raises OutputError where the folder cannot be written or the disk is full.
-    """
-    path = Path(path)
-    temporary = path.parent / f".{uuid.uuid4().hex}{path.suffix}"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OutputError(_reason(error, path)) from error
-    finally:
-        with suppress(OSError):  # renamed, never made, or in a folder that was none
-            temporary.unlink()
 
 
 def save_picture(
@@ -129,19 +105,6 @@ def _save_options(
         case _:
             raise OutputError(f"{path} has no suffix that can be written; use .png, .jpg, .webp or .tif.")
     return {**options, "exif": exif_bytes(fields, tags.endian), "xmp": xmp.encode()}
-
-
-def _reason(error: OSError, path: Path) -> str:
-    match error.errno:
-        case errno.ENOSPC | errno.EDQUOT:
-            return f"{path} cannot be written because the disk is full; free some space or choose another folder."
-        case errno.EACCES | errno.EPERM | errno.EROFS:
-            return f"{path} cannot be written because {path.parent} is not writable; choose another folder."
-        case errno.EISDIR:
-            return f"{path} is a folder; name the file to write."
-        case errno.ENOTDIR | errno.EEXIST:
-            return f"{path} cannot be written because a part of its path is a file; choose another folder."
-    return f"{path} cannot be written ({error.strerror or error}); choose another name or folder."
 
 
 def _to_height(image: Image.Image, height: int) -> Image.Image:

@@ -10,11 +10,11 @@ from faceref.data.dataset import FaceDataset, FaceSource
 from faceref.data.degradation import SEVERE
 from faceref.data.degrade import degrade_files
 from faceref.data.embedding import choose_recogniser, embed_faces
-from faceref.data.face_files import open_face
 from faceref.data.references import ReferenceEntry, ReferenceMapping
 from faceref.errors import DataError
 from faceref.evaluation.cases import load_cases
 from faceref.evaluation.faces import read_face
+from faceref.pictures.aligned import open_face
 
 ORIENTATION = 0x0112
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 
 from faceref import Restorer
 from faceref.errors import NoFaceError, PhotoError, UsageError
-from faceref.images import open_photo
+from faceref.pictures.photo import open_photo
 
 
 @pytest.fixture(scope="session")
@@ -171,7 +171,9 @@ def test_a_copy_of_the_photograph_is_not_its_reference(restorer, portrait, mirro
 
 def test_photographs_that_cannot_be_among_the_references_are_not_decoded(restorer, portrait, mirrored, monkeypatch):
     opened = []
-    monkeypatch.setattr("faceref.references.open_photo", lambda source: opened.append(source) or open_photo(source))
+    monkeypatch.setattr(
+        "faceref.people.references.open_photo", lambda source: opened.append(source) or open_photo(source)
+    )
     restorer.encode_references([mirrored], exclude=[portrait.crop((0, 0, 254, 200)), portrait])
     assert opened == [portrait, mirrored]
     opened.clear()

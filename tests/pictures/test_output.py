@@ -11,8 +11,9 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from faceref.errors import OutputError
-from faceref.images import open_photo
-from faceref.outputs import comparison, is_marked_restored, save_picture, write_atomically
+from faceref.files import write_atomically
+from faceref.pictures.output import comparison, is_marked_restored, save_picture
+from faceref.pictures.photo import open_photo
 
 # https://cv.iptc.org/newscodes/digitalsourcetype/: real picture, changed with a trained model
 SOURCE_TYPE = b"http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"

@@ -14,14 +14,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from typer.core import TyperCommand
 
-from faceref.app.console import output, remarks, say
+from faceref.app.cli.console import output, remarks, say
 from faceref.errors import FacerefError, OutputError, UsageError
-from faceref.images import PHOTO_SUFFIXES, check_exists, find_photos
-from faceref.outputs import is_marked_restored
+from faceref.pictures.output import is_marked_restored
+from faceref.pictures.photo import PHOTO_SUFFIXES, check_exists, find_photos
 
 if TYPE_CHECKING:  # at run time imported on use: --help need not wait for torch
-    from faceref.restorer import FaceChoice
-    from faceref.result import Result
+    from faceref.restore.restorer import FaceChoice
+    from faceref.restore.result import Result
 
 OUTPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 
@@ -114,7 +114,7 @@ def restore(
     comparisons = {photo: _comparison(target) for photo, target in targets.items()} if compare else {}
     _check_outputs([*targets.values(), *comparisons.values()], [*photos, *find_photos(references or [])])
     from faceref.faces.detect import load_detector
-    from faceref.restorer import Restorer
+    from faceref.restore.restorer import Restorer
 
     restorer = Restorer.from_pretrained(model, detector=load_detector(detector))
     person = None

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from faceref.app import data, evaluate, models, restore, train
-from faceref.app.console import say
+from faceref.app.cli import data, evaluate, models, restore, train
+from faceref.app.cli.console import say
 from faceref.errors import FacerefError
 
 GLOBAL_FLAGS = ("--debug", "--verbose", "-v")

@@ -18,11 +18,11 @@ from faceref.models.identity import FaceRecogniser
 from faceref.models.ldbfr import InjectedUNet, RestoringVQModel
 from faceref.pipelines.ldbfr import LDBFRPipeline
 from faceref.training.config import LDBFRConfig, RestoringVQConfig
-from faceref.training.denoising import DenoisingStage
 from faceref.training.losses import masked_mean
 from faceref.training.pictures import compare, contact_sheet
-from faceref.training.stage import Batch, Losses
-from faceref.training.vqgan import ReconstructionStage, vq_model
+from faceref.training.stages.denoising import DenoisingStage
+from faceref.training.stages.stage import Batch, Losses
+from faceref.training.stages.vqgan import ReconstructionStage, vq_model
 
 
 class RestoringVQStage(ReconstructionStage):

@@ -14,7 +14,7 @@ from faceref.data.dataset import make_batch
 from faceref.models.autoencoder import Autoencoder, encode
 from faceref.models.identity import FaceRecogniser
 from faceref.training.config import DenoisingConfig, NoiseConfig
-from faceref.training.stage import Batch, Stage
+from faceref.training.stages.stage import Batch, Stage
 
 
 def build_scheduler(noise: NoiseConfig) -> DDIMScheduler:

@@ -1,0 +1,1 @@
+"""From a photograph to its result: find, assign, restore, compose."""

@@ -1,0 +1,1 @@
+"""The stages of training: what each optimises, and how it is built."""
