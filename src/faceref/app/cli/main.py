@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from faceref.app.cli import data, evaluate, models, restore, train
 from faceref.app.cli.console import say
+from faceref.app.cli.wording import sentence
 from faceref.errors import FacerefError
 
 GLOBAL_FLAGS = ("--debug", "--verbose", "-v")
@@ -27,7 +28,7 @@ class FacerefGroup(TyperGroup):
         except FacerefError as error:
             if ctx.params["debug"]:
                 raise
-            say(str(error))
+            say(sentence(error))
             raise typer.Exit(error.exit_code) from error
         except OSError as error:  # of a file that nobody thought of; a closed pipe is for typer
             if ctx.params["debug"] or isinstance(error, BrokenPipeError) or error.strerror is None:
