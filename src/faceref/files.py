@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -12,6 +13,8 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from faceref.errors import OutputError
+
+_TEMPORARY = re.compile(r"\.[0-9a-f]{32}(\.\w+)?")  # the names that write_atomically gives
 
 
 @contextmanager
@@ -33,6 +36,14 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # renamed, never made, or in a folder that was none
             temporary.unlink()
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a `write_atomically` that was killed has left below `folder`, where nobody else may be writing."""
+    for path in folder.rglob(".*"):
+        if _TEMPORARY.fullmatch(path.name):
+            with suppress(OSError):
+                path.unlink()
 
 
 @contextmanager

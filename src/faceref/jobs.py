@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+from threading import Thread
 from typing import Any, Generic, Protocol, TypeVar
 
 from rich.console import Console
@@ -51,22 +53,32 @@ def run(
 
 def _in_processes(work: Work[Item, Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
     # spawned, not forked: a fork of a process that has started torch's threads may hang
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_leave_interrupts_to_the_parent)
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_belong_to_the_parent)
     try:
         for start in range(0, len(items), AT_ONCE * workers):
             part = items[start : start + AT_ONCE * workers]
             yield from pool.map(_do, [work] * len(part), part)
     except BrokenProcessPool as error:
         raise FacerefError(
-            "A worker process was ended from outside, probably for want of memory; what is done is kept: "
-            "run the command again with fewer --workers."
+            "A worker process was ended from outside, probably for want of memory; what is done is kept",
+            hint="go on with fewer workers",
+            code="worker_ended",
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _leave_interrupts_to_the_parent() -> None:
+def _belong_to_the_parent() -> None:
+    """Leave Ctrl-C to the parent, and end with it: one that is killed can tell nobody to stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    parent = parent_process()
+    assert parent is not None  # this runs in workers alone
+    wait([parent.sentinel])
+    os._exit(1)
 
 
 def _do(work: Work[Any, Any], item: Any) -> Any:
@@ -89,7 +101,9 @@ def _through_ray(work: Work[Item, Result], items: Sequence[Item], workers: int) 
         from ray.data import ActorPoolStrategy, DataContext  # type: ignore[import-not-found]
         from ray.exceptions import RayError  # type: ignore[import-not-found]
     except ImportError:
-        raise UsageError("--ray needs Ray: pip install 'faceref[ray]', or leave it out.") from None
+        raise UsageError(
+            "Ray is not installed", hint="pip install 'faceref[ray]', or do without", code="no_ray"
+        ) from None
     if not ray.is_initialized():
         cores = None if os.environ.get("RAY_ADDRESS") else workers
         ray.init(num_cpus=cores, log_to_driver=False, logging_level=logging.ERROR)
@@ -108,8 +122,9 @@ def _through_ray(work: Work[Item, Result], items: Sequence[Item], workers: int) 
             yield result
     except RayError as error:
         raise FacerefError(
-            f"Ray did not finish the work ({type(error).__name__}); what is done is kept: run the command again, with "
-            "fewer --workers or without --ray."
+            f"Ray did not finish the work ({type(error).__name__}); what is done is kept",
+            hint="go on with fewer workers or without Ray",
+            code="ray_failed",
         ) from error
 
 

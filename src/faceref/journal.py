@@ -1,0 +1,154 @@
+"""Claim a folder for given settings, remember what is done there, and go on after any end, kill -9 included.
+
+The journal is a file of JSON lines that only grows: the first holds the settings, each other the outcome of an item.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import sha256
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+from faceref.errors import OutputError, UsageError
+from faceref.files import cannot_be_written, remove_leftovers
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+NAMED = 3  # settings that a refusal names
+LONGEST = 60  # characters of a setting that it shows
+
+
+class Journal:
+    """What was done in a folder. done: key of an item -> its last outcome, as JSON has it."""
+
+    def __init__(self, path: Path, file: FileIO, done: dict[str, Any]) -> None:
+        self.path, self.done = path, done
+        self._file = file
+
+    def record(self, key: str, outcome: Any) -> None:
+        """Remember what became of an item, at once; files that belong to it are to be written before.
+
+        outcome: anything that JSON can hold. Raises OutputError if the disk is full.
+        """
+        _append(self._file, self.path, {"item": key, "outcome": outcome})
+        self.done[key] = outcome
+
+
+@contextmanager
+def claim(path: str | Path, settings: Mapping[str, Any]) -> Iterator[Journal]:
+    """Open the journal `path`, made if there is none: until the end its folder belongs to this process.
+
+    settings: all that the outcomes depend on, as JSON can hold it. Temporary files that a killed process has left below
+    the folder are removed. Raises UsageError (code "other_settings") naming what differs if the folder was made with
+    others; OutputError if the file cannot be written or is none of ours, or if another process has claimed the folder
+    (code "in_use").
+    """
+    path = Path(path)
+    settings = json.loads(json.dumps(settings))  # tuples are lists there
+    with _opened(path) as file:
+        alone = _lock(file, path)
+        lines = _whole_lines(file)
+        if lines:
+            _check_same(path, lines[0], settings)
+        else:
+            _append(file, path, {"settings": settings})
+        if alone:
+            remove_leftovers(path.parent)
+        yield Journal(path, file, _outcomes(lines[1:]))
+
+
+def fingerprint(*values: Any) -> str:
+    """16 hexadecimal digits that tell values of JSON apart: the key of an item that depends on its own settings."""
+    return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _opened(path: Path) -> FileIO:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a+b", buffering=0)  # a line is one call of the system: written, or not
+    except OSError as error:
+        raise cannot_be_written(path, error) from error
+
+
+def _lock(file: FileIO, path: Path) -> bool:
+    """Whether this process alone has the folder; False where the file system knows no locks."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OutputError(
+            "is being written by another process", subject=path.parent, hint="wait for its end", code="in_use"
+        ) from None
+    except OSError:
+        return False
+    return True
+
+
+def _whole_lines(file: FileIO) -> list[bytes]:
+    """The lines of a journal; one that a crash or a full disk has cut off is taken away."""
+    file.seek(0)
+    content = file.readall() or b""
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        file.truncate(len(whole))
+    return whole.splitlines()
+
+
+def _append(file: FileIO, path: Path, line: dict[str, Any]) -> None:
+    content = json.dumps(line).encode() + b"\n"
+    try:
+        while content:  # a disk that fills up takes a part of it, and refuses the rest
+            content = content[file.write(content) :]
+    except OSError as error:
+        raise cannot_be_written(path, error) from error
+
+
+def _outcomes(lines: list[bytes]) -> dict[str, Any]:
+    """Key -> outcome; a line that a power cut has garbled is passed over, so that its item is done again."""
+    done = {}
+    for line in lines:
+        try:
+            entry = json.loads(line)
+            done[entry["item"]] = entry["outcome"]
+        except (ValueError, KeyError, TypeError):
+            continue
+    return done
+
+
+def _check_same(path: Path, first: bytes, settings: Mapping[str, Any]) -> None:
+    try:
+        before = json.loads(first)["settings"]
+    except (ValueError, KeyError, TypeError):
+        raise OutputError("is no journal of this version", subject=path, hint="choose another folder") from None
+    was, now = dict(_leaves(before)), dict(_leaves(settings))
+    different = [name for name in {**was, **now} if was.get(name) != now.get(name)]
+    if not different:
+        return
+    named = [f"{name} {_shown(was.get(name))}, not {_shown(now.get(name))}" for name in different[:NAMED]]
+    more = f"; {len(different) - NAMED} more" if len(different) > NAMED else ""
+    raise UsageError(
+        f"was made with other settings ({'; '.join(named)}{more})",
+        subject=path.parent,
+        hint="choose another folder, or those settings",
+        code="other_settings",
+    )
+
+
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """The settings within settings, named as in "models.small.steps"."""
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{name}.{key}" if name else key)
+    else:
+        yield name, value
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

@@ -1,0 +1,71 @@
+"""Workers do the same as this process does, and end with it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+# two workers write their process ids into the folder and then work for long
+PARENT = """
+import os, sys, time
+from dataclasses import dataclass
+from pathlib import Path
+from faceref.jobs import run
+
+@dataclass(frozen=True)
+class Long:
+    folder: Path
+
+    def start(self):
+        return self.work
+
+    def work(self, item):
+        (self.folder / str(os.getpid())).touch()
+        time.sleep(120)
+
+if __name__ == "__main__":
+    list(run(Long(Path(sys.argv[1])), [1, 2], workers=2, description="sleeping"))
+"""
+
+
+def wait_until(condition, seconds: float = 60) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def is_running(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="Processes are looked up in /proc: run this test on Linux.")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path, number: signal.Signals):
+    (tmp_path / "parent.py").write_text(PARENT)
+    (tmp_path / "workers").mkdir()
+    parent = subprocess.Popen(
+        [sys.executable, str(tmp_path / "parent.py"), str(tmp_path / "workers")], stderr=subprocess.DEVNULL
+    )
+    try:
+        assert wait_until(lambda: len(list((tmp_path / "workers").iterdir())) == 2)
+        workers = [int(path.name) for path in (tmp_path / "workers").iterdir()]
+        assert all(map(is_running, workers))
+    finally:
+        parent.send_signal(number)
+        parent.wait()
+    try:
+        assert wait_until(lambda: not any(map(is_running, workers)), seconds=10)
+    finally:
+        for worker in filter(is_running, workers):
+            os.kill(worker, signal.SIGKILL)
