@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from faceref.errors import OutputError
 from faceref.files import write_atomically
-from faceref.pictures.output import comparison, is_marked_restored, save_picture
+from faceref.pictures.output import is_marked_restored, save_picture
 from faceref.pictures.photo import open_photo
 
 # https://cv.iptc.org/newscodes/digitalsourcetype/: real picture, changed with a trained model
@@ -230,22 +230,3 @@ def test_a_picture_too_large_for_its_format_says_so(tmp_path: Path):
     with pytest.raises(OutputError, match=r"use \.png"):
         save_picture(Image.new("L", (17000, 20)), tmp_path / "wide.webp", metadata={})
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("count", [0, 1, 5])
-def test_a_comparison_shows_before_after_and_all_references(count: int):
-    before, after = Image.new("RGB", (100, 200), "red"), Image.new("RGB", (100, 200), "blue")
-    references = [Image.new("RGB", (80, 120), (0, 100 + 10 * i, 0)) for i in range(count)]
-    sheet = np.asarray(comparison(before, after, references, height=256))
-
-    def area(color: tuple[int, int, int]) -> int:
-        return int((sheet == color).all(-1).sum())
-
-    assert area((255, 0, 0)) == area((0, 0, 255)) == 128 * 256
-    first_red, first_blue = (np.argmax((sheet == color).all(-1).any(0)) for color in ((255, 0, 0), (0, 0, 255)))
-    assert first_red < first_blue
-    tiles = [area((0, 100 + 10 * i, 0)) for i in range(count)]
-    assert all(tile > 100 * 100 for tile in tiles)
-    assert len(set(tiles)) <= 1
-    labels = sheet[: sheet.shape[0] - 256 - 16]
-    assert (labels < 128).any()

@@ -5,15 +5,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
-
 from faceref.data.identities import FOLDER, Bridge, Identities
 from faceref.files import write_atomically
 from faceref.pictures.aligned import open_face
+from faceref.pictures.sheets import below, grid, named, tile, titled
 
 TILE = 112  # pixels
 COLUMNS = 10
-LABEL = 14  # pixels
+TITLE, NAME = 14, 11  # pixels
 MOST = 100  # faces shown of one identity
 
 
@@ -54,24 +53,10 @@ def _halves(bridge: Bridge, persons: dict[str, str]) -> list[tuple[str, Sequence
 
 def _draw(folder: Path, path: Path, groups: list[tuple[str, Sequence[str]]]) -> None:
     """Groups one below the other, each under its title, each face over its name."""
-    cell = TILE + LABEL
-    rows = [-(-min(len(files), MOST) // COLUMNS) for _, files in groups]
-    width = TILE * min(COLUMNS, max(max(len(files) for _, files in groups), 4))
-    sheet = Image.new("RGB", (width, sum(rows) * cell + len(groups) * 2 * LABEL), "white")
-    draw, font, top = ImageDraw.Draw(sheet), ImageFont.load_default(LABEL - 3), 0
-    for (title, files), count in zip(groups, rows, strict=True):
+    sheets = []
+    for title, files in groups:
         shown = f" ({MOST} of them shown)" if len(files) > MOST else ""
-        draw.text((2, top + 2), title + shown, fill="black", font=ImageFont.load_default(LABEL))
-        top += 2 * LABEL
-        for i, file in enumerate(files[:MOST]):
-            x, y = i % COLUMNS * TILE, top + i // COLUMNS * cell
-            sheet.paste(_tile(folder / file), (x, y))
-            name = Path(file).name
-            draw.text((x + 1, y + TILE), name if len(name) < 19 else "…" + name[-18:], fill="#444444", font=font)
-        top += count * cell
+        faces = [named(tile(open_face(folder / file), TILE), Path(file).name, NAME) for file in files[:MOST]]
+        sheets.append(titled(grid(faces, COLUMNS), title + shown, TITLE))
     with write_atomically(path) as temporary:
-        sheet.save(temporary)
-
-
-def _tile(path: Path) -> Image.Image:
-    return open_face(path).convert("RGB").resize((TILE, TILE), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        below(sheets).save(temporary)

@@ -3,13 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")  # files only, no window
-
-import matplotlib.pyplot as plt
 import numpy as np
-from PIL import Image, ImageDraw
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure  # draws into files without a display and without pyplot's global state
+from PIL import Image
 
 from faceref.evaluation.cases import Case
 from faceref.evaluation.conditions import NO_REFERENCES, Condition, Conditions, Plan, best
@@ -18,13 +15,14 @@ from faceref.evaluation.metrics import IDENTITY
 from faceref.evaluation.pictures import picture_folder, picture_path
 from faceref.evaluation.report import Subject, Table
 from faceref.files import write_atomically
+from faceref.pictures.sheets import below, beside, named, titled
 
 SEVERITY_BINS = 5
 RANKED_ROWS = 5  # of the best, of the median and of the worst
 LOOKED_AT = 64
 ROWS_A_PAGE = 16
 SHOWN_REFERENCES = 3
-LABEL_HEIGHT = 14
+TITLE, NAME = 12, 10  # pixels
 
 
 def plot_all(table: Table, plan: Plan, models: Conditions, out: Path) -> None:
@@ -64,7 +62,7 @@ def draw_sheets(table: Table, cases: Sequence[Case], plan: Plan, models: Conditi
                     sheet.save(temporary, compress_level=1)
 
 
-def _by_references(table: Table, plan: Plan, models: Conditions) -> plt.Figure:
+def _by_references(table: Table, plan: Plan, models: Conditions) -> Figure:
     figure, axes = _axes(plan)
     first = next(iter(models))
     for axis, set_name in zip(axes, plan.sets, strict=True):
@@ -87,7 +85,7 @@ def _by_references(table: Table, plan: Plan, models: Conditions) -> plt.Figure:
     return figure
 
 
-def _by_degradation(table: Table, plan: Plan, models: Conditions) -> plt.Figure:
+def _by_degradation(table: Table, plan: Plan, models: Conditions) -> Figure:
     """Identity in fifths of the photographs, from the worst LQ input to the best by PSNR."""
     figure, axes = _axes(plan)
     for axis, set_name in zip(axes, plan.sets, strict=True):
@@ -104,7 +102,7 @@ def _by_degradation(table: Table, plan: Plan, models: Conditions) -> plt.Figure:
     return figure
 
 
-def _distribution(table: Table, plan: Plan, models: Conditions) -> plt.Figure:
+def _distribution(table: Table, plan: Plan, models: Conditions) -> Figure:
     figure, axes = _axes(plan)
     for axis, set_name in zip(axes, plan.sets, strict=True):
         subjects = [Subject(set_name, "", "lq")]
@@ -133,30 +131,26 @@ def _sheet(
         if not condition.references or condition == best(conditions):
             columns[condition.title] = picture_folder(set_name, model, condition.key)
     columns["truth"] = "truth"
-    references = min(SHOWN_REFERENCES, plan.references)
-    titles = [*columns, *(f"reference {i + 1}" for i in range(references))]
-    sheet = Image.new("RGB", (size * len(titles), (size + LABEL_HEIGHT) * len(labelled) + LABEL_HEIGHT), "white")
-    draw = ImageDraw.Draw(sheet)
-    for i, title in enumerate(titles):
-        draw.text((i * size + 2, 1), title, fill="black")
-    for row, (label, case) in enumerate(labelled):
-        top = LABEL_HEIGHT + row * (size + LABEL_HEIGHT)
-        draw.text((2, top + 1), f"{label}  {case.name}", fill="black")
-        for i, folder in enumerate(columns.values()):
-            with Image.open(picture_path(pictures / folder, case.name)) as picture:
-                sheet.paste(picture, (i * size, top + LABEL_HEIGHT))
-        for i, path in enumerate(case.references[:references]):
-            sheet.paste(Image.fromarray(read_face(path, size).pixels), ((len(columns) + i) * size, top + LABEL_HEIGHT))
-    return sheet
+    rows = []
+    for label, case in labelled:
+        shown = {title: _open(picture_path(pictures / folder, case.name)) for title, folder in columns.items()}
+        for number, path in enumerate(case.references[: min(SHOWN_REFERENCES, plan.references)], start=1):
+            shown[f"reference {number}"] = Image.fromarray(read_face(path, size).pixels)
+        row = beside([named(picture, title, NAME) for title, picture in shown.items()])
+        rows.append(titled(row, f"{label}  {case.name}", TITLE))
+    return below(rows)
 
 
-def _axes(plan: Plan) -> tuple[plt.Figure, list[plt.Axes]]:
-    figure, axes = plt.subplots(1, len(plan.sets), figsize=(6 * len(plan.sets), 4.5), squeeze=False)
-    return figure, list(axes[0])
+def _open(path: Path) -> Image.Image:
+    with Image.open(path) as picture:
+        return picture.convert("RGB")
 
 
-def _save(figure: plt.Figure, path: Path) -> None:
-    figure.tight_layout()
+def _axes(plan: Plan) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(6 * len(plan.sets), 4.5), layout="tight")
+    return figure, list(figure.subplots(1, len(plan.sets), squeeze=False)[0])
+
+
+def _save(figure: Figure, path: Path) -> None:
     with write_atomically(path) as temporary:
         figure.savefig(temporary, dpi=120)
-    plt.close(figure)

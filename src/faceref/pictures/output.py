@@ -1,11 +1,11 @@
-"""Results on disk and side by side: pictures that say they are restored."""
+"""Results on disk: pictures that say they are restored."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from faceref.errors import OutputError
@@ -61,24 +61,6 @@ def save_picture(
     return tuple(left_out)
 
 
-def comparison(
-    before: Image.Image, after: Image.Image, references: Sequence[Image.Image], height: int = 512
-) -> Image.Image:
-    """Before, after and references side by side on white, each under its name; `height` is that of before and after."""
-    gap, text = height // 32, max(height // 24, 12)
-    columns = [("before", _to_height(before, height)), ("after", _to_height(after, height))]
-    if references:
-        columns.append((f"references ({len(references)})", _grid(references, height, gap // 2)))
-    width = sum(picture.width for _, picture in columns) + gap * (len(columns) + 1)
-    sheet = Image.new("RGB", (width, height + 2 * text + 2 * gap), "white")
-    draw, font, x = ImageDraw.Draw(sheet), ImageFont.load_default(text), gap
-    for name, picture in columns:
-        draw.text((x, gap), name, fill="#444444", font=font)
-        sheet.paste(picture, (x, gap + 2 * text))
-        x += picture.width + gap
-    return sheet
-
-
 def _save_options(
     path: Path, size: tuple[int, int], exif: bytes | None, xmp: str, metadata: Mapping[str, str]
 ) -> dict[str, Any]:
@@ -105,20 +87,3 @@ def _save_options(
         case _:
             raise OutputError(f"{path} has no suffix that can be written; use .png, .jpg, .webp or .tif.")
     return {**options, "exif": exif_bytes(fields, tags.endian), "xmp": xmp.encode()}
-
-
-def _to_height(image: Image.Image, height: int) -> Image.Image:
-    width = max(round(image.width * height / image.height), 1)
-    return image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
-
-
-def _grid(images: Sequence[Image.Image], height: int, gap: int) -> Image.Image:
-    """Square tiles, the centres of the pictures, filling `height` with as few rows as keep the grid from being wide."""
-    rows = max(1, round((len(images) / 2) ** 0.5))
-    columns = -(-len(images) // rows)
-    tile = (height - gap * (rows - 1)) // rows
-    grid = Image.new("RGB", (columns * (tile + gap) - gap, height), "white")
-    for i, image in enumerate(images):
-        square = ImageOps.fit(image.convert("RGB"), (tile, tile), Image.Resampling.LANCZOS)
-        grid.paste(square, (i % columns * (tile + gap), i // columns * (tile + gap)))
-    return grid

@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image
 
 from faceref.people.references import EncodedReferences
-from faceref.pictures.output import comparison, save_picture
+from faceref.pictures.output import save_picture
 from faceref.pictures.photo import Photo
+from faceref.pictures.sheets import below, comparison
 from faceref.pipelines.sampling import SchedulerName
 
 
@@ -96,11 +97,7 @@ class Result:
     def comparison(self) -> Image.Image:
         """Before, after and references side by side, RGB; a row for each restored face."""
         references = [reference.face for reference in self.references.used] if self.references else []
-        rows = [comparison(face.aligned_before, face.aligned_after, references) for face in self.faces]
-        sheet = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)), "white")
-        for i, row in enumerate(rows):
-            sheet.paste(row, (0, i * row.height))
-        return sheet
+        return below([comparison(face.aligned_before, face.aligned_after, references) for face in self.faces])
 
     def save_comparison(self, path: str | Path) -> None:
         """Write the comparison as `save` writes the picture."""

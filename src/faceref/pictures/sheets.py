@@ -1,0 +1,80 @@
+"""Sheets for looking at many pictures: side by side, one below the other, in a grid, under their names, on white."""
+
+from collections.abc import Sequence
+
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+INK = "#444444"
+
+
+def tile(picture: Image.Image, side: int) -> Image.Image:
+    """The square in the middle of a picture, RGB, at `side` pixels."""
+    return ImageOps.fit(picture.convert("RGB"), (side, side), Image.Resampling.LANCZOS)
+
+
+def beside(pictures: Sequence[Image.Image], gap: int = 0) -> Image.Image:
+    """Pictures from left to right, their upper edges in one line, `gap` pixels apart."""
+    width = sum(picture.width for picture in pictures) + gap * (len(pictures) - 1)
+    sheet = Image.new("RGB", (width, max(picture.height for picture in pictures)), "white")
+    x = 0
+    for picture in pictures:
+        sheet.paste(picture, (x, 0))
+        x += picture.width + gap
+    return sheet
+
+
+def below(pictures: Sequence[Image.Image], gap: int = 0) -> Image.Image:
+    """Pictures from top to bottom, their left edges in one line, `gap` pixels apart."""
+    height = sum(picture.height for picture in pictures) + gap * (len(pictures) - 1)
+    sheet = Image.new("RGB", (max(picture.width for picture in pictures), height), "white")
+    y = 0
+    for picture in pictures:
+        sheet.paste(picture, (0, y))
+        y += picture.height + gap
+    return sheet
+
+
+def grid(pictures: Sequence[Image.Image], columns: int, gap: int = 0) -> Image.Image:
+    """Pictures of one size in rows of `columns`, `gap` pixels apart."""
+    rows = (pictures[start : start + columns] for start in range(0, len(pictures), columns))
+    return below([beside(row, gap) for row in rows], gap)
+
+
+def titled(picture: Image.Image, title: str, size: int) -> Image.Image:
+    """A picture under a title in letters of `size` pixels; a long title widens the sheet."""
+    width = max(picture.width, round(ImageFont.load_default(size).getlength(title)) + 2)
+    return below([_written(title, size, (width, 2 * size)), picture])
+
+
+def named(picture: Image.Image, name: str, size: int) -> Image.Image:
+    """A picture over its name in letters of `size` pixels; of a long name the end is shown."""
+    font = ImageFont.load_default(size)
+    while len(name) > 1 and font.getlength(name) > picture.width:
+        name = "…" + name.removeprefix("…")[1:]
+    return below([picture, _written(name, size, (picture.width, size + 3))])
+
+
+def comparison(
+    before: Image.Image, after: Image.Image, references: Sequence[Image.Image], height: int = 512
+) -> Image.Image:
+    """Before, after and references side by side, each under its name; `height` is that of before and after."""
+    gap, text = height // 32, max(height // 24, 12)
+    columns = [titled(_to_height(before, height), "before", text), titled(_to_height(after, height), "after", text)]
+    if references:
+        # as few rows as keep the grid from being wide
+        rows = max(1, round((len(references) / 2) ** 0.5))
+        side = (height - gap // 2 * (rows - 1)) // rows
+        tiles = grid([tile(picture, side) for picture in references], -(-len(references) // rows), gap // 2)
+        columns.append(titled(tiles, f"references ({len(references)})", text))
+    return ImageOps.expand(beside(columns, gap), gap, "white")
+
+
+def _written(text: str, size: int, shape: tuple[int, int]) -> Image.Image:
+    paper = Image.new("RGB", shape, "white")
+    ImageDraw.Draw(paper).text((1, 1), text, fill=INK, font=ImageFont.load_default(size))
+    return paper
+
+
+def _to_height(image: Image.Image, height: int) -> Image.Image:
+    width = max(round(image.width * height / image.height), 1)
+    return image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
