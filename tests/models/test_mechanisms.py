@@ -9,7 +9,8 @@ from diffusers import DDIMScheduler
 
 from faceref.errors import CheckpointError, UsageError
 from faceref.models.autoencoder import PixelUnshuffleVQModel
-from faceref.models.mechanisms import MECHANISMS, load_unet, with_mechanism
+from faceref.models.loading import load_component
+from faceref.models.mechanisms import MECHANISMS, REFERENCE_UNETS, with_mechanism
 from faceref.models.reference import ReferenceCache
 from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.refldm import ReFLDMPipeline
@@ -157,4 +158,4 @@ def test_a_mechanism_is_not_put_on_top_of_another():
 
 def test_a_folder_without_a_network_is_named(tmp_path: Path):
     with pytest.raises(CheckpointError, match="nowhere"):
-        load_unet(tmp_path / "nowhere")
+        load_component(tmp_path / "nowhere", REFERENCE_UNETS, "unet")

@@ -9,9 +9,10 @@ from safetensors.torch import save_file
 
 from faceref.checkpoints.store import read_info
 from faceref.errors import UsageError
-from faceref.models.autoencoder import load_autoencoder
+from faceref.models.autoencoder import AUTOENCODERS
 from faceref.models.identity import MobileFaceNet
 from faceref.models.ldbfr import InjectedUNet, RestoringVQModel
+from faceref.models.loading import load_component
 from faceref.training.config import (
     DenoisingConfig,
     DiffusionConfig,
@@ -51,7 +52,7 @@ def untrained(folder: Path, copies: Path) -> Path:
         build_autoencoder(config.autoencoder).save_pretrained(copies / folder)
     else:
         assert isinstance(config, RestoringVQConfig)
-        autoencoder = load_autoencoder(untrained(config.autoencoder, copies))
+        autoencoder = load_component(untrained(config.autoencoder, copies), AUTOENCODERS, "vae")
         RestoringVQModel.from_autoencoder(autoencoder, config.heads).save_pretrained(copies / folder)
     return copies / folder
 

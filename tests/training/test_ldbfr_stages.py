@@ -9,8 +9,9 @@ from safetensors.torch import load_file
 
 from faceref.checkpoints.store import read_info
 from faceref.errors import CheckpointError, UsageError
-from faceref.models.autoencoder import PixelUnshuffleVQModel, load_autoencoder
+from faceref.models.autoencoder import AUTOENCODERS, PixelUnshuffleVQModel
 from faceref.models.ldbfr import InjectedReferenceUNet, InjectedUNet, RestoringVQModel
+from faceref.models.loading import load_component
 from faceref.pipelines.ldbfr import LDBFRPipeline
 from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.training.config import DiffusionConfig, LDBFRConfig, LoopConfig, OptimizerConfig, RestoringVQConfig
@@ -97,7 +98,9 @@ def test_the_attention_moves_by_the_rate_the_encoder_by_its_share_and_the_decode
     after = RestoringVQModel.from_pretrained(tmp_path / "run" / "model")
     with torch.random.fork_rng():
         torch.manual_seed(config.loop.seed)
-        before = RestoringVQModel.from_autoencoder(load_autoencoder(config.autoencoder), config.heads)
+        before = RestoringVQModel.from_autoencoder(
+            load_component(config.autoencoder, AUTOENCODERS, "vae"), config.heads
+        )
 
     def moved(a: torch.nn.Module, b: torch.nn.Module) -> float:
         return max((p - q).abs().max().item() for p, q in zip(a.parameters(), b.parameters(), strict=True))
@@ -113,7 +116,7 @@ def test_the_attention_moves_by_the_rate_the_encoder_by_its_share_and_the_decode
 
 def test_stage_1_decodes_the_bad_picture_and_is_judged_by_the_good_one(photographs: Path, tmp_path: Path):
     config = restoring_vq(photographs, tmp_path, steps=1, weights={"perceptual": 0.0, "codebook": 0.0})
-    model = RestoringVQModel.from_autoencoder(load_autoencoder(config.autoencoder))
+    model = RestoringVQModel.from_autoencoder(load_component(config.autoencoder, AUTOENCODERS, "vae"))
     stage = RestoringVQStage(config, model, perceptual=None)
     lq, mask = torch.rand(1, 3, 64, 64), torch.ones(1, 1, 64, 64)
     restored = model(lq).sample.detach()

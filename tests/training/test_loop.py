@@ -15,8 +15,9 @@ from safetensors.torch import load_file, save_file
 
 from faceref.checkpoints.store import load_pipeline
 from faceref.errors import UsageError
-from faceref.models.autoencoder import PixelUnshuffleVQModel, load_autoencoder
+from faceref.models.autoencoder import AUTOENCODERS, PixelUnshuffleVQModel
 from faceref.models.identity import MobileFaceNet
+from faceref.models.loading import load_component
 from faceref.models.mechanisms import MECHANISMS
 from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.refldm import ReFLDMPipeline
@@ -197,7 +198,7 @@ def test_exported_latents_have_mean_0_and_deviation_1(photographs: Path, tmp_pat
 
     faces = FaceDataset([FaceSource(root=photographs / "faces")], "train", 32, seed=0).photographs
     with torch.no_grad():
-        vae = load_autoencoder(tmp_path / "run" / "model")
+        vae = load_component(tmp_path / "run" / "model", AUTOENCODERS, "vae")
         latents = vae.encode(torch.from_numpy(faces[:, :3]).float() / 127.5 - 1).latents
     torch.testing.assert_close(latents.mean(dim=(0, 2, 3)), torch.zeros(4), atol=0.05, rtol=0)
     torch.testing.assert_close(latents.std(dim=(0, 2, 3)), torch.ones(4), atol=0.05, rtol=0)

@@ -1,11 +1,9 @@
-"""Autoencoders: loading any, and the one that works at low resolution only, for models that train and run on a CPU.
+"""Autoencoders: what any offers, and the one that works at low resolution only, for models that train and run on a CPU.
 
 Models of the paper's kind use diffusers' `VQModel` as it is; both have `encode(x).latents`, `quantize(z)`,
 `decode(z).sample` and `decode(z, force_not_quantize=True).sample`.
 """
 
-import json
-from pathlib import Path
 from typing import cast
 
 import torch
@@ -14,8 +12,6 @@ from diffusers import ConfigMixin, ModelMixin, VQModel
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.autoencoders.vae import DecoderOutput
 from diffusers.models.autoencoders.vq_model import VQEncoderOutput
-
-from faceref.errors import CheckpointError
 
 
 class PixelUnshuffleVQModel(ModelMixin, ConfigMixin):
@@ -83,7 +79,7 @@ class PixelUnshuffleVQModel(ModelMixin, ConfigMixin):
 
 
 Autoencoder = VQModel | PixelUnshuffleVQModel
-AUTOENCODERS: dict[str, type[Autoencoder]] = {"VQModel": VQModel, "PixelUnshuffleVQModel": PixelUnshuffleVQModel}
+AUTOENCODERS: tuple[type[Autoencoder], ...] = (VQModel, PixelUnshuffleVQModel)
 
 
 def encode(vae: Autoencoder, images: torch.Tensor) -> torch.Tensor:
@@ -94,16 +90,3 @@ def encode(vae: Autoencoder, images: torch.Tensor) -> torch.Tensor:
 def decode(vae: Autoencoder, latents: torch.Tensor) -> torch.Tensor:
     """Latents [B, C, h, w] -> pictures [B, 3, H, W], about [-1, 1]; a model with a codebook quantises first."""
     return cast(DecoderOutput, vae.decode(latents)).sample
-
-
-def load_autoencoder(folder: Path) -> Autoencoder:
-    """Read an autoencoder written by `save_pretrained`: the vae/ of a model folder, or that folder itself.
-
-    Raises CheckpointError if there is none or it is damaged.
-    """
-    folder = folder / "vae" if (folder / "vae").is_dir() else folder
-    try:
-        kind = json.loads((folder / "config.json").read_text())["_class_name"]
-        return AUTOENCODERS[kind].from_pretrained(folder, low_cpu_mem_usage=False)
-    except (OSError, KeyError, ValueError) as error:
-        raise CheckpointError(f"There is no usable autoencoder in {folder}: {error}.") from error

@@ -74,7 +74,8 @@ class RestoringVQModel(ModelMixin, ConfigMixin):
         """autoencoder_config: with the autoencoder's class as "_class_name"; `from_autoencoder` is simpler."""
         super().__init__()
         arguments = {name: value for name, value in autoencoder_config.items() if not name.startswith("_")}
-        self.autoencoder: Autoencoder = AUTOENCODERS[autoencoder_config["_class_name"]](**arguments)
+        kind = {kind.__name__: kind for kind in AUTOENCODERS}[autoencoder_config["_class_name"]]
+        self.autoencoder: Autoencoder = kind(**arguments)
         self.attention = DualCrossAttention(self.autoencoder.quantize.embedding.embedding_dim, heads)  # type: ignore
 
     @classmethod

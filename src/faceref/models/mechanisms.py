@@ -4,12 +4,10 @@ Each is a `ReferenceUNet` that is shown references in another way, so that it tr
 The paper names them in a word each; how they are built here is ours. None can work anything out about the references
 before denoising begins: what they keep in the cache are the latents, and each step looks at these anew.
 
-At the end of the file: how such a network begins as an LQ-only one, and how any is read from disk.
+At the end of the file: how such a network begins as an LQ-only one.
 """
 
 import functools
-import json
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -18,7 +16,7 @@ from diffusers.models.attention_processor import Attention
 from diffusers.models.unets.unet_2d import UNet2DOutput
 from torch import Tensor, nn
 
-from faceref.errors import CheckpointError, UsageError
+from faceref.errors import UsageError
 from faceref.models.ldbfr import InjectedReferenceUNet
 from faceref.models.reference import Reading, ReferenceAttnProcessor, ReferenceCache, active
 from faceref.models.unet import ReferenceUNet
@@ -192,6 +190,7 @@ MECHANISMS: dict[str, type[ReferenceUNet]] = {
     "cross_attention": CrossAttentionUNet,
     "spatial_concat": SpatialConcatUNet,
 }
+REFERENCE_UNETS: tuple[type[ReferenceUNet], ...] = (*MECHANISMS.values(), InjectedReferenceUNet)  # of a model of refldm
 
 
 def with_mechanism(unet: ReferenceUNet, mechanism: str, references: int) -> ReferenceUNet:
@@ -233,17 +232,3 @@ def _begin_as(unet: ReferenceUNet, kind: type[Network], changes: dict[str, Any])
     weights["conv_in.weight"] = F.pad(weights["conv_in.weight"], (0, 0, 0, 0, 0, further))
     changed.load_state_dict(changed.state_dict() | weights)
     return changed
-
-
-def load_unet(folder: Path) -> ReferenceUNet:
-    """Read a U-Net of any mechanism, or with injections: the unet/ of a model folder, or that folder itself.
-
-    Raises CheckpointError if there is none or it is damaged.
-    """
-    folder = folder / "unet" if (folder / "unet").is_dir() else folder
-    kinds = {kind.__name__: kind for kind in (*MECHANISMS.values(), InjectedReferenceUNet)}
-    try:
-        kind = json.loads((folder / "config.json").read_text())["_class_name"]
-        return kinds[kind].from_pretrained(folder)
-    except (OSError, KeyError, ValueError) as error:
-        raise CheckpointError(f"There is no usable U-Net in {folder}: {error}.") from error

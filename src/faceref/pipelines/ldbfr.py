@@ -14,6 +14,7 @@ from torch import Tensor
 from faceref.models.autoencoder import AUTOENCODERS, Autoencoder
 from faceref.models.fusion import PixelFusion
 from faceref.models.ldbfr import InjectedUNet, RestoringVQModel
+from faceref.pipelines.loading import load_pipeline_folder
 from faceref.pipelines.sampling import (
     Callback,
     Generators,
@@ -23,7 +24,6 @@ from faceref.pipelines.sampling import (
     decode_output,
     denoise,
     draw_noise,
-    load_pipeline_folder,
     make_sampler,
     to_output,
     to_tensor,
@@ -31,10 +31,10 @@ from faceref.pipelines.sampling import (
 
 # The classes that a model folder may name.
 _KNOWN = {
-    "vq": {"RestoringVQModel": RestoringVQModel},
-    "unet": {"InjectedUNet": InjectedUNet},
+    "vq": (RestoringVQModel,),
+    "unet": (InjectedUNet,),
     "vae": AUTOENCODERS,
-    "fusion": {"PixelFusion": PixelFusion},
+    "fusion": (PixelFusion,),
 }
 
 

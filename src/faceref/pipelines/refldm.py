@@ -12,9 +12,10 @@ from torch import Tensor
 from faceref.models.autoencoder import AUTOENCODERS, Autoencoder
 from faceref.models.fusion import PixelFusion
 from faceref.models.ldbfr import InjectedReferenceUNet, RestoringVQModel
-from faceref.models.mechanisms import MECHANISMS
+from faceref.models.mechanisms import REFERENCE_UNETS
 from faceref.models.reference import ReferenceCache
 from faceref.models.unet import ReferenceUNet
+from faceref.pipelines.loading import load_pipeline_folder
 from faceref.pipelines.sampling import (
     Callback,
     Generators,
@@ -24,7 +25,6 @@ from faceref.pipelines.sampling import (
     decode_output,
     denoise,
     draw_noise,
-    load_pipeline_folder,
     make_sampler,
     to_tensor,
 )
@@ -35,10 +35,10 @@ References = Sequence[Images | ReferenceCache | None]  # per image of the batch;
 
 # The classes that a model folder may name.
 _KNOWN = {
-    "unet": {unet.__name__: unet for unet in (*MECHANISMS.values(), InjectedReferenceUNet)},
+    "unet": REFERENCE_UNETS,
     "vae": AUTOENCODERS,
-    "vq": {"RestoringVQModel": RestoringVQModel},
-    "fusion": {"PixelFusion": PixelFusion},
+    "vq": (RestoringVQModel,),
+    "fusion": (PixelFusion,),
 }
 
 

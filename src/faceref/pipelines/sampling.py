@@ -1,20 +1,17 @@
-"""What the pipelines share: samplers by name, the denoising loop, pictures in and out, loading without foreign code."""
+"""What the pipelines share: samplers by name, the denoising loop, pictures in and out."""
 
-import json
 import math
-import os
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal, TypeVar, cast, get_args
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, cast, get_args
 
 import torch
-from diffusers import DDIMScheduler, DiffusionPipeline, DPMSolverMultistepScheduler, UniPCMultistepScheduler
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
 from diffusers.image_processor import VaeImageProcessor
 from diffusers.utils.torch_utils import randn_tensor
 from PIL.Image import Image
 from torch import Tensor
 
-from faceref.errors import CheckpointError, UsageError
+from faceref.errors import UsageError
 from faceref.models.autoencoder import Autoencoder, decode
 from faceref.models.fusion import PixelFusion
 
@@ -25,7 +22,6 @@ Images = Tensor | Sequence[Image]  # [N, 3, H, W] in [-1, 1], or N pictures of o
 OutputType = Literal["pil", "pt", "latent"]
 Generators = torch.Generator | list[torch.Generator]
 Callback = Callable[[int, Tensor], None]
-Pipeline = TypeVar("Pipeline", bound=DiffusionPipeline)
 
 
 def make_sampler(schedule: DDIMScheduler, name: SchedulerName, steps: int, device: torch.device) -> Any:
@@ -100,40 +96,3 @@ def decode_output(
     if fusion is not None:
         images = fusion(images.to(fusion.dtype), to_tensor(lq).to(fusion.device, fusion.dtype))
     return to_output(images, output_type)
-
-
-def load_pipeline_folder(
-    pipeline: type[Pipeline],
-    folder: str | os.PathLike[str],
-    known: Mapping[str, Mapping[str, type]],
-    dtype: torch.dtype,
-    optional: Sequence[str] = (),
-) -> Pipeline:
-    """What `pipeline.save_pretrained` wrote: its components named in `known`, and the scheduler.
-
-    Unlike diffusers' own it reads only folders and safetensors, and only ever makes classes that `known` has for a
-    component: a model_index.json cannot have other code imported. Those in `optional` may be absent: None.
-
-    Raises CheckpointError if the folder is not such a model.
-    """
-    options = {"torch_dtype": dtype, "use_safetensors": True, "local_files_only": True}
-    try:
-        index = json.loads((Path(folder) / "model_index.json").read_bytes())
-        if index["_class_name"] != pipeline.__name__:
-            raise CheckpointError(f"The model {folder} is for {index['_class_name']}, not for {pipeline.__name__}.")
-        components: dict[str, Any] = {}
-        for name, classes in known.items():
-            kind = index.get(name, [None, None])[1]
-            absent = kind is None and name in optional
-            components[name] = None if absent else classes[kind].from_pretrained(folder, subfolder=name, **options)  # type: ignore[attr-defined]
-        components["scheduler"] = DDIMScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True)
-        return pipeline(**components)
-    except CheckpointError:
-        raise
-    except KeyError as error:
-        raise CheckpointError(f"The model {folder} has a component that faceref does not know: {error}.") from error
-    except Exception as error:  # whatever a damaged folder makes of the readers of json, safetensors and diffusers
-        reason = str(error).partition("\n")[0]
-        raise CheckpointError(
-            f"The model {folder} cannot be loaded ({reason}); import or download it again."
-        ) from error

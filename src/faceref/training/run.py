@@ -1,23 +1,23 @@
 """From a configuration to a trained model: builds the data sets and networks of a stage and hands them to the loop."""
 
-import json
 import logging
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import torch
-from diffusers import ModelMixin, UNet2DModel
+from diffusers import UNet2DModel
 from torch import nn
 
 from faceref.checkpoints.store import load_pipeline
 from faceref.data.dataset import FaceDataset, FaceSource, sharpness_weights
-from faceref.errors import CheckpointError, DataError, UsageError
-from faceref.models.autoencoder import Autoencoder, load_autoencoder
+from faceref.errors import DataError, UsageError
+from faceref.models.autoencoder import AUTOENCODERS, Autoencoder
 from faceref.models.fusion import PixelFusion
 from faceref.models.identity import FaceRecogniser
 from faceref.models.ldbfr import InjectedReferenceUNet, InjectedUNet, RestoringVQModel
-from faceref.models.mechanisms import load_unet, with_injections, with_mechanism
+from faceref.models.loading import load_component
+from faceref.models.mechanisms import REFERENCE_UNETS, with_injections, with_mechanism
 from faceref.models.recogniser_files import load_recogniser
 from faceref.models.unet import ReferenceUNet
 from faceref.training.config import (
@@ -42,7 +42,6 @@ from faceref.training.stages.vqgan import VQGANStage, build_autoencoder
 log = logging.getLogger(__name__)
 
 UNet = TypeVar("UNet", bound=UNet2DModel)
-Model = TypeVar("Model", bound=ModelMixin)
 
 
 def train_from(
@@ -111,13 +110,17 @@ def _build_stage(config: TrainConfig, faces: FaceDataset) -> Stage:
 
 def _autoencoder(config: VQGANConfig) -> Autoencoder:
     try:
-        return load_autoencoder(config.initial) if config.initial else build_autoencoder(config.autoencoder)
+        return (
+            load_component(config.initial, AUTOENCODERS, "vae")
+            if config.initial
+            else build_autoencoder(config.autoencoder)
+        )
     except TypeError as error:
         raise UsageError(f"The autoencoder cannot be built from its arguments: {error}.") from error
 
 
 def _new_restoring(config: RestoringVQConfig) -> RestoringVQModel:
-    autoencoder = load_autoencoder(config.autoencoder)
+    autoencoder = load_component(config.autoencoder, AUTOENCODERS, "vae")
     if not autoencoder.config.get("quantize", True):
         raise UsageError(f"{config.autoencoder} was trained without its codebook: train one with quantize: true.")
     return RestoringVQModel.from_autoencoder(autoencoder, config.heads)
@@ -143,9 +146,11 @@ def _diffusion_stage(config: DiffusionConfig) -> Stage:
         raise UsageError(
             "The identity loss needs a recogniser: set recogniser to its weights, or identity.scaling to none."
         )
-    unet = load_unet(config.initial) if config.initial else _new_unet(ReferenceUNet, config)
+    unet = (
+        load_component(config.initial, REFERENCE_UNETS, "unet") if config.initial else _new_unet(ReferenceUNet, config)
+    )
     unet = with_mechanism(unet, config.mechanism, config.data.references)
-    restoring = _load(RestoringVQModel, config.restoring, "vq") if config.restoring else None
+    restoring = load_component(config.restoring, (RestoringVQModel,), "vq") if config.restoring else None
     if restoring is not None:
         size = config.data.resolution // restoring.downsampling
         unet = with_injections(unet, restoring.attention.q.in_channels, size)
@@ -156,8 +161,10 @@ def _diffusion_stage(config: DiffusionConfig) -> Stage:
 
 
 def _ldbfr_stage(config: LDBFRConfig) -> Stage:
-    unet = _load(InjectedUNet, config.initial, "unet") if config.initial else _new_unet(InjectedUNet, config)
-    restoring = _load(RestoringVQModel, config.restoring, "vq")
+    unet = (
+        load_component(config.initial, (InjectedUNet,), "unet") if config.initial else _new_unet(InjectedUNet, config)
+    )
+    restoring = load_component(config.restoring, (RestoringVQModel,), "vq")
     _check_features(unet, restoring, config.restoring)
     return LDBFRStage(config, unet, _autoencoder_of(unet, config), restoring, _recogniser(config))
 
@@ -165,7 +172,7 @@ def _ldbfr_stage(config: LDBFRConfig) -> Stage:
 def _fusion_stage(config: FusionConfig) -> Stage:
     if config.initial and config.fusion:
         raise UsageError("The sizes in fusion are those of a new one: leave them out, or leave out initial.")
-    fusion = _load(PixelFusion, config.initial, "fusion") if config.initial else _new_fusion(config)
+    fusion = load_component(config.initial, (PixelFusion,), "fusion") if config.initial else _new_fusion(config)
     pipeline, info = load_pipeline(config.model)
     if info.resolution != config.data.resolution:
         raise UsageError(f"{config.model} works at {info.resolution} px: set data.resolution to that.")
@@ -182,7 +189,7 @@ def _new_fusion(config: FusionConfig) -> PixelFusion:
 
 
 def _autoencoder_of(unet: UNet2DModel, config: DenoisingConfig) -> Autoencoder:
-    autoencoder = load_autoencoder(config.autoencoder)
+    autoencoder = load_component(config.autoencoder, AUTOENCODERS, "vae")
     channels = autoencoder.quantize.embedding.embedding_dim  # type: ignore[union-attr]
     if unet.config["out_channels"] != channels:
         raise UsageError(
@@ -212,17 +219,3 @@ def _new_unet(kind: type[UNet], config: DenoisingConfig) -> UNet:
         return kind(**config.unet)
     except (TypeError, ValueError) as error:
         raise UsageError(f"The U-Net cannot be built from its arguments: {error}.") from error
-
-
-def _load(kind: type[Model], folder: Path, component: str) -> Model:
-    """What `save_pretrained` wrote: a component of a model folder, or that folder itself."""
-    folder = folder / component if (folder / component).is_dir() else folder
-    if not (folder / "config.json").is_file():
-        raise CheckpointError(f"There is no {kind.__name__} in {folder}: train the stage before, or give its folder.")
-    try:
-        found = json.loads((folder / "config.json").read_text())["_class_name"]
-        if found != kind.__name__:
-            raise CheckpointError(f"{folder} holds a {found}, not a {kind.__name__}.")
-        return kind.from_pretrained(folder)
-    except (OSError, TypeError, ValueError, KeyError) as error:
-        raise CheckpointError(f"There is no usable {kind.__name__} in {folder}: {error}.") from error
