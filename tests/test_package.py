@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -52,25 +53,58 @@ MAY_IMPORT = {
 }
 
 
-def parts_imported_by(path: Path) -> set[str]:
-    modules: set[str] = set()
+MODULES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+}
+
+
+def imports_of(path: Path) -> set[str]:
+    """The modules of ours that a file imports, also inside its functions."""
+    named: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             # `from faceref import x` and `from faceref.app import x` name modules or their contents
-            modules |= {f"{node.module}.{alias.name}" for alias in node.names}
+            full = {f"{node.module}.{alias.name}" for alias in node.names}
+            named |= full & MODULES.keys() or {str(node.module)}
         elif isinstance(node, ast.Import):
-            modules |= {alias.name for alias in node.names}
-    return {module.split(".")[1] for module in modules if module.startswith("faceref.")}
+            named |= {alias.name for alias in node.names}
+    return named & MODULES.keys()
+
+
+def part_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else "__init__"
 
 
 def test_imports_go_one_way():
     wrong = {}
-    for path in PACKAGE.rglob("*.py"):
-        part = path.relative_to(PACKAGE).with_suffix("").parts[0]
-        if others := parts_imported_by(path) - {part} - MAY_IMPORT[part]:
-            wrong[str(path)] = others
+    for module, path in MODULES.items():
+        part = part_of(module)
+        if others := {part_of(other) for other in imports_of(path)} - {part} - MAY_IMPORT[part]:
+            wrong[module] = others
     assert not wrong
+
+
+# What the rebuilding has not reached yet; nothing is to be added.
+IMPORT_EACH_OTHER_YET = {"faceref.checkpoints.store", "faceref.faces.detect"}
+TOO_LONG_YET = {"data.py", "photo.py", "loop.py", "test_photo.py", "test_restorer.py"}
+
+
+def test_no_files_import_each_other():
+    looked_at = {module: path for module, path in MODULES.items() if module not in IMPORT_EACH_OTHER_YET}
+    files = TopologicalSorter({module: imports_of(path) for module, path in looked_at.items()})
+    try:
+        files.prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+@pytest.mark.parametrize("folder", ["src", "tests", "benchmarks", "examples"])
+def test_no_file_is_longer_than_three_hundred_lines(folder):
+    lengths = {path: len(path.read_text().splitlines()) for path in (REPOSITORY / folder).rglob("*.py")}
+    too_long = {str(path): lines for path, lines in lengths.items() if lines > 300 and path.name not in TOO_LONG_YET}
+    assert not too_long
 
 
 def test_the_command_touches_no_tensor():

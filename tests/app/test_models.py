@@ -1,6 +1,7 @@
 """`faceref models`: what it says of models, and the import of checkpoints in the released layout."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,13 @@ def test_info_tells_what_a_model_says_of_itself(faceref, tiny_model):
     assert "64" in told.output
     assert "ddim" in told.output
     assert str(tiny_model) in told.output
+
+
+def test_what_is_piped_to_a_program_is_not_cut(faceref, tiny_model, tmp_path, monkeypatch):
+    folder = tmp_path / ("long-" * 40) / "model"
+    shutil.copytree(tiny_model, folder)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert f" {folder} " in faceref("models", "info", folder).output
 
 
 def test_imported_checkpoints_restore_by_the_name_refldm_512(faceref, album):

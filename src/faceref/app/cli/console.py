@@ -3,9 +3,16 @@
 import sys
 
 from rich.console import Console
+from rich.table import Table
 
 output = Console(highlight=False, markup=False, soft_wrap=True)
 remarks = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+
+def show(table: Table) -> None:
+    """Print a table: as wide as the terminal, and where there is none as wide as its values, so that nothing is cut."""
+    console = output if output.is_terminal else Console(width=100_000, highlight=False, markup=False)
+    console.print(table)
 
 
 def say(sentence: str) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from faceref.app.cli.console import output
+from faceref.app.cli.console import output, show
 from faceref.errors import UsageError
 
 app = typer.Typer(no_args_is_help=True, help="List, describe, import and export models.", rich_markup_mode=None)
@@ -26,7 +26,7 @@ def list_models() -> None:
         folder = find_model(name)
         described = read_info(folder)
         table.add_row(name, f"{described.resolution} px", described.licence, str(folder))
-    output.print(table)
+    show(table)
 
 
 @app.command()
@@ -43,7 +43,7 @@ def info(
     table = Table(show_header=False, box=None)
     for key, value in described.items():
         table.add_row(key, "\n".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else str(value))
-    output.print(table)
+    show(table)
 
 
 @app.command("import")
