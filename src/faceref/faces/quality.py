@@ -1,0 +1,120 @@
+"""How good a face is already, judged from its pixels alone, and how much of a restoration it therefore needs."""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from itertools import combinations_with_replacement
+
+import cv2
+import numpy as np
+
+from faceref.errors import PhotoError
+from faceref.faces.align import AlignedFace
+from faceref.faces.noise import bands, blockiness, wavelet_noise
+
+# The middle of an FFHQ-aligned square, from brow to chin, as shares of its side: what is surely face
+FACE_CENTRE, FACE_RADII = (0.5, 0.56), (0.30, 0.36)
+WORST, BEST = 18.0, 42.0  # dB: an estimated PSNR of these is a score of 0 and 1
+
+
+@dataclass(frozen=True)
+class FaceQuality:
+    """What a face's own pixels say about it.
+
+    sharpness: standard deviation of the finest octave of luminance at the model's scale (0..255 scale, noise included).
+    noise: standard deviation of the noise at the model's scale (0..255 scale).
+    blockiness: how much of a regular grid is seen, of JPEG's blocks or of enlarged pixels: about 6 where there is none.
+    side: of the aligned square in pixels of the photograph.
+    psnr: what a truth that nobody has would say, estimated, dB.
+    score: the same in [0, 1], 0 for a face that is hardly one and 1 for one that cannot be told from a good photograph.
+    """
+
+    sharpness: float
+    noise: float
+    blockiness: float
+    side: float
+    psnr: float
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class QualityHead:
+    """A quadratic polynomial of the standardised features; `benchmarks/fit_quality.py` fits it."""
+
+    mean: np.ndarray  # [F]
+    scale: np.ndarray  # [F]
+    weights: np.ndarray  # [terms of `polynomial`]
+
+    @classmethod
+    @cache
+    def shipped(cls) -> "QualityHead":
+        """The one in the package, read once."""
+        content = json.loads((resources.files("faceref") / "weights" / "face_quality.json").read_text())
+        return cls(*(np.array(content[key]) for key in ("mean", "scale", "weights")))
+
+    def psnr(self, features: np.ndarray) -> float:
+        """The estimated PSNR in dB of a face with these features [F]."""
+        standard = np.clip((features - self.mean) / self.scale, -4, 4)  # a square must not run away with the unheard-of
+        return float(polynomial(standard) @ self.weights)
+
+
+def quality(face: AlignedFace) -> FaceQuality:
+    """Judge an aligned face at its own size (the model's). Raises PhotoError if none of it lies within the photograph.
+
+    The estimate is of the PSNR that the face would have against its truth, were that known: learnt from training faces
+    degraded as Eq. 4 of ReF-LDM does.
+    """
+    pixels, where = face_pixels(face)
+    features = quality_features(pixels, where)
+    estimate = float(np.clip(QualityHead.shipped().psnr(features), WORST, BEST))
+    return FaceQuality(
+        sharpness=float(bands(pixels)[0][where].std()),
+        noise=wavelet_noise(pixels, where),
+        blockiness=blockiness(pixels, where),
+        side=face.alignment.side,
+        psnr=estimate,
+        score=(estimate - WORST) / (BEST - WORST),
+    )
+
+
+def face_pixels(face: AlignedFace) -> tuple[np.ndarray, np.ndarray]:
+    """Luminance float32 [S, S] of an aligned face, and bool [S, S]: what is face and in the photograph."""
+    luminance = np.asarray(face.image.convert("L"), dtype=np.float32)
+    size = luminance.shape[0]
+    y, x = (np.mgrid[:size, :size] + 0.5) / size
+    ellipse = np.hypot((x - FACE_CENTRE[0]) / FACE_RADII[0], (y - FACE_CENTRE[1]) / FACE_RADII[1]) < 1
+    where = ellipse & (np.asarray(face.mask) > 0)
+    if where.sum() < 64:
+        raise PhotoError("lies outside of the photograph", subject="the face", hint="choose another face")
+    return luminance, where
+
+
+def quality_features(pixels: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """What the head looks at, float64 [F]: luminance [S, S] in 0..255, of which `where` [S, S] counts."""
+    octaves = [np.abs(band[where]) for band in bands(pixels)]
+    spread = [_log(np.sqrt(np.mean(octave**2))) for octave in octaves]
+    typical = [_log(np.median(octave)) for octave in octaves[:3]]  # noise is everywhere, edges are not
+    tails = [_log(np.quantile(octave, 0.95) / (np.median(octave) + 0.05)) for octave in octaves[:2]]
+    half = cv2.resize(pixels, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    half_where = where[::2, ::2][: half.shape[0], : half.shape[1]]
+    noise = [_log(wavelet_noise(pixels, where)), _log(wavelet_noise(half, half_where))]
+    across, down = (np.abs(np.diff(pixels, n=2, axis=axis)) for axis in (1, 0))
+    across, down = across[where[:, 1:-1]], down[where[1:-1]]
+    direction = abs(np.log((across.mean() + 0.05) / (down.mean() + 0.05)))
+    still = [(across < 0.5).mean(), (down < 0.5).mean()]  # where enlarging drew straight lines between pixels
+    contrast = _log(pixels[where].std())
+    return np.array(
+        [*spread, *typical, *tails, *noise, direction, *sorted(still), contrast, _log(blockiness(pixels, where))]
+    )
+
+
+def polynomial(features: np.ndarray) -> np.ndarray:
+    """1, the features [..., F] and the products of any two of them: [..., 1 + F + F (F + 1) / 2]."""
+    pairs = np.array(list(combinations_with_replacement(range(features.shape[-1]), 2))).T  # [2, F (F + 1) / 2]
+    ones = np.ones_like(features[..., :1])
+    return np.concatenate([ones, features, features[..., pairs[0]] * features[..., pairs[1]]], axis=-1)
+
+
+def _log(value: float) -> float:
+    return float(np.log(value + 0.05))

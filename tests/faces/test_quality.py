@@ -1,0 +1,79 @@
+"""A face's quality is judged from its own pixels: the worse the picture, the lower the score."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from faceref.data.degradation import Degradation, degrade
+from faceref.errors import PhotoError
+from faceref.faces.align import AlignedFace, align
+from faceref.faces.detect import Face
+from faceref.faces.noise import blockiness, wavelet_noise
+from faceref.faces.quality import quality
+
+EVERYWHERE = np.ones((128, 128), dtype=bool)
+
+
+@pytest.fixture
+def good_face(astronaut: Image.Image, astronaut_face: Face) -> AlignedFace:
+    return align(astronaut, astronaut_face.landmarks, 128)
+
+
+def degraded(face: AlignedFace, sigma: float = 0, downsample: float = 1, noise: float = 0, quality: int = 95):
+    degradation = Degradation(sigma, sigma, 0, downsample, noise, quality, kernel_size=21)
+    return AlignedFace(degrade(face.image, degradation, np.random.default_rng(0)), face.mask, face.alignment)
+
+
+def test_a_good_face_is_told_from_a_bad_one(good_face: AlignedFace):
+    faces = [good_face, degraded(good_face, sigma=1, downsample=1.5), degraded(good_face, sigma=3, downsample=6)]
+    scores = [quality(face).score for face in faces]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] > 0.7
+    assert scores[-1] < 0.35
+
+
+@pytest.mark.parametrize("damage", [{"noise": 15}, {"quality": 20}, {"sigma": 2.5}, {"downsample": 5}])
+def test_every_kind_of_damage_lowers_the_score(damage: dict[str, int], good_face: AlignedFace):
+    assert quality(degraded(good_face, **damage)).score < quality(good_face).score - 0.15
+
+
+def test_the_estimate_is_near_the_true_psnr(good_face: AlignedFace):
+    truth = np.asarray(good_face.image, dtype=float)[40:110, 30:98]
+    for damage in ({"sigma": 1}, {"sigma": 2, "downsample": 3, "noise": 5}, {"sigma": 3, "downsample": 6}):
+        bad = degraded(good_face, **damage)
+        error = np.mean((np.asarray(bad.image, dtype=float)[40:110, 30:98] - truth) ** 2)
+        assert quality(bad).psnr == pytest.approx(10 * np.log10(255**2 / error), abs=5)
+
+
+def test_size_is_that_in_the_photograph(astronaut: Image.Image, astronaut_face: Face):
+    half = astronaut.resize((256, 256), Image.Resampling.LANCZOS)
+    whole, smaller = align(astronaut, astronaut_face.landmarks, 128), align(half, astronaut_face.landmarks / 2, 128)
+    assert quality(smaller).side == pytest.approx(quality(whole).side / 2, rel=0.02)
+
+
+def test_padding_is_not_judged(good_face: AlignedFace):
+    mask = good_face.mask.copy()
+    mask[:, :64] = 0
+    noisy = np.asarray(good_face.image).copy()
+    noisy[:, :62] = np.random.default_rng(0).integers(0, 256, noisy[:, :62].shape)
+    padded = AlignedFace(Image.fromarray(noisy), mask, good_face.alignment)
+    clean = AlignedFace(good_face.image, mask, good_face.alignment)
+    assert quality(padded).noise == pytest.approx(quality(clean).noise, abs=0.5)
+    with pytest.raises(PhotoError, match="outside of the photograph"):
+        quality(AlignedFace(good_face.image, np.zeros_like(mask), good_face.alignment))
+
+
+@pytest.mark.parametrize("sigma", [2.0, 10.0])
+def test_noise_is_measured_in_grey_levels(sigma: float):
+    ramp = np.linspace(50, 200, 128)[None].repeat(128, 0)
+    noisy = (ramp + np.random.default_rng(0).normal(0, sigma, ramp.shape)).astype(np.float32)
+    assert wavelet_noise(noisy, EVERYWHERE) == pytest.approx(sigma, rel=0.1)
+
+
+@pytest.mark.parametrize("period", [8, 11])
+def test_a_grid_is_seen_whatever_its_period(period: int):
+    rng = np.random.default_rng(0)
+    plain = rng.normal(100, 3, (128, 128)).astype(np.float32)
+    steps = rng.normal(0, 12, (128 // period + 1, 128 // period + 1))
+    blocks = np.kron(steps, np.ones((period, period)))[:128, :128].astype(np.float32)
+    assert blockiness(plain + blocks, EVERYWHERE) > 1.5 * blockiness(plain, EVERYWHERE)
