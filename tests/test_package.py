@@ -16,7 +16,7 @@ from typer.main import get_command
 
 import faceref
 from faceref.app.cli.main import app
-from faceref.training.config import load_config
+from faceref.training.config_files import load_config
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "src" / "faceref"

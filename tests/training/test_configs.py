@@ -13,7 +13,9 @@ from faceref.models.autoencoder import AUTOENCODERS
 from faceref.models.identity import MobileFaceNet
 from faceref.models.ldbfr import InjectedUNet, RestoringVQModel
 from faceref.models.loading import load_component
-from faceref.training.config import (
+from faceref.training.config_files import load_config, save_config
+from faceref.training.run import train_from
+from faceref.training.stages.configs import (
     DenoisingConfig,
     DiffusionConfig,
     FusionConfig,
@@ -21,10 +23,7 @@ from faceref.training.config import (
     RestoringVQConfig,
     TrainConfig,
     VQGANConfig,
-    load_config,
-    save_config,
 )
-from faceref.training.run import train_from
 from faceref.training.stages.vqgan import build_autoencoder
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ import torch
 from faceref.models.autoencoder import PixelUnshuffleVQModel
 from faceref.models.identity import MobileFaceNet
 from faceref.models.unet import ReferenceUNet
-from faceref.training.config import DiffusionConfig
+from faceref.training.stages.configs import DiffusionConfig
 from faceref.training.stages.diffusion import DiffusionStage
 
 PREDICTIONS = ["epsilon", "v_prediction", "sample"]
@@ -147,9 +147,9 @@ def test_the_identity_loss_reaches_the_network_through_the_frozen_decoder():
     gradient = stage.unet.conv_in.weight.grad
     assert gradient is not None
     assert gradient.abs().sum() > 0
-    vae, recogniser, _ = stage.frozen
-    assert recogniser is not None
-    assert all(p.grad is None for p in (*vae.parameters(), *recogniser.parameters()))
+    networks = [network for network in stage.frozen.values() if network is not None]
+    assert len(networks) == 2  # the autoencoder and the recogniser
+    assert all(p.grad is None for network in networks for p in network.parameters())
 
 
 def test_only_the_network_is_trained_and_saved():

@@ -11,8 +11,9 @@ from faceref.checkpoints.store import load_pipeline, read_info
 from faceref.errors import UsageError
 from faceref.models.fusion import PixelFusion
 from faceref.models.identity import MobileFaceNet
-from faceref.training.config import FusionConfig, LoopConfig, OptimizerConfig
+from faceref.training.config import LoopConfig, OptimizerConfig
 from faceref.training.run import train_from
+from faceref.training.stages.configs import FusionConfig
 from faceref.training.stages.fusion import FusionStage
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -137,7 +138,7 @@ def test_restorations_come_with_and_without_references(photographs: Path, tiny_m
 def test_pictures_of_another_size_than_the_models_are_refused(photographs: Path, tmp_path: Path, tiny_model):
     config = config_for(photographs, tiny_model)
     config = config.model_copy(update={"data": config.data.model_copy(update={"resolution": 128})})
-    with pytest.raises(UsageError, match=r"works at 64 px: set data\.resolution to that"):
+    with pytest.raises(UsageError, match=r"works at 64 px; set data\.resolution to that"):
         train_from(config, tmp_path / "run")
 
 

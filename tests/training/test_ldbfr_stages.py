@@ -14,8 +14,9 @@ from faceref.models.ldbfr import InjectedReferenceUNet, InjectedUNet, RestoringV
 from faceref.models.loading import load_component
 from faceref.pipelines.ldbfr import LDBFRPipeline
 from faceref.pipelines.refldm import ReFLDMPipeline
-from faceref.training.config import DiffusionConfig, LDBFRConfig, LoopConfig, OptimizerConfig, RestoringVQConfig
+from faceref.training.config import LoopConfig, OptimizerConfig
 from faceref.training.run import train_from
+from faceref.training.stages.configs import DiffusionConfig, LDBFRConfig, RestoringVQConfig
 from faceref.training.stages.ldbfr import LDBFRStage, RestoringVQStage
 from faceref.training.stages.vqgan import vq_model
 

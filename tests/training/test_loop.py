@@ -21,9 +21,9 @@ from faceref.models.loading import load_component
 from faceref.models.mechanisms import MECHANISMS
 from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.refldm import ReFLDMPipeline
-from faceref.training.config import DiffusionConfig, VQGANConfig
 from faceref.training.optimizer import learning_rate
 from faceref.training.run import train_from
+from faceref.training.stages.configs import DiffusionConfig, VQGANConfig
 from faceref.training.stages.stage import Batch, Losses
 from faceref.training.stages.vqgan import VQGANStage
 

@@ -29,7 +29,8 @@ from faceref.data.dataset import SeededSampler
 from faceref.errors import UsageError
 from faceref.files import replaced_folder
 from faceref.training.checkpoints import Checkpoints
-from faceref.training.config import LoopConfig, StageConfig, save_config
+from faceref.training.config import LoopConfig, StageConfig
+from faceref.training.config_files import save_config
 from faceref.training.optimizer import learning_rate, make_optimizer, set_rates
 from faceref.training.speed import SpeedWindow, matmul_flops_per_second
 from faceref.training.stages.stage import Batch, Stage

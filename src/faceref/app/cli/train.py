@@ -26,7 +26,7 @@ def train(
 
     On several GPUs or machines: accelerate launch -m faceref train CONFIG.
     """
-    from faceref.training.config import load_config
+    from faceref.training.config_files import load_config
     from faceref.training.run import train_from
 
     logging.getLogger("faceref.training").setLevel(logging.INFO)

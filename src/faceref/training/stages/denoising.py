@@ -13,7 +13,7 @@ from faceref.checkpoints.store import ModelInfo, Pipeline, save_model
 from faceref.data.dataset import make_batch
 from faceref.models.autoencoder import Autoencoder, encode
 from faceref.models.identity import FaceRecogniser
-from faceref.training.config import DenoisingConfig, NoiseConfig
+from faceref.training.stages.configs import DenoisingConfig, NoiseConfig
 from faceref.training.stages.stage import Batch, Stage
 
 
@@ -43,22 +43,22 @@ class DenoisingStage(Stage):
         unet: UNet2DModel,
         vae: Autoencoder,
         recogniser: FaceRecogniser | None,
-        *others: nn.Module | None,
+        **others: nn.Module | None,
     ):
         """`others` are networks that the loss needs, too, and nobody trains."""
         super().__init__()
         self.noise, self.data, self.model = config.noise, config.data, config.model
         self.unet = unet
         self.scheduler = build_scheduler(config.noise)
-        self.keep_frozen(vae, recogniser, *others)
+        self.keep_frozen(vae=vae, recogniser=recogniser, **others)
 
     @property
     def vae(self) -> Autoencoder:
-        return self.frozen[0]
+        return self.frozen["vae"]
 
     @property
     def recogniser(self) -> FaceRecogniser | None:
-        return self.frozen[1]
+        return self.frozen["recogniser"]
 
     def trainable(self, turn: str) -> dict[nn.Module, float]:
         return {self.unet: 1.0}

@@ -1,17 +1,24 @@
 """ReF-LDM's stages 2 and 3: the denoiser, first with the LQ latent only (ldm), then with references (refldm)."""
 
+from typing import Self
+
 import torch
 from PIL import Image
 from torch import Tensor
 
+from faceref.data.dataset import FaceDataset
+from faceref.errors import UsageError
 from faceref.models.autoencoder import Autoencoder, decode, encode
 from faceref.models.identity import FaceRecogniser
-from faceref.models.ldbfr import RestoringVQModel
+from faceref.models.ldbfr import InjectedReferenceUNet, RestoringVQModel
+from faceref.models.loading import load_component
+from faceref.models.mechanisms import REFERENCE_UNETS, with_injections, with_mechanism
 from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.refldm import ReFLDMPipeline
-from faceref.training.config import DiffusionConfig
 from faceref.training.losses import identity_scale, identity_similarity, masked_mean
 from faceref.training.pictures import compare, contact_sheet
+from faceref.training.stages.components import autoencoder_of, check_features, new_unet, recogniser_of
+from faceref.training.stages.configs import DiffusionConfig
 from faceref.training.stages.denoising import DenoisingStage
 from faceref.training.stages.stage import Batch, Losses
 
@@ -35,14 +42,40 @@ class DiffusionStage(DenoisingStage):
         restoring: RestoringVQModel | None = None,
     ):
         """`restoring` repairs the features for an `InjectedReferenceUNet`."""
-        super().__init__(config, unet, vae, recogniser, restoring)
+        super().__init__(config, unet, vae, recogniser, restoring=restoring)
         self.config, self.identity = config, config.identity
         self.unet: ReferenceUNet = unet
         self.use_references = config.stage == "refldm"
 
+    @classmethod
+    def build(cls, config: DiffusionConfig, faces: FaceDataset) -> Self:
+        recogniser = recogniser_of(config)
+        if recogniser is None and config.identity.scaling != "none" and config.identity.weight > 0:
+            raise UsageError(
+                "The identity loss needs a recogniser",
+                hint="set recogniser to its weights, or identity.scaling to none",
+            )
+        unet = (
+            load_component(config.initial, REFERENCE_UNETS, "unet")
+            if config.initial
+            else new_unet(ReferenceUNet, config.unet)
+        )
+        unet = with_mechanism(unet, config.mechanism, config.data.references)
+        restoring = None
+        if config.restoring is not None:
+            restoring = load_component(config.restoring, (RestoringVQModel,), "vq")
+            size = config.data.resolution // restoring.downsampling
+            unet = with_injections(unet, restoring.attention.q.in_channels, size)
+            check_features(unet, restoring, config.restoring)
+        elif isinstance(unet, InjectedReferenceUNet):
+            raise UsageError(
+                f"The U-Net in {config.initial} has features injected", hint="set restoring to what repairs them"
+            )
+        return cls(config, unet, autoencoder_of(unet, config.autoencoder), recogniser, restoring)
+
     @property
     def restoring(self) -> RestoringVQModel | None:
-        return self.frozen[2]
+        return self.frozen["restoring"]
 
     @torch.no_grad()
     def make_batch(self, items: Batch, generator: torch.Generator) -> Batch:

@@ -1,20 +1,23 @@
 """The stage after a denoiser's: its restorations are corrected by the low-quality pictures that they were made of."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from faceref.checkpoints.store import ModelInfo, Pipeline, load_blind, save_model
-from faceref.data.dataset import make_batch
+from faceref.checkpoints.store import ModelInfo, Pipeline, load_blind, load_pipeline, save_model
+from faceref.data.dataset import FaceDataset, make_batch
+from faceref.errors import UsageError
 from faceref.models.autoencoder import encode
 from faceref.models.fusion import PixelFusion
 from faceref.models.identity import FaceRecogniser
+from faceref.models.loading import load_component
 from faceref.pipelines.refldm import ReFLDMPipeline
-from faceref.training.config import FusionConfig
 from faceref.training.pictures import compare, contact_sheet
+from faceref.training.stages.components import judges, new_network
+from faceref.training.stages.configs import FusionConfig
 from faceref.training.stages.stage import Batch
 from faceref.training.stages.vqgan import ReconstructionStage
 
@@ -33,12 +36,27 @@ class FusionStage(ReconstructionStage):
     ):
         """pipeline, info: the model, of either family; a fusion that it has already is left out."""
         pipeline.register_modules(fusion=None)
-        networks = [part for part in pipeline.components.values() if isinstance(part, nn.Module)]
-        super().__init__(config, perceptual, recogniser, *networks)
+        networks = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
+        super().__init__(config, perceptual, recogniser, **networks)
         self.config = config
         self.fusion = fusion
         self.pipeline, self.info = pipeline, info
         self.blind = load_blind(config.model)
+
+    @classmethod
+    def build(cls, config: FusionConfig, faces: FaceDataset) -> Self:
+        if config.initial and config.fusion:
+            raise UsageError("The sizes in fusion are those of a new one", hint="leave them out, or leave out initial")
+        if config.initial:
+            fusion = load_component(config.initial, (PixelFusion,), "fusion")
+        else:
+            fusion = new_network(PixelFusion, config.fusion, "fusion")
+        pipeline, info = load_pipeline(config.model)
+        if info.resolution != config.data.resolution:
+            raise UsageError(f"works at {info.resolution} px", subject=config.model, hint="set data.resolution to that")
+        if info.resolution % fusion.config["patch_size"]:
+            raise UsageError(f"fusion.patch_size must divide the resolution, {info.resolution}")
+        return cls(config, fusion, pipeline, info, *judges(config))
 
     @property
     def last_layer(self) -> Tensor:

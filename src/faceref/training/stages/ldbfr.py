@@ -5,21 +5,30 @@ released code.
 """
 
 from pathlib import Path
-from typing import cast
+from typing import Self, cast
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-from faceref.data.dataset import make_batch
-from faceref.models.autoencoder import Autoencoder
+from faceref.data.dataset import FaceDataset, make_batch
+from faceref.errors import UsageError
+from faceref.models.autoencoder import AUTOENCODERS, Autoencoder
 from faceref.models.identity import FaceRecogniser
 from faceref.models.ldbfr import InjectedUNet, RestoringVQModel
+from faceref.models.loading import load_component
 from faceref.pipelines.ldbfr import LDBFRPipeline
-from faceref.training.config import LDBFRConfig, RestoringVQConfig
 from faceref.training.losses import masked_mean
 from faceref.training.pictures import compare, contact_sheet
+from faceref.training.stages.components import (
+    autoencoder_of,
+    check_features,
+    judges,
+    new_unet,
+    recogniser_of,
+)
+from faceref.training.stages.configs import LDBFRConfig, RestoringVQConfig
 from faceref.training.stages.denoising import DenoisingStage
 from faceref.training.stages.stage import Batch, Losses
 from faceref.training.stages.vqgan import ReconstructionStage, vq_model
@@ -48,6 +57,15 @@ class RestoringVQStage(ReconstructionStage):
         for module in self.encoder:
             module.requires_grad_(True)
         vq.decoder.conv_out.weight.requires_grad_(True)  # nobody moves it, but the adaptive weight is measured there
+
+    @classmethod
+    def build(cls, config: RestoringVQConfig, faces: FaceDataset) -> Self:
+        autoencoder = load_component(config.autoencoder, AUTOENCODERS, "vae")
+        if not autoencoder.config.get("quantize", True):
+            raise UsageError(
+                "was trained without its codebook", subject=config.autoencoder, hint="train one with quantize: true"
+            )
+        return cls(config, RestoringVQModel.from_autoencoder(autoencoder, config.heads), *judges(config))
 
     @property
     def last_layer(self) -> Tensor:
@@ -98,12 +116,23 @@ class LDBFRStage(DenoisingStage):
         restoring: RestoringVQModel,
         recogniser: FaceRecogniser | None,
     ):
-        super().__init__(config, unet, vae, recogniser, restoring)
+        super().__init__(config, unet, vae, recogniser, restoring=restoring)
         self.unet: InjectedUNet = unet
+
+    @classmethod
+    def build(cls, config: LDBFRConfig, faces: FaceDataset) -> Self:
+        unet = (
+            load_component(config.initial, (InjectedUNet,), "unet")
+            if config.initial
+            else new_unet(InjectedUNet, config.unet)
+        )
+        restoring = load_component(config.restoring, (RestoringVQModel,), "vq")
+        check_features(unet, restoring, config.restoring)
+        return cls(config, unet, autoencoder_of(unet, config.autoencoder), restoring, recogniser_of(config))
 
     @property
     def restoring(self) -> RestoringVQModel:
-        return self.frozen[2]
+        return self.frozen["restoring"]
 
     @torch.no_grad()
     def make_batch(self, items: Batch, generator: torch.Generator) -> Batch:

@@ -8,6 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from faceref.data.dataset import FaceDataset
+
 Batch = dict[str, Tensor]
 Losses = tuple[Tensor, dict[str, Tensor]]  # what to minimise, and detached numbers for the log
 
@@ -15,18 +17,29 @@ Losses = tuple[Tensor, dict[str, Tensor]]  # what to minimise, and detached numb
 class Stage(nn.Module, ABC):
     """What is trained: networks, their loss, and how to look at them. Submodules are trained, all else is frozen."""
 
-    frozen: tuple[Any, ...] = ()
     all_turns: tuple[str, ...] = ("model",)  # each has its optimizer; a GAN names its two sides
 
-    def keep_frozen(self, *networks: nn.Module | None) -> None:
-        """Hold networks that the loss needs and nobody trains; a tuple hides them from nn.Module's registry."""
-        for network in networks:
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen: dict[str, Any] = {}  # networks by name
+
+    @classmethod
+    @abstractmethod
+    def build(cls, config: Any, faces: FaceDataset) -> Self:
+        """The stage with its networks, new or loaded, as its own class of configuration says.
+
+        faces: what will be trained on. Raises UsageError or CheckpointError where settings or weights do not fit.
+        """
+
+    def keep_frozen(self, **networks: nn.Module | None) -> None:
+        """Hold networks that the loss needs and nobody trains; a dict hides them from nn.Module's registry."""
+        for network in networks.values():
             if network is not None:
                 network.eval().requires_grad_(False)
         self.frozen = networks
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
-        for network in self.frozen:
+        for network in self.frozen.values():
             if network is not None:
                 network.to(*args, **kwargs)
         return super().to(*args, **kwargs)

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import cast
+from typing import Self, cast
 
 import numpy as np
 import torch
@@ -12,10 +12,11 @@ from PIL import Image
 from torch import Tensor, nn
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
+from faceref.data.dataset import FaceDataset
 from faceref.errors import UsageError
-from faceref.models.autoencoder import Autoencoder, PixelUnshuffleVQModel, encode
+from faceref.models.autoencoder import AUTOENCODERS, Autoencoder, PixelUnshuffleVQModel, encode
 from faceref.models.identity import FaceRecogniser
-from faceref.training.config import AutoencoderConfig, ReconstructionConfig, VQGANConfig
+from faceref.models.loading import load_component
 from faceref.training.losses import (
     PatchDiscriminator,
     adaptive_weight,
@@ -25,6 +26,8 @@ from faceref.training.losses import (
     perceptual_distance,
 )
 from faceref.training.pictures import contact_sheet
+from faceref.training.stages.components import judges, new_network
+from faceref.training.stages.configs import AutoencoderConfig, ReconstructionConfig, VQGANConfig
 from faceref.training.stages.stage import Batch, Losses, Stage
 
 CALIBRATION_PHOTOGRAPHS = 256
@@ -32,8 +35,9 @@ CALIBRATION_BATCH = 16
 
 
 def build_autoencoder(config: AutoencoderConfig) -> Autoencoder:
-    """A freshly initialised autoencoder; the constructor raises TypeError at an argument it does not know."""
-    return {"vq": VQModel, "pixel_unshuffle": PixelUnshuffleVQModel}[config.kind](**config.arguments)
+    """A freshly initialised autoencoder. Raises UsageError if its arguments do not fit."""
+    kind: type[Autoencoder] = {"vq": VQModel, "pixel_unshuffle": PixelUnshuffleVQModel}[config.kind]
+    return new_network(kind, config.arguments, "autoencoder")
 
 
 def vq_model(autoencoder: Autoencoder) -> VQModel:
@@ -55,7 +59,7 @@ class ReconstructionStage(Stage):
         config: ReconstructionConfig,
         perceptual: nn.Module | None,
         recogniser: FaceRecogniser | None = None,
-        *others: nn.Module | None,
+        **others: nn.Module | None,
     ):
         """`perceptual` gives the feature maps of the perceptual loss: a recogniser, a backbone, or None for none.
 
@@ -64,11 +68,11 @@ class ReconstructionStage(Stage):
         super().__init__()
         self.weights = config.weights
         self.discriminator = PatchDiscriminator()
-        self.keep_frozen(perceptual, recogniser, *others)
+        self.keep_frozen(perceptual=perceptual, recogniser=recogniser, **others)
 
     @property
     def recogniser(self) -> FaceRecogniser | None:
-        return self.frozen[1]
+        return self.frozen["recogniser"]
 
     @property
     @abstractmethod
@@ -108,7 +112,7 @@ class ReconstructionStage(Stage):
         return loss + self.weights.codebook * codebook, numbers
 
     def _perceptual(self, reconstruction: Tensor, target: Tensor) -> Tensor:
-        network = self.frozen[0]
+        network = self.frozen["perceptual"]
         if network is None:
             return reconstruction.new_zeros(())
         features = network.identity_features if isinstance(network, FaceRecogniser) else network
@@ -131,10 +135,20 @@ class VQGANStage(ReconstructionStage):
         self.vae = vae
         self.photographs = photographs
         if config.quantize_from and not self._has_codebook():
-            raise UsageError("quantize_from is for an autoencoder with a codebook: set quantize: true or leave it out.")
+            raise UsageError(
+                "quantize_from is for an autoencoder with a codebook", hint="set quantize: true or leave it out"
+            )
         self.quantize_from = config.quantize_from
         self.register_buffer("quantized", torch.tensor(config.quantize_from == 0))  # a part of checkpoints
         self.quantized: Tensor
+
+    @classmethod
+    def build(cls, config: VQGANConfig, faces: FaceDataset) -> Self:
+        if config.initial:
+            autoencoder = load_component(config.initial, AUTOENCODERS, "vae")
+        else:
+            autoencoder = build_autoencoder(config.autoencoder)
+        return cls(config, autoencoder, faces.photographs, *judges(config))
 
     @property
     def last_layer(self) -> Tensor:

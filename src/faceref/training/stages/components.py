@@ -1,0 +1,77 @@
+"""The networks that stages are built of: new ones, trained ones, and those that judge."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+from diffusers import ModelMixin, UNet2DModel
+from torch import nn
+
+from faceref.errors import UsageError
+from faceref.models.autoencoder import AUTOENCODERS, Autoencoder
+from faceref.models.identity import FaceRecogniser
+from faceref.models.ldbfr import RestoringVQModel
+from faceref.models.loading import load_component
+from faceref.models.recogniser_files import load_recogniser
+from faceref.training.losses import BackboneFeatures
+from faceref.training.stages.configs import DenoisingConfig, ReconstructionConfig
+
+Model = TypeVar("Model", bound=ModelMixin)
+
+
+def new_network(kind: type[Model], arguments: dict[str, Any], name: str) -> Model:
+    """An untrained network; `name` is what the configuration calls it. Raises UsageError where arguments do not fit."""
+    try:
+        return kind(**arguments)
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        raise UsageError(f"cannot be built from its arguments: {error}", subject=f"The {name}") from error
+
+
+def new_unet(kind: type[Model], arguments: dict[str, Any]) -> Model:
+    """As `new_network`; without any arguments there is nothing to train, which is a UsageError, too."""
+    if not arguments:
+        raise UsageError(
+            "There is no U-Net to train", hint="set initial to a trained one, or unet to the sizes of a new one"
+        )
+    return new_network(kind, arguments, "U-Net")
+
+
+def autoencoder_of(unet: UNet2DModel, folder: Path) -> Autoencoder:
+    """The trained autoencoder whose latents the U-Net denoises. Raises UsageError where they do not fit."""
+    autoencoder = load_component(folder, AUTOENCODERS, "vae")
+    channels = autoencoder.quantize.embedding.embedding_dim  # type: ignore[union-attr]
+    if unet.config["out_channels"] != channels:
+        raise UsageError(
+            f"The latents of {folder} have {channels} channels, but the U-Net makes {unet.config['out_channels']}: "
+            f"set unet.out_channels to {channels}, or start from another U-Net"
+        )
+    return autoencoder
+
+
+def check_features(unet: UNet2DModel, restoring: RestoringVQModel, folder: Path) -> None:
+    """Raises UsageError if the features that the first stage in `folder` repairs are not those the U-Net takes."""
+    wanted, repaired = unet.config["feature_channels"], restoring.attention.q.in_channels
+    if wanted != repaired:
+        raise UsageError(
+            f"repairs {repaired} channels, but the U-Net takes {wanted}: set unet.feature_channels to {repaired}, "
+            "or start from another U-Net",
+            subject=folder,
+        )
+
+
+def recogniser_of(config: DenoisingConfig | ReconstructionConfig) -> FaceRecogniser | None:
+    """The recogniser of the identity loss and of validation, if the configuration names one."""
+    return load_recogniser(config.recogniser) if config.recogniser else None
+
+
+def judges(config: ReconstructionConfig) -> tuple[nn.Module | None, FaceRecogniser | None]:
+    """The networks of the perceptual and of the identity loss."""
+    recogniser = recogniser_of(config)
+    by_recogniser = config.weights.perceptual > 0 and config.perceptual == "recogniser"
+    if recogniser is None and (by_recogniser or config.weights.identity > 0):
+        raise UsageError(
+            "The perceptual and the identity loss need a recogniser",
+            hint="set recogniser to its weights, or weights.perceptual and weights.identity to 0",
+        )
+    if config.weights.perceptual == 0:
+        return None, recogniser
+    return recogniser if by_recogniser else BackboneFeatures(config.perceptual), recogniser
