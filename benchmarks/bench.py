@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from faceref import Restorer
-from faceref.checkpoints.store import ModelInfo, Pipeline
-from faceref.pipelines.ldbfr import LDBFRPipeline
+from faceref.checkpoints.store import ModelInfo
+from faceref.pipelines.protocol import FacePipeline
 from faceref.pipelines.sampling import decode_output
 
 REFERENCES = (0, 1, 3, 5)
@@ -38,7 +38,7 @@ def main() -> None:
     table = Table(title=f"{info.name}, {info.resolution} px, guidance {info.guidance}, {name}: seconds per face")
     for column in ("references", "steps", "encode references", "denoise", "decode", "in all", "peak memory"):
         table.add_column(column, justify="right")
-    for references in (0,) if isinstance(restorer.pipeline, LDBFRPipeline) else REFERENCES:
+    for references in REFERENCES if restorer.pipeline.takes_references else (0,):
         used = restorer if references or restorer.blind is None else restorer.blind
         for steps in sorted({*STEPS, used.info.steps}):
             if device.type == "cuda":
@@ -53,18 +53,17 @@ def main() -> None:
     Console().print(table)
 
 
-def time_phases(pipeline: Pipeline, info: ModelInfo, references: int, steps: int) -> tuple[float, float, float]:
+def time_phases(pipeline: FacePipeline, info: ModelInfo, references: int, steps: int) -> tuple[float, float, float]:
     """Seconds to encode the references, to denoise (with the LQ picture's encoding), and to decode and correct."""
     generator = torch.Generator().manual_seed(0)
     pictures = torch.rand(1 + references, 3, info.resolution, info.resolution, generator=generator) * 2 - 1
     lq, good = pictures[:1], pictures[1:]
 
     def encode():
-        return pipeline.encode_references(good) if references and not isinstance(pipeline, LDBFRPipeline) else None
+        return pipeline.encode_references(good) if references else None
 
-    restore = functools.partial(pipeline, lq, steps=steps, generator=generator, output_type="latent")
-    if not isinstance(pipeline, LDBFRPipeline):
-        restore = functools.partial(restore, references=encode(), guidance=info.guidance)
+    options = {"steps": steps, "guidance": info.guidance, "generator": generator, "output_type": "latent"}
+    restore = functools.partial(pipeline, lq, encode(), **options)
     latents = restore().images
     assert isinstance(latents, torch.Tensor)  # which output_type says
 

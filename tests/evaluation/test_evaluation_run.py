@@ -121,8 +121,9 @@ def test_a_blind_restoration_and_its_stage_1_are_the_pipelines_own(done, cases, 
     out, _ = done
     case = cases.cases[4]
     lq = to_tensor(read_picture(picture_path(out / "pictures/severe/controls/lq", case.name))[None])
-    result = models[1].pipeline(lq, steps=3, latents=noise_of(case), output_type="pt", return_stage1=True)
-    for condition, expected in (("none", result.images), ("stage-1", result.stage1)):
+    blind = models[1].pipeline
+    result = blind(lq, steps=3, latents=noise_of(case), output_type="pt")
+    for condition, expected in (("none", result.images), ("stage-1", blind.restore_stage1(lq))):
         saved = read_picture(picture_path(out / "pictures/severe/tiny-blind" / condition, case.name))
         assert np.abs(saved.astype(int) - to_pixels(expected)[0]).max() <= 1, condition
 
@@ -160,8 +161,7 @@ def test_stage_1_comes_back_from_the_size_that_its_features_need(models):
     model = replace(models[1], pipeline=LDBFRPipeline(blind.vq, unet, blind.vae, blind.scheduler))  # type: ignore[arg-type]
     lq, noise = torch.linspace(-1, 1, 3 * SIZE**2).reshape(1, 3, SIZE, SIZE), torch.zeros(1, 4, SIZE // 4, SIZE // 4)
     done = {r.condition.key: r for r in model.restorations(PLAN, {"severe": lq}, noise, References([], []))}
-    result = model.pipeline(lq, steps=3, latents=noise, output_type="pt", return_stage1=True)
-    torch.testing.assert_close(done["stage-1"].pictures, result.stage1)
+    torch.testing.assert_close(done["stage-1"].pictures, model.pipeline.restore_stage1(lq))
 
 
 def test_controls_are_what_they_are_called(done, cases, models):

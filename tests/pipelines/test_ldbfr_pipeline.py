@@ -136,21 +136,22 @@ def test_two_threads_with_two_faces_give_what_one_after_the_other_gives(pipeline
     assert all(torch.equal(one, other) for one, other in zip(together, alone, strict=True))
 
 
-def test_stage_1_alone_is_given_on_request_in_the_form_of_the_result(pipeline, lq):
-    assert pipeline(lq[:1], steps=1, generator=torch.Generator().manual_seed(0)).stage1 is None
-    results = {
-        kind: pipeline(
-            lq[:1], steps=1, generator=torch.Generator().manual_seed(0), output_type=kind, return_stage1=True
-        )
-        for kind in ("pil", "pt", "latent")
-    }
+def test_stage_1_alone_restores_to_the_size_of_the_face(pipeline, lq):
     with torch.no_grad():
-        expected = pipeline.vq(F.interpolate(lq[:1], size=(128, 128), mode="bilinear"))
-    torch.testing.assert_close(results["latent"].stage1, expected.features)
-    assert results["pt"].stage1.shape == results["pt"].images.shape == (1, 3, 64, 64)
+        expected = pipeline.vq(F.interpolate(lq, size=(128, 128), mode="bilinear"))
     smaller = F.interpolate(expected.sample, size=(64, 64), mode="bilinear", antialias=True)
-    torch.testing.assert_close(results["pt"].stage1, smaller)
-    assert results["pil"].stage1[0].size == results["pil"].images[0].size == (64, 64)
+    torch.testing.assert_close(pipeline.restore_stage1(lq), smaller)
+
+
+def test_references_and_guidance_towards_them_are_refused(pipeline, lq):
+    assert not pipeline.takes_references
+    for ask in (lambda: pipeline.encode_references(lq), lambda: restore(pipeline, lq[:1], references=[lq])):
+        with pytest.raises(UsageError, match="cannot use any") as error:
+            ask()
+        assert error.value.code == "no_references"
+    with pytest.raises(UsageError, match="no guidance towards them"):
+        restore(pipeline, lq[:1], guidance=1.5)
+    torch.testing.assert_close(restore(pipeline, lq[:1], guidance=1.0), restore(pipeline, lq[:1]))
 
 
 def test_pictures_go_in_and_out(pipeline, lq):

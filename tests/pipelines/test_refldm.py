@@ -1,5 +1,6 @@
 """ReF-LDM's pipeline: agreement with the original program, and what must hold whatever the weights."""
 
+import copy
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -47,12 +48,11 @@ def test_restoration_agrees_with_the_original_program(golden, guidance, output_t
     pipeline, expected = golden
     result = pipeline(
         expected["lq_image"],
-        [expected["reference_images"]],
+        pipeline.encode_references(expected["reference_images"], joint=True),
         guidance=guidance,
         steps=4,
         latents=expected["x_T"],
         output_type=output_type,
-        joint_reference_encoding=True,
     )
     assert_agree(result.images, expected[f"{tensor}{guidance}"])
 
@@ -100,30 +100,53 @@ def test_without_references_guidance_does_nothing_and_the_log_says_so(mini, capl
     assert torch.equal(plain, restore(pipeline, expected["lq_image"], [[]], guidance=3.0))
 
 
-def test_null_cache_is_computed_once_and_again_when_the_weights_change(mini, monkeypatch):
-    pipeline, expected = mini
-    pipeline = ReFLDMPipeline(unet=pipeline.unet, vae=pipeline.vae, scheduler=pipeline.scheduler)
+def test_null_cache_is_computed_once_for_the_weights_that_a_pipeline_was_made_with(mini, monkeypatch):
+    shared, expected = mini
     zero_passes = []
-    encode = pipeline.unet.encode_references
+    encode = shared.unet.encode_references
 
     def counting(latents, multiplicity=None):
         zero_passes.append(not latents.any())
         return encode(latents, multiplicity)
 
-    monkeypatch.setattr(pipeline.unet, "encode_references", counting)
-    lq, references = expected["lq_image"], expected["reference_images"]
-    before = restore(pipeline, lq, [references])
-    restore(pipeline, lq, [references])
+    monkeypatch.setattr(shared.unet, "encode_references", counting)
+    lq, references = expected["lq_image"], [expected["reference_images"]]
+
+    def new() -> ReFLDMPipeline:
+        return ReFLDMPipeline(unet=shared.unet, vae=shared.vae, scheduler=shared.scheduler)
+
+    pipeline = new()
+    before = restore(pipeline, lq, references)
+    assert torch.equal(restore(pipeline, lq, references), before)
     assert sum(zero_passes) == 1
-    bias = pipeline.unet.conv_in.bias
-    kept = bias.detach().clone()
+    kept = shared.unet.conv_in.bias.detach().clone()
     try:
-        bias.data.add_(0.1)  # as an EMA writes weights: without the version counter of the tensor noticing
-        restore(pipeline, lq, [references])
+        shared.unet.conv_in.bias.data.add_(0.1)  # as training moves weights: it makes a new pipeline to validate
+        restore(new(), lq, references)
         assert sum(zero_passes) == 2
     finally:
-        bias.data.copy_(kept)
-    assert torch.equal(restore(pipeline, lq, [references]), before)
+        shared.unet.conv_in.bias.data.copy_(kept)
+    assert torch.equal(restore(new(), lq, references), before)
+
+
+def test_references_encoded_by_another_model_or_at_another_resolution_are_refused(mini):
+    pipeline, expected = mini
+    other = ReFLDMPipeline(copy.deepcopy(pipeline.unet), pipeline.vae, pipeline.scheduler)
+    lq, references = expected["lq_image"], expected["reference_images"]
+    assert torch.equal(  # the same weights are the same network, wherever they were loaded
+        restore(other, lq, pipeline.encode_references(references)), restore(pipeline, lq, [references])
+    )
+    changed = ReFLDMPipeline(copy.deepcopy(pipeline.unet), pipeline.vae, pipeline.scheduler)
+    with torch.no_grad():
+        changed.unet.conv_in.weight[0] += 1
+    larger = pipeline.encode_references(torch.nn.functional.interpolate(references, scale_factor=2))
+    for cache in (changed.encode_references(references), larger):
+        for given in (cache, [cache]):
+            with pytest.raises(UsageError, match="encoded by another model or at another resolution") as error:
+                restore(pipeline, lq, given)
+            assert error.value.code == "foreign_references"
+            assert f"{pipeline.fingerprint} at 32 px" in str(error.value)
+            assert "encode the photographs again" in str(error.value)
 
 
 def test_result_does_not_depend_on_batch_neighbours(mini):
@@ -240,6 +263,8 @@ def test_saved_pipeline_gives_the_same_pixels(mini, tmp_path):
         ({"steps": 0}, "0 denoising steps are not possible; choose 1 to 1000."),
         ({"steps": 1001}, "1001 denoising steps are not possible; choose 1 to 1000."),
         ({"scheduler": "euler"}, "There is no scheduler 'euler'; choose one of ddim, dpmsolver++, unipc."),
+        ({"guidance": -1.0}, "A guidance of -1.0 is not possible; give 0 or more, 1 for none."),
+        ({"guidance": float("nan")}, "A guidance of nan is not possible; give 0 or more, 1 for none."),
     ],
 )
 def test_impossible_settings_are_refused_with_one_sentence(mini, options, sentence):

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from faceref.errors import CheckpointError, OutputError, UsageError
 from faceref.files import cannot_be_written, new_folder
 from faceref.pipelines.ldbfr import LDBFRPipeline
+from faceref.pipelines.protocol import FacePipeline
 from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.pipelines.sampling import SchedulerName
 
@@ -19,8 +20,8 @@ REFLDM_RELEASE = "https://github.com/ChiWeiHsiao/ref-ldm/releases/download/1.0.0
 ACCEPT_VARIABLE = "FACEREF_ACCEPT_NONCOMMERCIAL"
 BLIND = "blind"  # in a model folder: the model for photographs without references, a folder like any
 
-Pipeline = ReFLDMPipeline | LDBFRPipeline
-_PIPELINES: dict[str, type[Pipeline]] = {"refldm": ReFLDMPipeline, "ldbfr": LDBFRPipeline}
+Pipeline = FacePipeline
+_PIPELINES: dict[str, type[FacePipeline]] = {"refldm": ReFLDMPipeline, "ldbfr": LDBFRPipeline}
 
 
 class ModelInfo(BaseModel):

@@ -207,7 +207,7 @@ class BlindModel(MeasuredModel):
         """The pipeline's `stage1` without the denoising around it, so that it can be timed."""
         vq = self.pipeline.vq
         pixels = lq.to(vq.device, vq.dtype)
-        pictures = vq.decode(vq.features(pixels, self.pipeline.unet.config.feature_size)).float()
+        pictures = vq.decode(vq.features(pixels, self.pipeline.unet.config["feature_size"])).float()
         return F.interpolate(pictures, size=lq.shape[-2:], mode="bilinear", antialias=True)
 
 

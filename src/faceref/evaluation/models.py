@@ -12,6 +12,7 @@ from faceref.checkpoints.store import ModelInfo, Pipeline, find_model, load_pipe
 from faceref.errors import UsageError
 from faceref.evaluation.families import BlindModel, MeasuredModel, ReferenceModel
 from faceref.pipelines.ldbfr import LDBFRPipeline
+from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.pipelines.sampling import SchedulerName, check_guidance, make_sampler
 
 
@@ -83,7 +84,7 @@ def _with_sampling(pipeline: Pipeline, info: ModelInfo, spec: ModelSpec, label: 
         return BlindModel(label, pipeline, info.resolution, steps, scheduler, weights)
     guidance = info.guidance if sampling.guidance is None else sampling.guidance
     check_guidance(guidance)
-    return ReferenceModel(label, pipeline, info.resolution, steps, scheduler, weights, guidance)
+    return ReferenceModel(label, cast(ReFLDMPipeline, pipeline), info.resolution, steps, scheduler, weights, guidance)
 
 
 def fingerprint(folder: Path) -> str:

@@ -1,5 +1,6 @@
 """The one loader of networks from disk: known classes and safetensors only, whole and finite, or a sentence why not."""
 
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -56,6 +57,17 @@ def check_finite(network: torch.nn.Module, subject: object) -> None:
                 hint="go back to an earlier checkpoint of its training",
                 code="not_finite",
             )
+
+
+def fingerprint(*networks: torch.nn.Module) -> str:
+    """16 hexadecimal digits that tell networks from those with any other weights or precision."""
+    digest = hashlib.sha256()
+    for network in networks:
+        digest.update(type(network).__name__.encode())
+        for name, tensor in network.state_dict().items():
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
 
 
 def _kind_of(folder: Path, kinds: Sequence[type[Component]]) -> type[Component]:

@@ -1,32 +1,33 @@
 """What the network remembers of reference photographs (CacheKV of ReF-LDM) and the attention that reads it."""
 
-import json
-import os
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from faceref.errors import CheckpointError, OutputError
+
+@dataclass(frozen=True)
+class Encoder:
+    """What encoded references: a fingerprint of the networks, and the side of the photographs in pixels."""
+
+    network: str
+    resolution: int
 
 
 @dataclass(frozen=True, eq=False)
 class ReferenceCache:
-    """Keys and values of N references for each of B images, per self-attention layer; saved, it is a person profile.
+    """Keys and values of N references for each of B images, per self-attention layer.
 
     layers: names of the self-attention layers.
     keys, values: per layer [B, N * tokens, channels], after the layer's own normalisation and projection.
     multiplicity: [B, N], how often a reference counts: 0 absent (padding), 1 once, n as if it were given n times.
         None says that every reference counts once; attention then needs no bias, which is its fastest path.
+    encoder: who made it; None: the network that it is handed to, as in training.
     """
 
     layers: tuple[str, ...]
@@ -34,6 +35,7 @@ class ReferenceCache:
     values: tuple[Tensor, ...]
     references: int
     multiplicity: Tensor | None = None
+    encoder: Encoder | None = None
 
     def __len__(self) -> int:
         """The number of references N of each image, absent ones included."""
@@ -73,19 +75,6 @@ class ReferenceCache:
         return replace(self, multiplicity=multiplicity)
 
     @staticmethod
-    def cat(caches: Sequence["ReferenceCache"]) -> "ReferenceCache":
-        """All references of several caches of the same images, e.g. two profiles of one person."""
-        _check_same_layers(caches)
-        plain = all(cache.multiplicity is None for cache in caches)
-        return ReferenceCache(
-            caches[0].layers,
-            keys=tuple(torch.cat(keys, dim=1) for keys in zip(*(cache.keys for cache in caches), strict=True)),
-            values=tuple(torch.cat(values, dim=1) for values in zip(*(cache.values for cache in caches), strict=True)),
-            references=sum(len(cache) for cache in caches),
-            multiplicity=None if plain else torch.cat([cache.counts for cache in caches], dim=1),
-        )
-
-    @staticmethod
     def batch(caches: Sequence["ReferenceCache | None"]) -> "ReferenceCache":
         """One cache for a batch of images: each entry holds the references of its own image(s), None: an image without.
 
@@ -94,7 +83,8 @@ class ReferenceCache:
         template = next(cache for cache in caches if cache is not None)
         nobody = template._narrow_to_nobody()
         rows = [nobody if cache is None else cache for cache in caches]
-        _check_same_layers(rows)
+        if any(row.layers != template.layers for row in rows):
+            raise ValueError("reference caches of different networks cannot be put together")
         references = max(len(row) for row in rows)
         plain = all(row.multiplicity is None and len(row) == references for row in rows)
         return ReferenceCache(
@@ -103,58 +93,13 @@ class ReferenceCache:
             values=tuple(_pad_and_stack(values) for values in zip(*(row.values for row in rows), strict=True)),
             references=references,
             multiplicity=None if plain else torch.cat([F.pad(row.counts, (0, references - len(row))) for row in rows]),
+            encoder=template.encoder,
         )
 
     def _narrow_to_nobody(self) -> "ReferenceCache":
         return ReferenceCache(
             self.layers, tuple(k[:1, :0] for k in self.keys), tuple(v[:1, :0] for v in self.values), references=0
         )
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a safetensors file: `<layer>.key`, `<layer>.value`, `multiplicity`.
-
-        The path holds a whole file or none. Raises OutputError if it cannot be written.
-        """
-        path = Path(path)
-        tensors = {"multiplicity": self.counts}
-        for layer, key, value in zip(self.layers, self.keys, self.values, strict=True):
-            tensors |= {f"{layer}.key": key, f"{layer}.value": value}
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        metadata = {"format": _FORMAT, "layers": json.dumps(self.layers)}
-        try:
-            with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as scratch:
-                whole = Path(scratch) / path.name
-                save_file(tensors, whole, metadata=metadata)
-                os.replace(whole, path)
-        except (OSError, SafetensorError) as error:
-            raise OutputError(
-                f"The person profile {path} cannot be written ({error}); choose another folder."
-            ) from error
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], device: torch.device | str = "cpu") -> "ReferenceCache":
-        """Read what `save` wrote. Raises CheckpointError if the file is missing, damaged or something else."""
-        try:
-            with safe_open(path, framework="pt", device=str(device)) as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format") != _FORMAT:
-                    raise CheckpointError(f"{path} is not a person profile; make one from the person's photographs.")
-                layers = tuple(json.loads(metadata["layers"]))
-                multiplicity = file.get_tensor("multiplicity")
-                keys = tuple(file.get_tensor(f"{layer}.key") for layer in layers)
-                values = tuple(file.get_tensor(f"{layer}.value") for layer in layers)
-        except (OSError, SafetensorError, ValueError, KeyError) as error:
-            raise CheckpointError(f"The person profile {path} cannot be read ({error}); make it again.") from error
-        once = bool((multiplicity == 1).all())
-        return cls(layers, keys, values, multiplicity.shape[1], multiplicity=None if once else multiplicity)
-
-
-_FORMAT = "faceref.ReferenceCache/1"
-
-
-def _check_same_layers(caches: Sequence[ReferenceCache]) -> None:
-    if any(cache.layers != caches[0].layers for cache in caches):
-        raise ValueError("reference caches of different networks cannot be put together")
 
 
 def _pad_and_stack(rows: Sequence[Tensor]) -> Tensor:

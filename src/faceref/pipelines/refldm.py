@@ -1,51 +1,43 @@
 """ReF-LDM's sampling: from a low-quality face and reference photographs (tensors) to the restored face."""
 
 import logging
-import os
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from dataclasses import replace
+from functools import cached_property
+from typing import ClassVar
 
 import torch
-from diffusers import DDIMScheduler, DiffusionPipeline, ImagePipelineOutput
+from diffusers import DDIMScheduler
 from torch import Tensor
 
+from faceref.errors import UsageError
 from faceref.models.autoencoder import AUTOENCODERS, Autoencoder
 from faceref.models.fusion import PixelFusion
 from faceref.models.ldbfr import InjectedReferenceUNet, RestoringVQModel
+from faceref.models.loading import fingerprint
 from faceref.models.mechanisms import REFERENCE_UNETS
-from faceref.models.reference import ReferenceCache
+from faceref.models.reference import Encoder, ReferenceCache
 from faceref.models.unet import ReferenceUNet
-from faceref.pipelines.loading import load_pipeline_folder
-from faceref.pipelines.sampling import (
-    Callback,
-    Generators,
-    Images,
-    OutputType,
-    SchedulerName,
-    decode_output,
-    denoise,
-    draw_noise,
-    make_sampler,
-    to_tensor,
-)
+from faceref.pipelines.protocol import FacePipeline, Predict, References
+from faceref.pipelines.sampling import Images, to_tensor
 
 logger = logging.getLogger(__name__)
 
-References = Sequence[Images | ReferenceCache | None]  # per image of the batch; nothing or None: no references
 
-# The classes that a model folder may name.
-_KNOWN = {
-    "unet": REFERENCE_UNETS,
-    "vae": AUTOENCODERS,
-    "vq": (RestoringVQModel,),
-    "fusion": (PixelFusion,),
-}
-
-
-class ReFLDMPipeline(DiffusionPipeline):
+class ReFLDMPipeline(FacePipeline):
     """Restores aligned faces by denoising in the autoencoder's latent space while attending to references."""
 
+    takes_references = True
+    known: ClassVar = {
+        "unet": REFERENCE_UNETS,
+        "vae": AUTOENCODERS,
+        "vq": (RestoringVQModel,),
+        "fusion": (PixelFusion,),
+    }
     _optional_components: ClassVar = ["vq", "fusion"]
+
+    unet: ReferenceUNet
+    vq: RestoringVQModel | None
 
     def __init__(
         self,
@@ -65,60 +57,38 @@ class ReFLDMPipeline(DiffusionPipeline):
         self.register_modules(unet=unet, vae=vae, scheduler=scheduler, vq=vq, fusion=fusion)
         self._null: tuple[tuple, ReferenceCache] | None = None
 
-    @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str], torch_dtype: torch.dtype = torch.float32) -> Self:
-        """Load what `save_pretrained` wrote. Raises CheckpointError if the folder is not such a model."""
-        return load_pipeline_folder(cls, folder, _KNOWN, torch_dtype, optional=cls._optional_components)
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the networks that encode references, as they were when first asked."""
+        return fingerprint(self.unet, self.vae)
 
     @torch.no_grad()
-    def __call__(
-        self,
-        lq: Images,
-        references: References | ReferenceCache | None = None,
-        *,
-        guidance: float,
-        steps: int,
-        scheduler: SchedulerName = "ddim",
-        generator: Generators | None = None,
-        latents: Tensor | None = None,
-        callback: Callback | None = None,
-        output_type: OutputType = "pil",
-        joint_reference_encoding: bool = False,
-    ) -> ImagePipelineOutput:
-        """Restore a batch of B aligned faces.
+    def encode_references(self, images: Images, joint: bool = False) -> ReferenceCache:
+        """As `FacePipeline.encode_references`.
 
-        lq: low-quality faces, [B, 3, H, W] in [-1, 1] or B pictures.
-        references: for each face its reference photographs or a cache of them, or one cache for all B.
-        guidance: scale s of classifier-free guidance towards the references, eps(null) + s (eps(ref) - eps(null)).
-        steps: denoising steps, 1 to the number of training timesteps.
-        generator: draws the starting noise; one per face makes a face's result independent of its neighbours'.
-        latents: the starting noise itself, [B, C, h, w].
-        callback: called with (step, latents) after each step, counted from 1; an exception in it ends the restoration.
-        output_type: "pil" pictures, "pt" tensor [B, 3, H, W] about [-1, 1] (not clipped), "latent" [B, C, h, w].
-        joint_reference_encoding: encode a face's references side by side as one strip, as the released script does.
-
-        Raises UsageError for an impossible number of steps or an unknown scheduler, ValueError for shapes that do not
-        fit or if neither generator nor latents are given.
+        joint: encode them side by side as one strip, as the released script does (see PAPERS.md: quadratic in N; order
+        then matters a little).
         """
-        sampler = make_sampler(self.scheduler, scheduler, steps, self.unet.device)
-        lq_latent = self._encode(lq)  # [B, C, h, w]
-        if isinstance(references, ReferenceCache):
-            cache = references.to(lq_latent.device, self.unet.dtype)
-            cache = cache.expand(len(lq_latent)) if cache.batch_size == 1 else cache
+        pixels = to_tensor(images)
+        if joint:
+            strip = torch.cat(list(pixels), dim=2)[None]  # [1, 3, H, N * W]
+            latents = torch.cat(self._encode(strip).chunk(len(pixels), dim=3))  # [N, C, h, w]
         else:
-            cache = self._cache_batch(references or [None] * len(lq_latent), joint_reference_encoding)
+            latents = self._encode(pixels)
+        return replace(self.unet.encode_references(latents[None]), encoder=Encoder(self.fingerprint, pixels.shape[-1]))
+
+    def _prediction(
+        self, lq: Tensor, references: References | ReferenceCache | None, guidance: float
+    ) -> tuple[Predict, Sequence[int]]:
+        lq_latent = self._encode(lq)  # [B, C, h, w]
+        cache = self._cache_of_batch(references, lq)
+        null = None
         if cache is None:
             logger.warning("No reference photographs: restoring from the low-quality picture alone.")
-        elif cache.batch_size != len(lq_latent):
-            raise ValueError(f"references for {cache.batch_size} faces were given with {len(lq_latent)} faces")
-        null = None
-        if cache is not None and guidance != 1:
+        elif guidance != 1:
             counts = cache.counts.sum(dim=1, keepdim=True)  # [B, 1]: as many zero references as there are real ones
             null = self._null_cache(lq_latent).expand(len(lq_latent)).with_multiplicity(counts)
-
         features = self._features(lq)
-        if latents is None:
-            latents = draw_noise(lq_latent.shape, generator, lq_latent.device)
 
         def predict(x: Tensor, timestep: Tensor) -> Tensor:
             sample = torch.cat([x.to(lq_latent.dtype), lq_latent], dim=1)
@@ -128,50 +98,52 @@ class ReFLDMPipeline(DiffusionPipeline):
             without = self.unet(sample, timestep, null, *features).sample.float()
             return without + guidance * (prediction - without)
 
-        x = denoise(sampler, latents.to(lq_latent.device), predict, callback)
-        return ImagePipelineOutput(images=decode_output(self.vae, x, self.fusion, lq, output_type))  # type: ignore[arg-type]
+        return predict, lq_latent.shape
 
-    @torch.no_grad()
-    def encode_references(self, images: Images, joint: bool = False) -> ReferenceCache:
-        """The cache of one person's N >= 1 photographs, [N, 3, H, W] in [-1, 1] or pictures of one size.
-
-        joint: encode them side by side as one strip (see PAPERS.md: quadratic in N; order then matters a little).
-        """
-        if joint:
-            strip = torch.cat(list(to_tensor(images)), dim=2)[None]  # [1, 3, H, N * W]
-            latents = torch.cat(self._encode(strip).chunk(len(images), dim=3))  # [N, C, h, w]
+    def _cache_of_batch(self, references: References | ReferenceCache | None, lq: Tensor) -> ReferenceCache | None:
+        """One cache for all faces [B, 3, H, W], None if no face has a reference."""
+        if isinstance(references, ReferenceCache):
+            cache = self._own(references, lq.shape[-1])
+            cache = cache.expand(len(lq)) if cache.batch_size == 1 else cache
         else:
-            latents = self._encode(images)
-        return self.unet.encode_references(latents[None])
+            caches = [self._cache_of_face(entry, lq.shape[-1]) for entry in references or ()]
+            cache = ReferenceCache.batch(caches) if any(cache is not None for cache in caches) else None
+        if cache is not None and cache.batch_size != len(lq):
+            raise ValueError(f"references for {cache.batch_size} faces were given with {len(lq)} faces")
+        return cache
 
-    def _cache_batch(self, references: References, joint: bool) -> ReferenceCache | None:
-        """One cache for all faces, None if no face has a reference."""
-        caches = []
-        for entry in references:
-            if isinstance(entry, ReferenceCache):
-                caches.append(entry.to(self.unet.device, self.unet.dtype))
-            else:
-                caches.append(None if entry is None or len(entry) == 0 else self.encode_references(entry, joint))
-        return ReferenceCache.batch(caches) if any(cache is not None for cache in caches) else None
+    def _cache_of_face(self, entry: Images | ReferenceCache | None, side: int) -> ReferenceCache | None:
+        if entry is None or len(entry) == 0:
+            return None
+        return self._own(entry if isinstance(entry, ReferenceCache) else self.encode_references(entry), side)
+
+    def _own(self, cache: ReferenceCache, side: int) -> ReferenceCache:
+        """The cache where the network is. Raises UsageError if another network, or at another resolution, made it."""
+        if cache.encoder is not None and cache.encoder != Encoder(self.fingerprint, side):
+            raise UsageError(
+                "The references were encoded by another model or at another resolution "
+                f"({cache.encoder.network} at {cache.encoder.resolution} px, not {self.fingerprint} at {side} px)",
+                hint="encode the photographs again with this one",
+                code="foreign_references",
+            )
+        return cache.to(self.unet.device, self.unet.dtype)
 
     def _null_cache(self, latents: Tensor) -> ReferenceCache:
-        """The cache of one zero latent ("no reference"), computed once for given weights and latent shape."""
-        sums = torch.stack([weight.detach().sum() for weight in self.unet.parameters()])
-        key = (tuple(sums.tolist()), latents.shape[1:], latents.device, latents.dtype)
+        """The cache of one zero latent ("no reference"), computed once for latents like these."""
+        key = (latents.shape[1:], latents.device, latents.dtype)
         null = self._null  # read once: another thread may replace it meanwhile
         if null is None or null[0] != key:
             null = (key, self.unet.encode_references(torch.zeros_like(latents[:1, None])))
             self._null = null
         return null[1]
 
-    def _encode(self, images: Images) -> Tensor:
-        """Pictures -> latents [B, C, h, w] before quantisation, unscaled, as the U-Net takes them."""
-        pixels = to_tensor(images).to(self.vae.device, self.vae.dtype)
-        return self.vae.encode(pixels).latents.to(self.unet.dtype)
+    def _encode(self, pixels: Tensor) -> Tensor:
+        """Pictures [B, 3, H, W] -> latents [B, C, h, w] before quantisation, unscaled, as the U-Net takes them."""
+        return self.vae.encode(pixels.to(self.vae.device, self.vae.dtype)).latents.to(self.unet.dtype)
 
-    def _features(self, lq: Images) -> tuple[Tensor, ...]:
+    def _features(self, lq: Tensor) -> tuple[Tensor, ...]:
         """q' [B, c, s, s] of the LQ faces for a U-Net that takes them, nothing for any other."""
         if self.vq is None:
             return ()
-        pixels = to_tensor(lq).to(self.vq.device, self.vq.dtype)
-        return (self.vq.features(pixels, self.unet.config.feature_size).to(self.unet.dtype),)
+        pixels = lq.to(self.vq.device, self.vq.dtype)
+        return (self.vq.features(pixels, self.unet.config["feature_size"]).to(self.unet.dtype),)

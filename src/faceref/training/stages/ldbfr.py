@@ -160,9 +160,8 @@ class LDBFRStage(DenoisingStage):
             scheduler=self.model.scheduler,
             latents=noise,
             output_type="pt",
-            return_stage1=True,
         )
-        pictures = {"lq": lq, "stage1": torch.as_tensor(result.stage1), "restored": torch.as_tensor(result.images)}
+        pictures = {"lq": lq, "stage1": self.pipeline().restore_stage1(lq), "restored": torch.as_tensor(result.images)}
         metrics: dict[str, float] = {}
         for name, row in pictures.items():
             metrics |= compare(name, row, hq, self.recogniser)

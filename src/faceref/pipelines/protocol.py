@@ -1,0 +1,141 @@
+"""What every family of models offers: references or none, one set of options, one way to restore a face."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import torch
+from diffusers import DDIMScheduler, DiffusionPipeline, ModelMixin, UNet2DModel
+from diffusers.utils.outputs import BaseOutput
+from PIL.Image import Image
+from torch import Tensor
+
+from faceref.errors import UsageError
+from faceref.models.autoencoder import Autoencoder
+from faceref.models.fusion import PixelFusion
+from faceref.models.reference import ReferenceCache
+from faceref.pipelines.loading import load_pipeline_folder
+from faceref.pipelines.sampling import (
+    Callback,
+    Generators,
+    Images,
+    OutputType,
+    SchedulerName,
+    check_guidance,
+    decode_output,
+    denoise,
+    draw_noise,
+    make_sampler,
+    to_tensor,
+)
+
+References = Sequence[Images | ReferenceCache | None]  # per face of the batch; nothing or None: no references
+Predict = Callable[[Tensor, Tensor], Tensor]  # noisy latents [B, C, h, w] and a timestep -> the network's output
+
+
+@dataclass
+class Restoration(BaseOutput):
+    """images: B pictures, or a tensor [B, ...], as the output_type says."""
+
+    images: Tensor | list[Image]
+
+
+class FacePipeline(DiffusionPipeline, ABC):
+    """Restores aligned faces. It is for inference: what it works out of its weights once it does not work out again.
+
+    takes_references: whether photographs of the person can be shown to it, and guidance towards them be given.
+    known: the classes that a model folder may name for each component, beside the scheduler.
+    """
+
+    takes_references: ClassVar[bool]
+    known: ClassVar[Mapping[str, Sequence[type[ModelMixin]]]]
+    _optional_components: ClassVar[Collection[str]]
+
+    unet: UNet2DModel
+    vae: Autoencoder
+    scheduler: DDIMScheduler
+    fusion: PixelFusion | None
+
+    @classmethod
+    def from_pretrained(cls, folder: str | os.PathLike[str], torch_dtype: torch.dtype = torch.float32) -> Self:
+        """Load what `save_pretrained` wrote. Raises CheckpointError if the folder is not such a model."""
+        return load_pipeline_folder(cls, folder, cls.known, torch_dtype, cls._optional_components)
+
+    def output_side(self, side: int) -> int:
+        """The side of the picture that it makes of a face of `side` pixels."""
+        return side * (1 if self.fusion is None else self.fusion.scale)
+
+    def check_options(self, *, steps: int, scheduler: SchedulerName, guidance: float | None = None) -> None:
+        """Raise UsageError for options that `__call__` would refuse; it takes no time."""
+        make_sampler(self.scheduler, scheduler, steps, torch.device("cpu"))
+        if guidance is not None:
+            check_guidance(guidance)
+        if not self.takes_references and guidance not in (None, 1):
+            raise UsageError(
+                "The model restores without references, so that there is no guidance towards them",
+                hint="leave guidance out, or choose a model of the family refldm",
+                code="no_guidance",
+            )
+
+    def encode_references(self, images: Images) -> ReferenceCache:
+        """The cache of one person's N >= 1 photographs, [N, 3, H, W] in [-1, 1] or pictures of one size.
+
+        Raises UsageError if the model takes no references.
+        """
+        raise self._without_references()
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        lq: Images,
+        references: References | ReferenceCache | None = None,
+        *,
+        steps: int,
+        scheduler: SchedulerName = "ddim",
+        guidance: float | None = None,
+        generator: Generators | None = None,
+        latents: Tensor | None = None,
+        callback: Callback | None = None,
+        output_type: OutputType = "pil",
+    ) -> Restoration:
+        """Restore a batch of B aligned faces, which may be of different people with different numbers of references.
+
+        lq: low-quality faces, [B, 3, H, H] in [-1, 1] or B pictures.
+        references: for each face its reference photographs, a cache of them or None; or one cache for all B.
+        steps: denoising steps, 1 to the number of training timesteps.
+        guidance: scale s of classifier-free guidance towards the references, eps(null) + s (eps(ref) - eps(null));
+            None: 1, which is none.
+        generator: draws the starting noise; one per face makes a face's result independent of its neighbours'.
+        latents: the starting noise itself, [B, C, h, w].
+        callback: called with (step, latents) after each step, counted from 1; an exception in it ends the restoration.
+        output_type: "pil" pictures, "pt" tensor [B, 3, S, S] about [-1, 1] (not clipped), "latent" [B, C, h, w]; S is
+            `output_side(H)`.
+
+        Raises UsageError for an impossible number of steps, an unknown scheduler, references or guidance that the model
+        cannot use or that another network encoded; ValueError for shapes that do not fit or if neither generator nor
+        latents are given.
+        """
+        self.check_options(steps=steps, scheduler=scheduler, guidance=guidance)
+        if references is not None and not self.takes_references:
+            raise self._without_references()
+        sampler = make_sampler(self.scheduler, scheduler, steps, self.unet.device)
+        lq = to_tensor(lq)
+        predict, shape = self._prediction(lq, references, 1.0 if guidance is None else guidance)
+        noise = draw_noise(shape, generator, self.unet.device) if latents is None else latents.to(self.unet.device)
+        x = denoise(sampler, noise, predict, callback)
+        return Restoration(images=decode_output(self.vae, x, self.fusion, lq, output_type))
+
+    @abstractmethod
+    def _prediction(
+        self, lq: Tensor, references: References | ReferenceCache | None, guidance: float
+    ) -> tuple[Predict, Sequence[int]]:
+        """What the network says of noisy latents, told of the faces `lq` [B, 3, H, H] and all else; and their shape."""
+
+    def _without_references(self) -> UsageError:
+        return UsageError(
+            "The model restores without references and cannot use any",
+            hint="give none, or choose a model of the family refldm",
+            code="no_references",
+        )
