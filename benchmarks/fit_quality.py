@@ -15,7 +15,7 @@ from PIL import Image
 from rich.progress import track
 
 from faceref.data.degradation import MODERATE, SEVERE, TRAINING, DegradationRanges, degrade
-from faceref.data.references import read_table
+from faceref.data.table import read_table
 from faceref.faces.align import AlignedFace, Alignment
 from faceref.faces.quality import BEST, WORST, QualityHead, face_pixels, polynomial, quality_features
 from faceref.files import write_atomically

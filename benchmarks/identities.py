@@ -10,7 +10,8 @@ import time
 import numpy as np
 
 from faceref.data.agreement import pairwise_agreement
-from faceref.data.embedding import Embeddings, choose_recogniser
+from faceref.data.embedding import Embeddings
+from faceref.data.embedding_space import embedding_space
 from faceref.data.identities import identify
 
 WITHIN, BETWEEN, SIZE = 0.43, 0.8, 128  # mean distances of dlib's embeddings on LFW, and their length
@@ -23,9 +24,9 @@ def main() -> None:
     arguments = parser.parse_args()
     vectors, people = synthetic_faces(arguments.people, arguments.photographs)
     faces = Embeddings([f"{i}.png" for i in range(len(vectors))], vectors, [])
-    recogniser = choose_recogniser(None)
+    space = embedding_space(None)
     before, start = peak_memory(), time.process_time()
-    found = identify(faces, recogniser, recogniser.threshold)
+    found = identify(faces, space, space.threshold)
     seconds = time.process_time() - start
     agreement = pairwise_agreement(found.labels, people)
     print(f"{len(vectors)} faces of {arguments.people} people: {seconds:.1f} s of the processor")

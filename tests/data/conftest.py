@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageOps
 
-from faceref.data.align import align_tree
+from faceref.data.tree import align_tree
 
 Variant = Callable[[Image.Image], Image.Image]
 

@@ -9,7 +9,7 @@ import pytest
 
 from faceref.app.cli.main import app
 from faceref.data.index import read_index, write_index
-from faceref.data.references import ReferenceMapping
+from faceref.data.mapping import ReferenceMapping
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "data.md"
 # A twentieth of two people is nobody, and no variant of one portrait is as far from it as another photograph
@@ -101,7 +101,7 @@ def test_corrections_are_applied_on_the_next_run_without_embedding_again(faces: 
     assert run("data", "identities", faces, "--workers", 1) == 0
     with (faces / "corrections.csv").open("a") as file:
         file.write("same,Eileen/a.png,Solara/b.png\nexclude,Solara/d.png,\n")
-    monkeypatch.setattr("faceref.data.embedding._load", None)  # would fail
+    monkeypatch.setattr("faceref.data.embedding.load_recogniser", None)  # would fail
     assert run("data", "identities", faces, "--workers", 1) == 0
     people = {row["file"]: row["person"] for row in read_index(faces)}
     assert people["Eileen/a.png"] == people["Solara/c.png"]
@@ -130,3 +130,9 @@ def test_ray_embeds_to_the_same_bytes(faces: Path, tmp_path: Path):
     assert run("data", "identities", tmp_path / "ray", "--no-sheets", "--workers", 2, "--ray") == 0
     for file in ("index.csv", "identities/near_duplicates.csv", "identities/persons.csv"):
         assert (faces / file).read_bytes() == (tmp_path / "ray" / file).read_bytes()
+
+
+@pytest.mark.parametrize("share", [-1, 2])
+def test_a_share_that_is_none_is_named_by_its_option(faces: Path, capsys, share: int):
+    assert run("data", "splits", faces, "--val", share) == 2
+    assert "Invalid value for '--val'" in capsys.readouterr().err

@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from faceref.data.embedding import choose_recogniser, embed_faces
+from faceref.data.embedding import embed_faces
+from faceref.data.embedding_space import embedding_space
 from faceref.errors import CheckpointError
 from faceref.faces.dlib_torch import TorchDlibRecogniser
 
@@ -37,11 +38,11 @@ def test_any_onnx_network_sees_arcfaces_box_in_rgb(mean_colour: Path, tmp_path: 
     face = Image.new("RGB", (SIZE, SIZE), "lime")  # outside of the box
     face.paste((255, 0, 102), (BORDER, BORDER, SIZE - BORDER, SIZE - BORDER))
     face.save(tmp_path / "face.png")
-    recogniser = choose_recogniser(mean_colour)
-    done = embed_faces(tmp_path, [{"file": "face.png"}], recogniser)
+    space = embedding_space(mean_colour)
+    done = embed_faces(tmp_path, [{"file": "face.png"}], space)
     expected = np.array([1, -1, -0.2])  # 102 / 127.5 - 1
     np.testing.assert_allclose(done.vectors[0], expected / np.linalg.norm(expected), atol=1e-4)
-    assert (tmp_path / "embeddings" / f"{recogniser.name}.npz").exists()
+    assert (tmp_path / "embeddings" / f"{space.name}.npz").exists()
 
 
 @pytest.mark.parametrize("ray", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -51,7 +52,7 @@ def test_a_file_that_is_no_onnx_is_named(tmp_path: Path, ray: bool):
     (tmp_path / "broken.onnx").write_bytes(b"no network")
     Image.new("RGB", (SIZE, SIZE)).save(tmp_path / "face.png")
     with pytest.raises(CheckpointError, match=r"broken\.onnx"):
-        embed_faces(tmp_path, [{"file": "face.png"}], choose_recogniser(tmp_path / "broken.onnx"), ray=ray)
+        embed_faces(tmp_path, [{"file": "face.png"}], embedding_space(tmp_path / "broken.onnx"), ray=ray)
 
 
 def test_it_computes_on_one_thread_and_leaves_the_caller_his_own_number(tmp_path: Path, monkeypatch):
@@ -67,7 +68,20 @@ def test_it_computes_on_one_thread_and_leaves_the_caller_his_own_number(tmp_path
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        embed_faces(tmp_path, [{"file": "face.png"}], choose_recogniser(None), workers=1)
+        embed_faces(tmp_path, [{"file": "face.png"}], embedding_space(None), workers=1)
         assert (inside, torch.get_num_threads()) == ([1, 1], 3)
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_damaged_file_of_embeddings_is_made_anew(mean_colour: Path, tmp_path: Path):
+    Image.new("RGB", (SIZE, SIZE), "red").save(tmp_path / "face.png")
+    space = embedding_space(mean_colour)
+    first = embed_faces(tmp_path, [{"file": "face.png"}], space)
+    cache = tmp_path / "embeddings" / f"{space.name}.npz"
+    whole = cache.read_bytes()
+    for content in (b"", b"no archive", whole[: len(whole) // 2]):
+        cache.write_bytes(content)
+        again = embed_faces(tmp_path, [{"file": "face.png"}], space)
+        np.testing.assert_array_equal(again.vectors, first.vectors)
+        assert cache.read_bytes() == whole

@@ -11,14 +11,16 @@ from PIL import Image
 
 from faceref.data.agreement import Agreement, agreement_curve, pairwise_agreement, write_curve
 from faceref.data.corrections import Corrections, read_corrections
-from faceref.data.embedding import Embeddings, Recogniser
+from faceref.data.embedding import Embeddings
+from faceref.data.embedding_space import EmbeddingSpace
 from faceref.data.identities import identify, named_by_others, with_persons, write_persons
-from faceref.data.linkage import average_linkage
+from faceref.people.grouping import average_linkage
 from faceref.data.sheets import draw_sheets
 from faceref.errors import DataError
 from faceref.people.graph import close_pairs, components
+from faceref.people.measure import Measure
 
-DLIB = Recogniser(None, "euclidean", threshold=1.0, near_duplicate=0.1, reference_distance=2.0)
+DLIB = EmbeddingSpace(None, Measure.EUCLIDEAN, threshold=1.0, near_duplicate=0.1, reference_distance=2.0)
 
 
 def embeddings(points: list[tuple[float, ...]]) -> Embeddings:
@@ -68,7 +70,7 @@ def test_the_search_for_millions_finds_nearly_all_of_them():
 
 def test_a_threshold_that_joins_everybody_is_an_error_not_a_full_memory(monkeypatch):
     monkeypatch.setattr("faceref.people.graph.MOST_PAIRS", 1000)
-    with pytest.raises(DataError, match="--threshold"):
+    with pytest.raises(DataError, match="lower threshold"):
         close_pairs(np.zeros((100, 8), np.float32), 1.0)
 
 
@@ -103,8 +105,8 @@ def test_corrections_that_contradict_each_other_are_named():
 def test_a_large_component_is_clustered_in_parts_with_the_same_people():
     vectors, labels = people(30, 6, seed=1)
     pairs = close_pairs(vectors, 0.66**2)  # so far that strangers hang together
-    whole = average_linkage(vectors, pairs, DLIB, 0.66)
-    parts = average_linkage(vectors, pairs, DLIB, 0.66, largest=40)
+    whole = average_linkage(vectors, pairs, Measure.EUCLIDEAN, 0.66)
+    parts = average_linkage(vectors, pairs, Measure.EUCLIDEAN, 0.66, largest=40)
     perfect = Agreement(precision=1.0, recall=1.0)
     assert pairwise_agreement(components(len(vectors), pairs.first, pairs.second), labels).precision < 0.1
     assert pairwise_agreement(whole, labels) == pairwise_agreement(parts, labels) == perfect
@@ -114,10 +116,10 @@ def test_more_copies_of_a_face_than_are_clustered_at_once_are_one_person():
     vectors, _ = people(3, 4, seed=0)
     copies = np.concatenate([np.repeat(vectors[:1], 60, axis=0), vectors])
     pairs = close_pairs(copies, 0.66**2)
-    found = average_linkage(copies, pairs, DLIB, 0.66, largest=40)
+    found = average_linkage(copies, pairs, Measure.EUCLIDEAN, 0.66, largest=40)
     assert found.tolist() == [found[0]] * 64 + [found[64]] * 4 + [found[68]] * 4
     assert len(set(found.tolist())) == 3
-    apart = average_linkage(copies[:30], close_pairs(copies[:30], 0.66**2), DLIB, 0.66, different=[(0, 1)])
+    apart = average_linkage(copies[:30], close_pairs(copies[:30], 0.66**2), Measure.EUCLIDEAN, 0.66, different=[(0, 1)])
     assert apart[0] != apart[1]
 
 
@@ -128,12 +130,12 @@ def test_near_duplicates_are_listed_nearest_first():
 
 
 def test_cosine_distances_are_cosines():
-    arcface = Recogniser(Path("x.onnx"), "cosine", threshold=0.4, near_duplicate=0.1, reference_distance=0.4)
+    arcface = EmbeddingSpace(Path("x.onnx"), Measure.COSINE, threshold=0.4, near_duplicate=0.1, reference_distance=0.4)
     angles = np.radians([0, 50, 110])  # 1 - cos: 0.357 and 0.5
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     found = identify(Embeddings(["a", "b", "c"], vectors, []), arcface, 0.4)
     assert found.groups() == [["a", "b"], ["c"]]
-    assert arcface.distance(vectors[0], vectors[1]) == pytest.approx(1 - np.cos(angles[1]), abs=1e-6)
+    assert arcface.measure.between(vectors[0], vectors[1]) == pytest.approx(1 - np.cos(angles[1]), abs=1e-6)
 
 
 def test_agreement_counts_pairs():

@@ -80,11 +80,14 @@ def test_a_photograph_of_nobody_has_no_split(tmp_path):
     assert done[-1]["split"] == ""
     listed = [line for path in write_split_lists(tmp_path, done) for line in path.read_text().splitlines()]
     assert sorted(listed) == sorted(row["file"] for row in done[:-1])
-    with pytest.raises(DataError, match="identities first"):
+    with pytest.raises(DataError, match="names no person"):
         split_by_identity(done[-1:], val=0.1, test=0.1, seed=0)
 
 
-@pytest.mark.parametrize(("val", "test"), [(0.5, 0.5), (-0.1, 0.1)])
-def test_impossible_shares_are_refused(val: float, test: float):
-    with pytest.raises(UsageError, match="Shares"):
+@pytest.mark.parametrize(
+    ("val", "test", "reason"),
+    [(0.5, 0.5, "leave nothing to train on"), (-0.1, 0.1, "-0.1 is no share"), (0.1, -1, "-1 is no share")],
+)
+def test_impossible_shares_are_refused_for_the_reason_that_they_have(val: float, test: float, reason: str):
+    with pytest.raises(UsageError, match=reason):
         split_by_identity(rows([1]), val=val, test=test, seed=0)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from faceref.data.degrade import seed_for
-from faceref.data.references import ReferenceEntry, ReferenceMapping, mapping_from_index
+from faceref.data.lq_set import seed_for
+from faceref.data.mapping import ReferenceEntry, ReferenceMapping, mapping_from_index
 from faceref.errors import DataError
 from faceref.evaluation.cases import CaseSet, load_cases, mapping_from_folders
 

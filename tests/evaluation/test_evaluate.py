@@ -9,7 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from faceref.app.cli.main import app
-from faceref.data.references import ReferenceEntry, ReferenceMapping
+from faceref.data.mapping import ReferenceEntry, ReferenceMapping
 
 
 def run(*arguments: object) -> tuple[int, str]:

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from faceref.data.degrade import seed_for
-from faceref.data.references import mapping_from_index
+from faceref.data.lq_set import seed_for
+from faceref.data.mapping import mapping_from_index
 from faceref.errors import OutputError, UsageError
 from faceref.evaluation.batch import Instruments
 from faceref.evaluation.cases import Case, CaseSet, load_cases

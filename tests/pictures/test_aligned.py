@@ -8,9 +8,10 @@ from PIL import Image
 from faceref.data.check import inspect_files
 from faceref.data.dataset import FaceDataset, FaceSource
 from faceref.data.degradation import SEVERE
-from faceref.data.degrade import degrade_files
-from faceref.data.embedding import choose_recogniser, embed_faces
-from faceref.data.references import ReferenceEntry, ReferenceMapping
+from faceref.data.embedding import embed_faces
+from faceref.data.embedding_space import embedding_space
+from faceref.data.lq_set import degrade_files
+from faceref.data.mapping import ReferenceEntry, ReferenceMapping
 from faceref.errors import DataError
 from faceref.evaluation.cases import load_cases
 from faceref.evaluation.faces import read_face
@@ -20,7 +21,7 @@ ORIENTATION = 0x0112
 
 COMMANDS = {
     "train": lambda folder: FaceDataset([FaceSource(root=folder)], "train", 32, seed=0),
-    "embed": lambda folder: embed_faces(folder, [{"file": "face.png"}], choose_recogniser(None)),
+    "embed": lambda folder: embed_faces(folder, [{"file": "face.png"}], embedding_space(None)),
     "degrade": lambda folder: degrade_files(folder, ["face.png"], folder / "lq", SEVERE, seed=0, purpose="severe"),
     "evaluate": lambda folder: load_cases(ReferenceMapping((ReferenceEntry("face.png", ()),)), folder),
     "measure": lambda folder: read_face(folder / "face.png", 32),

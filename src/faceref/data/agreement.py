@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from faceref.data.embedding import Embeddings, Recogniser
-from faceref.data.index import write_table
-from faceref.data.linkage import average_linkage
+from faceref.data.embedding import Embeddings
+from faceref.data.embedding_space import EmbeddingSpace
+from faceref.data.table import write_table
+from faceref.people.grouping import average_linkage
 from faceref.errors import DataError
 from faceref.files import write_atomically
 from faceref.people.graph import close_pairs, components
@@ -43,7 +44,7 @@ def pairwise_agreement(found: Sequence[int] | np.ndarray, truth: Sequence[str]) 
 
 
 def agreement_curve(
-    embeddings: Embeddings, recogniser: Recogniser, threshold: float, truth: dict[str, str]
+    embeddings: Embeddings, space: EmbeddingSpace, threshold: float, truth: dict[str, str]
 ) -> list[CurvePoint]:
     """Agreement with labels (file -> person) at thresholds around `threshold`, which is one of them.
 
@@ -53,16 +54,16 @@ def agreement_curve(
     files, vectors = [embeddings.files[i] for i in chosen], embeddings.vectors[chosen]
     labels = [truth[file] for file in files]
     if len(set(labels)) == len(labels):
-        raise DataError("No two photographs have the same label, so that there is nothing to compare with.")
+        raise DataError("No two photographs have the same label, so that there is nothing to compare with")
     thresholds = threshold * CURVE_POINTS
-    everything = close_pairs(vectors, recogniser.radius(thresholds.max()))
+    everything = close_pairs(vectors, space.measure.radius(thresholds.max()))
     number = np.unique(labels, return_inverse=True)[1]
     same = _pairs_within(labels)
     points = []
     for value in thresholds.tolist():
-        pairs = everything.within(recogniser.radius(value))
+        pairs = everything.within(space.measure.radius(value))
         right = int((number[pairs.first] == number[pairs.second]).sum())
-        groups = average_linkage(vectors, pairs, recogniser, value)
+        groups = average_linkage(vectors, pairs, space.measure, value)
         points.append(
             CurvePoint(
                 value,
@@ -79,8 +80,8 @@ def write_curve(points: Sequence[CurvePoint], folder: Path) -> None:
     rows = [
         {
             "threshold": f"{p.threshold:.3f}",
-            **{f"{name}_precision": f"{a.precision:.4f}" for name, a in _named(p).items()},
-            **{f"{name}_recall": f"{a.recall:.4f}" for name, a in _named(p).items()},
+            **{f"{name}_precision": f"{a.precision:.4f}" for name, a in _by_name(p).items()},
+            **{f"{name}_recall": f"{a.recall:.4f}" for name, a in _by_name(p).items()},
         }
         for p in points
     ]
@@ -90,7 +91,7 @@ def write_curve(points: Sequence[CurvePoint], folder: Path) -> None:
     figure = Figure(figsize=(9, 4), layout="constrained")
     against, over = figure.subplots(1, 2)
     for name in ("pairs", "components", "identities"):
-        agreements = [_named(p)[name] for p in points]
+        agreements = [_by_name(p)[name] for p in points]
         against.plot([a.recall for a in agreements], [a.precision for a in agreements], marker=".", label=name)
     for what, style in (("precision", "-"), ("recall", "--")):
         over.plot(
@@ -105,7 +106,7 @@ def write_curve(points: Sequence[CurvePoint], folder: Path) -> None:
         figure.savefig(temporary, dpi=120)
 
 
-def _named(point: CurvePoint) -> dict[str, Agreement]:
+def _by_name(point: CurvePoint) -> dict[str, Agreement]:
     return {"pairs": point.pairs, "components": point.components, "identities": point.identities}
 
 

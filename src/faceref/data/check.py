@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from faceref.data.index import INDEX, Row, read_index
-from faceref.data.reference_choice import FOLDER as MAPPINGS
-from faceref.data.references import ReferenceMapping
+from faceref.data.index import INDEX, read_index
+from faceref.data.table import Row
+from faceref.data.reference_rules import FOLDER as MAPPINGS
+from faceref.data.mapping import ReferenceMapping
 from faceref.errors import DataError
 from faceref.people.graph import components
 from faceref.pictures.aligned import FileState, inspect_face
@@ -40,12 +41,15 @@ def read_set(folder: Path, mappings: Sequence[Path] | None) -> "DataSet":
     """
     found = sorted((folder / MAPPINGS).glob("*_references.csv")) if mappings is None else list(mappings)
     if not found and not (folder / INDEX).exists():
-        raise DataError(f"{folder} has neither an {INDEX} nor mappings; give some with --mapping.")
+        raise DataError(
+            f"has neither an {INDEX} nor mappings", subject=folder, hint="give some mappings", code="nothing_to_check"
+        )
     by_split: dict[str, ReferenceMapping] = {}
     for path in found:
         split = path.stem.removesuffix("_references").removesuffix("_image")
         if split in by_split:
-            raise DataError(f"Two mappings are of {split!r} by their names ({path} is one); check them one by one.")
+            reason = f"Two mappings are of {split!r} by their names ({path} is one)"
+            raise DataError(reason, hint="check them one by one")
         by_split[split] = ReferenceMapping.read(path)
     return DataSet(read_index(folder) if (folder / INDEX).exists() else [], by_split)
 
@@ -69,7 +73,7 @@ class DataSet:
                     if file not in self.person:
                         self.splits[file].add(split)
         if not self.splits:
-            raise DataError("There is nothing to check: the index and the mappings are empty.")
+            raise DataError("There is nothing to check: the index and the mappings are empty")
         self.files = list(self.splits)
         self.identities = self._identities()
 

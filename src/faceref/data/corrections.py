@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from faceref.data.index import write_table
-from faceref.data.references import read_table
+from faceref.data.table import write_table
+from faceref.data.table import read_table
 from faceref.errors import DataError
 
 CORRECTIONS = "corrections.csv"
@@ -33,12 +33,12 @@ def read_corrections(folder: Path, files: set[str]) -> Corrections:
         what, first, second = ((row[column] or "").strip() for column in COLUMNS)
         named = [first] if what == "exclude" else [first, second]
         if what not in ("same", "different", "exclude") or (what == "exclude" and second) or first == second:
-            raise DataError(
-                f"{path}, line {line}: write same,A,B or different,A,B or exclude,A with two files A and B."
-            )
+            reason = "write same,A,B or different,A,B or exclude,A with two files A and B"
+            raise DataError(reason, subject=f"{path}, line {line}:")
         for file in named:
             if file not in files:
-                raise DataError(f"{path}, line {line}: {file!r} is not in the index; take the line out or correct it.")
+                reason, hint = f"{file!r} is not in the index", "take the line out or correct it"
+                raise DataError(reason, subject=f"{path}, line {line}:", hint=hint)
         if what == "exclude":
             exclude.add(first)
         else:

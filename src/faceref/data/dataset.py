@@ -20,7 +20,8 @@ from torch.utils.data import Dataset, Sampler
 
 from faceref.data.augment import REFLDM, ReferenceAugmentation, augment_references
 from faceref.data.degradation import AnyRanges, degrade_batch
-from faceref.data.references import ReferenceEntry, ReferenceMapping, mapping_from_index, read_table
+from faceref.data.mapping import ReferenceEntry, ReferenceMapping, mapping_from_index
+from faceref.data.table import read_table
 from faceref.errors import DataError
 from faceref.pictures.aligned import open_face
 from faceref.pictures.photo import PICTURE_SUFFIXES

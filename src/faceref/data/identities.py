@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from faceref.data.corrections import CORRECTIONS, Corrections
-from faceref.data.embedding import Embeddings, Recogniser
-from faceref.data.index import Row, write_table
-from faceref.data.linkage import average_linkage
-from faceref.data.references import read_table
+from faceref.data.embedding import Embeddings
+from faceref.data.embedding_space import EmbeddingSpace
+from faceref.data.table import Row, write_table
+from faceref.people.grouping import average_linkage
+from faceref.data.table import read_table
 from faceref.errors import DataError
 from faceref.people.graph import Pairs, close_pairs, components
 
@@ -67,9 +68,9 @@ class Identities:
 
 
 def identify(
-    embeddings: Embeddings, recogniser: Recogniser, threshold: float, corrections: Corrections | None = None
+    embeddings: Embeddings, space: EmbeddingSpace, threshold: float, corrections: Corrections | None = None
 ) -> Identities:
-    """Who is one person: groups of faces that are closer than `threshold` (in the recogniser's measure) on the average.
+    """Who is one person: groups of faces that are closer than `threshold` (in the space's measure) on the average.
 
     Section 4.1 of ReF-LDM takes the connected components of the close pairs as they are, and looks at them by eye. Here
     a component that close pairs chain together without being one group is taken apart, and the pairs are named.
@@ -78,37 +79,38 @@ def identify(
     corrections = corrections or Corrections()
     chosen = [i for i, file in enumerate(embeddings.files) if file not in corrections.exclude]
     files, vectors = tuple(embeddings.files[i] for i in chosen), embeddings.vectors[chosen]
-    close = close_pairs(vectors, recogniser.radius(max(threshold, recogniser.near_duplicate)))
-    near_duplicates = tuple(_near_duplicates(list(files), close, recogniser))
-    close = close.within(recogniser.radius(threshold))
+    close = close_pairs(vectors, space.measure.radius(max(threshold, space.near_duplicate)))
+    near_duplicates = tuple(_near_duplicates(list(files), close, space))
+    close = close.within(space.measure.radius(threshold))
     position = {file: i for i, file in enumerate(files)}
     same, different = (
         [(position[a], position[b]) for a, b in lines if a in position and b in position]
         for lines in (corrections.same, corrections.different)
     )
-    labels = average_linkage(vectors, close, recogniser, threshold, different)
+    labels = average_linkage(vectors, close, space.measure, threshold, different)
     if same:
         labels = components(int(labels.max()) + 1, *labels[np.array(same)].T)[labels]
     for a, b in different:
         if labels[a] == labels[b]:
             raise DataError(
-                f"{CORRECTIONS} says that {files[a]} and {files[b]} are different people and, by its other lines, the "
-                "same; take one of the lines out."
+                f"says that {files[a]} and {files[b]} are different people and, by its other lines, the same",
+                subject=CORRECTIONS,
+                hint="take one of the lines out",
             )
     return Identities(files, labels, tuple(_bridges(files, labels, close, different)), near_duplicates)
 
 
-def find_near_duplicates(embeddings: Embeddings, recogniser: Recogniser) -> list[tuple[str, str, float]]:
+def find_near_duplicates(embeddings: Embeddings, space: EmbeddingSpace) -> list[tuple[str, str, float]]:
     """Pairs of files that are almost one photograph, and their distance, nearest first."""
-    pairs = close_pairs(embeddings.vectors, recogniser.radius(recogniser.near_duplicate))
-    return _near_duplicates(embeddings.files, pairs, recogniser)
+    pairs = close_pairs(embeddings.vectors, space.measure.radius(space.near_duplicate))
+    return _near_duplicates(embeddings.files, pairs, space)
 
 
-def _near_duplicates(files: list[str], pairs: Pairs, recogniser: Recogniser) -> list[tuple[str, str, float]]:
+def _near_duplicates(files: list[str], pairs: Pairs, space: EmbeddingSpace) -> list[tuple[str, str, float]]:
     """Those among `pairs`, nearest first."""
-    near = pairs.within(recogniser.radius(recogniser.near_duplicate))
+    near = pairs.within(space.measure.radius(space.near_duplicate))
     near = near.where(np.argsort(near.squared, kind="stable"))
-    distances = recogniser.distances(near.squared).tolist()
+    distances = space.measure.distances(near.squared).tolist()
     found = zip(near.first.tolist(), near.second.tolist(), distances, strict=True)
     return [(files[a], files[b], distance) for a, b, distance in found]
 

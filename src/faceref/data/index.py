@@ -4,15 +4,16 @@
 read it as it is. Columns that nobody here knows are kept.
 """
 
-import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from faceref.data.references import read_table
-from faceref.errors import DataError
-from faceref.files import write_atomically
+import numpy as np
 
-Row = dict[str, str]
+from faceref.data.table import Row, read_table, write_table
+from faceref.errors import DataError
+from faceref.faces.align import AlignedFace
+from faceref.faces.detect import Face
+from faceref.faces.sharpness import face_region, sharpness
 
 INDEX = "index.csv"
 COLUMNS = (
@@ -34,15 +35,16 @@ def read_index(folder: Path) -> list[Row]:
     path = folder / INDEX
     if not path.exists():
         raise DataError(
-            f"{folder} has no {INDEX}; make it with faceref data align, or with the columns file and person."
+            f"has no {INDEX}", subject=folder, hint="make one by aligning photographs, or with the columns file and person",
+            code="no_index",
         )
     rows = [{key: value or "" for key, value in row.items() if key} for row in read_table(path, ("file",))]
     if not rows:
-        raise DataError(f"{path} lists no photograph; align some first (faceref data align).")
+        raise DataError("lists no photograph", subject=path, hint="align some first", code="empty_index")
     seen: set[str] = set()
     for row in rows:
         if row["file"] in seen:
-            raise DataError(f"{path} lists {row['file']} twice; take one of the lines out.")
+            raise DataError(f"lists {row['file']} twice", subject=path, hint="take one of the lines out")
         seen.add(row["file"])
     return rows
 
@@ -54,9 +56,20 @@ def write_index(folder: Path, rows: Sequence[Row]) -> None:
     write_table(folder / INDEX, (*known, *others), rows)
 
 
-def write_table(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
-    """Write a CSV table, whole or not at all. Raises OutputError."""
-    with write_atomically(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+def measure_face(aligned: AlignedFace, face: Face) -> Row:
+    """What the index says of a face; see the comments at its columns."""
+    points = face.landmarks
+    left_eye, right_eye = points[36:42].mean(0), points[42:48].mean(0)
+    to_jaw = np.linalg.norm(points[[0, 16]] - points[30], axis=1)  # [2]: from the tip of the nose to both ends
+    pixels, inside = np.asarray(aligned.image), aligned.mask > 0
+    red, green, blue = np.moveaxis(pixels[inside].astype(float), -1, 0)
+    opponents = np.stack([red - green, (red + green) / 2 - blue])
+    region = face_region(aligned.alignment.to_crop(points), len(pixels))
+    return {
+        "ffhq_side_px": str(round(aligned.alignment.side)),
+        "eyes_px": f"{np.linalg.norm(right_eye - left_eye):.1f}",
+        "outside": f"{1 - inside.mean():.3f}",
+        "sharpness": f"{sharpness(pixels, region):.0f}",
+        "yaw": f"{abs(to_jaw[0] - to_jaw[1]) / to_jaw.sum():.2f}",
+        "colourfulness": f"{np.linalg.norm(opponents.std(1)) + 0.3 * np.linalg.norm(opponents.mean(1)):.1f}",
+    }

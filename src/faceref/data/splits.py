@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from faceref.data.identities import NEAR_DUPLICATES
-from faceref.data.index import Row
-from faceref.data.references import read_table
+from faceref.data.table import Row
+from faceref.data.table import read_table
 from faceref.errors import DataError, UsageError
 from faceref.files import write_atomically
 from faceref.people.graph import components
@@ -41,14 +41,17 @@ def split_by_identity(
     `replace`, so that photographs added later never move a test person into training; who would be in two splits goes
     to train. Faces of nobody get no split. Raises UsageError for impossible shares, DataError if nobody has a name.
     """
-    if min(val, test) < 0 or val + test >= 1:
-        raise UsageError(f"Shares of {val} for val and {test} for test leave nothing to train on; give less than 1.")
+    if min(val, test) < 0:
+        raise UsageError("is no share of the people", subject=min(val, test), hint="give 0 or more for val and test")
+    if val + test >= 1:
+        reason = f"Shares of {val} for val and {test} for test leave nothing to train on"
+        raise UsageError(reason, hint="give less than 1 for both")
     members: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         if row.get("person"):
             members[row["person"]].append(row)
     if not members:
-        raise DataError("The index names no person; run faceref data identities first.")
+        raise DataError("The index names no person", hint="find out who is who first", code="no_identities")
     units = _units(members, near_duplicates)
     assigned: dict[str, str] = {}
     moved = []

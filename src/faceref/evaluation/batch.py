@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from faceref.data.degradation import MODERATE, SEVERE, degrade
-from faceref.data.degrade import seed_for
+from faceref.data.lq_set import seed_for
 from faceref.errors import DataError
 from faceref.evaluation.cases import Case, CaseSet
 from faceref.evaluation.conditions import Condition, Plan
@@ -20,9 +20,10 @@ from faceref.evaluation.faces import Centre, DescribedFace, FaceDescriber, read_
 from faceref.evaluation.families import MeasuredModel, References
 from faceref.evaluation.groups import Row, individual_typology_angle
 from faceref.evaluation.learned import LearnedMetrics
-from faceref.evaluation.metrics import METRICS, face_region, fidelity, sharpness
+from faceref.evaluation.metrics import METRICS, fidelity
 from faceref.evaluation.pictures import picture_folder, picture_path, to_pixels, to_tensor
 from faceref.faces.recognise import distance
+from faceref.faces.sharpness import face_region, sharpness
 from faceref.files import write_atomically
 from faceref.models.identity import FaceRecogniser, feature_distance
 

@@ -9,8 +9,8 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from faceref.data.degrade import seed_for
-from faceref.data.references import ReferenceEntry, ReferenceMapping
+from faceref.data.lq_set import seed_for
+from faceref.data.mapping import ReferenceEntry, ReferenceMapping
 from faceref.errors import DataError
 from faceref.pictures.aligned import FileState, inspect_face
 from faceref.pictures.photo import PICTURE_SUFFIXES

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from faceref.data.references import read_table
+from faceref.data.table import read_table
 from faceref.errors import DataError
 from faceref.faces.detect import DlibDetector
 from faceref.faces.recognise import ALIGNED_FACE_BOX, DlibRecogniser

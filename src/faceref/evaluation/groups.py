@@ -5,9 +5,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from faceref.data.references import read_table
+from faceref.data.table import read_table
 from faceref.errors import DataError, UsageError
-from faceref.evaluation.metrics import face_region
+from faceref.faces.sharpness import face_region
 
 ITA = "ita"  # in place of a column's name: the individual typology angle is measured
 NO_COLOUR = 2.0  # chroma in CIELAB below which a photograph is black and white

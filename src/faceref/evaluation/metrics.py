@@ -1,9 +1,8 @@
-"""What can be measured on pixels alone: fidelity to the truth and sharpness; and the list of all metrics."""
+"""What can be measured on pixels alone: fidelity to the truth; and the list of all metrics."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -47,7 +46,6 @@ FOLDER_METRICS = (Metric("fid", "FID", "lower", 1), Metric("kid", "KID x 1000", 
 
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003
 KERNEL_SIZE = 11  # of SSIM's Gaussian window
-SHARPNESS_SIZE = 128  # pixels at which sharpness is measured, so that models of different sizes can be compared
 IDENTICAL_PSNR = 100.0  # dB, for identical pictures: infinity has no mean
 
 
@@ -86,25 +84,6 @@ def ms_ssim_weights(size: int) -> tuple[float, ...]:
     scales = next(n for n in (5, 4, 3, 2, 1) if size // max(1, n - 1) ** 2 >= KERNEL_SIZE)
     kept = MS_SSIM_WEIGHTS[:scales]
     return tuple(weight / sum(kept) for weight in kept)
-
-
-def face_region(landmarks: np.ndarray, size: int) -> np.ndarray:
-    """uint8 [size, size], 1 within the convex hull of landmarks [68, 2]: brows to chin, without hair and ears."""
-    region = np.zeros((size, size), np.uint8)
-    hull = cv2.convexHull(landmarks.round().astype(np.int32))
-    cv2.fillConvexPoly(region, hull, 1)
-    return region
-
-
-def sharpness(picture: np.ndarray, face: np.ndarray) -> float:
-    """Variance of the Laplacian of the grey values (0..255) in the face at 128 px; picture uint8 [H, W, 3].
-
-    Noise and artefacts count as well: a large value is not a good one.
-    """
-    size = (SHARPNESS_SIZE, SHARPNESS_SIZE)
-    grey = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
-    region = cv2.resize(face, size, interpolation=cv2.INTER_NEAREST)
-    return float(cv2.Laplacian(grey.astype(np.float64), cv2.CV_64F)[region > 0].var())
 
 
 def _psnr(error: Tensor, weight: Tensor) -> Tensor:

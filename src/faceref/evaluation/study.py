@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from faceref.data.references import ReferenceMapping, mapping_from_index
+from faceref.data.mapping import ReferenceMapping, mapping_from_index
 from faceref.errors import UsageError
 from faceref.evaluation.batch import PRESETS, STORED, Instruments
 from faceref.evaluation.cases import Case, load_cases, mapping_from_folders

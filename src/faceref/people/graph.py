@@ -64,7 +64,9 @@ def close_pairs(vectors: np.ndarray, radius: float, exact_up_to: int = EXACT_UP_
         if total > MOST_PAIRS:
             raise DataError(
                 f"More than {MOST_PAIRS:,} pairs of faces are closer than the threshold, so that it tells nobody "
-                "from anybody; give a lower --threshold."
+                "from anybody",
+                hint="give a lower threshold",
+                code="threshold_joins_all",
             )
     return Pairs(*(np.concatenate([getattr(part, key) for part in found]) for key in ("first", "second", "squared")))
 

@@ -23,8 +23,8 @@ def inspect_face(path: Path) -> FileState:
     """Read and decode a file that should be an aligned face."""
     try:
         content, _ = _read(path)
-    except _FaceFileError as problem:
-        return FileState(problem=str(problem))
+    except DataError as error:
+        return FileState(problem=error.reason)
     return FileState(digest=hashlib.sha256(content).hexdigest())
 
 
@@ -33,14 +33,7 @@ def open_face(path: Path) -> Image.Image:
 
     Raises DataError if it is missing, in none of FORMATS, damaged or not square.
     """
-    try:
-        return _read(path)[1]
-    except _FaceFileError as problem:
-        raise DataError(f"{path} {problem}") from problem
-
-
-class _FaceFileError(Exception):
-    """What is wrong with a file, without its name."""
+    return _read(path)[1]
 
 
 def _read(path: Path) -> tuple[bytes, Image.Image]:
@@ -49,13 +42,14 @@ def _read(path: Path) -> tuple[bytes, Image.Image]:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             face = ImageOps.exif_transpose(image)
     except FileNotFoundError:
-        raise _FaceFileError("is missing") from None
+        raise DataError("is missing", subject=path) from None
     except UnidentifiedImageError:
         reason = f"it is in none of the formats {', '.join(FORMATS)}"
-        raise _FaceFileError(f"cannot be read as a picture ({reason})") from None
+        raise DataError(f"cannot be read as a picture ({reason})", subject=path) from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise _FaceFileError(f"cannot be read as a picture ({reason})") from error
+        raise DataError(f"cannot be read as a picture ({reason})", subject=path) from error
     if face.width != face.height:
-        raise _FaceFileError(f"is {face.width}x{face.height}, not square: align it first (faceref data align)")
+        reason = f"is {face.width}x{face.height}, not square"
+        raise DataError(reason, subject=path, hint="align it first", code="not_square")
     return content, face

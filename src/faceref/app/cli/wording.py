@@ -4,6 +4,13 @@ from faceref.errors import FacerefError
 
 # code of an error -> hint
 HINTS: dict[str, str] = {
+    "not_square": "align it first (faceref data align)",
+    "no_index": "make it with faceref data align, or with the columns file and person",
+    "empty_index": "align some first (faceref data align)",
+    "split_and_mapping": "give either --split or --mapping: a mapping is of one split already",
+    "nothing_to_check": "give some with --mapping",
+    "no_identities": "run faceref data identities first",
+    "threshold_joins_all": "give a lower --threshold",
     "worker_ended": "run the command again with fewer --workers",
     "no_ray": "pip install 'faceref[ray]', or leave --ray out",
     "ray_failed": "run the command again, with fewer --workers or without --ray",

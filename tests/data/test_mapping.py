@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from faceref.data.references import ReferenceEntry, ReferenceMapping, mapping_from_index
+from faceref.data.mapping import ReferenceEntry, ReferenceMapping, mapping_from_index
 from faceref.errors import DataError
 
 INDEX = """file,person,split

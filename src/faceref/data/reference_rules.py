@@ -7,18 +7,20 @@ from pathlib import Path
 
 import numpy as np
 
-from faceref.data.degrade import lq_name
-from faceref.data.embedding import Embeddings, Recogniser
-from faceref.data.index import Row, write_table
-from faceref.data.references import ReferenceEntry, ReferenceMapping
+from faceref.data.lq_set import lq_name
+from faceref.data.embedding import Embeddings
+from faceref.data.table import Row, write_table
+from faceref.data.mapping import ReferenceEntry, ReferenceMapping
 from faceref.files import write_atomically
+from faceref.people.choice import farthest_points
+from faceref.people.measure import Measure
 
 FOLDER = "reference_mapping"  # below the folder of the index: {split}_references.csv, left_out.csv
 
 
 @dataclass(frozen=True)
 class ReferenceRules:
-    """Distances in the recogniser's measure, minimum <= distance < maximum; how many references a target must have."""
+    """Distances in the embeddings' measure, minimum <= distance < maximum; how many references a target must have."""
 
     minimum: float
     maximum: float
@@ -35,12 +37,12 @@ class ChosenReferences:
 
 
 def choose_references(
-    rows: Sequence[Row], split: str, embeddings: Embeddings, recogniser: Recogniser, rules: ReferenceRules
+    rows: Sequence[Row], split: str, embeddings: Embeddings, measure: Measure, rules: ReferenceRules
 ) -> ChosenReferences:
     """References of each photograph of a split: other photographs of its person there (Section 4.1 of ReF-LDM).
 
-    They are ordered by farthest point sampling that starts at the target: first the photograph least like it, then
-    always the one farthest from all before. Targets of val and test name their LQ picture, as `degrade` calls it.
+    They are ordered by farthest point sampling that starts at the target. Targets of val and test name their LQ picture
+    as an LQ set does.
     """
     vectors = dict(zip(embeddings.files, embeddings.vectors, strict=True))
     unreadable = dict(embeddings.unreadable)
@@ -60,30 +62,22 @@ def choose_references(
             left_out.append((file, f"it is the only photograph of {person}"))
         else:
             others = [other for other in people[person] if other != file]
-            points = np.stack([vectors[name] for name in (file, *others)])
-            order = farthest_points(points, recogniser, rules)
+            order = farthest_points(
+                vectors[file],
+                np.stack([vectors[name] for name in others]),
+                measure,
+                minimum=rules.minimum,
+                maximum=rules.maximum,
+                at_most=rules.at_most,
+            )
             if len(order) < rules.at_least:
                 kept = f"{len(order)} of {len(others)} other photographs of {person} are"
                 reason = f"{kept} within {rules.minimum:g}..{rules.maximum:g} of it, {rules.at_least} are needed"
                 left_out.append((file, reason))
                 continue
             lq_image = None if split == "train" else lq_name(file)
-            entries.append(ReferenceEntry(file, tuple(others[i - 1] for i in order), lq_image))
+            entries.append(ReferenceEntry(file, tuple(others[i] for i in order), lq_image))
     return ChosenReferences(ReferenceMapping(tuple(entries)), left_out)
-
-
-def farthest_points(points: np.ndarray, recogniser: Recogniser, rules: ReferenceRules) -> list[int]:
-    """Positions 1..n - 1 of embeddings [n, D] whose distance to the first is allowed, farthest first."""
-    to_target = recogniser.distance(points[1:], points[0])
-    allowed = np.flatnonzero((to_target >= rules.minimum) & (to_target < rules.maximum)) + 1
-    order: list[int] = []
-    nearest = recogniser.distance(points[allowed], points[0])  # to what is chosen already
-    while len(order) < min(rules.at_most, len(allowed)):
-        best = int(nearest.argmax())
-        order.append(int(allowed[best]))
-        nearest = np.minimum(nearest, recogniser.distance(points[allowed], points[allowed[best]]))
-        nearest[best] = -np.inf
-    return order
 
 
 def write_mapping(folder: Path, split: str, mapping: ReferenceMapping) -> Path:

@@ -1,28 +1,26 @@
 """From a tree of photographs to aligned faces with an index: every photograph ends as a face or in the report."""
 
-import json
 from collections import defaultdict
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image
 
-from faceref.data.index import INDEX, Row, read_index, write_index, write_table
-from faceref.errors import DataError, OutputError, PhotoError, UsageError
+from faceref.data.index import INDEX, measure_face, read_index, write_index
+from faceref.data.table import Row, write_table
+from faceref.errors import DataError, PhotoError, UsageError
 from faceref.faces.align import AlignedFace, align
-from faceref.faces.detect import DlibDetector, Face
+from faceref.faces.detect import DlibDetector
 from faceref.files import write_atomically
 from faceref.jobs import run
+from faceref.journal import claim
 from faceref.pictures.output import is_marked_restored
 from faceref.pictures.photo import PHOTO_SUFFIXES, find_photos, open_photo
 
-JOURNAL = "align.jsonl"  # its first line says how OUT was made, each other line what became of one photograph
+JOURNAL = "align.jsonl"  # what became of each photograph
 LEFT_OUT = "left_out.csv"
-SHARPNESS_SIZE = 128  # pixels
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ class AlignWork:
             file = Path(name).with_suffix("").as_posix() + (f"_{number}.png" if self.all_faces else ".png")
             with write_atomically(self.out / file) as temporary:
                 _with_alpha(aligned).save(temporary, compress_level=1)
-            outcome.faces.append({"file": file, **_measure(aligned, face), "source": name})
+            outcome.faces.append({"file": file, **measure_face(aligned, face), "source": name})
         return outcome
 
 
@@ -102,23 +100,22 @@ def align_tree(
 
     The face that is taken is the largest, or all of them, then named NAME_1.png, NAME_2.png, ... from left to right.
     Alpha 0 marks padding. With `person_from_folder` the first folder below `photos` is the person's name. What an
-    earlier run with the same settings did is not done again; persons and splits that index.csv holds are kept.
+    earlier run with the same settings did is not done again; persons and splits that index.csv holds are kept. Faces
+    of photographs that are there no more are removed.
 
     Raises UsageError if `out` was made of another folder or with other settings, DataError if no photograph gives a
     face, OutputError.
     """
-    settings = {"photos": str(photos.resolve()), "size": size, "all_faces": all_faces}
-    done = _read_journal(out, settings)
     names, left_out = _photos(photos, out)
-    outcomes = {name: done[name] for name in names if name in done and _still_valid(done[name], photos, out)}
-    left = [name for name in names if name not in outcomes]
-    with _open_journal(out, settings, outcomes) as journal:
+    with claim(out / JOURNAL, {"photos": str(photos.resolve()), "size": size, "all_faces": all_faces}) as journal:
+        before = {name: Outcome(**outcome) for name, outcome in journal.done.items() if outcome is not None}
+        outcomes = {name: before[name] for name in names if name in before and _still_valid(before[name], photos, out)}
+        left = [name for name in names if name not in outcomes]
         try:
             work = AlignWork(photos.absolute(), out.absolute(), size, all_faces)
             for outcome in run(work, left, workers=workers, ray=ray, description="aligning"):
                 outcomes[outcome.photo] = outcome
-                journal.write(json.dumps(asdict(outcome)) + "\n")
-                journal.flush()
+                journal.record(outcome.photo, asdict(outcome))
         finally:  # also when interrupted: the index then holds what there is
             rows = _index_rows(names, outcomes, out, person_from_folder)
             for name in (name for name in names if name in outcomes):
@@ -126,17 +123,21 @@ def align_tree(
             write_table(out / LEFT_OUT, ("file", "kind", "reason"), left_out)
             if rows:
                 write_index(out, rows)
-    if not rows:
-        raise DataError(f"No photograph below {photos} gave a face; {out / LEFT_OUT} says why for each.")
+        if not rows:
+            raise DataError(f"No photograph below {photos} gave a face; {out / LEFT_OUT} says why for each")
+        _remove_faces(out, before, outcomes)
+        for name in before.keys() - outcomes.keys():
+            journal.record(name, None)
     return AlignedTree(rows, left_out, len(left))
 
 
 def _photos(folder: Path, out: Path) -> tuple[list[str], list[Row]]:
     """Names of the photographs to align, and those left out before: copies, and second files of one name."""
     if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder; give the one that holds the photographs.")
+        raise DataError("is not a folder", subject=folder, hint="give the one that holds the photographs")
     if out.resolve().is_relative_to(folder.resolve()):
-        raise UsageError(f"{out} lies in {folder}, where its faces would be taken for photographs; choose another.")
+        reason = f"lies in {folder}, where its faces would be taken for photographs"
+        raise UsageError(reason, subject=out, hint="choose another")
     names = [path.relative_to(folder).as_posix() for path in find_photos([folder])]
     kept = set(names)
     left_out: list[Row] = []
@@ -155,40 +156,18 @@ def _photos(folder: Path, out: Path) -> tuple[list[str], list[Row]]:
     return list(first.values()), left_out
 
 
-def _read_journal(out: Path, settings: dict) -> dict[str, Outcome]:
-    """What earlier runs did, by photograph; a last line that was cut off by a crash is passed over."""
-    path = out / JOURNAL
-    if not path.exists():
-        return {}
-    done: dict[str, Outcome] = {}
-    first, *lines = path.read_text(encoding="utf-8").splitlines() or ["{}"]
-    if json.loads(first) != settings:
-        raise UsageError(
-            f"{out} was made of other photographs or with other settings ({first}); choose another folder, or those."
-        )
-    for line in lines:
-        with suppress(ValueError):
-            outcome = Outcome(**json.loads(line))
-            done[outcome.photo] = outcome
-    return done
-
-
-def _open_journal(out: Path, settings: dict, outcomes: dict[str, Outcome]):
-    """The journal, written anew with what still holds, open for more."""
-    with write_atomically(out / JOURNAL) as temporary:
-        lines = [json.dumps(settings), *(json.dumps(asdict(outcome)) for outcome in outcomes.values())]
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    try:
-        return (out / JOURNAL).open("a", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{out / JOURNAL} cannot be written ({error.strerror}); choose another folder.") from error
-
-
 def _still_valid(outcome: Outcome, photos: Path, out: Path) -> bool:
     status = (photos / outcome.photo).stat()
     return (outcome.bytes, outcome.modified) == (status.st_size, status.st_mtime_ns) and all(
         (out / row["file"]).exists() for row in outcome.faces
     )
+
+
+def _remove_faces(out: Path, before: dict[str, Outcome], now: dict[str, Outcome]) -> None:
+    """Remove the faces of earlier runs that none of today's photographs gave."""
+    made, kept = ({row["file"] for one in outcomes.values() for row in one.faces} for outcomes in (before, now))
+    for file in made - kept:
+        (out / file).unlink(missing_ok=True)
 
 
 def _index_rows(names: list[str], outcomes: dict[str, Outcome], out: Path, person_from_folder: bool) -> list[Row]:
@@ -209,33 +188,6 @@ def _index_rows(names: list[str], outcomes: dict[str, Outcome], out: Path, perso
             known = {"person": kept.get("person") or person, "split": kept.get("split", "")}
             rows.append({**kept, **face, **known})
     return rows
-
-
-def _measure(aligned: AlignedFace, face: Face) -> Row:
-    """What the index says of a face; see the comments at its columns."""
-    points = face.landmarks
-    left_eye, right_eye = points[36:42].mean(0), points[42:48].mean(0)
-    to_jaw = np.linalg.norm(points[[0, 16]] - points[30], axis=1)  # [2]: from the tip of the nose to both ends
-    pixels, inside = np.asarray(aligned.image), aligned.mask > 0
-    red, green, blue = np.moveaxis(pixels[inside].astype(float), -1, 0)
-    opponents = np.stack([red - green, (red + green) / 2 - blue])
-    return {
-        "ffhq_side_px": str(round(aligned.alignment.side)),
-        "eyes_px": f"{np.linalg.norm(right_eye - left_eye):.1f}",
-        "outside": f"{1 - inside.mean():.3f}",
-        "sharpness": f"{_sharpness(pixels, aligned.alignment.to_crop(points)):.0f}",
-        "yaw": f"{abs(to_jaw[0] - to_jaw[1]) / to_jaw.sum():.2f}",
-        "colourfulness": f"{np.linalg.norm(opponents.std(1)) + 0.3 * np.linalg.norm(opponents.mean(1)):.1f}",
-    }
-
-
-def _sharpness(pixels: np.ndarray, landmarks: np.ndarray) -> float:
-    """As the metric of that name: within the hull of the landmarks, at 128 px."""
-    size = (SHARPNESS_SIZE, SHARPNESS_SIZE)
-    grey = cv2.resize(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
-    hull = cv2.convexHull((landmarks * SHARPNESS_SIZE / len(pixels)).round().astype(np.int32))
-    region = cv2.fillConvexPoly(np.zeros(size, np.uint8), hull, 1)
-    return float(cv2.Laplacian(grey.astype(np.float64), cv2.CV_64F)[region > 0].var())
 
 
 def _with_alpha(aligned: AlignedFace) -> Image.Image:

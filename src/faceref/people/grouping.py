@@ -1,4 +1,4 @@
-"""Cohesion: a connected component is one person only as far as its faces are close on the average, not by a chain.
+"""Groups of faces that are people: close on the average, where a component may be a mere chain of close pairs.
 
 Average linkage (UPGMA, Sokal & Michener 1958) joins two groups while the mean distance of all pairs between them is
 below the threshold. Such groups always lie within a component of the graph of close pairs, so that it is enough to
@@ -11,8 +11,8 @@ import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import pdist
 
-from faceref.data.embedding import Recogniser
 from faceref.people.graph import Pairs, components
+from faceref.people.measure import Measure
 
 LARGEST = 4000  # faces of one component that are clustered at once: 64 MB of distances
 TIGHTEN = 0.9  # of the squared radius: what larger components are first taken apart by
@@ -21,12 +21,12 @@ TIGHTEN = 0.9  # of the squared radius: what larger components are first taken a
 def average_linkage(
     vectors: np.ndarray,
     pairs: Pairs,
-    recogniser: Recogniser,
+    measure: Measure,
     threshold: float,
     different: Sequence[tuple[int, int]] = (),
     largest: int = LARGEST,
 ) -> np.ndarray:
-    """Labels int [N] of faces [N, D]: groups whose mean distance is below `threshold`.
+    """Labels int [N] of faces [N, D]: groups whose mean distance, in the measure, is below `threshold`.
 
     pairs: all that are closer than the threshold; different: faces that are never put into one group. A component
     where everybody is close to everybody (copies of one photograph, too) is a group without looking further; one of
@@ -45,7 +45,7 @@ def average_linkage(
             continue
         groups = np.ones(len(faces), int)
         if not complete:
-            distances = recogniser.distances(pdist(vectors[faces].astype(np.float64), "sqeuclidean"))
+            distances = measure.distances(pdist(vectors[faces].astype(np.float64), "sqeuclidean"))
             _forbid(distances, faces, different)
             groups = fcluster(linkage(distances, "average"), threshold, "distance")
         labels[faces] = given + groups

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from faceref.data.table import read_table
 from faceref.errors import DataError
 
 
@@ -53,8 +54,8 @@ class ReferenceMapping:
                 references = None
             if not isinstance(references, list) or not all(isinstance(n, str) and n for n in references):
                 raise DataError(
-                    f"{path}, line {line}: ref_image must be a list of file names like ['a.png', 'b.png'], "
-                    f"not {row['ref_image']!r}."
+                    f"ref_image must be a list of file names like ['a.png', 'b.png'], not {row['ref_image']!r}",
+                    subject=f"{path}, line {line}:",
                 )
             entries.append(ReferenceEntry(row["gt_image"], tuple(references), row.get("lq_image") or None))
         return cls(tuple(entries))
@@ -78,7 +79,9 @@ def mapping_from_index(index: Path, split: str) -> ReferenceMapping:
     """
     rows = [row for row in read_table(index, ("file", "person", "split")) if row["split"] == split]
     if not rows:
-        raise DataError(f"{index} holds no photograph of the split {split!r}; check the name of the split.")
+        raise DataError(
+            f"holds no photograph of the split {split!r}", subject=index, hint="check the name of the split"
+        )
     photographs = defaultdict(list)
     for row in rows:
         photographs[row["person"]].append(row["file"])
@@ -97,25 +100,8 @@ def _read_list(path: Path) -> list[str]:
     try:
         names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as a list of file names ({error}); give the path of one.") from error
+        reason = f"cannot be read as a list of file names ({error})"
+        raise DataError(reason, subject=path, hint="give the path of one") from error
     if not names:
-        raise DataError(f"{path} lists no file; give a list of file names, one a line.")
+        raise DataError("lists no file", subject=path, hint="give a list of file names, one a line")
     return names
-
-
-def read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """The rows of a CSV that must have these columns, and something in the first of them; DataError in one sentence."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a mark in front
-            reader = csv.DictReader(file)
-            header = reader.fieldnames or ()
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as a CSV table ({error}); give the path of one.") from error
-    missing = [column for column in columns if column not in header]
-    if missing:
-        raise DataError(f"{path} lacks the column {missing[0]!r}; it needs {', '.join(columns)}.")
-    for line, row in enumerate(rows, start=2):
-        if not row[columns[0]]:
-            raise DataError(f"{path}, line {line}: there is nothing in the column {columns[0]!r}; take the line out.")
-    return rows

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from faceref.data.degradation import MODERATE, SEVERE, DegradationRanges, degrade
-from faceref.data.degrade import degrade_files, files_to_degrade, seed_for
+from faceref.data.lq_set import degrade_files, files_to_degrade, seed_for
 from faceref.data.index import write_index
 from faceref.errors import DataError, UsageError
 
@@ -61,8 +61,36 @@ def test_what_is_there_is_kept_and_other_settings_are_refused(hq: Path, tmp_path
     marked.save(tmp_path / "lq/a.png")
     assert make(hq, tmp_path / "lq", ["a.png", "p/b.png"])[0] == 2
     assert pixels(tmp_path / "lq/a.png")[0, 0].tolist() == [255, 0, 0]
-    with pytest.raises(UsageError, match="another seed or ranges"):
+    with pytest.raises(UsageError, match="other settings \\(seed 0, not 1\\)"):
         make(hq, tmp_path / "lq", ["a.png"], seed=1)
+
+
+def test_a_picture_of_another_origin_is_neither_kept_as_ours_nor_overwritten(hq: Path, tmp_path: Path):
+    (tmp_path / "lq").mkdir()
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "lq/a.png")
+    made, failed = make(hq, tmp_path / "lq", ["a.png", "p/b.png"])
+    assert (made, [row["file"] for row in failed]) == (1, ["a.png"])
+    assert "is there already" in failed[0]["reason"]
+    assert pixels(tmp_path / "lq/a.png")[0, 0].tolist() == [255, 0, 0]
+    assert "a.png" not in (tmp_path / "lq/degradation.csv").read_text()
+
+
+def test_what_a_killed_run_made_and_could_not_remember_counts(hq: Path, tmp_path: Path):
+    make(hq, tmp_path / "lq", ["a.png", "p/b.png"])
+    journal = tmp_path / "lq/degradation.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(lines[:-1]))  # the last outcome is lost, its picture is there
+    table = (tmp_path / "lq/degradation.csv").read_text()
+    assert make(hq, tmp_path / "lq", ["a.png", "p/b.png"]) == (2, [])
+    assert (tmp_path / "lq/degradation.csv").read_text() == table
+
+
+def test_the_folder_of_the_faces_is_refused_and_nothing_in_it_is_touched(hq: Path):
+    (hq / "left_out.csv").write_text("file,kind,reason\n")
+    before = {path: path.read_bytes() for path in hq.rglob("*") if path.is_file()}
+    with pytest.raises(UsageError, match="holds the faces themselves"):
+        make(hq, hq / "p" / "..", ["a.png"])
+    assert {path: path.read_bytes() for path in hq.rglob("*") if path.is_file()} == before
 
 
 def test_the_parameters_of_earlier_runs_stay_in_the_table(hq: Path, tmp_path: Path):
@@ -99,5 +127,5 @@ def test_files_come_from_the_mapping_the_index_or_the_folder(hq: Path, tmp_path:
     assert files_to_degrade(hq, "test", None) == ["a.png"]
     with pytest.raises(DataError, match="no picture to degrade"):
         files_to_degrade(hq, "val", None)
-    with pytest.raises(UsageError, match="either --split or --mapping"):
+    with pytest.raises(UsageError, match="give either"):
         files_to_degrade(hq, "test", tmp_path / "m.csv")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from faceref.data import align as module
-from faceref.data.align import align_tree
+from faceref.data import tree as module
+from faceref.data.tree import align_tree
 from faceref.data.index import read_index, write_index
 from faceref.errors import DataError, UsageError
 from faceref.faces.detect import DlibDetector
@@ -153,6 +153,25 @@ def test_people_and_splits_written_into_the_index_are_kept(tree: Path, tmp_path:
     assert (kept["person"], kept["split"], kept["note"]) == ("p", "test", "n")
 
 
+def test_the_face_of_a_removed_photograph_goes_with_it_and_comes_back_with_it(tree: Path, tmp_path: Path):
+    align_tree(tree, tmp_path / "out", size=64)
+    (tmp_path / "out/Solara/notes.txt").write_text("not ours")
+    (tree / "Solara/a.png").rename(tmp_path / "aside.png")
+    assert [row["file"] for row in align_tree(tree, tmp_path / "out", size=64).rows] == ["Eileen/a.png"]
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*.*") if path.parent.name == "Solara") == ["notes.txt"]
+    (tmp_path / "aside.png").rename(tree / "Solara/a.png")
+    assert len(align_tree(tree, tmp_path / "out", size=64).rows) == 2
+    assert (tmp_path / "out/Solara/a.png").exists()
+
+
+def test_an_interruption_removes_no_face(tree: Path, tmp_path: Path, monkeypatch):
+    align_tree(tree, tmp_path / "out", size=64)
+    for photo in tree.rglob("*.png"):
+        photo.touch()
+    align_the_first(tree, tmp_path / "out", monkeypatch)
+    assert (tmp_path / "out/Solara/a.png").exists()
+
+
 def test_the_largest_face_is_taken_or_all(portrait: Image.Image, tmp_path: Path):
     (tmp_path / "photos").mkdir()
     group = Image.new("RGB", (700, 340), "white")
@@ -178,10 +197,10 @@ def test_two_workers_write_the_same_bytes(tree: Path, tmp_path: Path, ray: bool)
 
 def test_other_settings_need_another_folder(tree: Path, tmp_path: Path):
     align_tree(tree, tmp_path / "out", size=64)
-    with pytest.raises(UsageError, match="other settings"):
+    with pytest.raises(UsageError, match="other settings \\(size 64, not 96\\)"):
         align_tree(tree, tmp_path / "out", size=96)
     shutil.copytree(tree, tmp_path / "others")  # whose faces would take the place of the first ones'
-    with pytest.raises(UsageError, match="other photographs"):
+    with pytest.raises(UsageError, match="other settings \\(photos"):
         align_tree(tmp_path / "others", tmp_path / "out", size=64)
     with pytest.raises(UsageError, match="taken for photographs"):
         align_tree(tree, tree / "out", size=64)

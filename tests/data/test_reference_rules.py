@@ -8,24 +8,16 @@ import numpy as np
 import pytest
 
 from faceref.data.dataset import FaceSource, _entries
-from faceref.data.embedding import Embeddings, Recogniser
-from faceref.data.reference_choice import ReferenceRules, choose_references, farthest_points, write_mapping
-from faceref.data.references import ReferenceEntry, ReferenceMapping
+from faceref.data.embedding import Embeddings
+from faceref.data.reference_rules import ReferenceRules, choose_references, write_mapping
+from faceref.data.mapping import ReferenceEntry, ReferenceMapping
 from faceref.errors import DataError
+from faceref.people.measure import Measure
 
-EUCLIDEAN = Recogniser(None, "euclidean", threshold=1.0, near_duplicate=0.1, reference_distance=10.0)
 # on a line; the target is at 0
 LINE = np.array([[0], [0.05], [1], [2], [3.5], [4], [11]], dtype=np.float32)
 ROWS = [{"file": f"{i}.png", "person": "p", "split": "test"} for i in range(7)]
 LINE_FACES = Embeddings([row["file"] for row in ROWS], LINE, [])
-
-
-def test_farthest_points_worked_out_by_hand():
-    # 0.05 is too near and 11 too far; 4 is farthest from 0; then 2 is 2 from both ends, then 1 (1 from both 0 and 2),
-    # then 3.5, half from 4
-    assert farthest_points(LINE, EUCLIDEAN, ReferenceRules(0.1, 10.0)) == [5, 3, 2, 4]
-    assert farthest_points(LINE, EUCLIDEAN, ReferenceRules(0.1, 10.0, at_most=2)) == [5, 3]
-    assert farthest_points(LINE, EUCLIDEAN, ReferenceRules(0.0, 2.0)) == [2, 1]  # the maximum itself is too far
 
 
 def test_the_mapping_names_files_and_says_who_is_no_target():
@@ -38,7 +30,7 @@ def test_the_mapping_names_files_and_says_who_is_no_target():
     files = [row["file"] for row in rows if row["file"] != "gone.png"]
     vectors = np.concatenate([LINE, np.zeros((3, 1), np.float32)])
     faces = Embeddings(files, vectors, [("gone.png", "gone.png is missing")])
-    done = choose_references(rows, "test", faces, EUCLIDEAN, ReferenceRules(0.1, 10.0, at_least=2))
+    done = choose_references(rows, "test", faces, Measure.EUCLIDEAN, ReferenceRules(0.1, 10.0, at_least=2))
     assert done.mapping.entries[0] == ReferenceEntry("0.png", ("5.png", "3.png", "2.png", "4.png"), "0.png")
     assert dict(done.left_out) == {
         "alone.png": "it is the only photograph of q",
@@ -50,12 +42,12 @@ def test_the_mapping_names_files_and_says_who_is_no_target():
 
 
 def test_a_target_with_too_few_references_is_named_with_the_numbers():
-    done = choose_references(ROWS, "test", LINE_FACES, EUCLIDEAN, ReferenceRules(0.1, 10.0, at_least=5))
+    done = choose_references(ROWS, "test", LINE_FACES, Measure.EUCLIDEAN, ReferenceRules(0.1, 10.0, at_least=5))
     assert ("0.png", "4 of 6 other photographs of p are within 0.1..10 of it, 5 are needed") in done.left_out
 
 
 def test_the_written_file_is_read_as_the_released_code_reads_its_own(tmp_path: Path):
-    done = choose_references(ROWS, "test", LINE_FACES, EUCLIDEAN, ReferenceRules(0.1, 10.0))
+    done = choose_references(ROWS, "test", LINE_FACES, Measure.EUCLIDEAN, ReferenceRules(0.1, 10.0))
     path = write_mapping(tmp_path, "test", done.mapping)
     assert path == tmp_path / "reference_mapping" / "test_references.csv"
     with path.open() as file:  # pandas.read_csv and literal_eval there

@@ -1,0 +1,48 @@
+"""What the commands of `faceref data` share: options, embedding with a bar, lists of what was left out."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import track
+
+from faceref.app.cli.console import output, remarks
+
+Folder = Annotated[
+    Path, typer.Argument(metavar="FACES", help="Folder with index.csv, as align makes.", show_default=False)
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes.", show_default="one a core, at most 4")]
+UseRay = Annotated[bool, typer.Option("--ray", help="Through Ray Data: RAY_ADDRESS's cluster, or a local one.")]
+RecogniserFile = Annotated[
+    Path | None, typer.Option("--recogniser", help="safetensors or ONNX.", show_default="dlib's recogniser")
+]
+
+
+def embed(faces: Path, rows: list, path: Path | None, workers: int | None, ray: bool) -> tuple[Any, Any]:
+    """The embedding space and the embeddings of the rows' files; on a GPU in this process if there is one."""
+    import torch
+
+    from faceref.data.embedding import embed_faces
+    from faceref.data.embedding_space import embedding_space
+    from faceref.jobs import DEFAULT_WORKERS
+
+    space = embedding_space(path)
+    device = "cuda" if torch.cuda.is_available() and not ray else "cpu"
+    processes = 1 if device == "cuda" else workers or DEFAULT_WORKERS
+    return space, embed_faces(faces, rows, space, device=device, workers=processes, ray=ray)
+
+
+def progress(description: str) -> Any:
+    """Wraps an iteration over so many items in a bar."""
+
+    def wrapped(items: Iterable, total: int) -> Iterable:
+        return track(items, total=total, description=description, console=remarks)
+
+    return wrapped
+
+
+def say_all(what: str, items: list[tuple[str, str]]) -> None:
+    """A line for each (name, reason)."""
+    for name, reason in items:
+        output.print(f"{what}: {name}" + (f", {reason}" if reason else ""))
