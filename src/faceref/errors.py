@@ -5,6 +5,12 @@ which), since an option has another name in each. str(error) is the sentence for
 """
 
 
+def printable(name: object) -> str:
+    """A file's name for people: bytes that are not UTF-8, line ends and other control characters as escapes (\\xff)."""
+    text = str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class FacerefError(Exception):
     """Something the user can mend.
 
@@ -21,7 +27,7 @@ class FacerefError(Exception):
         self, reason: str, *, subject: object = None, hint: str | None = None, code: str | None = None
     ) -> None:
         self.reason = reason.removesuffix(".")
-        self.subject = None if subject is None else str(subject)
+        self.subject = None if subject is None else printable(subject)
         self.hint = hint and hint.removesuffix(".")
         if code is not None:
             self.code = code

@@ -256,12 +256,13 @@ def test_an_output_that_cannot_be_written_is_one_sentence(restore, album, out):
 
 
 def test_a_full_disk_leaves_no_half_written_file(restore, album, monkeypatch):
-    def fill_up(image: Image.Image, path: Path, **options: object) -> None:
-        Path(path).write_bytes(b"half a picture")
+    def fill_up(path: Path, data: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(data[: len(data) // 2])
         raise OSError(28, "No space left on device")
 
     before = files(album)
-    monkeypatch.setattr(Image.Image, "save", fill_up)
+    monkeypatch.setattr(Path, "write_bytes", fill_up)
     done = restore(album / "photo.jpg")
     assert done.code == 1
     assert_one_sentence(done.errors)

@@ -24,7 +24,7 @@ from faceref.data.mapping import ReferenceEntry, ReferenceMapping, mapping_from_
 from faceref.data.table import read_table
 from faceref.errors import DataError
 from faceref.pictures.aligned import open_face
-from faceref.pictures.photo import PICTURE_SUFFIXES
+from faceref.pictures.formats import PICTURE_SUFFIXES
 
 
 class FaceSource(BaseModel):

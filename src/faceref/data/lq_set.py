@@ -18,7 +18,7 @@ from faceref.files import write_atomically
 from faceref.jobs import run
 from faceref.journal import claim
 from faceref.pictures.aligned import open_face
-from faceref.pictures.photo import PICTURE_SUFFIXES
+from faceref.pictures.formats import PICTURE_SUFFIXES
 
 PRESETS = {"severe": SEVERE, "moderate": MODERATE, "training": TRAINING, "ldbfr": LDBFR}
 JOURNAL, PARAMETERS, LEFT_OUT = "degradation.jsonl", "degradation.csv", "left_out.csv"

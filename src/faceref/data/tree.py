@@ -16,8 +16,10 @@ from faceref.faces.detect import DlibDetector
 from faceref.files import write_atomically
 from faceref.jobs import run
 from faceref.journal import claim
-from faceref.pictures.output import is_marked_restored
-from faceref.pictures.photo import PHOTO_SUFFIXES, find_photos, open_photo
+from faceref.pictures.formats import PHOTO_SUFFIXES
+from faceref.pictures.mark import is_marked_restored
+from faceref.pictures.photo import open_photo
+from faceref.pictures.search import find_photos
 
 JOURNAL = "align.jsonl"  # what became of each photograph
 LEFT_OUT = "left_out.csv"

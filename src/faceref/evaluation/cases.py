@@ -13,7 +13,7 @@ from faceref.data.lq_set import seed_for
 from faceref.data.mapping import ReferenceEntry, ReferenceMapping
 from faceref.errors import DataError
 from faceref.pictures.aligned import FileState, inspect_face
-from faceref.pictures.photo import PICTURE_SUFFIXES
+from faceref.pictures.formats import PICTURE_SUFFIXES
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from faceref.faces.align import align
 from faceref.faces.detect import Detector
 from faceref.faces.recognise import SAME_PERSON_DISTANCE, DlibRecogniser, distance
 from faceref.models.reference import ReferenceCache
-from faceref.pictures.output import is_marked_restored
-from faceref.pictures.photo import Photo, check_aligned_face, find_photos, open_photo, sides
+from faceref.pictures.mark import is_marked_restored
+from faceref.pictures.photo import Photo, check_aligned_face, open_photo, sides
+from faceref.pictures.search import find_photos
 
 PhotoSource = str | Path | Image.Image
 

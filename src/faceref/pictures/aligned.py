@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from faceref.errors import DataError
-from faceref.pictures.photo import FORMATS
+from faceref.pictures.formats import FORMATS
 
 
 @dataclass(frozen=True)

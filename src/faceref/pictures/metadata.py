@@ -1,98 +1,140 @@
-"""What a photograph's file says beside its pixels, and how much of that is true of a restored picture: EXIF, XMP."""
+"""What a photograph's file says beside its pixels, and what of it a result can say again."""
 
 import re
 import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 
-# Made by a camera, then changed by a trained model (IPTC, Digital Source Type vocabulary)
-DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
-_MARK = f"""<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
- Iptc4xmpExt:DigitalSourceType="{DIGITAL_SOURCE_TYPE}"/>"""
-_PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
-<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
-<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:CreatorTool="faceref"/>
-</rdf:RDF></x:xmpmeta><?xpacket end="w"?>"""
-_RDF_END = "</rdf:RDF>"
-# As attributes or elements: what the mark replaces, and the orientation, which has been applied.
-_REPLACED_XMP = re.compile(
-    r"""\s(Iptc4xmpExt:DigitalSourceType|tiff:Orientation)\s*=\s*("[^"]*"|'[^']*')"""
-    r"|<(Iptc4xmpExt:DigitalSourceType|tiff:Orientation)>[^<]*</\3>"
+from faceref.pictures.exif import (
+    IPTC_TAG,
+    RESOLUTION_UNIT,
+    X_RESOLUTION,
+    Y_RESOLUTION,
+    exif_fields,
+    read_exif,
 )
+from faceref.pictures.quiet import pillow_warnings
+from faceref.pictures.xmp import clean_xmp
 
-EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD = 0x8769, 0x8825, 0xA005
-_IPTC, _IPTC_RESOURCE = 0x83BB, 0x0404  # TIFF's tag, Photoshop's resource in JPEG
-# TIFF's and EXIF's tags of how pixels are stored, the orientation among them, and TIFF's places for XMP, IPTC,
-# Photoshop's resources and the colour profile: true of the photograph's file, not of another.
-_STORAGE_TAGS = frozenset(
-    (*range(254, 267), *range(273, 282), 284, *range(288, 294), 301, *range(317, 348), *range(512, 533))
-) | {700, _IPTC, 0x8649, 0x8773, 0x935C}
+_IPTC_RESOURCE = 0x0404  # Photoshop's, in JPEG
+_CENTIMETRE = 3  # of RESOLUTION_UNIT; 2 is the inch
+# PNG's text chunks that hold EXIF and XMP, which are read as such
+_NOT_TEXT = re.compile(r"exif|XML:com\.adobe\.xmp|Raw profile type (exif|APP1|xmp)", re.IGNORECASE)
 
 
-def kept_exif(exif: Image.Exif) -> bytes | None:
-    """All of a photograph's EXIF but how its pixels were stored, orientation and preview with it; None if that is none.
+@dataclass(frozen=True)
+class JpegTables:
+    """How a JPEG was compressed. tables: 64 steps of quantization each, luma before chroma; subsampling: Pillow's."""
 
-    Fields too damaged to be written again are left out. Camera makers' notes are kept as bytes.
+    tables: tuple[tuple[int, ...], ...]
+    subsampling: int
+
+
+@dataclass(frozen=True, eq=False)
+class FileMetadata:
+    """What a result keeps of its photograph's file.
+
+    format: Pillow's name (JPEG, PNG...), HEIF, or None for a picture from memory. exif: all but orientation and
+    preview; orientation: EXIF's, 1 to 8, not applied by who reads this; xmp: a packet without what is not there any
+    more; icc_profile: as it was. dpi: pixels an inch, across and down. texts: by keyword, as in PNG; "Comment" is a
+    JPEG's. iptc: fields of IPTC's older kind (IIM) as bytes. jpeg: of a JPEG only.
     """
-    kept: dict[int, Any] = {}
-    for tag, value in exif_fields(exif).items():
-        if isinstance(value, dict):
-            if sound := {inner: v for inner, v in value.items() if _can_be_written({tag: {inner: v}})}:
-                kept[tag] = sound
-        elif tag not in _STORAGE_TAGS and _can_be_written({tag: value}):
-            kept[tag] = value
-    return exif_bytes(kept, exif.endian) if kept else None
+
+    format: str | None = None
+    exif: bytes | None = None
+    orientation: int = 1
+    xmp: str | None = None
+    icc_profile: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    texts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    iptc: bytes | None = None
+    jpeg: JpegTables | None = None
 
 
-def exif_fields(exif: Image.Exif) -> dict[int, Any]:
-    """The fields of EXIF by tag; those of its inner directories (camera, place, interoperability) as dictionaries."""
-    fields = {tag: exif[tag] for tag in exif if tag not in (EXIF_IFD, GPS_IFD)}
-    for directory in (EXIF_IFD, GPS_IFD):
-        inner = dict(exif.get_ifd(directory))
-        if INTEROPERABILITY_IFD in inner:
-            inner[INTEROPERABILITY_IFD] = exif.get_ifd(INTEROPERABILITY_IFD)
-        if inner:
-            fields[directory] = inner
-    return fields
+def read_metadata(image: Image.Image) -> tuple[FileMetadata, tuple[str, ...]]:
+    """What a decoded picture's file says, and what of that a result will not have: each continues "The picture "."""
+    exif = read_exif(image)
+    xmp, gone = clean_xmp(image.info.get("xmp"))
+    losses = []
+    if exif.damaged:
+        losses.append("has damaged EXIF; what cannot be read of it is left out.")
+    if image.info.get("xmp") and xmp is None:
+        losses.append("has XMP in an unusual form; the result does not keep it.")
+    if gone:
+        losses.append(f"has {' and '.join(gone)} with it, which the result and its XMP do not have.")
+    file = FileMetadata(
+        format="JPEG" if image.format == "MPO" else image.format,  # MPO: a JPEG with other pictures behind it
+        exif=exif.kept,
+        orientation=exif.orientation,
+        xmp=xmp,
+        icc_profile=image.info.get("icc_profile"),
+        dpi=_dpi(image, exif.kept),
+        texts=_texts(image),
+        iptc=_iptc(image),
+        jpeg=_jpeg_tables(image),
+    )
+    return file, tuple(losses)
 
 
-def exif_bytes(fields: dict[int, Any], endian: str | None = None) -> bytes:
-    """What `exif_fields` gave, as a file holds it; endian: "<" or ">", which makers' notes may follow."""
-    exif = Image.Exif()
-    exif.endian = endian
-    for tag, value in fields.items():
-        exif[tag] = value
-    return exif.tobytes()
+def file_losses(image: Image.Image, data: bytes) -> Iterator[str]:
+    """What a file has in its pixels and a result will not; of a picture that is not decoded yet.
+
+    Pillow brings 16-bit colour to 8 on its own, and knows nothing of AVIF's depth (`data` is the file).
+    """
+    deep = image.mode.startswith(("I", "F")) or ";16" in str(getattr(image, "tile", ""))
+    pixi = data.find(b"pixi") if image.format == "AVIF" else -1  # version and flags, channels, bits of each
+    bits = data[pixi + 9] if 0 <= pixi < len(data) - 9 else image.info.get("bit_depth", 8)  # the latter is HEIC's
+    if deep or bits > 8:
+        yield "has more than 8 bits a channel; the result has 8."
+    if image.mode == "CMYK":
+        yield "is in CMYK, for print; the result is in RGB."
+    with pillow_warnings():
+        pictures = getattr(image, "n_frames", 1)
+    if pictures > 1:
+        yield f"has {pictures} pictures in it; the first is taken, and the result has no others."
 
 
-def _can_be_written(fields: dict[int, Any]) -> bool:
+def _dpi(image: Image.Image, exif: bytes | None) -> tuple[float, float] | None:
+    """By the file's own field, else by EXIF. Pillow invents a resolution for TIFF and JPEG files without one."""
+    dpi = image.info.get("dpi") if image.format in ("PNG", "BMP") or image.info.get("jfif_unit") in (1, 2) else None
+    if dpi is None:
+        fields, _ = exif_fields(exif)
+        unit = {2: 1.0, _CENTIMETRE: 2.54}.get(fields.get(RESOLUTION_UNIT, 2))
+        across, down = fields.get(X_RESOLUTION), fields.get(Y_RESOLUTION, fields.get(X_RESOLUTION))
+        dpi = (across * unit, down * unit) if unit and across and down else None
     try:
-        exif_bytes(fields)
-    except (struct.error, TypeError, ValueError, AttributeError):  # all of them are seen with damaged files
-        return False
-    return True
-
-
-def has_iptc(image: Image.Image) -> bool:
-    """Whether an opened JPEG or TIFF file has fields of IPTC's older kind (IIM), which Pillow does not write."""
-    return _IPTC_RESOURCE in (image.info.get("photoshop") or {}) or _IPTC in getattr(image, "tag_v2", {})
-
-
-def xmp_of(image: Image.Image) -> str | None:
-    """The XMP packet of an opened picture, if it is UTF-8 with the prefix rdf, as nearly all are."""
-    try:
-        packet = (image.info.get("xmp") or b"").decode("utf-8")
-    except UnicodeDecodeError:
+        across, down = (float(value) for value in dpi or ())
+    except (TypeError, ValueError, ZeroDivisionError):
         return None
-    return packet if _RDF_END in packet else None
+    return (across, down) if 1 < across < 1e5 and 1 < down < 1e5 else None  # 0 and 1 stand for "unknown"
 
 
-def marked_xmp(xmp: str | None) -> str:
-    """An XMP packet that says that a trained model changed the picture: the photograph's own, or a new one.
+def _texts(image: Image.Image) -> Mapping[str, str]:
+    texts = {key: str(text) for key, text in getattr(image, "text", {}).items() if not _NOT_TEXT.fullmatch(key)}
+    comment = image.info.get("comment") if image.format in ("JPEG", "MPO") else None
+    if comment:
+        try:
+            texts["Comment"] = comment.decode("utf-8")
+        except UnicodeDecodeError:  # JPEG does not say how it is written; every byte is a character of Latin-1
+            texts["Comment"] = comment.decode("latin-1")
+    return MappingProxyType(texts)
 
-    The orientation goes, since it has been applied.
-    """
-    packet = xmp if xmp and _RDF_END in xmp else _PACKET
-    before, end, after = _REPLACED_XMP.sub("", packet).rpartition(_RDF_END)
-    return f"{before}{_MARK}\n{end}{after}"
+
+def _iptc(image: Image.Image) -> bytes | None:
+    resources: dict[int, Any] = image.info.get("photoshop") or {}
+    iptc = resources.get(_IPTC_RESOURCE) or getattr(image, "tag_v2", {}).get(IPTC_TAG)
+    if isinstance(iptc, tuple) and all(isinstance(word, int) for word in iptc):  # TIFF files hold it as 32-bit words
+        order = getattr(image, "tag_v2", None)
+        return struct.pack(f"{getattr(order, '_endian', '<')}{len(iptc)}I", *iptc)
+    return iptc if isinstance(iptc, bytes) else None
+
+
+def _jpeg_tables(image: Image.Image) -> JpegTables | None:
+    if not isinstance(image, JpegImagePlugin.JpegImageFile):
+        return None
+    tables = tuple(tuple(image.quantization[key]) for key in sorted(image.quantization))
+    return JpegTables(tables, JpegImagePlugin.get_sampling(image)) if tables else None

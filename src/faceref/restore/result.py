@@ -89,10 +89,7 @@ class Result:
         PNG, JPEG, WebP or TIFF by the suffix; an older file of that name is replaced. Returns a sentence for
         what a JPEG could not hold and was left out. Raises OutputError.
         """
-        photo = self.photo
-        return save_picture(
-            self.image, path, exif=photo.exif, xmp=photo.xmp, icc_profile=photo.icc_profile, metadata=self.metadata
-        )
+        return save_picture(self.image, path, file=self.photo.file, metadata=self.metadata)
 
     def comparison(self) -> Image.Image:
         """Before, after and references side by side, RGB; a row for each restored face."""

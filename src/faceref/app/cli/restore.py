@@ -16,8 +16,9 @@ from typer.core import TyperCommand
 
 from faceref.app.cli.console import output, remarks, say
 from faceref.errors import FacerefError, OutputError, UsageError
-from faceref.pictures.output import is_marked_restored
-from faceref.pictures.photo import PHOTO_SUFFIXES, check_exists, find_photos
+from faceref.pictures.formats import PHOTO_SUFFIXES
+from faceref.pictures.mark import is_marked_restored
+from faceref.pictures.search import check_exists, find_photos
 
 if TYPE_CHECKING:  # at run time imported on use: --help need not wait for torch
     from faceref.restore.restorer import FaceChoice

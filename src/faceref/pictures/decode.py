@@ -1,0 +1,163 @@
+"""A file's bytes to a decoded picture: by format, its size checked before, a truncated JPEG as far as it goes."""
+
+import io
+import re
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+import psutil
+from PIL import Image
+
+from faceref.errors import PhotoError
+from faceref.pictures.formats import HEAD, NAMES, READERS, format_of
+from faceref.pictures.metadata import file_losses
+from faceref.pictures.quiet import pillow_warnings
+
+SMALLEST_SIDE = 20  # pixels
+LARGEST_AREA = 400_000_000  # pixels
+_ALWAYS_FITS = 100_000_000  # pixels: 1.2 GB
+_BYTES_PER_PIXEL = 12  # of memory: as decoded, as RGB, and the result twice
+# What damaged files make Pillow's readers raise
+_DAMAGED = (OSError, SyntaxError, ValueError, IndexError, TypeError, KeyError, RuntimeError, EOFError)
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """A decoded picture as stored; `rows` of it came through. `cicp`: PNG's chunk; remarks continue "The picture "."""
+
+    image: Image.Image
+    rows: int
+    cicp: bytes | None = None
+    warnings: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
+
+
+def decode(data: bytes, name: str) -> Decoded:
+    """Decode JPEG, PNG, WebP, BMP, TIFF, AVIF or HEIC; raises PhotoError about `name` for anything else."""
+    image = open_header(io.BytesIO(data), name)
+    check_size(image.size, name)
+    losses = tuple(file_losses(image, data))
+    try:
+        image.load()
+    except _DAMAGED as error:
+        if image.format not in ("JPEG", "MPO"):  # MPO: the JPEG of many cameras, with previews behind it
+            raise _cannot_be_decoded(name) from error
+    else:
+        cicp = _png_chunk(data, b"cICP") if image.format == "PNG" else None
+        return Decoded(image, image.height, cicp, losses=losses)
+    image, rows = _decode_truncated_jpeg(data, name)
+    what = "some detail is lost"
+    if rows < image.height:
+        what = f"{round(100 * rows / image.height)} % of it could be read"
+    return Decoded(image, rows, warnings=(f"is truncated: {what}.",), losses=losses)
+
+
+def decode_in_memory(image: Image.Image, name: str) -> Decoded:
+    """The same of a picture that Pillow has opened already; it may not be decoded yet."""
+    check_size(image.size, name)
+    losses = tuple(file_losses(image, b""))
+    try:
+        image.load()
+    except _DAMAGED as error:
+        raise _cannot_be_decoded(name) from error
+    return Decoded(image, image.height, losses=losses)
+
+
+def open_header(file: BinaryIO, name: str) -> Image.Image:
+    """What the first bytes say of a picture, which decodes on first use, from `file`; raises PhotoError.
+
+    Not by Image.open, whose limit on the size is one for the whole process and warns through Python's filters.
+    """
+    format = format_of(file.read(HEAD))
+    file.seek(0)
+    if format == "HEIF":
+        return _open_heif(file, name)
+    reader = READERS.get(format or "")
+    if reader is None:
+        raise _is_no_picture(name)
+    try:
+        with pillow_warnings():
+            return reader(file, "")
+    except _DAMAGED as error:
+        if format == "AVIF" and (image := _open_avif_without_exif(file)):
+            return image
+        raise _is_no_picture(name) from error
+
+
+def check_size(size: tuple[int, int], name: str) -> None:
+    """Raises PhotoError for a picture too small to hold a face, or too large for us or for the memory that is free."""
+    width, height = size
+    area = width * height
+    if min(size) < SMALLEST_SIDE:
+        reason = f"is only {width}x{height} pixels; at least {SMALLEST_SIDE}x{SMALLEST_SIDE} are needed"
+        raise PhotoError(reason, subject=name)
+    hint = "make it smaller or cut out the faces"
+    if area > LARGEST_AREA:
+        raise PhotoError(f"has more than {LARGEST_AREA // 1_000_000} megapixels", subject=name, hint=hint)
+    needed, free = area * _BYTES_PER_PIXEL, psutil.virtual_memory().available
+    if area > _ALWAYS_FITS and needed > free:
+        reason = f"has {area / 1e6:.0f} megapixels, for which {needed / 1e9:.1f} GB of memory are needed"
+        raise PhotoError(f"{reason} and {free / 1e9:.1f} GB are free", subject=name, hint=hint)
+
+
+def _open_heif(file: BinaryIO, name: str) -> Image.Image:
+    try:
+        from pillow_heif import HeifImageFile  # extra heif
+    except ImportError:
+        reason, hint = "is a HEIC picture", "install faceref[heif] or save it as JPEG"
+        raise PhotoError(reason, subject=name, hint=hint) from None
+    try:
+        return HeifImageFile(file)
+    except _DAMAGED as error:
+        raise PhotoError("cannot be decoded as HEIC", subject=name, hint="save it as JPEG") from error
+
+
+def _open_avif_without_exif(file: BinaryIO) -> Image.Image | None:
+    """libavif refuses a picture for its damaged EXIF: with the type of that item unknown, it passes it over."""
+    file.seek(0)
+    without = re.sub(rb"(infe.{8})Exif", rb"\1none", file.read(), flags=re.DOTALL)  # ISO/IEC 14496-12, ItemInfoEntry
+    try:
+        image = READERS["AVIF"](io.BytesIO(without), "")
+    except _DAMAGED:
+        return None
+    image.info["exif"] = b"damaged"  # so that whoever reads it is told
+    return image
+
+
+def _decode_truncated_jpeg(data: bytes, name: str) -> tuple[Image.Image, int]:
+    """The picture and how many of its rows are whole. With an end marker appended libjpeg fills the rest with grey."""
+    image = READERS["JPEG"](io.BytesIO(data + b"\xff\xd9" * 8), "")
+    try:
+        image.load()
+    except _DAMAGED as error:
+        raise _cannot_be_decoded(name) from error
+    right_end = np.asarray(image.crop((image.width - 8, 0, *image.size))).reshape(image.height, -1)
+    real = np.flatnonzero(np.abs(right_end - 127.5).max(axis=1) > 1)  # grey is 127 in inverted CMYK, else 128
+    rows = int(real[-1]) + 1 if len(real) else 0
+    if rows == 0:
+        reason = "is truncated and nothing of it can be read"
+        raise PhotoError(reason, subject=name, hint="use another copy of it")
+    # colour bleeds from the last whole block into the grey by a row
+    return image, rows if rows == image.height else rows // 8 * 8
+
+
+def _png_chunk(data: bytes, wanted: bytes) -> bytes | None:
+    """The first chunk of that name before the pixels."""
+    start = 8
+    while start + 8 <= len(data):
+        length, name = int.from_bytes(data[start : start + 4]), data[start + 4 : start + 8]
+        if name == wanted:
+            return data[start + 8 : start + 8 + length]
+        if name == b"IDAT":
+            return None
+        start += 12 + length
+    return None
+
+
+def _is_no_picture(name: str) -> PhotoError:
+    return PhotoError(f"is not a picture in {NAMES} format", subject=name)
+
+
+def _cannot_be_decoded(name: str) -> PhotoError:
+    return PhotoError("is damaged and cannot be decoded", subject=name, hint="use another copy of it")

@@ -1,0 +1,43 @@
+"""Photographs are found in folders, in the order in which people number them."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from faceref.errors import PhotoError
+from faceref.pictures.search import find_photos
+
+
+def photo_file(path: Path, color: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (30, 30), (color, 0, 0)).save(path)
+    return path
+
+
+def test_photos_are_found_in_files_and_folders_in_natural_order(tmp_path: Path):
+    folder = tmp_path / "album"
+    second, tenth = photo_file(folder / "img2.png", 2), photo_file(folder / "img10.PNG", 10)
+    nested = photo_file(folder / "more" / "a.jpg", 3)
+    photo_file(folder / ".hidden.png", 4)
+    photo_file(folder / ".trash" / "b.png", 5)
+    (folder / "notes.txt").write_text("not a picture")
+    single = photo_file(tmp_path / "single.webp", 6)
+    assert find_photos([single, str(folder)]) == [single, second, tenth, nested]
+
+
+def test_photos_with_the_same_bytes_count_once(tmp_path: Path):
+    first = photo_file(tmp_path / "a.png", 7)
+    (tmp_path / "b.png").write_bytes(first.read_bytes())
+    other = photo_file(tmp_path / "c.png", 8)
+    assert find_photos([tmp_path, first]) == [first, other]
+
+
+def test_a_folder_without_pictures_and_a_missing_file_are_errors(tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("not a picture")
+    with pytest.raises(PhotoError, match="has no JPEG"):
+        find_photos([tmp_path])
+    with pytest.raises(PhotoError, match="does not exist"):
+        find_photos([tmp_path / "nobody.jpg"])
+    with pytest.raises(PhotoError, match=r"x\.jpg cannot be read \(File name too long\)"):
+        find_photos([tmp_path / ("x" * 300 + ".jpg")])
