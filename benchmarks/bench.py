@@ -29,7 +29,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.getLogger("faceref").setLevel(logging.ERROR)
     restorer = Restorer.from_pretrained(arguments.model, device=arguments.device)
-    info, device = restorer.info, restorer.pipeline.device
+    info, device = restorer.model.info, restorer.model.device
     name = (
         torch.cuda.get_device_name()
         if device.type == "cuda"
@@ -38,8 +38,8 @@ def main() -> None:
     table = Table(title=f"{info.name}, {info.resolution} px, guidance {info.guidance}, {name}: seconds per face")
     for column in ("references", "steps", "encode references", "denoise", "decode", "in all", "peak memory"):
         table.add_column(column, justify="right")
-    for references in REFERENCES if restorer.pipeline.takes_references else (0,):
-        used = restorer if references or restorer.blind is None else restorer.blind
+    for references in REFERENCES if restorer.model.pipeline.takes_references else (0,):
+        used = restorer.model if references else restorer.blind
         for steps in sorted({*STEPS, used.info.steps}):
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(device)

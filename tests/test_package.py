@@ -32,7 +32,7 @@ ROOT = {"errors", "files", "journal", "jobs", "devices"}
 PEOPLE = ROOT | {"pictures", "faces", "models"}
 INFERENCE = PEOPLE | {"people", "pipelines", "checkpoints"}
 MAY_IMPORT = {
-    "__init__": {"errors", "restore"},
+    "__init__": {"errors", "people", "restore"},
     "__main__": {"app"},
     "errors": set(),
     "files": {"errors"},
@@ -114,7 +114,7 @@ def test_the_command_touches_no_tensor():
 
 
 def test_public_names():
-    assert sorted(faceref.__all__) == ["FacerefError", "Restorer", "Result"]
+    assert sorted(faceref.__all__) == ["FacerefError", "Person", "RestoreOptions", "Restorer", "Result"]
     assert all(isinstance(getattr(faceref, name), type) for name in faceref.__all__)
 
 

@@ -5,12 +5,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from faceref.errors import FacerefError
+    from faceref.people.person import Person
+    from faceref.restore.options import RestoreOptions
     from faceref.restore.restorer import Restorer
     from faceref.restore.result import Result
 
-__all__ = ["FacerefError", "Restorer", "Result"]
+__all__ = ["FacerefError", "Person", "RestoreOptions", "Restorer", "Result"]
 
-_HOMES = {"FacerefError": "faceref.errors", "Restorer": "faceref.restore.restorer", "Result": "faceref.restore.result"}
+_HOMES = {
+    "FacerefError": "faceref.errors",
+    "Person": "faceref.people.person",
+    "RestoreOptions": "faceref.restore.options",
+    "Restorer": "faceref.restore.restorer",
+    "Result": "faceref.restore.result",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -5,7 +5,7 @@ import shutil
 import pytest
 from PIL import Image, ImageOps
 
-from faceref import Restorer
+from faceref import RestoreOptions, Restorer
 from faceref.checkpoints.store import load_blind
 from faceref.errors import CheckpointError, UsageError
 from faceref.pipelines.ldbfr import LDBFRPipeline
@@ -28,16 +28,16 @@ def portrait(astronaut) -> Image.Image:
 
 
 def test_a_blind_model_restores_by_itself(blind, portrait):
-    first, again, other = (blind.restore(portrait, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (blind.restore(portrait, (), RestoreOptions(seed=seed)) for seed in (1, 1, 2))
     assert first.image.tobytes() == again.image.tobytes()
     assert first.image.tobytes() != other.image.tobytes()
-    assert (first.settings.model, first.settings.steps) == ("tiny-blind", 3)
+    assert (first.faces[0].settings.model, first.faces[0].settings.steps) == ("tiny-blind", 3)
     assert first.image.tobytes() != portrait.tobytes()
 
 
 def test_guidance_is_refused_by_a_model_without_references_and_not_recorded(blind, portrait):
     with pytest.raises(UsageError, match="tiny-blind restores without references, so that there is no guidance"):
-        blind.restore(portrait, guidance=1.5)
+        blind.restore(portrait, (), RestoreOptions(guidance=1.5))
     assert "guidance" not in blind.restore(portrait).metadata
 
 
@@ -46,7 +46,7 @@ def test_references_are_refused_by_a_model_that_cannot_use_them(blind, both, por
         "The model tiny-blind restores without references and cannot use any; "
         "give none, or choose a model of the family refldm."
     )
-    person = both.encode_references(portrait)
+    person = both.person(portrait)
     for attempt in (lambda: blind.restore(portrait, person), lambda: blind.restore(portrait, [portrait])):
         with pytest.raises(UsageError) as error:
             attempt()
@@ -55,18 +55,19 @@ def test_references_are_refused_by_a_model_that_cannot_use_them(blind, both, por
 
 def test_without_references_a_model_lets_the_one_that_it_brings_restore(both, blind, portrait):
     counted: list[tuple[int, int]] = []
-    result = both.restore(portrait, seed=3, match_color=False, on_step=lambda *numbers: counted.append(numbers))
-    assert result.settings.model == "tiny-blind"
+    options = RestoreOptions(seed=3, match_color=False)
+    result = both.restore(portrait, (), options, on_step=lambda *numbers: counted.append(numbers))
+    assert result.faces[0].settings.model == "tiny-blind"
     assert counted == [(1, 3), (2, 3), (3, 3)], "its own number of steps"
-    assert result.image.tobytes() == blind.restore(portrait, seed=3, match_color=False).image.tobytes()
+    assert result.image.tobytes() == blind.restore(portrait, (), options).image.tobytes()
     assert any("No references" in warning for warning in result.warnings)
 
 
 def test_with_references_the_model_itself_restores(both, portrait):
     references = (picture for picture in [ImageOps.mirror(portrait)])  # any iterable, looked at once
     result = both.restore(portrait, references)
-    assert result.settings.model == "tiny"
-    assert len(result.references.used) == 1
+    assert result.faces[0].settings.model == "tiny"
+    assert len(result.people[0].references) == 1
 
 
 def test_a_model_without_one_brings_none(tiny_model):
@@ -86,5 +87,5 @@ def test_the_model_for_photographs_without_references_may_be_of_either_family(ti
     description = tmp_path / "model" / "blind" / "faceref.json"
     description.write_text(description.read_text().replace('"name": "tiny"', '"name": "without"'))
     both = Restorer.from_pretrained(tmp_path / "model", device="cpu")
-    assert both.restore(portrait).settings.model == "without"
-    assert both.restore(portrait, [portrait.rotate(2)]).settings.model == "tiny"
+    assert both.restore(portrait).faces[0].settings.model == "without"
+    assert both.restore(portrait, [portrait.rotate(2)]).faces[0].settings.model == "tiny"

@@ -1,82 +1,30 @@
-"""The reference photographs of one person: which can be used, why the others cannot, what the model keeps of them."""
+"""Reading one person's reference photographs: which can be used, and why the others cannot."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
-from faceref.errors import FacerefError, NoFaceError, PhotoError
+from faceref.errors import FacerefError, NoFaceError, PhotoError, printable
 from faceref.faces.align import align
 from faceref.faces.detect import Detector
-from faceref.faces.recognise import SAME_PERSON_DISTANCE, DlibRecogniser, distance
-from faceref.models.reference import ReferenceCache
-from faceref.pictures.mark import is_marked_restored
-from faceref.pictures.photo import Photo, check_aligned_face, open_photo, sides
+from faceref.faces.recognise import DlibRecogniser
+from faceref.people.person import FACE_SIZE, Person, Reference, SkippedReference
+from faceref.pictures.photo import Photo, PhotoSource, check_aligned_face, open_photo, sides
 from faceref.pictures.search import find_photos
 
-PhotoSource = str | Path | Image.Image
-
-
-@dataclass(frozen=True, eq=False)
-class Reference:
-    """One usable reference: where it came from, its aligned face, dlib's embedding float32 [128], what was not read."""
-
-    name: str
-    face: Image.Image
-    embedding: np.ndarray
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class SkippedReference:
-    """A photograph that could not be used; `reason` continues the sentence "NAME was left out: "."""
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True, eq=False)
-class EncodedReferences:
-    """A person's references, read and encoded once for any number of photographs."""
-
-    used: tuple[Reference, ...]
-    skipped: tuple[SkippedReference, ...]
-    cache: ReferenceCache
-
-    @property
-    def embeddings(self) -> np.ndarray:
-        """float32 [N, 128]"""
-        return np.stack([reference.embedding for reference in self.used])
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """A sentence for each reference that is not whole, or seems to show somebody else than the most typical one."""
-        damaged = tuple(warning for reference in self.used for warning in reference.warnings)
-        distances = distance(self.embeddings[:, None], self.embeddings[None])  # [N, N]
-        typical = int(np.median(distances, axis=1).argmin())
-        return damaged + tuple(
-            f"{reference.name} seems to show somebody else than {self.used[typical].name} "
-            f"(distance {far:.2f}, the same person is below {SAME_PERSON_DISTANCE})."
-            for reference, far in zip(self.used, distances[typical], strict=True)
-            if far > SAME_PERSON_DISTANCE
-        )
-
-
-def read_references(
+def read_person(
     sources: Iterable[PhotoSource],
     detector: Detector,
     recogniser: DlibRecogniser,
-    size: int,
     *,
     aligned: bool = False,
     largest_face: bool = False,
     exclude: Sequence[PhotoSource] = (),
-) -> tuple[tuple[Reference, ...], tuple[SkippedReference, ...]]:
-    """The usable references among files, folders and pictures, as aligned faces of `size` pixels, and the others.
+) -> Person:
+    """The person that files, folders and pictures show.
 
     aligned: the pictures are aligned faces already. largest_face: of several faces the largest is taken; else such a
     photograph is left out. exclude: the photographs to be restored, which cannot be their own references, nor can
@@ -87,46 +35,53 @@ def read_references(
     used: list[Reference] = []
     skipped: list[SkippedReference] = []
     named = _named(sources)
-    restored = {_digest(photo.image) for photo in _readable(_of_these_sizes(exclude, [source for _, source in named]))}
-    taken: dict[bytes, str] = {}  # pixels -> name
+    restored = {pixel_digest(photo) for photo in _readable(_of_these_sizes(exclude, [source for _, source in named]))}
+    taken: dict[str, str] = {}  # digest -> name
     for name, source in named:
         try:
             photo = open_photo(source)
-            pixels = _digest(photo.image)
-            if pixels in restored:
+            digest = pixel_digest(photo)
+            if digest in restored:
                 raise PhotoError("it is the photograph to be restored")
-            if photo.path and is_marked_restored(photo.path):
+            if photo.restored:
                 raise PhotoError("it is AI-restored itself")
-            first = taken.setdefault(pixels, name)
+            first = taken.setdefault(digest, name)
             if first != name:
                 raise PhotoError(f"it is the same picture as {first}")
-            used.append(_read(name, photo, detector, recogniser, size, aligned, largest_face))
+            used.append(_read(name, photo, digest, detector, recogniser, aligned, largest_face))
         except FacerefError as error:
-            skipped.append(SkippedReference(name, _reason(error, name)))
+            skipped.append(SkippedReference(name, _reason(error)))
     if not used:
         reasons = "; ".join(f"{one.name}: {one.reason}" for one in skipped)
-        raise NoFaceError(f"None of the references can be used ({reasons}); give other photographs of the person.")
-    return tuple(used), tuple(skipped)
+        raise NoFaceError(
+            f"None of the references can be used ({reasons})",
+            hint="give other photographs of the person",
+            code="no_reference",
+        )
+    return Person(tuple(used), tuple(skipped))
+
+
+def pixel_digest(photo: Photo) -> str:
+    """The same for the same pixels, whatever file or memory they lie in."""
+    image = photo.image
+    return hashlib.sha256(f"{image.mode} {image.size}".encode() + image.tobytes()).hexdigest()
 
 
 def _named(sources: Iterable[PhotoSource]) -> list[tuple[str, PhotoSource]]:
     paths: list[str | Path] = []
     pictures: list[tuple[str, PhotoSource]] = []
     for source in sources:
-        if isinstance(source, Image.Image):
+        if isinstance(source, bytes | Image.Image):
             pictures.append((f"picture {len(pictures) + 1}", source))
         else:
             paths.append(source)
-    return [(str(path), path) for path in find_photos(paths)] + pictures
+    return [(printable(path), path) for path in find_photos(paths)] + pictures
 
 
-def _reason(error: FacerefError, name: str) -> str:
-    """What the sentence of an error says of the picture `name`, whose name stands before it anyway."""
-    reason = str(error).rstrip(".")
-    for start in (f"{name} ", "The picture "):
-        if reason.startswith(start):
-            return f"it {reason.removeprefix(start)}"
-    return reason
+def _reason(error: FacerefError) -> str:
+    """What an error says of its subject, whose name stands before it anyway."""
+    reason = f"it {error.reason}" if error.subject is not None else error.reason
+    return f"{reason}; {error.hint}" if error.hint else reason
 
 
 def _of_these_sizes(photos: Sequence[PhotoSource], references: Sequence[PhotoSource]) -> list[PhotoSource]:
@@ -142,24 +97,20 @@ def _readable(sources: Sequence[PhotoSource]) -> Iterator[Photo]:
             yield open_photo(source)
 
 
-def _digest(image: Image.Image) -> bytes:
-    return hashlib.sha256(f"{image.mode} {image.size}".encode() + image.tobytes()).digest()
-
-
 def _read(
     name: str,
     photo: Photo,
+    digest: str,
     detector: Detector,
     recogniser: DlibRecogniser,
-    size: int,
     aligned: bool,
     largest_face: bool,
 ) -> Reference:
     image = photo.image
     if aligned:
-        check_aligned_face(photo, "it")
-        face = image.resize((size, size), Image.Resampling.LANCZOS)
-        return Reference(name, face, recogniser.embed_aligned([image])[0], photo.warnings)
+        check_aligned_face(photo, name)
+        face = image.resize((FACE_SIZE, FACE_SIZE), Image.Resampling.LANCZOS)
+        return Reference(name, face, recogniser.embed_aligned([image])[0], digest, photo.warnings)
     faces = detector.detect(image)
     if not faces:
         raise NoFaceError("no face was found in it")
@@ -168,4 +119,5 @@ def _read(
     if not photo.is_readable(faces[0].box):
         raise PhotoError("the file is truncated through the face")
     landmarks = faces[0].landmarks  # the largest
-    return Reference(name, align(image, landmarks, size).image, recogniser.embed(image, landmarks), photo.warnings)
+    face = align(image, landmarks, FACE_SIZE).image
+    return Reference(name, face, recogniser.embed(image, landmarks), digest, photo.warnings)

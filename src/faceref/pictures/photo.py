@@ -46,6 +46,11 @@ class Photo:
     warnings: tuple[str, ...] = ()
     losses: tuple[str, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """What sentences call it."""
+        return str(self.path or "the picture")
+
     def is_readable(self, box: tuple[float, float, float, float]) -> bool:
         """Whether what lies in `box` (left, top, right, bottom) came through, as far as the photograph reaches."""
         inside = (max(box[0], 0), max(box[1], 0), min(box[2], self.image.width), min(box[3], self.image.height))

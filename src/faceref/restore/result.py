@@ -1,101 +1,143 @@
-"""What a restoration leaves behind: the picture, its faces, how it was made."""
+"""What a restoration leaves behind: the picture, what became of each face, and the account of it."""
 
-import dataclasses
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from faceref.people.references import EncodedReferences
-from faceref.pictures.output import save_picture
+from faceref.faces.recognise import similarity
+from faceref.people.person import Person
+from faceref.pictures.output import encode_picture, save_picture
 from faceref.pictures.photo import Photo
 from faceref.pictures.sheets import below, comparison
-from faceref.pipelines.sampling import SchedulerName
+from faceref.restore.account import Account, FaceAccount, ReferenceLeftOut
+from faceref.restore.steps import DOUBTFUL_DISTANCE, Assignment, RestoredFace
 
-
-@dataclass(frozen=True)
-class Settings:
-    """All that decides the result beside the pictures; written into the files that `faceref restore` makes.
-
-    guidance: None for a model that takes no references.
-    """
-
-    model: str
-    steps: int
-    guidance: float | None
-    scheduler: SchedulerName
-    seed: int
-    match_color: bool
-
-    def by_name(self) -> dict[str, Any]:
-        """Those that the model has."""
-        return {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
-
-
-@dataclass(frozen=True, eq=False)
-class RestoredFace:
-    """One restored face.
-
-    number: its place among the faces of the photograph, from the left, beginning with 1.
-    box: (left, top, right, bottom) and landmarks float32 [68, 2] in pixels of the photograph; None with `aligned`.
-    aligned_before, aligned_after: the square that the model saw and what became of it, both at the model's resolution.
-    similarity_to_references, similarity_to_input: of aligned_after, cosine of dlib's embeddings in [-1, 1] (mean over
-        the references, None without them). Between sharp photographs of one person 0.92 and more, of two 0.89 and less.
-    """
-
-    number: int
-    box: tuple[float, float, float, float] | None
-    landmarks: np.ndarray | None
-    aligned_before: Image.Image
-    aligned_after: Image.Image
-    similarity_to_references: float | None
-    similarity_to_input: float
+# A face may be this many times larger in the photograph than the model's pictures before that is worth a warning.
+MUCH_LARGER = 1.5
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
     """What `Restorer.restore` made: `image` is the photograph with its faces restored, RGB, or RGBA if it had alpha.
 
-    photo: the photograph as it was opened; faces: the restored ones, of `faces_found`; warnings: a sentence each;
-    timings: seconds by phase.
+    photo: the photograph as it was opened; assignments: what became of each face that was found; faces: the restored
+    ones; embeddings: dlib's of these, float32 [N, 128]; people: those who were looked for; timings: seconds by phase.
     """
 
     image: Image.Image
     photo: Photo
+    assignments: tuple[Assignment, ...]
     faces: tuple[RestoredFace, ...]
-    faces_found: int
-    references: EncodedReferences | None
-    warnings: tuple[str, ...]
+    embeddings: np.ndarray
+    people: tuple[Person, ...]
     timings: dict[str, float]
-    settings: Settings
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """A sentence for everything that the user may want to look at."""
+        said = [*self.photo.warnings, *self.photo.losses]
+        said += [warning for person in self.people for warning in person.warnings]
+        if not self.people:
+            said.append("No references were given: the face is a guess from the photograph alone.")
+        for one in self.faces:
+            said += _doubts(one, self.photo.name)
+        return tuple(said)
+
+    def account(self) -> Account:
+        """All that is known of how the picture was made, for programs."""
+        restored = {one.face.number: (one, row) for one, row in zip(self.faces, self.embeddings, strict=True)}
+        return Account(
+            photo=self.photo.name,
+            faces=[_face_account(one, *restored.get(one.face.number, (None, None))) for one in self.assignments],
+            references_left_out=[
+                ReferenceLeftOut(name=one.name, reason=one.reason) for person in self.people for one in person.skipped
+            ],
+            warnings=list(self.warnings),
+            seconds={phase: round(seconds, 3) for phase, seconds in self.timings.items()},
+            version=version("faceref"),
+        )
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What files made from this result say of its origin."""
-        settings = {key: str(value) for key, value in self.settings.by_name().items()}
+        """What files made from this result say of its origin; where faces differ, a value for each face."""
+        told = [
+            {"references": str(len(one.person.references) if one.person else 0)}
+            | {key: str(value) for key, value in one.settings.by_name().items()}
+            for one in self.faces
+        ]
+        keys = dict.fromkeys(key for one in told for key in one)
+        values = {key: [one.get(key, "none") for one in told] for key in keys}
         return {
             "Software": f"faceref {version('faceref')}",
             "Description": "AI-restored: the faces in this picture were made by a trained model.",
-            "references": str(len(self.references.used) if self.references else 0),
-            **settings,
-        }
+        } | {key: found[0] if len(set(found)) == 1 else ", ".join(found) for key, found in values.items()}
 
     def save(self, path: str | Path) -> tuple[str, ...]:
         """Write the picture, with the photograph's EXIF, XMP and colour profile and this result's metadata.
 
-        PNG, JPEG, WebP or TIFF by the suffix; an older file of that name is replaced. Returns a sentence for
-        what a JPEG could not hold and was left out. Raises OutputError.
+        PNG, JPEG, WebP, TIFF or AVIF by the suffix; an older file of that name is replaced. Returns a sentence for
+        each thing that the format cannot hold and was left out. Raises OutputError.
         """
         return save_picture(self.image, path, file=self.photo.file, metadata=self.metadata)
 
+    def encode(self, format: str) -> tuple[bytes, tuple[str, ...]]:
+        """The picture as the bytes of a file in "PNG", "JPEG", "WEBP", "TIFF" or "AVIF"; else as `save`."""
+        return encode_picture(self.image, format, file=self.photo.file, metadata=self.metadata)
+
     def comparison(self) -> Image.Image:
-        """Before, after and references side by side, RGB; a row for each restored face."""
-        references = [reference.face for reference in self.references.used] if self.references else []
-        return below([comparison(face.aligned_before, face.aligned_after, references) for face in self.faces])
+        """Before, after and references side by side, RGB; a row for each restored face, of which there is one at least.
+
+        Raises ValueError if no face was restored.
+        """
+        references = [one.person.references if one.person else () for one in self.faces]
+        return below(
+            [
+                comparison(one.face.crop.image, one.image, [reference.face for reference in shown])
+                for one, shown in zip(self.faces, references, strict=True)
+            ]
+        )
 
     def save_comparison(self, path: str | Path) -> None:
         """Write the comparison as `save` writes the picture."""
         save_picture(self.comparison(), path, metadata=self.metadata)
+
+
+def _doubts(one: RestoredFace, photo: str) -> list[str]:
+    said = []
+    distance = one.assignment.distance
+    if distance is not None and distance > DOUBTFUL_DISTANCE:
+        said.append(
+            f"Face {one.face.number} of {photo} may be somebody else than the references "
+            f"(distance {distance:.2f}; the same person is usually below {DOUBTFUL_DISTANCE})."
+        )
+    side, resolution = one.face.crop.alignment.side, one.image.width
+    if side > MUCH_LARGER * resolution:
+        said.append(
+            f"Face {one.face.number} of {photo} fills {side:.0f} pixels, but {one.settings.model} "
+            f"works at {resolution}: if the photograph is sharp at its full size, restoring it loses detail."
+        )
+    return said
+
+
+def _face_account(one: Assignment, restored: RestoredFace | None, embedding: np.ndarray | None) -> FaceAccount:
+    person, to_references, to_photograph = one.person, None, None
+    if embedding is not None:
+        to_photograph = float(similarity(embedding, one.face.embedding))
+        to_references = float(similarity(embedding, person.embeddings).mean()) if person else None
+    left, top, right, bottom = one.face.place.box if one.face.place else (0.0,) * 4
+    return FaceAccount(
+        number=one.face.number,
+        box=one.face.place and (round(left, 1), round(top, 1), round(right, 1), round(bottom, 1)),
+        restored=restored is not None,
+        left_alone=one.left_alone,
+        person=person.name if person else None,
+        references=[reference.name for reference in person.references] if person else [],
+        distance=one.distance,
+        similarity_to_references=to_references,
+        similarity_to_photograph=to_photograph,
+        settings=restored.settings.by_name() if restored else {},
+    )

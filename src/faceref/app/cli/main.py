@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from faceref.app.cli import data, evaluate, models, restore, train
+from faceref.app.cli import arguments, data, evaluate, models, restore, train
 from faceref.app.cli.console import say
 from faceref.app.cli.wording import sentence
 from faceref.errors import FacerefError
@@ -64,7 +64,7 @@ def _global_options(
     logging.getLogger("faceref").setLevel(logging.INFO if verbose or debug else logging.ERROR)
 
 
-app.command(cls=restore.PhotosThenReferences, no_args_is_help=True)(restore.restore)
+app.command(cls=arguments.PhotosThenReferences, no_args_is_help=True)(restore.restore)
 app.command(no_args_is_help=True)(train.train)
 app.command(no_args_is_help=True)(evaluate.evaluate)
 app.add_typer(data.app, name="data")

@@ -1,0 +1,35 @@
+"""How the command reads `PHOTO... --ref FILES...`."""
+
+from typing import Any
+
+from typer.core import TyperCommand
+
+from faceref.errors import UsageError
+
+
+class PhotosThenReferences(TyperCommand):
+    """Lets --ref take all that follows it up to the next option, as a shell expands `--ref photos/*.jpg`.
+
+    After that option no file may follow: it could be a photograph as well as a reference.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        with_value = {name for option in self.params if not getattr(option, "is_flag", True) for name in option.opts}
+        spread: list[str] = []
+        is_value = after_ref = had_ref = False
+        for argument in args:
+            if is_value:
+                is_value = False
+            elif argument.startswith("-"):
+                is_value = argument in with_value
+                after_ref = argument.partition("=")[0] == "--ref"
+                had_ref = had_ref or after_ref
+            elif after_ref:
+                spread.append("--ref")
+            elif had_ref:
+                raise UsageError(
+                    f"{argument} could be a photograph or a reference; put photographs before all options and "
+                    "references right after --ref."
+                )
+            spread.append(argument)
+        return super().parse_args(ctx, spread)

@@ -1,0 +1,53 @@
+"""What is said of a restoration, for programs: the JSON of the command and of the API. Its schema is published.
+
+`Account.model_json_schema()` is the schema; fields are added in later versions, none is taken away or renamed.
+"""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ReferenceLeftOut(BaseModel):
+    """A photograph that was given as a reference and could not be used."""
+
+    name: str
+    reason: str = Field(description='continues the sentence "NAME was left out: "')
+
+
+class FaceAccount(BaseModel):
+    """What became of one face of the photograph."""
+
+    number: int = Field(description="its place from the left, beginning with 1")
+    box: tuple[float, float, float, float] | None = Field(
+        description="left, top, right, bottom in pixels of the photograph; null for an aligned picture"
+    )
+    restored: bool
+    left_alone: str | None = Field(description="why the face was not restored; null if it was")
+    person: str | None = Field(description="the name of the person whose references were used, where there is one")
+    references: list[str] = Field(description="names of the references that were used; empty: restored without any")
+    distance: float | None = Field(
+        description="dlib's distance of the face to the references, in the mean; the same person is mostly below 0.6"
+    )
+    similarity_to_references: float | None = Field(
+        description="cosine of dlib's embeddings of the restored face and the references, in the mean"
+    )
+    similarity_to_photograph: float | None = Field(
+        description="cosine of dlib's embeddings of the restored face and the face as it was"
+    )
+    settings: dict[str, Any] = Field(description="model, steps, guidance, scheduler, seed, match_color; empty if left")
+
+
+class Account(BaseModel):
+    """What was done with a photograph."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    photo: str = Field(description="where the photograph came from")
+    restored: str | None = Field(default=None, description="the file of the result, where it was written")
+    comparison: str | None = Field(default=None, description="the file of the comparison, where it was written")
+    faces: list[FaceAccount] = Field(description="all faces that were found, from left to right")
+    references_left_out: list[ReferenceLeftOut]
+    warnings: list[str]
+    seconds: dict[str, float] = Field(description="by phase: open, find, references, assign, restore, compose, compare")
+    version: str = Field(description="of faceref")

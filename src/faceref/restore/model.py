@@ -1,0 +1,131 @@
+"""A model as restoring uses it: checks what is asked of it, keeps what it made of people, restores faces in batches."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from threading import Lock
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+import torch
+from PIL import Image
+
+from faceref.checkpoints.store import ModelInfo, Pipeline
+from faceref.errors import UsageError
+from faceref.models.reference import ReferenceCache
+from faceref.people.person import Person
+from faceref.pipelines.sampling import SchedulerName
+from faceref.restore.options import RestoreOptions
+
+BATCH = 8  # faces that go through the network together
+OnStep = Callable[[int, int], None]  # (steps done, steps in all)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides a restored face beside the pictures.
+
+    guidance: None for a model that takes no references.
+    """
+
+    model: str
+    steps: int
+    guidance: float | None
+    scheduler: SchedulerName
+    seed: int
+    match_color: bool
+
+    def by_name(self) -> dict[str, Any]:
+        """Those that the model has."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+class Model:
+    """A pipeline and its description. Threads may share it."""
+
+    def __init__(self, pipeline: Pipeline, info: ModelInfo) -> None:
+        self.pipeline = pipeline
+        self.info = info
+        self._caches: WeakKeyDictionary[Person, ReferenceCache] = WeakKeyDictionary()  # for as long as a person lives
+        self._lock = Lock()
+
+    @property
+    def device(self) -> torch.device:
+        return self.pipeline.device
+
+    def settings(self, options: RestoreOptions) -> Settings:
+        """The options with this model's defaults. Raises UsageError for what it cannot do."""
+        info = self.info
+        guidance = info.guidance if options.guidance is None else options.guidance
+        if not self.pipeline.takes_references:
+            if options.guidance is not None:
+                raise UsageError(
+                    f"The model {info.name} restores without references, so that there is no guidance towards them",
+                    hint="leave it out, or choose a model of the family refldm",
+                )
+            guidance = None
+        settings = Settings(
+            model=info.name,
+            steps=info.steps if options.steps is None else options.steps,
+            guidance=guidance,
+            scheduler=cast(SchedulerName, options.scheduler or info.scheduler),
+            seed=options.seed,
+            match_color=options.match_color,
+        )
+        self.pipeline.check_options(steps=settings.steps, scheduler=settings.scheduler, guidance=guidance)
+        return settings
+
+    def check_takes_references(self) -> None:
+        """Raises UsageError where references were given to a model that cannot use any."""
+        if not self.pipeline.takes_references:
+            raise UsageError(
+                f"The model {self.info.name} restores without references and cannot use any",
+                hint="give none, or choose a model of the family refldm",
+            )
+
+    def cache(self, person: Person) -> ReferenceCache:
+        """What the network keeps of a person's references, computed once for each person."""
+        with self._lock:
+            known = self._caches.get(person)
+        if known is not None:
+            return known
+        cache = self.pipeline.encode_references([self.input(one.face) for one in person.references])
+        with self._lock:
+            self._caches[person] = cache
+        return cache
+
+    def input(self, face: Image.Image) -> Image.Image:
+        """An aligned face at the size that the network takes."""
+        side = self.info.resolution
+        return face if face.width == side else face.resize((side, side), Image.Resampling.LANCZOS)
+
+    def steps(self, faces: int, settings: Settings) -> int:
+        """How many times the network is called for so many faces, at most BATCH of them together."""
+        return -(-faces // BATCH) * settings.steps
+
+    def restore(
+        self,
+        faces: Sequence[Image.Image],
+        people: Sequence[Person | None],
+        settings: Settings,
+        on_step: Callable[[int], None],
+    ) -> list[Image.Image]:
+        """Aligned faces of any size, each with its own person's references -> restored ones, in the same order.
+
+        on_step: called with the steps done, of `self.steps(len(faces), settings)`.
+        """
+        restored: list[Image.Image] = []
+        for start in range(0, len(faces), BATCH):
+            part, whose = faces[start : start + BATCH], people[start : start + BATCH]
+            before = self.steps(start, settings)
+            caches = [person and self.cache(person) for person in whose]
+            output = self.pipeline(
+                [self.input(face) for face in part],
+                references=caches if any(caches) else None,
+                guidance=settings.guidance,
+                steps=settings.steps,
+                scheduler=settings.scheduler,
+                generator=[torch.Generator().manual_seed(settings.seed) for _ in part],  # no face depends on another
+                callback=lambda step, _, before=before: on_step(before + step),
+            )
+            restored += cast(list[Image.Image], output.images)
+        return restored

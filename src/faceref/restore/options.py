@@ -1,0 +1,60 @@
+"""What can be asked of a restoration, in one place: defaults, ranges and help texts for all who ask.
+
+Python, the command, folders, the page and the API all read them here.
+"""
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from faceref.errors import UsageError
+
+FaceChoice = int | Literal["largest", "all"]  # a number counts from the left, beginning with 1
+
+
+class RestoreOptions(BaseModel):
+    """How to restore a photograph. None stands for what the model or the photograph says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    aligned: bool = Field(
+        default=False, description="All pictures are aligned square faces already (FFHQ's alignment)."
+    )
+    face: FaceChoice | None = Field(
+        default=None,
+        description="Which face: a number from the left, largest, or all. By default the one most like the references; "
+        "all without references, or with several people's.",
+    )
+    unknown: Literal["blind", "skip"] = Field(
+        default="skip",
+        description="What becomes of a face that is none of the people, where each is looked for: "
+        "restored without references (blind), or left alone (skip).",
+    )
+    steps: int | None = Field(default=None, description="Denoising steps; the model's own by default.")
+    guidance: float | None = Field(
+        default=None,
+        description="How strongly to follow the references; 1 is plainly, the model's own by default.",
+    )
+    scheduler: str | None = Field(default=None, description="ddim, dpmsolver++ or unipc; the model's own by default.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="The same seed gives the same picture.")
+    match_color: bool = Field(default=True, description="Keep the mean colour of the face in the photograph.")
+    largest_reference_face: bool = Field(
+        default=False, description="Use references with several faces too, by their largest; else they are left out."
+    )
+
+    @classmethod
+    def of(cls, **settings: Any) -> Self:
+        """As the constructor, for settings that a user has typed: raises UsageError naming the first wrong one."""
+        try:
+            return cls(**settings)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0]) if first["loc"] else "options"
+            raise UsageError(
+                f"cannot be {settings.get(name)!r}: {first['msg'].removeprefix('Value error, ')}", subject=name
+            ) from error
+
+
+def help_text(name: str) -> str:
+    """What an option is, for whoever offers it."""
+    return RestoreOptions.model_fields[name].description or ""
