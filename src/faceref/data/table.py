@@ -1,0 +1,41 @@
+"""CSV tables: read with the columns that are needed, written whole or not at all."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from faceref.errors import DataError
+from faceref.files import write_atomically
+
+Row = dict[str, str]
+
+
+def read_table(path: Path, columns: Sequence[str]) -> list[Row]:
+    """The rows of a CSV that must have these columns, and something in the first of them. Raises DataError."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a mark in front
+            reader = csv.DictReader(file)
+            header = reader.fieldnames or ()
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = f"cannot be read as a CSV table ({error})"
+        raise DataError(reason, subject=path, hint="give the path of one") from error
+    missing = [column for column in columns if column not in header]
+    if missing:
+        raise DataError(f"lacks the column {missing[0]!r}", subject=path, hint=f"it needs {', '.join(columns)}")
+    for line, row in enumerate(rows, start=2):
+        if not row[columns[0]]:
+            raise DataError(
+                f"there is nothing in the column {columns[0]!r}",
+                subject=f"{path}, line {line}:",
+                hint="take the line out",
+            )
+    return rows
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
+    """Write a CSV table, whole or not at all. Raises OutputError."""
+    with write_atomically(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
