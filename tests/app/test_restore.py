@@ -28,17 +28,22 @@ def assert_one_sentence(errors: str) -> None:
     assert errors.rstrip().endswith(".")
 
 
-def test_the_result_lies_beside_the_photograph_and_says_what_it_is(restore, album):
-    done = restore(album / "photo.jpg", "--ref", album / "references", "--seed", 3)
+def test_the_result_lies_beside_the_photograph_in_its_format(restore, album):
+    done = restore(album / "photo.jpg", "--ref", album / "references")
     assert done.code == 0, done.errors
     assert files(album) == {"photo.jpg", "references/new.jpg", "photo_restored.jpg"}
-    with Image.open(album / "photo_restored.jpg") as restored, Image.open(album / "photo.jpg") as photo:
+    assert str(album / "photo_restored.jpg") in done.output
+
+
+def test_the_result_says_what_it_is_and_differs_in_the_face_alone(restore, album):
+    done = restore(album / "photo.jpg", "--ref", album / "references", "--seed", 3, "-o", album / "photo_restored.png")
+    assert done.code == 0, done.errors
+    with Image.open(album / "photo_restored.png") as restored, Image.open(album / "photo.jpg") as photo:
         assert "AI-restored" in restored.info["Description"]
         assert (restored.info["seed"], restored.info["model"]) == ("3", "tiny")
         differs = (np.asarray(restored) != np.asarray(photo)).any(axis=2)
     assert 0.05 < differs.mean() < 0.9  # the face and nothing else
     assert not differs[:, :5].any()
-    assert str(album / "photo_restored.jpg") in done.output
 
 
 def test_compare_writes_a_second_picture(restore, album):

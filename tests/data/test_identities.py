@@ -14,10 +14,10 @@ from faceref.data.corrections import Corrections, read_corrections
 from faceref.data.embedding import Embeddings
 from faceref.data.embedding_space import EmbeddingSpace
 from faceref.data.identities import identify, named_by_others, with_persons, write_persons
-from faceref.people.grouping import average_linkage
 from faceref.data.sheets import draw_sheets
 from faceref.errors import DataError
 from faceref.people.graph import close_pairs, components
+from faceref.people.grouping import average_linkage
 from faceref.people.measure import Measure
 
 DLIB = EmbeddingSpace(None, Measure.EUCLIDEAN, threshold=1.0, near_duplicate=0.1, reference_distance=2.0)

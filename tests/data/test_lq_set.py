@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from faceref.data.degradation import MODERATE, SEVERE, DegradationRanges, degrade
-from faceref.data.lq_set import degrade_files, files_to_degrade, seed_for
 from faceref.data.index import write_index
+from faceref.data.lq_set import degrade_files, files_to_degrade, seed_for
 from faceref.errors import DataError, UsageError
 
 

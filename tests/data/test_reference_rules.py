@@ -9,8 +9,8 @@ import pytest
 
 from faceref.data.dataset import FaceSource, _entries
 from faceref.data.embedding import Embeddings
-from faceref.data.reference_rules import ReferenceRules, choose_references, write_mapping
 from faceref.data.mapping import ReferenceEntry, ReferenceMapping
+from faceref.data.reference_rules import ReferenceRules, choose_references, write_mapping
 from faceref.errors import DataError
 from faceref.people.measure import Measure
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from faceref.data import tree as module
-from faceref.data.tree import align_tree
 from faceref.data.index import read_index, write_index
+from faceref.data.tree import align_tree
 from faceref.errors import DataError, UsageError
 from faceref.faces.detect import DlibDetector
 from faceref.pictures.output import save_picture
@@ -158,7 +158,9 @@ def test_the_face_of_a_removed_photograph_goes_with_it_and_comes_back_with_it(tr
     (tmp_path / "out/Solara/notes.txt").write_text("not ours")
     (tree / "Solara/a.png").rename(tmp_path / "aside.png")
     assert [row["file"] for row in align_tree(tree, tmp_path / "out", size=64).rows] == ["Eileen/a.png"]
-    assert sorted(path.name for path in (tmp_path / "out").rglob("*.*") if path.parent.name == "Solara") == ["notes.txt"]
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*.*") if path.parent.name == "Solara") == [
+        "notes.txt"
+    ]
     (tmp_path / "aside.png").rename(tree / "Solara/a.png")
     assert len(align_tree(tree, tmp_path / "out", size=64).rows) == 2
     assert (tmp_path / "out/Solara/a.png").exists()

@@ -10,10 +10,10 @@ import numpy as np
 from faceref.data.embedding import Embeddings
 from faceref.data.embedding_space import EmbeddingSpace
 from faceref.data.table import write_table
-from faceref.people.grouping import average_linkage
 from faceref.errors import DataError
 from faceref.files import write_atomically
 from faceref.people.graph import close_pairs, components
+from faceref.people.grouping import average_linkage
 
 CURVE_POINTS = np.linspace(0.7, 1.2, 11)  # shares of the threshold
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from faceref.data.index import INDEX, read_index
-from faceref.data.table import Row
-from faceref.data.reference_rules import FOLDER as MAPPINGS
 from faceref.data.mapping import ReferenceMapping
+from faceref.data.reference_rules import FOLDER as MAPPINGS
+from faceref.data.table import Row
 from faceref.errors import DataError
 from faceref.people.graph import components
 from faceref.pictures.aligned import FileState, inspect_face

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from faceref.data.table import write_table
-from faceref.data.table import read_table
+from faceref.data.table import read_table, write_table
 from faceref.errors import DataError
 
 CORRECTIONS = "corrections.csv"

@@ -10,11 +10,10 @@ import numpy as np
 from faceref.data.corrections import CORRECTIONS, Corrections
 from faceref.data.embedding import Embeddings
 from faceref.data.embedding_space import EmbeddingSpace
-from faceref.data.table import Row, write_table
-from faceref.people.grouping import average_linkage
-from faceref.data.table import read_table
+from faceref.data.table import Row, read_table, write_table
 from faceref.errors import DataError
 from faceref.people.graph import Pairs, close_pairs, components
+from faceref.people.grouping import average_linkage
 
 FOLDER = "identities"  # below the folder of the index: what was found, to be looked at
 BRIDGES = f"{FOLDER}/bridges.csv"

@@ -35,7 +35,9 @@ def read_index(folder: Path) -> list[Row]:
     path = folder / INDEX
     if not path.exists():
         raise DataError(
-            f"has no {INDEX}", subject=folder, hint="make one by aligning photographs, or with the columns file and person",
+            f"has no {INDEX}",
+            subject=folder,
+            hint="make one by aligning photographs, or with the columns file and person",
             code="no_index",
         )
     rows = [{key: value or "" for key, value in row.items() if key} for row in read_table(path, ("file",))]

@@ -10,9 +10,8 @@ from PIL import Image
 
 from faceref.data.degradation import LDBFR, MODERATE, SEVERE, TRAINING, Degradation, DegradationRanges, degrade
 from faceref.data.index import INDEX, read_index
-from faceref.data.table import Row, write_table
 from faceref.data.mapping import ReferenceMapping
-from faceref.data.table import read_table
+from faceref.data.table import Row, write_table
 from faceref.errors import DataError, UsageError
 from faceref.files import write_atomically
 from faceref.jobs import run
@@ -103,7 +102,11 @@ def files_to_degrade(faces: Path, split: str | None, mapping: Path | None) -> li
     Raises UsageError for a split and a mapping, DataError if there is no file.
     """
     if split is not None and mapping is not None:
-        raise UsageError("A split and a mapping were given", hint="give either: a mapping is of one split already", code="split_and_mapping")
+        raise UsageError(
+            "A split and a mapping were given",
+            hint="give either: a mapping is of one split already",
+            code="split_and_mapping",
+        )
     if mapping is not None:
         names = [entry.gt_image for entry in ReferenceMapping.read(mapping)]
     elif split is not None or (faces / INDEX).exists():

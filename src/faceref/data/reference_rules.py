@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from faceref.data.lq_set import lq_name
 from faceref.data.embedding import Embeddings
-from faceref.data.table import Row, write_table
+from faceref.data.lq_set import lq_name
 from faceref.data.mapping import ReferenceEntry, ReferenceMapping
+from faceref.data.table import Row, write_table
 from faceref.files import write_atomically
 from faceref.people.choice import farthest_points
 from faceref.people.measure import Measure

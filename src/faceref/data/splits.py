@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from faceref.data.identities import NEAR_DUPLICATES
-from faceref.data.table import Row
-from faceref.data.table import read_table
+from faceref.data.table import Row, read_table
 from faceref.errors import DataError, UsageError
 from faceref.files import write_atomically
 from faceref.people.graph import components

@@ -15,6 +15,7 @@ from faceref.people.person import FACE_SIZE, Person, Reference, SkippedReference
 from faceref.pictures.photo import Photo, PhotoSource, check_aligned_face, open_photo, sides
 from faceref.pictures.search import find_photos
 
+
 def read_person(
     sources: Iterable[PhotoSource],
     detector: Detector,

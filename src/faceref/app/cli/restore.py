@@ -37,7 +37,10 @@ def restore(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", help="File or folder of the result.", show_default="PHOTO_restored beside PHOTO, in its format"
+            "--out",
+            "-o",
+            help="File or folder of the result.",
+            show_default="PHOTO_restored beside PHOTO, in its format",
         ),
     ] = None,
     aligned: Annotated[bool, typer.Option("--aligned", help=help_text("aligned"))] = DEFAULTS.aligned,
