@@ -2,6 +2,9 @@
 
 import io
 import re
+import zlib
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -39,7 +42,9 @@ def decode(data: bytes, name: str) -> Decoded:
     check_size(image.size, name)
     losses = tuple(file_losses(image, data))
     try:
-        image.load()
+        # of a TIFF file's EXIF; hidden for this format alone, since other threads wait meanwhile
+        with pillow_warnings() if image.format == "TIFF" else nullcontext():
+            image.load()
     except _DAMAGED as error:
         if image.format not in ("JPEG", "MPO"):  # MPO: the JPEG of many cameras, with previews behind it
             raise _cannot_be_decoded(name) from error
@@ -80,7 +85,8 @@ def open_header(file: BinaryIO, name: str) -> Image.Image:
         with pillow_warnings():
             return reader(file, "")
     except _DAMAGED as error:
-        if format == "AVIF" and (image := _open_avif_without_exif(file)):
+        file.seek(0)
+        if format in _REPAIRS and (image := _open_repaired(_REPAIRS[format](file.read()), format)):
             return image
         raise _is_no_picture(name) from error
 
@@ -113,16 +119,32 @@ def _open_heif(file: BinaryIO, name: str) -> Image.Image:
         raise PhotoError("cannot be decoded as HEIC", subject=name, hint="save it as JPEG") from error
 
 
-def _open_avif_without_exif(file: BinaryIO) -> Image.Image | None:
-    """libavif refuses a picture for its damaged EXIF: with the type of that item unknown, it passes it over."""
-    file.seek(0)
-    without = re.sub(rb"(infe.{8})Exif", rb"\1none", file.read(), flags=re.DOTALL)  # ISO/IEC 14496-12, ItemInfoEntry
+def _open_repaired(data: bytes, format: str) -> Image.Image | None:
+    """A picture without what was damaged beside its pixels; None if it cannot be opened even so."""
     try:
-        image = READERS["AVIF"](io.BytesIO(without), "")
+        image = READERS[format](io.BytesIO(data), "")
     except _DAMAGED:
         return None
     image.info["exif"] = b"damaged"  # so that whoever reads it is told
     return image
+
+
+def _without_exif_item(avif: bytes) -> bytes:
+    """libavif refuses a picture for its damaged EXIF; an item of an unknown type it passes over."""
+    return re.sub(rb"(infe.{8})Exif", rb"\1none", avif, flags=re.DOTALL)  # ISO/IEC 14496-12, ItemInfoEntry
+
+
+def _without_damaged_fields(png: bytes) -> bytes:
+    """Pillow refuses a picture for a damaged chunk, though those that begin with a small letter are not needed."""
+    sound = [
+        png[start:end]
+        for name, start, end in _png_chunks(png)
+        if name[:1].isupper() or zlib.crc32(png[start + 4 : end - 4]) == int.from_bytes(png[end - 4 : end])
+    ]
+    return png[:8] + b"".join(sound)
+
+
+_REPAIRS = {"AVIF": _without_exif_item, "PNG": _without_damaged_fields}
 
 
 def _decode_truncated_jpeg(data: bytes, name: str) -> tuple[Image.Image, int]:
@@ -143,16 +165,22 @@ def _decode_truncated_jpeg(data: bytes, name: str) -> tuple[Image.Image, int]:
 
 
 def _png_chunk(data: bytes, wanted: bytes) -> bytes | None:
-    """The first chunk of that name before the pixels."""
-    start = 8
-    while start + 8 <= len(data):
-        length, name = int.from_bytes(data[start : start + 4]), data[start + 4 : start + 8]
+    """The content of the first chunk of that name before the pixels."""
+    for name, start, end in _png_chunks(data):
         if name == wanted:
-            return data[start + 8 : start + 8 + length]
+            return data[start + 8 : end - 4]
         if name == b"IDAT":
-            return None
-        start += 12 + length
+            break
     return None
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start and end of each chunk: length, name, content, checksum."""
+    start = 8
+    while start + 12 <= len(data):
+        end = start + 12 + int.from_bytes(data[start : start + 4])
+        yield data[start + 4 : start + 8], start, end
+        start = end
 
 
 def _is_no_picture(name: str) -> PhotoError:

@@ -32,6 +32,7 @@ def read_exif(image: Image.Image) -> Exif:
     """The EXIF of an opened picture, whatever its state. Nothing is raised: a photograph is more than its EXIF."""
     with pillow_warnings() as said:
         try:
+            Image.Exif().load(image.info.get("exif") or b"")  # the picture's own raises the first time only
             exif = image.getexif()
         except Exception:  # Pillow does not document what damaged EXIF raises; SyntaxError, KeyError... have been seen
             return Exif(damaged=True)
@@ -59,6 +60,7 @@ def kept_exif(exif: Image.Exif) -> tuple[bytes | None, bool]:
             damaged = True
             continue
         if isinstance(value, dict):
+            damaged |= not value and tag in exif  # it is somewhere else than the file says
             sound = {inner: v for inner, v in value.items() if _can_be_written({tag: {inner: v}})}
             damaged |= len(sound) < len(value)
             if sound:

@@ -61,7 +61,7 @@ def read_metadata(image: Image.Image) -> tuple[FileMetadata, tuple[str, ...]]:
     xmp, gone = clean_xmp(image.info.get("xmp"))
     losses = []
     if exif.damaged:
-        losses.append("has damaged EXIF; what cannot be read of it is left out.")
+        losses.append("has damaged EXIF or other fields; what cannot be read of them is left out.")
     if image.info.get("xmp") and xmp is None:
         losses.append("has XMP in an unusual form; the result does not keep it.")
     if gone:
