@@ -80,8 +80,16 @@ def test_photos_of_200_megapixels_open_without_a_word(tmp_path: Path):
 def test_what_memory_does_not_allow_is_refused_in_one_sentence(monkeypatch: pytest.MonkeyPatch):
     scarce = type("Memory", (), {"available": 1_000_000_000})
     monkeypatch.setattr("psutil.virtual_memory", lambda: scarce)
-    with pytest.raises(PhotoError, match=r"has 300 megapixels, .* 3\.6 GB of memory are needed and 1\.0 GB are free"):
+    with pytest.raises(PhotoError, match=r"has 300 megapixels, .* 4\.2 GB of memory are needed and 1\.0 GB are free"):
         open_photo(header_of(30000, 10000))
+
+
+def test_a_webp_that_pillow_would_not_open_is_refused_in_one_sentence():
+    webp = bytearray(encoded(Image.new("RGBA", (30, 30), (1, 2, 3, 4)), "WEBP", exif=b"MM\0*\0\0\0\x08\0\0\0\0\0\0"))
+    assert webp[12:16] == b"VP8X"
+    webp[24:30] = 2 * (16382).to_bytes(3, "little")  # sides less one
+    with pytest.raises(PhotoError, match="has more than 178 megapixels, the most that is read of this format"):
+        open_photo(bytes(webp))
 
 
 @pytest.mark.parametrize("format", ["heic", "avif", "png", "jpg", "tif", "webp", "bmp"])

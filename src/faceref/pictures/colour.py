@@ -97,13 +97,20 @@ def _scaled_to_8_bit(image: Image.Image) -> tuple[Image.Image, str | None]:
 
     A picture of 10 or 12 bits in 16 would be black otherwise; a remark says so.
     """
-    values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0, neginf=0).clip(0)
+    values = np.asarray(image)
+    if values.dtype.kind != "u":  # a table is enough for 16 bits, and takes a quarter of the memory
+        values = np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0).clip(0)
+    highest = values.max()
     whites = (1, 255, 65535) if image.mode == "F" else _GREY_WHITES
-    white = next((white for white in whites if values.max() <= white), values.max())
+    white = next((white for white in whites if highest <= white), highest)
+    if values.dtype.kind == "u":
+        scaled = np.rint(np.arange(white + 1) * (255 / white)).astype(np.uint8)[values]
+    else:
+        scaled = np.rint(values * (255 / white)).astype(np.uint8)
     remark = None
     if white in (1023, 4095):
-        remark = f"has grey values of at most {values.max():.0f} in 16 bits, which are taken for {white} being white."
-    return _with_info(Image.fromarray(np.rint(values * (255 / white)).astype(np.uint8)), image), remark
+        remark = f"has grey values of at most {highest:.0f} in 16 bits, which are taken for {white} being white."
+    return _with_info(Image.fromarray(scaled), image), remark
 
 
 def _alpha_of_deep_grey(image: Image.Image) -> Image.Image | None:
