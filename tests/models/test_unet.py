@@ -3,6 +3,7 @@
 import copy
 import itertools
 import math
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -211,12 +212,12 @@ def test_what_follows_the_last_attention_is_not_computed_for_references(unet):
     computed = []
     hooks = [
         unet.get_submodule(name).register_forward_hook(lambda module, inputs, output: computed.append(module))
-        for name in ("up_blocks.1", "conv_out")
+        for name in ("up_blocks.0.upsamplers.0", "up_blocks.1.resnets.0", "conv_out")
     ]
     unet.encode_references(noise(1, 1, 4, 8, 8))
     assert not computed
     unet(noise(1, 8, 8, 8), 3)
-    assert len(computed) == 2
+    assert len(computed) == 3
     for hook in hooks:
         hook.remove()
 
@@ -242,6 +243,30 @@ def test_it_compiles_into_one_graph(network, request):
     with torch.no_grad():
         cache = unet.encode_references(noise(1, 2, 4, 8, 8))
         torch.testing.assert_close(compiled(sample, torch.tensor(3), cache).sample, unet(sample, 3, cache).sample)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile's backend for CPUs needs the compiler g++")
+@torch.no_grad()
+def test_compiled_to_machine_code_it_predicts_the_same():
+    """With the real backend, on a network of one level: each of its kernels goes through the compiler."""
+    level = {
+        "block_out_channels": (16,),
+        "down_block_types": ("AttnDownBlock2D",),
+        "up_block_types": ("AttnUpBlock2D",),
+    }
+    unet = ReferenceUNet(**(SIZES | level | {"attention_head_dim": 16}), norm_num_groups=4).eval()
+    sample, cache = noise(1, 8, 8, 8), unet.encode_references(noise(1, 2, 4, 8, 8))
+    compiled = torch.compile(unet, fullgraph=True)
+    expected = unet(sample, 3, cache).sample
+    torch.testing.assert_close(compiled(sample, torch.tensor(3), cache).sample, expected)
+
+
+def test_settings_that_the_pass_does_not_have_are_refused_by_name():
+    for setting in ({"class_embed_type": "timestep"}, {"downsample_type": "resnet"}, {"center_input_sample": True}):
+        with pytest.raises(ValueError, match=next(iter(setting))):
+            build(**setting)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="SkipDownBlock2D"):
+        ReferenceUNet(**(SIZES | {"down_block_types": ("SkipDownBlock2D", "AttnDownBlock2D")}))
 
 
 def test_references_for_another_batch_or_network_are_refused(unet):

@@ -5,11 +5,6 @@ from its released code, whose sizes stand in [brackets] here. Ours is that sizes
 so that small models have injections too, and that features may be finer than the feature map (pixel unshuffle).
 """
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from diffusers import UNet2DModel
@@ -17,6 +12,7 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 from faceref.errors import UsageError
+from faceref.models.reference import ReferenceAttnProcessor, Shown
 
 DOWNSAMPLINGS = (2, 4)  # of the U-Net, at which self-attention is followed by an injection; there is none at [8]
 
@@ -70,41 +66,29 @@ class UpInjection(nn.Module):
         return self.proj_out(attended).transpose(1, 2).unflatten(2, x.shape[2:])
 
 
-class _Active(threading.local):
-    """The features that the forward pass running in this thread injects; see `faceref.models.reference` for why."""
-
-    features: Tensor | None = None
-
-
-_active = _Active()
-
-
-@contextmanager
-def injecting(features: Tensor | None) -> Iterator[None]:
-    """While it lasts, U-Nets called in this thread inject q' [B, c, s, s]; None: they inject nothing."""
-    _active.features = features
-    try:
-        yield
-    finally:
-        _active.features = None
-
-
 class FeatureInjection(nn.Module):
     """The attention processor of a self-attention layer: the processor that it had, then an injection."""
 
-    def __init__(self, attend: Callable[..., Tensor], inject: DownInjection | UpInjection) -> None:
+    def __init__(self, attend: ReferenceAttnProcessor, inject: DownInjection | UpInjection) -> None:
         super().__init__()
         self.attend = attend
         self.inject = inject
 
-    def forward(self, attn: Attention, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """The attention of [B, C, h, w] with the active features injected: the same shape."""
-        x = self.attend(attn, hidden_states, *args, **kwargs)
-        features = _active.features
-        if features is None:
+    def __call__(  # not forward: diffusers reads the names of the arguments off this
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        *,
+        shown: Shown,
+    ) -> Tensor:
+        """The attention of [B, C, h, w] with the features injected: the same shape."""
+        x = self.attend(attn, hidden_states, shown=shown)
+        if shown.features is None:
             return x
         # A copy keeps the memory layout of x, on which rounding in the next convolution depends; a sum may not.
-        return x.clone().add_(self.inject(x, to_size(features, x.shape[-1]).to(x.dtype)))
+        return x.clone().add_(self.inject(x, to_size(shown.features, x.shape[-1]).to(x.dtype)))
 
 
 def to_size(features: Tensor, size: int) -> Tensor:
@@ -145,7 +129,8 @@ def _channels_at(size: int, feature_channels: int, feature_size: int) -> int:
     if rest or (size > feature_size and feature_channels % ratio**2):
         raise UsageError(
             f"Features of {feature_channels}x{feature_size}x{feature_size} cannot be brought to {size}x{size} by pixel "
-            "shuffle; choose sizes that are multiples of each other and more channels."
+            "shuffle",
+            hint="choose sizes that are multiples of each other and more channels",
         )
     return feature_channels * feature_size**2 // size**2
 

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from faceref.models.autoencoder import AUTOENCODERS, Autoencoder, PixelUnshuffleVQModel
 from faceref.models.configuration import extends_configuration
-from faceref.models.injection import add_injections, injecting
-from faceref.models.reference import ReferenceCache
+from faceref.models.forward import hidden, output, prepare
+from faceref.models.injection import add_injections
+from faceref.models.reference import ReferenceCache, Shown
 from faceref.models.unet import ReferenceUNet
 
 
@@ -131,6 +132,7 @@ class InjectedUNet(UNet2DModel):
     def __init__(self, *args: Any, feature_channels: int = 256, feature_size: int = 16, **kwargs: Any) -> None:
         """feature_channels, feature_size: of q' [B, feature_channels, feature_size, feature_size]; see UNet2DModel."""
         super().__init__(*args, **kwargs)
+        prepare(self, distance_bias=False)
         add_injections(self, feature_channels, feature_size)
 
     def forward(self, sample: Tensor, timestep: Tensor | float, features: Tensor | None) -> UNet2DOutput:
@@ -138,8 +140,8 @@ class InjectedUNet(UNet2DModel):
 
         sample: [B, C, h, w]; timestep: a number or [B]; features: q', None to inject nothing.
         """
-        with injecting(features):
-            return super().forward(sample, timestep)  # type: ignore[return-value]
+        shown = Shown(features=features)
+        return UNet2DOutput(output(self, hidden(self, sample, timestep, shown, self.up_blocks)))  # type: ignore[arg-type]
 
 
 class InjectedReferenceUNet(ReferenceUNet):
@@ -161,5 +163,4 @@ class InjectedReferenceUNet(ReferenceUNet):
         features: Tensor | None = None,
     ) -> UNet2DOutput:
         """As `ReferenceUNet.forward`; features: q' of each picture, None to inject nothing."""
-        with injecting(features):
-            return super().forward(sample, timestep, references)
+        return self.denoise(sample, timestep, Shown(self.remember(references, sample), features))

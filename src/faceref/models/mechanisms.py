@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from faceref.errors import UsageError
 from faceref.models.ldbfr import InjectedReferenceUNet
-from faceref.models.reference import Reading, ReferenceAttnProcessor, ReferenceCache, active
+from faceref.models.reference import Reading, ReferenceAttnProcessor, ReferenceCache, Shown
 from faceref.models.unet import ReferenceUNet
 
 Network = TypeVar("Network", bound=ReferenceUNet)
@@ -99,8 +99,7 @@ class CrossAttentionUNet(_LatentCacheUNet):
         if references is None or not len(references):
             return super().forward(sample, timestep)
         tokens = self._latents(references, sample).flatten(3).transpose(2, 3).flatten(1, 2)  # [B, N * h * w, C]
-        with active.during(_Beside(tokens, references)):
-            return super().forward(sample, timestep)
+        return self.denoise(sample, timestep, Shown(_Beside(tokens, references)))
 
 
 class _Beside(Reading):
@@ -131,10 +130,11 @@ class _CrossAttnProcessor(ReferenceAttnProcessor):
         hidden_states: Tensor,
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
-        temb: Tensor | None = None,
+        *,
+        shown: Shown,
     ) -> Tensor:
-        output = super().__call__(attn, hidden_states)  # the rest is diffusers' protocol, which reads this signature
-        references = active.references
+        output = super().__call__(attn, hidden_states, shown=shown)
+        references = shown.memory
         if not isinstance(references, _Beside):
             return output
         cross = attn.get_submodule("references")(hidden_states, references.tokens, attention_mask=references.mask())
@@ -158,8 +158,8 @@ class SpatialConcatUNet(_LatentCacheUNet):
         latents = torch.cat([latents, torch.zeros_like(latents)], dim=2)  # [B, N, 2C, h, w]: nothing in the LQ half
         pictures = torch.cat([sample[:, None], latents], dim=1)  # [B, 1 + N, 2C, h, w]
         timesteps = torch.as_tensor(timestep, device=sample.device).expand(len(sample))
-        with active.during(_Together(references)):
-            output = super().forward(pictures.flatten(0, 1), timesteps.repeat_interleave(pictures.shape[1])).sample
+        timesteps = timesteps.repeat_interleave(pictures.shape[1])  # [B * (1 + N)]
+        output = self.denoise(pictures.flatten(0, 1), timesteps, Shown(_Together(references))).sample
         return UNet2DOutput(output.unflatten(0, pictures.shape[:2])[:, 0])
 
 
@@ -204,7 +204,7 @@ def with_mechanism(unet: ReferenceUNet, mechanism: str, references: int) -> Refe
         return unet
     if type(unet) is not ReferenceUNet:
         raise UsageError(
-            f"A {type(unet).__name__} cannot become a network with {mechanism}; start from an LQ-only one."
+            f"A {type(unet).__name__} cannot become a network with {mechanism}", hint="start from an LQ-only one"
         )
     if kind is ChannelConcatUNet:
         in_channels = unet.config["in_channels"] + references * unet.config["out_channels"]

@@ -1,9 +1,7 @@
 """What the network remembers of reference photographs (CacheKV of ReF-LDM) and the attention that reads it."""
 
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -108,15 +106,27 @@ def _pad_and_stack(rows: Sequence[Tensor]) -> Tensor:
     return torch.cat([F.pad(row, (0, 0, 0, length - row.shape[1])) for row in rows])
 
 
-class Recording:
-    """What a forward pass over references leaves behind: per layer (key, value), each [B * N, tokens, channels]."""
+class Memory:
+    """What the self-attention layers of one pass attend to beside their own tokens: here, to nothing."""
+
+    def extend(self, layer: str, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """A layer's own key and value [B, T, C] -> with those beside them [B, T + ..., C]; bias for the logits."""
+        return key, value, None
+
+
+class Recording(Memory):
+    """Keeps what a pass over references makes: per layer (key, value), each [B * N, tokens, channels]."""
 
     def __init__(self) -> None:
         self.layers: dict[str, tuple[Tensor, Tensor]] = {}
 
+    def extend(self, layer: str, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        self.layers[layer] = (key, value)
+        return key, value, None
 
-class Reading:
-    """The cache of one forward pass, ready for its layers."""
+
+class Reading(Memory):
+    """The references of a cache."""
 
     def __init__(self, cache: ReferenceCache) -> None:
         self.layers = dict(zip(cache.layers, zip(cache.keys, cache.values, strict=True), strict=True))
@@ -125,7 +135,7 @@ class Reading:
         self.log_counts = None if cache.multiplicity is None else cache.multiplicity.log()  # [B, N]
 
     def extend(self, layer: str, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """A layer's own key and value [B, T, C] -> with the references' [B, T + N * tokens, C]; bias for the logits."""
+        """Key and value [B, T, C] -> with the references' [B, T + N * tokens, C]."""
         reference_key, reference_value = self.layers[layer]
         bias = None
         if self.log_counts is not None and self.references:
@@ -135,25 +145,15 @@ class Reading:
         return torch.cat([key, reference_key], dim=1), torch.cat([value, reference_value], dim=1), bias
 
 
-class _Active(threading.local):
-    """What the forward pass that runs in this thread records or reads.
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What one pass through a network hands down to each of its self-attention layers.
 
-    The blocks of UNet2DModel hand no arguments down to their attention layers, so this travels beside the call; it is
-    set and reset within one pass. (A ContextVar would say the same, but torch.compile cannot trace through one.)
+    memory: the references to attend to. features: q' [B, c, s, s] to inject (`faceref.models.injection`), or None.
     """
 
-    references: Recording | Reading | None = None
-
-    @contextmanager
-    def during(self, references: Recording | Reading) -> Iterator[None]:
-        self.references = references
-        try:
-            yield
-        finally:
-            self.references = None
-
-
-active = _Active()
+    memory: Memory = field(default_factory=Memory)
+    features: Tensor | None = None
 
 
 class ReferenceAttnProcessor:
@@ -172,20 +172,16 @@ class ReferenceAttnProcessor:
         hidden_states: Tensor,  # [B, C, h, w]
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
-        temb: Tensor | None = None,
+        *,
+        shown: Shown,
     ) -> Tensor:
-        """The layer's output [B, C, h, w]; the last three arguments are diffusers' protocol and unused here."""
+        """The layer's output [B, C, h, w]; the arguments between are diffusers' protocol and unused here."""
         tokens = hidden_states.flatten(2).transpose(1, 2)  # [B, h * w, C]
         assert attn.group_norm is not None and attn.to_k is not None  # noqa: PT018 - for the type checker
         assert attn.to_v is not None and attn.to_out is not None  # noqa: PT018
         tokens = attn.group_norm(tokens.transpose(1, 2)).transpose(1, 2)
         query, key, value = attn.to_q(tokens), attn.to_k(tokens), attn.to_v(tokens)
-        bias = None
-        match active.references:
-            case Recording() as recording:
-                recording.layers[self.layer] = (key, value)
-            case Reading() as references:
-                key, value, bias = references.extend(self.layer, key, value)
+        key, value, bias = shown.memory.extend(self.layer, key, value)
         if self.distance_bias:
             height, width = hidden_states.shape[2:]
             near = distance_bias(height, width, attn.heads, tokens.device).to(query.dtype)
