@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from release_server import SHA256, release_server
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "refldm-mini"
 
@@ -53,11 +54,36 @@ def test_a_single_checkpoint_must_be_ldbfr(faceref, tmp_path):
     assert "imported with vqgan.ckpt" in refused.errors
 
 
-def test_a_model_that_is_not_here_is_not_downloaded_without_consent(faceref, album, monkeypatch):
-    monkeypatch.delenv("FACEREF_ACCEPT_NONCOMMERCIAL", raising=False)
+def test_a_model_that_is_not_here_is_not_downloaded_without_consent(faceref, album):
     refused = faceref("restore", album / "photo.jpg", "--model", "refldm-512")
     assert refused.code == 2
-    assert "non-commercial" in refused.errors
+    assert "non-commercial research only; faceref models download refldm-512." in refused.errors
+    refused = faceref("models", "download", "refldm-512", "--from", GOLDEN)
+    assert refused.code == 2
+    assert "add --accept-licence" in refused.errors
+
+
+def test_a_downloaded_model_is_checked_imported_and_told_of(faceref):
+    wrong = faceref("models", "download", "refldm-512", "--from", GOLDEN, "--accept-licence")
+    assert wrong.code == 1
+    assert "give --sha256 NAME=DIGEST" in wrong.errors
+    digests = [part for name, digest in SHA256.items() for part in ("--sha256", f"{name}={digest}")]
+    arguments = ("models", "download", "refldm-512", "--accept-licence", *digests, "--resolution", 32)
+    with release_server() as release:
+        release.breaks_off = 100_000
+        broken = faceref(*arguments, "--from", release.url)
+        assert broken.code == 1
+        assert "it broke off" in broken.errors
+        done = faceref(*arguments, "--from", release.url)
+    assert done.code == 0, done.errors
+    assert "non-commercial" in faceref("models", "info", "refldm-512").output
+
+
+@pytest.mark.parametrize("text", ["refldm.ckpt", "other.ckpt=" + "0" * 64, "refldm.ckpt=123"])
+def test_a_digest_that_is_none_is_refused(faceref, text):
+    refused = faceref("models", "download", "refldm-512", "--accept-licence", "--sha256", text)
+    assert refused.code == 2
+    assert f"{text} is no digest of a file" in refused.errors
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 but no more", b"text"])

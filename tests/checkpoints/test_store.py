@@ -1,4 +1,4 @@
-"""Where models live: named ones, folders, the download after the licence is accepted, damaged ones."""
+"""Where models live: named ones, folders, damaged ones."""
 
 import json
 import os
@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from faceref.checkpoints import store
 from faceref.checkpoints.original import import_refldm
-from faceref.checkpoints.store import download_refldm, find_model, load_pipeline, read_info, save_model
+from faceref.checkpoints.store import find_model, load_pipeline, read_info, save_model
 from faceref.errors import CheckpointError, OutputError, UsageError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "refldm-mini"
@@ -47,41 +46,12 @@ def test_an_unknown_model_is_refused_with_the_choices():
     assert str(error.value) == "There is no model 'large'; give small, refldm-512 or a model folder."
 
 
-def test_refldm_is_not_downloaded_before_its_licence_is_accepted(tmp_path, monkeypatch):
+def test_refldm_is_not_here_before_it_is_downloaded(tmp_path, monkeypatch):
     monkeypatch.setenv("FACEREF_HOME", str(tmp_path))
-    monkeypatch.delenv(store.ACCEPT_VARIABLE, raising=False)
-    with pytest.raises(UsageError, match="non-commercial research only: set FACEREF_ACCEPT_NONCOMMERCIAL=1"):
+    with pytest.raises(UsageError, match="non-commercial research only; fetch it with") as error:
         find_model("refldm-512")
+    assert error.value.code == "model_not_here"
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("way", ["argument", "environment"])
-def test_refldm_is_downloaded_once_after_its_licence_is_accepted(tmp_path, monkeypatch, way):
-    release = shutil.copytree(GOLDEN, tmp_path / "release")
-    monkeypatch.setattr(store, "REFLDM_RELEASE", Path(release).as_uri())
-    monkeypatch.setenv("FACEREF_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv(store.ACCEPT_VARIABLE, "1" if way == "environment" else "")
-    folder = find_model("refldm-512", accept_licence=way == "argument")
-    shutil.rmtree(release)
-    monkeypatch.delenv(store.ACCEPT_VARIABLE)
-    assert find_model("refldm-512") == folder == tmp_path / "home" / "refldm-512"
-    assert read_info(folder).family == "refldm"
-    assert [path.name for path in folder.parent.iterdir()] == ["refldm-512"], "the downloads are removed"
-
-
-def test_a_failed_download_leaves_nothing_and_says_from_where(tmp_path):
-    release = (tmp_path / "nowhere").as_uri()
-    with pytest.raises(OutputError, match=r"nowhere/refldm\.ckpt could not be downloaded"):
-        download_refldm(tmp_path / "home" / "refldm-512", release)
-    assert not list((tmp_path / "home").iterdir())
-
-
-def test_a_truncated_download_is_refused_and_leaves_nothing(tmp_path):
-    release = Path(shutil.copytree(GOLDEN, tmp_path / "release"))
-    (release / "vqgan.ckpt").write_bytes((GOLDEN / "vqgan.ckpt").read_bytes()[:10_000])
-    with pytest.raises(CheckpointError, match="download it again"):
-        download_refldm(tmp_path / "home" / "refldm-512", release.as_uri())
-    assert not list((tmp_path / "home").iterdir())
 
 
 @pytest.mark.parametrize(
@@ -113,12 +83,6 @@ def test_a_saved_model_can_be_read_by_whom_the_umask_lets_read(model, tmp_path):
     folder = tmp_path / "again"
     modes = {(path.is_dir(), stat.S_IMODE(path.stat().st_mode)) for path in (folder, *folder.rglob("*"))}
     assert modes == {(True, 0o750), (False, 0o640)}
-
-
-def test_a_download_that_has_nowhere_to_go_is_named(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match=r"file.home.refldm-512 cannot be written"):
-        download_refldm(tmp_path / "file" / "home" / "refldm-512", GOLDEN.as_uri())
 
 
 def test_a_folder_that_cannot_be_written_is_named(model, tmp_path):

@@ -245,6 +245,7 @@ def test_it_compiles_into_one_graph(network, request):
         torch.testing.assert_close(compiled(sample, torch.tensor(3), cache).sample, unet(sample, 3, cache).sample)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile's backend for CPUs needs the compiler g++")
 @torch.no_grad()
 def test_compiled_to_machine_code_it_predicts_the_same():

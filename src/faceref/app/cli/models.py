@@ -1,16 +1,22 @@
-"""`faceref models`: which models there are, what is known of one, import of the authors' checkpoints, export."""
+"""`faceref models`: which models there are, what is known of one, download and import of checkpoints, export."""
 
+import re
+import sys
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import DownloadColumn, Progress, TaskID
 from rich.table import Table
 
-from faceref.app.cli.console import output, show
+from faceref.app.cli.console import output, remarks, show
 from faceref.errors import UsageError
 
-app = typer.Typer(no_args_is_help=True, help="List, describe, import and export models.", rich_markup_mode=None)
+app = typer.Typer(
+    no_args_is_help=True, help="List, describe, download, import and export models.", rich_markup_mode=None
+)
 
 
 @app.command("list")
@@ -20,8 +26,8 @@ def list_models() -> None:
 
     table = Table("name", "resolution", "licence", "folder", box=None)
     for name in ("small", "refldm-512"):
-        if name == "refldm-512" and not (models_home() / name).is_dir():  # looking for it would download it
-            table.add_row(name, "512 px", "", "not here yet: faceref models import")
+        if name == "refldm-512" and not (models_home() / name).is_dir():
+            table.add_row(name, "512 px", "", "not here yet: faceref models download")
             continue
         folder = find_model(name)
         described = read_info(folder)
@@ -44,6 +50,80 @@ def info(
     for key, value in described.items():
         table.add_row(key, "\n".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else str(value))
     show(table)
+
+
+class Downloadable(StrEnum):
+    """Models that others host."""
+
+    REFLDM_512 = "refldm-512"
+
+
+@app.command()
+def download(
+    model: Annotated[Downloadable, typer.Argument(help="Whose checkpoints to get.", show_default=False)],
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="Agree to its licence without being asked.")
+    ] = False,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="DIR_OR_URL",
+            help="A mirror, or a folder that has refldm.ckpt and vqgan.ckpt.",
+            show_default="the authors' release page",
+        ),
+    ] = None,
+    sha256: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=DIGEST",
+            help="The digest of refldm.ckpt or vqgan.ckpt, if it is another. May be repeated.",
+            show_default="as another public program lists them; not verified by us",
+        ),
+    ] = None,
+    resolution: Annotated[int, typer.Option(min=8, help="Side of the pictures it was trained on, pixels.")] = 512,
+) -> None:
+    """Fetch the authors' checkpoints of ReF-LDM (2 GB), check their digests and import them.
+
+    Given again it goes on where it broke off.
+    """
+    from faceref.checkpoints.download import REFLDM_LICENCE, REFLDM_RELEASE, REFLDM_SHA256, download_refldm
+    from faceref.checkpoints.store import models_home
+
+    digests = REFLDM_SHA256 | _digests(sha256 or [], REFLDM_SHA256)
+    if not accept_licence:
+        output.print(REFLDM_LICENCE)
+        accept_licence = sys.stdin.isatty() and typer.confirm("Do you agree?")
+    with Progress(*Progress.get_default_columns()[:2], DownloadColumn(), console=remarks) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name)
+            bar.update(tasks[name], completed=done, total=total)
+
+        done = download_refldm(
+            models_home() / model.value,
+            source or REFLDM_RELEASE,
+            accept_licence=accept_licence,
+            sha256=digests,
+            resolution=resolution,
+            on_progress=show,
+        )
+    output.print(f"{done.folder}: ready, as --model {model.value}.")
+
+
+def _digests(given: list[str], known: Mapping[str, str]) -> dict[str, str]:
+    """NAME=DIGEST, as a dictionary."""
+    digests = {}
+    for text in given:
+        name, _, digest = text.partition("=")
+        if name not in known or not re.fullmatch("[0-9a-fA-F]{64}", digest):
+            raise UsageError(
+                "is no digest of a file", subject=text, hint=f"write {' or '.join(known)}=64 hexadecimal digits"
+            )
+        digests[name] = digest
+    return digests
 
 
 @app.command("import")

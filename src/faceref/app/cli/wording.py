@@ -13,6 +13,9 @@ HINTS: dict[str, str] = {
     "threshold_joins_all": "give a lower --threshold",
     "worker_ended": "run the command again with fewer --workers",
     "no_ray": "pip install 'faceref[ray]', or leave --ray out",
+    "model_not_here": "faceref models download refldm-512",
+    "licence": "add --accept-licence if you agree",
+    "wrong_digest": "download it again, or give --sha256 NAME=DIGEST if you trust the file",
     "ray_failed": "run the command again, with fewer --workers or without --ray",
 }
 

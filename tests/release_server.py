@@ -1,0 +1,64 @@
+"""A release page on this machine whose server misbehaves as asked."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+GOLDEN = Path(__file__).parent / "golden" / "refldm-mini"
+SHA256 = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(GOLDEN.glob("*.ckpt"))}
+
+
+class Release:
+    """breaks_off: after so many bytes of a file, once. fault: html, missing, other or no_range."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.breaks_off: int | None = None
+        self.fault: str | None = None
+        self.ranges: list[tuple[str, str | None]] = []  # asked for
+
+
+@contextmanager
+def release_server() -> Iterator[Release]:
+    """Serves tests/golden/refldm-mini."""
+    release = Release()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            name = Path(self.path).name
+            asked = self.headers.get("Range")
+            release.ranges.append((name, asked))
+            if release.fault == "missing":
+                return self.send_error(404)
+            content = (GOLDEN / name).read_bytes()
+            if release.fault == "other":
+                content = content[:-1] + b"?"
+            begin = int(asked.removeprefix("bytes=").rstrip("-")) if asked and release.fault != "no_range" else 0
+            if begin >= len(content):
+                return self.send_error(416)
+            self.send_response(206 if begin else 200)
+            self.send_header("Content-Type", "text/html" if release.fault == "html" else "application/octet-stream")
+            self.send_header("Content-Length", str(len(content) - begin))
+            self.end_headers()
+            end = None if release.breaks_off is None else begin + release.breaks_off
+            release.breaks_off = None
+            self.wfile.write(content[begin:end])
+            self.close_connection = True
+            return None
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    release.url = f"http://127.0.0.1:{server.server_port}"
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield release
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
