@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import DDIMScheduler
+from networks import noise, reference_unet
 
 from faceref.errors import CheckpointError, UsageError
 from faceref.models.autoencoder import PixelUnshuffleVQModel
@@ -15,27 +16,12 @@ from faceref.models.reference import ReferenceCache
 from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.refldm import ReFLDMPipeline
 
-SIZES: dict[str, Any] = {
-    "in_channels": 8,
-    "out_channels": 4,
-    "block_out_channels": (32, 64),
-    "layers_per_block": 1,
-    "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
-    "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
-    "attention_head_dim": 32,
-}
 OTHERS = ["channel_concat", "cross_attention", "spatial_concat"]
-
-
-def lq_only(**settings) -> ReferenceUNet:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return ReferenceUNet(**SIZES, **settings).eval()
 
 
 def trained(mechanism: str, **settings) -> ReferenceUNet:
     """What is new in the network has weights that are not zero."""
-    unet = with_mechanism(lq_only(**settings), mechanism, references=3)
+    unet = with_mechanism(reference_unet(**settings), mechanism, references=3)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(1)
         for name, weight in unet.named_parameters():
@@ -44,16 +30,12 @@ def trained(mechanism: str, **settings) -> ReferenceUNet:
     return unet.eval()
 
 
-def noise(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
 @pytest.mark.parametrize("mechanism", OTHERS)
 @pytest.mark.parametrize("distance_bias", [False, True])
 def test_it_begins_as_the_network_that_knows_no_references(
     mechanism: str, distance_bias: bool, caplog: pytest.LogCaptureFixture
 ):
-    plain = lq_only(distance_bias=distance_bias)
+    plain = reference_unet(distance_bias=distance_bias)
     unet = with_mechanism(plain, mechanism, references=3).eval()
     sample = noise(2, 8, 8, 8)
     expected = plain(sample, 7).sample
@@ -141,7 +123,7 @@ def test_a_model_is_saved_loaded_and_restores_alike(mechanism: str, tmp_path: Pa
 
 
 def test_references_of_another_mechanism_are_refused():
-    cache = lq_only().encode_references(noise(1, 2, 4, 8, 8))
+    cache = reference_unet().encode_references(noise(1, 2, 4, 8, 8))
     for mechanism in OTHERS:
         with pytest.raises(ValueError, match="another mechanism"):
             trained(mechanism)(noise(1, 8, 8, 8), 3, cache)

@@ -3,51 +3,31 @@
 import copy
 import itertools
 import math
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import torch
 from diffusers import UNet2DModel
+from networks import UNET, noise, reference_unet
 from torch import nn
 
 from faceref.models.reference import ReferenceCache
 from faceref.models.unet import ReferenceUNet
 
-SIZES: dict[str, Any] = {
-    "in_channels": 8,
-    "out_channels": 4,
-    "block_out_channels": (32, 64),
-    "layers_per_block": 1,
-    "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
-    "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
-    "attention_head_dim": 32,
-}
-
 
 @pytest.fixture(scope="module")
 def unet() -> ReferenceUNet:
-    return build()
+    return reference_unet()
 
 
 @pytest.fixture(scope="module")
 def biased() -> ReferenceUNet:
-    return build(distance_bias=True)
-
-
-def build(**settings: bool) -> ReferenceUNet:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return ReferenceUNet(**SIZES, **settings).eval()
-
-
-def noise(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return reference_unet(distance_bias=True)
 
 
 def test_without_references_it_is_diffusers_own_network(unet):
-    plain = UNet2DModel(**SIZES).eval()
+    plain = UNet2DModel(**UNET).eval()
     plain.load_state_dict(unet.state_dict())
     sample = noise(2, 8, 8, 8)
     torch.testing.assert_close(unet(sample, 7).sample, plain(sample, 7).sample)
@@ -111,13 +91,13 @@ def test_with_the_distance_bias_an_absent_reference_still_counts_nothing(biased)
 
 
 def test_with_lq_residual_an_untrained_network_returns_the_lq_latent():
-    unet = build(lq_residual=True)
+    unet = reference_unet(lq_residual=True)
     sample, references = noise(2, 8, 8, 8), noise(2, 1, 4, 8, 8)
     assert torch.equal(unet(sample, 7, unet.encode_references(references)).sample, sample[:, 4:])
 
 
 def test_with_lq_residual_the_lq_latent_is_added_to_what_the_plain_network_predicts(unet):
-    residual = build(lq_residual=True)
+    residual = reference_unet(lq_residual=True)
     residual.load_state_dict(unet.state_dict())
     sample = noise(2, 8, 8, 8)
     torch.testing.assert_close(residual(sample, 7).sample, unet(sample, 7).sample + sample[:, 4:])
@@ -235,43 +215,8 @@ def test_a_saved_network_is_the_same_network(network, request, tmp_path):
     )
 
 
-@pytest.mark.parametrize("network", ["unet", "biased"])
-def test_it_compiles_into_one_graph(network, request):
-    unet = request.getfixturevalue(network)
-    compiled = torch.compile(unet, backend="eager", fullgraph=True)
-    sample = noise(1, 8, 8, 8)
-    with torch.no_grad():
-        cache = unet.encode_references(noise(1, 2, 4, 8, 8))
-        torch.testing.assert_close(compiled(sample, torch.tensor(3), cache).sample, unet(sample, 3, cache).sample)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile's backend for CPUs needs the compiler g++")
-@torch.no_grad()
-def test_compiled_to_machine_code_it_predicts_the_same():
-    """With the real backend, on a network of one level: each of its kernels goes through the compiler."""
-    level = {
-        "block_out_channels": (16,),
-        "down_block_types": ("AttnDownBlock2D",),
-        "up_block_types": ("AttnUpBlock2D",),
-    }
-    unet = ReferenceUNet(**(SIZES | level | {"attention_head_dim": 16}), norm_num_groups=4).eval()
-    sample, cache = noise(1, 8, 8, 8), unet.encode_references(noise(1, 2, 4, 8, 8))
-    compiled = torch.compile(unet, fullgraph=True)
-    expected = unet(sample, 3, cache).sample
-    torch.testing.assert_close(compiled(sample, torch.tensor(3), cache).sample, expected)
-
-
-def test_settings_that_the_pass_does_not_have_are_refused_by_name():
-    for setting in ({"class_embed_type": "timestep"}, {"downsample_type": "resnet"}, {"center_input_sample": True}):
-        with pytest.raises(ValueError, match=next(iter(setting))):
-            build(**setting)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="SkipDownBlock2D"):
-        ReferenceUNet(**(SIZES | {"down_block_types": ("SkipDownBlock2D", "AttnDownBlock2D")}))
-
-
 def test_references_for_another_batch_or_network_are_refused(unet):
-    sizes: dict[str, Any] = SIZES | {"down_block_types": ("AttnDownBlock2D", "AttnDownBlock2D")}
+    sizes: dict[str, Any] = UNET | {"down_block_types": ("AttnDownBlock2D", "AttnDownBlock2D")}
     other = ReferenceUNet(**sizes)
     for cache in (unet.encode_references(noise(2, 1, 4, 8, 8)), other.encode_references(noise(1, 1, 4, 8, 8))):
         with pytest.raises(ValueError, match="references for"):

@@ -1,0 +1,30 @@
+"""Sizes and builders of the tiny networks with random weights that tests share."""
+
+from typing import Any
+
+import torch
+
+from faceref.models.unet import ReferenceUNet
+
+# A U-Net on latents of 4 channels with attention on its coarser level only.
+UNET: dict[str, Any] = {
+    "in_channels": 8,
+    "out_channels": 4,
+    "block_out_channels": (32, 64),
+    "layers_per_block": 1,
+    "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
+    "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
+    "attention_head_dim": 32,
+}
+
+
+def reference_unet(**settings: Any) -> ReferenceUNet:
+    """One with `UNET`, but for `settings`; the same weights each time."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return ReferenceUNet(**(UNET | settings)).eval()
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    """Standard normal numbers, the same for the same seed."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
