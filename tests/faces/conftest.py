@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from faceref.faces.detect import DlibDetector, Face
+from faceref.faces.detect import DlibDetector, Face, MtcnnDetector
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +14,8 @@ def detector() -> DlibDetector:
 @pytest.fixture(scope="session")
 def astronaut_face(detector: DlibDetector, astronaut: Image.Image) -> Face:
     return detector.detect(astronaut)[0]
+
+
+@pytest.fixture(scope="session")
+def mtcnn() -> MtcnnDetector:
+    return MtcnnDetector()

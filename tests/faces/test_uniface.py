@@ -74,5 +74,5 @@ def test_what_is_missing_is_said_in_one_sentence(scrfd, monkeypatch):
     monkeypatch.delitem(sys.modules, "uniface.detection")
     with pytest.raises(UsageError, match=r"pip install 'faceref\[uniface\]'"):
         load_detector("uniface")
-    with pytest.raises(UsageError, match="no detector 'mtcnn'; choose dlib or uniface"):
-        load_detector("mtcnn")
+    with pytest.raises(UsageError, match="no detector 'yolo'; choose mtcnn or dlib or uniface"):
+        load_detector("yolo")

@@ -16,7 +16,8 @@ from PIL import Image
 from faceref.data.table import read_table
 from faceref.errors import DataError
 from faceref.faces.detect import DlibDetector
-from faceref.faces.recognise import ALIGNED_FACE_BOX, DlibRecogniser
+from faceref.faces.landmarks import ALIGNED_FACE_BOX
+from faceref.faces.recognise import DlibRecogniser
 from faceref.pictures.aligned import open_face
 
 BATCH = 32  # faces embedded at a time

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from faceref.errors import CheckpointError
-from faceref.faces.detect import dlib_weights
+from faceref.faces.dlib_detector import dlib_weights
 from faceref.faces.recognise import DlibRecogniser
 
 MEAN_RGB = (122.782, 117.001, 104.298)  # what dlib subtracts before it divides by 256
@@ -85,7 +85,7 @@ def load_dlib_resnet(path: Path | None = None) -> DlibResNet:
             conv.bias.copy_(bias * scale + shift)  # type: ignore[union-attr]
         network.fc.weight.copy_(reader.tensor(b"fc_2", leading_numbers=2).view(256, 128).T)
     except (ValueError, IndexError, RuntimeError) as error:
-        raise CheckpointError(f"{path} is not dlib's face recognition network ({error}).") from error
+        raise CheckpointError(f"is not dlib's face recognition network ({error})", subject=path) from error
     return network
 
 

@@ -15,12 +15,11 @@ import dlib
 import numpy as np
 from PIL import Image
 
-from faceref.faces.detect import DlibDetector, dlib_weights
+from faceref.faces.dlib_detector import DlibDetector, dlib_weights
+from faceref.faces.landmarks import landmarks_of_aligned
 
 SAME_PERSON_DISTANCE = 0.6  # dlib's published threshold: 99.38 % on LFW's pairs
 CHIP_SIZE = 150  # pixels; what the network takes
-# dlib's face box in an FFHQ-aligned picture, as shares of its side (left, top, right, bottom): see tests/faces
-ALIGNED_FACE_BOX = (0.18, 0.27, 0.80, 0.91)
 
 
 class DlibRecogniser:
@@ -47,12 +46,7 @@ class DlibRecogniser:
 
     def embed_aligned(self, images: Sequence[Image.Image]) -> np.ndarray:
         """Embeddings float32 [N, 128] of N FFHQ-aligned RGB faces of any size; detects nothing, so cannot fail."""
-        return self.embed_batch(images, [self._aligned_landmarks(image) for image in images])
-
-    def _aligned_landmarks(self, image: Image.Image) -> np.ndarray:
-        left, top, right, bottom = ALIGNED_FACE_BOX
-        box = (left * image.width, top * image.height, right * image.width, bottom * image.height)
-        return self._landmarker.landmarks(image, box)
+        return self.embed_batch(images, [landmarks_of_aligned(image, self._landmarker) for image in images])
 
     @cached_property
     def _network(self) -> Any:

@@ -9,11 +9,9 @@ import numpy as np
 from PIL import Image
 
 from faceref.errors import FacerefError, UsageError
-from faceref.faces.align import align
-from faceref.faces.detect import DlibDetector, Face
-from faceref.faces.recognise import ALIGNED_FACE_BOX
-
-UPRIGHT_SIZE = 256  # pixels of the aligned face that the 68 landmarks are looked for in
+from faceref.faces.dlib_detector import DlibDetector
+from faceref.faces.face import Face
+from faceref.faces.landmarks import landmarks_from_five
 
 
 class UnifaceDetector:
@@ -26,12 +24,14 @@ class UnifaceDetector:
         try:
             from uniface.detection import SCRFD  # type: ignore[import-not-found]  # extra uniface
         except ImportError:
-            raise UsageError("The detector uniface is not installed; use pip install 'faceref[uniface]'.") from None
+            raise UsageError(
+                "The detector uniface is not installed", hint="use pip install 'faceref[uniface]'"
+            ) from None
         try:
             self._scrfd = SCRFD()
         except (ConnectionError, RuntimeError) as error:
             raise FacerefError(
-                "The weights of uniface's detector cannot be downloaded; go online for its first use."
+                "The weights of uniface's detector cannot be downloaded", hint="go online for its first use"
             ) from error
         self._landmarker = DlibDetector()
         self._lock = threading.Lock()
@@ -41,19 +41,15 @@ class UnifaceDetector:
         with self._lock:
             found = self._scrfd.detect(np.asarray(image)[..., ::-1])  # BGR
         faces = [
-            Face(_box(one.bbox), self._landmarks(image, one.landmarks), one.confidence, "uniface-scrfd")
+            Face(
+                _box(one.bbox),
+                landmarks_from_five(image, one.landmarks, self._landmarker),
+                one.confidence,
+                "uniface-scrfd",
+            )
             for one in found
         ]
         return sorted(faces, key=lambda face: face.area, reverse=True)
-
-    def _landmarks(self, image: Image.Image, five: np.ndarray) -> np.ndarray:
-        """Landmarks float32 [68, 2] from five [5, 2]: left eye, right eye, nose, left and right corner of the mouth."""
-        known = np.zeros((68, 2))  # those that FFHQ's alignment looks at
-        known[36:42], known[42:48], known[48], known[54] = five[0], five[1], five[3], five[4]
-        upright = align(image, known, UPRIGHT_SIZE)
-        left, top, right, bottom = (edge * UPRIGHT_SIZE for edge in ALIGNED_FACE_BOX)
-        points = self._landmarker.landmarks(upright.image, (left, top, right, bottom))
-        return upright.alignment.to_photo(points).astype(np.float32)
 
 
 def _box(edges: np.ndarray) -> tuple[float, float, float, float]:

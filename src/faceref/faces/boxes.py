@@ -1,0 +1,38 @@
+"""Boxes [N, 4] (left, top, right, bottom): which of them show the same, squares around them, turned with a picture."""
+
+import numpy as np
+
+
+def suppress(
+    boxes: np.ndarray, scores: np.ndarray, *, of_union: float = np.inf, of_smaller: float = np.inf
+) -> np.ndarray:
+    """Rows int [M] of the boxes that stay, best score first: greedy non-maximum suppression.
+
+    A box goes where a better one shares with it more than `of_union` of the area of both, or more than `of_smaller`
+    of the area of the smaller.
+    """
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    waiting = np.argsort(-scores, kind="stable")
+    kept = []
+    while waiting.size:
+        best, waiting = waiting[0], waiting[1:]
+        kept.append(best)
+        low, high = np.maximum(boxes[best, :2], boxes[waiting, :2]), np.minimum(boxes[best, 2:], boxes[waiting, 2:])
+        shared = np.clip(high - low, 0, None).prod(1)
+        union, smaller = areas[best] + areas[waiting] - shared, np.minimum(areas[best], areas[waiting])
+        waiting = waiting[(shared <= of_union * union) & (shared <= of_smaller * smaller)]
+    return np.array(kept, dtype=int)
+
+
+def around_the_centre(boxes: np.ndarray) -> np.ndarray:
+    """Squares [N, 4] with the centres and the longer sides of boxes [N, 4]."""
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    halves = (boxes[:, 2:] - boxes[:, :2]).max(1, keepdims=True) / 2
+    return np.concatenate([centres - halves, centres + halves], axis=1)
+
+
+def turned_back(points: np.ndarray, turns: int, size: tuple[int, int]) -> np.ndarray:
+    """Points [..., 2] of np.rot90(picture, turns) in the picture of `size` (width, height) itself, edges at 0."""
+    width, height = size
+    x, y = points[..., 0], points[..., 1]
+    return np.stack([(x, y), (width - y, x), (width - x, height - y), (y, height - x)][turns % 4], axis=-1)

@@ -1,0 +1,26 @@
+"""dlib's 68 landmarks of a face of which five points are known, whichever way up it lies."""
+
+import numpy as np
+from PIL import Image
+
+from faceref.faces.align import align
+from faceref.faces.dlib_detector import DlibDetector
+
+UPRIGHT_SIZE = 256  # pixels of the upright face that the 68 landmarks are looked for in
+# dlib's face box in an FFHQ-aligned picture, as shares of its side (left, top, right, bottom): see tests/faces
+ALIGNED_FACE_BOX = (0.18, 0.27, 0.80, 0.91)
+
+
+def landmarks_of_aligned(image: Image.Image, dlib: DlibDetector) -> np.ndarray:
+    """Landmarks float32 [68, 2] in an FFHQ-aligned RGB face of any size."""
+    left, top, right, bottom = ALIGNED_FACE_BOX
+    return dlib.landmarks(image, (left * image.width, top * image.height, right * image.width, bottom * image.height))
+
+
+def landmarks_from_five(image: Image.Image, five: np.ndarray, dlib: DlibDetector) -> np.ndarray:
+    """Landmarks float32 [68, 2] from five [5, 2]: left eye, right eye, nose, left and right corner of the mouth."""
+    known = np.zeros((68, 2))  # those that FFHQ's alignment looks at
+    known[36:42], known[42:48], known[48], known[54] = five[0], five[1], five[3], five[4]
+    upright = align(image, known, UPRIGHT_SIZE)
+    points = landmarks_of_aligned(upright.image, dlib)
+    return upright.alignment.to_photo(points).astype(np.float32)
