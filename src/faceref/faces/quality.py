@@ -17,6 +17,9 @@ from faceref.faces.noise import bands, blockiness, wavelet_noise
 FACE_CENTRE, FACE_RADII = (0.5, 0.56), (0.30, 0.36)
 WORST, BEST = 18.0, 42.0  # dB: an estimated PSNR of these is a score of 0 and 1
 
+# Scores up to which a face is restored fully, and from which on it is left alone: benchmarks/strength.py --choose
+RESTORED, ALONE = 0.45, 0.60
+
 
 @dataclass(frozen=True)
 class FaceQuality:
@@ -76,6 +79,11 @@ def quality(face: AlignedFace) -> FaceQuality:
         psnr=estimate,
         score=(estimate - WORST) / (BEST - WORST),
     )
+
+
+def strength(judged: FaceQuality) -> float:
+    """How much of a restoration a face needs, in [0, 1]: all of it if it is bad, none if it is good already."""
+    return float(np.clip((ALONE - judged.score) / (ALONE - RESTORED), 0, 1))
 
 
 def face_pixels(face: AlignedFace) -> tuple[np.ndarray, np.ndarray]:

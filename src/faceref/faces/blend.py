@@ -1,0 +1,128 @@
+"""Putting a restored face into its photograph without a trace: as a correction of what is there, with its grain.
+
+The model sees a face at its own size. What it changes there is enlarged and added to the photograph, so that what the
+photograph holds beyond the model's pixels stays: restoring never softens.
+"""
+
+from typing import Literal
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from faceref.faces.align import AlignedFace, Alignment
+from faceref.faces.grain import grain_levels, grain_of, plausible
+from faceref.faces.mask import MASK_SIZE, face_weights, smooth_step
+from faceref.faces.noise import blur
+from faceref.faces.tone import Tone
+
+Colour = Literal["keep", "allow"]
+DETAIL = 0.015  # of the square's side: what a blur of this width takes away is fine detail
+SHAPE = 0.04  # of the side: blurred by that, a face and its restoration are alike
+UNLIKE = (30.0, 60.0)  # levels: where they differ by the first it is doubtful, by the second surely no face
+# RGB -> luminance and two differences of colour (JFIF): grain is mostly of luminance
+YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
+SURE, NOTHING = 0.6, 0.02  # weights of what is surely face, and of what is none
+
+
+def blend_face(
+    photo: Image.Image,
+    restored: Image.Image,
+    face: AlignedFace,
+    landmarks: np.ndarray,
+    *,
+    strength: float,
+    colour: Colour,
+    rng: np.random.Generator,
+) -> Image.Image:
+    """A copy of an RGB photo with a restored face in place of the one it had; pixels off the face keep their bytes.
+
+    restored: square RGB of any size, in the colours of the photograph; face: as it was cut out of the photo at
+    `landmarks` [68, 2]. strength: 0 leaves the face as it is, 1 restores it fully. colour: "keep" a print's own tone,
+    or "allow" those of the restoration. rng draws the grain. Occluders that the restoration painted over stay.
+    """
+    box = _box(photo, face.alignment)
+    if box is None or strength == 0:
+        return photo.copy()
+    before = np.asarray(photo.crop(box), dtype=np.float32)  # [h, w, 3]
+    side = face.alignment.side
+    weights = warp(face_weights(landmarks, face.alignment), Alignment(face.alignment.quad, MASK_SIZE), box)
+    weights = weights.clip(0, 1)  # [h, w, 2]; cubic interpolation overshoots
+    correction = warp(_correction(restored, face, colour), Alignment(face.alignment.quad, restored.width), box)
+    unlike = np.abs(blur(correction, SHAPE * side)).max(-1, keepdims=True)
+    weights = weights * (1 - smooth_step((unlike - UNLIKE[0]) / (UNLIKE[1] - UNLIKE[0])))
+    broad = blur(correction, DETAIL * side)
+    after = before + strength * (weights[..., :1] * broad + weights[..., 1:] * (correction - broad))
+    after += _lost_grain(before, correction, weights, strength, rng)
+    changed = weights[..., :1] > 0
+    pasted = photo.copy()
+    pasted.paste(Image.fromarray(np.where(changed, _to_uint8(after), _to_uint8(before))), box[:2])
+    return pasted
+
+
+def warp(pixels: np.ndarray, alignment: Alignment, box: tuple[int, int, int, int]) -> np.ndarray:
+    """Pixels float32 [S, S, C] of an aligned square on the photo's pixels within `box`: [h, w, C].
+
+    `alignment` is the square's, with size S. Antialiased where that shrinks it.
+    """
+    left, top, right, bottom = box
+    samples = max(int(np.ceil(alignment.size / alignment.side)), 1)  # per pixel of the photo, in each direction
+    shape = ((right - left) * samples, (bottom - top) * samples)
+    # centre of a sample -> photo pixel: (i + 0.5) / samples - 0.5 + corner
+    to_photo = np.array([[1, 0, left], [0, 1, top]]) / [[samples, 1, 1], [1, samples, 1]]
+    to_photo[:, 2] += 0.5 / samples - 0.5
+    forward = alignment.photo_to_crop
+    to_crop = np.column_stack([forward[:, :2] @ to_photo[:, :2], forward[:, :2] @ to_photo[:, 2] + forward[:, 2]])
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    fine = cv2.warpAffine(pixels, to_crop, shape, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.resize(fine, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
+
+
+def _box(photo: Image.Image, alignment: Alignment) -> tuple[int, int, int, int] | None:
+    """The photo's pixels around the aligned square: left, top, right, bottom; None if it lies outside."""
+    left, top = np.clip(np.floor(alignment.quad.min(0)).astype(int), 0, photo.size).tolist()
+    right, bottom = np.clip(np.ceil(alignment.quad.max(0)).astype(int) + 1, 0, photo.size).tolist()
+    return (left, top, right, bottom) if left < right and top < bottom else None
+
+
+def _correction(restored: Image.Image, face: AlignedFace, colour: Colour) -> np.ndarray:
+    """What restoring changes at its own size, float32 [S, S, 3]."""
+    seen = face.image.resize(restored.size, Image.Resampling.BICUBIC)
+    before, after = (np.asarray(picture, dtype=np.float32) for picture in (seen, restored))
+    if colour == "keep":
+        inside = cv2.resize(face.mask, restored.size, interpolation=cv2.INTER_NEAREST) > 0
+        tone = Tone(before, inside)
+        if tone.is_all:
+            return tone.colour(after) - tone.colour(before)
+    return after - before
+
+
+def _lost_grain(
+    before: np.ndarray, correction: np.ndarray, weights: np.ndarray, strength: float, rng: np.random.Generator
+) -> np.ndarray:
+    """The like of the grain [h, w, 3] that correcting the pixels `before` [h, w, 3] takes away; zeros if there is none.
+
+    In each octave it is as strong as it was around the face, and no stronger than it was in the face itself or in what
+    the correction changed: hair and cloth are no grain, nor is a face's own texture.
+    """
+    sure, around = weights[..., 1] > SURE, weights[..., 0] < NOTHING
+    if not sure.any():
+        return np.zeros_like(before)
+    luminance = before.mean(-1)
+    low, high = np.quantile(luminance[sure], (0.05, 0.95))
+    around &= (luminance > low - 20) & (luminance < high + 20)  # black and white hold no grain
+    old, change = (_to_ycc(pixels) for pixels in (before, correction))
+    levels = np.fmin(np.fmin(grain_levels(old, around), grain_levels(old, sure)), grain_levels(change, sure))
+    height, width = before.shape[:2]
+    grain = grain_of(plausible(levels), height, width, rng)
+    # where independent grain is weighed by 1 - w, as much of its variance is lost as 1 - (1 - w)^2
+    lost = np.sqrt(1 - (1 - strength * weights[..., 1:]) ** 2)
+    return lost * (grain @ np.linalg.inv(YCC).T).astype(np.float32)
+
+
+def _to_ycc(pixels: np.ndarray) -> np.ndarray:
+    return (pixels @ YCC.T).astype(np.float32)
+
+
+def _to_uint8(pixels: np.ndarray) -> np.ndarray:
+    return np.rint(pixels).clip(0, 255).astype(np.uint8)

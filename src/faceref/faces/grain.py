@@ -1,0 +1,59 @@
+"""The grain of a photograph: how strong and how coarse it is, and a restored face given as much of it again."""
+
+import itertools
+
+import cv2
+import numpy as np
+
+from faceref.faces.noise import bands
+
+OCTAVES = (0.0, 0.6, 1.2, 2.4, 4.8)  # blurs, in pixels of the photograph, between which grain is measured
+FLAT = 0.2  # quantile of the local spread: the flat parts, where it is of grain and not of edges
+WINDOW = 9  # pixels, of the local spread
+ROUNDS = 4  # of bringing the octaves, which overlap, to their levels; more do not change them
+STEEPEST = 1.7  # times as strong as the next finer octave is the coarsest grain: enlarged by two
+ROUNDING = 0.25  # the level of the finest octave that 8 bits make of a smooth picture
+LARGEST_CHANGE = 2.0  # of an octave in a round
+FEWEST = 2 * WINDOW**2  # pixels; of fewer no level is known
+
+
+def grain_levels(pixels: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """How strong the grain is in each octave and channel, [octaves, C], in pixels [h, w, C] `where` bool [h, w].
+
+    It is the spread in the flatter parts, so that hair or cloth do not count; compare it between two places, not with
+    a standard deviation. NaN if too few pixels count.
+    """
+    levels = np.full((len(OCTAVES) - 1, pixels.shape[-1]), np.nan)
+    if where.sum() < FEWEST:
+        return levels
+    for octave, band in enumerate(bands(pixels, OCTAVES)):  # the sum within a window may end a little below 0
+        spread = np.sqrt(cv2.blur(band * band, (WINDOW, WINDOW)).clip(0))  # [h, w, C]
+        levels[octave] = np.quantile(spread[where], FLAT, axis=0)
+    return levels
+
+
+def plausible(levels: np.ndarray) -> np.ndarray:
+    """Levels [octaves, C] without what rounding to whole levels makes, and no octave much above the finer one.
+
+    Where it is above, as in a soft picture, it shows shapes and no grain. Unknown levels (NaN) become 0.
+    """
+    levels = np.sqrt(np.maximum(np.nan_to_num(levels) ** 2 - ROUNDING**2, 0))
+    for finer, coarser in itertools.pairwise(range(len(levels))):
+        levels[coarser] = np.minimum(levels[coarser], STEEPEST * levels[finer])
+    return levels
+
+
+def grain_of(levels: np.ndarray, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """Grain [height, width, C] that has these levels [octaves, C]."""
+    octaves = np.stack(bands(rng.standard_normal((height, width, levels.shape[-1]), dtype=np.float32), OCTAVES))
+    everywhere = np.ones((height, width), dtype=bool)
+    amount = levels / np.stack([grain_levels(octave, everywhere)[i] for i, octave in enumerate(octaves)])
+    for _ in range(ROUNDS):
+        reached = grain_levels(_sum(octaves, amount), everywhere)
+        amount = amount * np.clip(levels / np.maximum(reached, 1e-6), 1 / LARGEST_CHANGE, LARGEST_CHANGE)
+    return _sum(octaves, amount)
+
+
+def _sum(octaves: np.ndarray, amount: np.ndarray) -> np.ndarray:
+    """Octaves [octaves, h, w, C], each and each channel by its amount [octaves, C], in one: [h, w, C]."""
+    return np.einsum("ohwc,oc->hwc", octaves, amount.astype(np.float32))
