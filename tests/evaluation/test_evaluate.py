@@ -31,7 +31,7 @@ def finished(model_folder: Path, album: Path, tmp_path_factory) -> Path:
 
 def test_it_leaves_the_table_plots_and_sheets(finished: Path):
     names = {path.name for path in finished.iterdir()}
-    assert {"per_image.csv", "summary.md", "summary.json", "left_out.csv", "settings.json"} <= names
+    assert {"per_image.csv", "summary.md", "summary.json", "left_out.csv", "evaluation.jsonl"} <= names
     for name in ("identity_by_references.png", "identity_by_degradation.png", "identity_distribution.png"):
         with Image.open(finished / name) as plot:
             assert len(plot.convert("L").getcolors() or range(300)) > 10, name  # something is drawn
@@ -64,6 +64,38 @@ def test_a_blind_model_stands_beside_one_with_references(
         assert sheet.width == 64 * 5  # LQ, restored, stage 1, truth, the reference of the person
 
 
+def test_the_product_stands_beside_the_bare_pipelines_of_both_families(
+    model_folder: Path, tiny_blind_model: Path, album: Path, tmp_path: Path
+):
+    out = tmp_path / "out"
+    common = ("--hq", album, "--references", 1, "--limit", 2, "--degradation", "moderate", "--product")
+    code, output = run(model_folder, tiny_blind_model, *common, "-o", out)
+    assert code == 0, output
+    text = (out / "summary.md").read_text()
+    for words in (
+        "| tiny: the product, 1 reference |",
+        "| tiny-blind: the product, no references |",
+        "| moderate | tiny: the product, 1 reference | tiny: 1 reference |",
+        "face found",
+        "- the product: the LQ face lies in a larger picture",
+    ):
+        assert words in text, words
+    with (out / "per_image.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["condition"] == "product"]
+    assert [(row["model"], row["references"], row["face_found"]) for row in rows[:2]] == [
+        ("tiny", "1", "1"),
+        ("tiny-blind", "0", "1"),
+    ]
+
+
+def test_one_remark_is_one(model_folder: Path, album: Path, tmp_path: Path):
+    entries = (ReferenceEntry("ann/0.png", ("ann/1.png",)), ReferenceEntry("gone.png", ("ann/0.png",)))
+    ReferenceMapping(entries).write(tmp_path / "mapping.csv")
+    arguments = (model_folder, "--mapping", tmp_path / "mapping.csv", "--hq", album, "--references", 1)
+    code, output = run(*arguments, "-o", tmp_path / "out")
+    assert (code, "1 remark on 1 photograph left out" in output) == (0, True), output
+
+
 def test_stored_lq_pictures_are_enlarged_and_have_a_bicubic_row(model_folder: Path, album: Path, tmp_path: Path):
     lq = tmp_path / "lq"
     lq.mkdir()
@@ -78,7 +110,7 @@ def test_stored_lq_pictures_are_enlarged_and_have_a_bicubic_row(model_folder: Pa
     assert "the LQ input, enlarged bicubically" in text
     assert "only one identity" in text
     assert "gone.png is missing" in (out / "left_out.csv").read_text()
-    assert "2 remarks" in output
+    assert "2 remarks on 2 photographs left out" in output
 
 
 def test_folders_of_people_are_measured_by_ita_or_by_labels(model_folder: Path, album: Path, tmp_path: Path):
@@ -101,12 +133,18 @@ def test_folders_of_people_are_measured_by_ita_or_by_labels(model_folder: Path, 
     assert "1 of 2 photographs have no age" in text
 
 
-def test_an_evaluation_is_not_repeated_without_resume(finished: Path, model_folder: Path, album: Path):
-    arguments = (model_folder, "--index", album / "index.csv", "--hq", album, "-o", finished)
-    code, output = run(*arguments)
-    assert (code, "--resume" in output) == (1, True)
-    code, output = run(*arguments, "--resume")
-    assert (code, "holds an evaluation with other" in output) == (2, True)
+def test_a_finished_evaluation_given_again_is_not_repeated_and_another_one_is_refused(
+    finished: Path, model_folder: Path, album: Path
+):
+    picture = finished / "pictures/severe/tiny/none/ann/0.png"
+    before = picture.stat().st_mtime_ns
+    models = (model_folder, f"{model_folder},steps=1")
+    arguments = ("--index", album / "index.csv", "--hq", album, "--group-by", "hair", "--references", 2)
+    degradations = ("--degradation", "severe", "--degradation", "moderate")
+    code, output = run(*models, *arguments, *degradations, "-o", finished)
+    assert (code, picture.stat().st_mtime_ns) == (0, before), output
+    code, output = run(*models, *arguments, *degradations, "-o", finished, "--seed", 1)
+    assert (code, "other settings (seed 0, not 1" in output.replace("\n", " ")) == (2, True), output
 
 
 @pytest.mark.parametrize(
@@ -115,9 +153,23 @@ def test_an_evaluation_is_not_repeated_without_resume(finished: Path, model_fold
         (("--index", "i.csv", "--mapping", "m.csv"), "either --mapping"),
         (("--index", "i.csv", "--degradation", "mild"), "no degradation 'mild'; choose severe or moderate"),
         (("--index", "i.csv", "--lq", ".", "--degradation", "severe"), "either --lq or --degradation"),
-        (("--mapping", "m.csv", "--group-by", "hair"), "--group-by names a column of a table, or ita"),
-        (("--mapping", "m.csv", "--labels", "l.csv"), "--labels gives a table for --group-by"),
+        (
+            ("--mapping", "m.csv", "--group-by", "hair"),
+            "there is no table; give --index or --labels",
+        ),
+        (
+            ("--mapping", "m.csv", "--labels", "l.csv"),
+            "no column of them; name one of their columns with --group-by",
+        ),
         (("--index", "i.csv", "--reference-counts", "few"), "'few' is not a list of numbers"),
+        (
+            ("--index", "i.csv", "--reference-counts", "7,9", "--references", 3),
+            "7 references cannot be measured",
+        ),
+        (
+            ("--index", "i.csv", "--reference-counts", "0,1"),
+            "0 references cannot be measured where",
+        ),
         (("--index", "i.csv", "--scheduler", "euler"), "no scheduler 'euler'"),
         (("--index", "i.csv", "--steps", 2000), "2000 denoising steps are not possible; choose 1 to 1000."),
         (("--index", "i.csv", "--guidance", -2), "A guidance of -2.0 is not possible"),

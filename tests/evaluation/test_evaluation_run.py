@@ -14,21 +14,21 @@ from PIL import Image
 from faceref.data.lq_set import seed_for
 from faceref.data.mapping import mapping_from_index
 from faceref.errors import OutputError, UsageError
-from faceref.evaluation.batch import Instruments
 from faceref.evaluation.cases import Case, CaseSet, load_cases
 from faceref.evaluation.conditions import Plan
 from faceref.evaluation.faces import Centre, FaceDescriber
-from faceref.evaluation.families import MeasuredModel, References
+from faceref.evaluation.families import MeasuredModel, Photographs
 from faceref.evaluation.groups import Row
+from faceref.evaluation.measurement import Instruments
 from faceref.evaluation.models import ModelSpec, Sampling, load_models
 from faceref.evaluation.pictures import picture_path, to_pixels, to_tensor
-from faceref.evaluation.run import evaluate, read_rows
+from faceref.evaluation.run import measure_cases, read_rows
 from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.models.ldbfr import InjectedUNet
 from faceref.pipelines.ldbfr import LDBFRPipeline
 
 SIZE = 64  # of the tiny model
-PLAN = Plan(sets=("severe",), references=2, reference_counts=(1,), seed=3, batch_size=4)
+PLAN = Plan(sets=("severe",), most=2, counts=(1,), seed=3, batch_size=4)
 CONDITIONS = ["none", "zero", "refs-1", "refs-2", "wrong-2"]
 
 
@@ -47,13 +47,13 @@ def models(model_folder: Path, tiny_blind_model: Path) -> list[MeasuredModel]:
 @pytest.fixture(scope="module")
 def instruments() -> Instruments:
     describer = FaceDescriber(TorchDlibRecogniser(torch.device("cpu")), SIZE)
-    return Instruments(describer, Centre.shipped(), recogniser=None, learned=None)
+    return Instruments(describer, Centre.shipped(), second_recogniser=None, learned=None)
 
 
 @pytest.fixture(scope="module")
 def done(cases, models, instruments, tmp_path_factory) -> tuple[Path, list[Row]]:
     out = tmp_path_factory.mktemp("evaluation") / "out"
-    return out, evaluate(cases, cases.cases, models, PLAN, instruments, out)
+    return out, measure_cases(cases, cases.cases, models, PLAN, instruments, out)
 
 
 def read_picture(path: Path) -> np.ndarray:
@@ -129,9 +129,9 @@ def test_a_blind_restoration_and_its_stage_1_are_the_pipelines_own(done, cases, 
 
 
 def test_seconds_are_shared_by_the_batch_and_stage_1_is_timed_alone(cases, models, instruments, tmp_path):
-    plan = replace(PLAN, references=0)
+    plan = replace(PLAN, most=0)
     handle = models[1].pipeline.unet.register_forward_pre_hook(lambda *_: time.sleep(0.2))
-    rows = evaluate(cases, cases.cases[:2], models[1:], plan, instruments, tmp_path / "out")
+    rows = measure_cases(cases, cases.cases[:2], models[1:], plan, instruments, tmp_path / "out")
     handle.remove()
     seconds = {key: seconds_of(rows, key, "tiny-blind") for key in ("none", "stage-1", "autoencoder", "lq")}
     assert all(0.3 <= value < 0.6 for value in seconds["none"])  # three steps for two faces
@@ -148,7 +148,7 @@ def test_seconds_hold_the_encoding_of_the_references_that_are_shown(cases, model
 
     monkeypatch.setattr(models[0].pipeline, "encode_references", slow)
     plan = replace(PLAN, wrong_person=False)
-    rows = evaluate(cases, cases.cases[:1], models[:1], plan, instruments, tmp_path / "out")
+    rows = measure_cases(cases, cases.cases[:1], models[:1], plan, instruments, tmp_path / "out")
     seconds = {key: seconds_of(rows, key)[0] for key in CONDITIONS[:4]}
     assert seconds["none"] < 0.4
     assert seconds["zero"] < 0.4  # zeros are the same for everybody: encoded once for all
@@ -160,7 +160,7 @@ def test_stage_1_comes_back_from_the_size_that_its_features_need(models):
     unet = InjectedUNet.from_config(blind.unet.config, feature_size=8)  # of 128 px, while faces have 64
     model = replace(models[1], pipeline=LDBFRPipeline(blind.vq, unet, blind.vae, blind.scheduler))  # type: ignore[arg-type]
     lq, noise = torch.linspace(-1, 1, 3 * SIZE**2).reshape(1, 3, SIZE, SIZE), torch.zeros(1, 4, SIZE // 4, SIZE // 4)
-    done = {r.condition.key: r for r in model.restorations(PLAN, {"severe": lq}, noise, References([], []))}
+    done = {r.condition.key: r for r in model.restorations(PLAN, {"severe": lq}, noise, Photographs([], []))}
     torch.testing.assert_close(done["stage-1"].pictures, model.pipeline.restore_stage1(lq))
 
 
@@ -181,7 +181,7 @@ def test_controls_are_what_they_are_called(done, cases, models):
 
 def test_batch_size_and_order_do_not_matter(done, cases, models, instruments, tmp_path):
     _, rows = done
-    other = evaluate(cases, cases.cases[::-1], models, replace(PLAN, batch_size=1), instruments, tmp_path / "out")
+    other = measure_cases(cases, cases.cases[::-1], models, replace(PLAN, batch_size=1), instruments, tmp_path / "out")
     by_key = {(row["image"], row["model"], row["condition"]): row for row in other}
     for row in rows:
         again = by_key[row["image"], row["model"], row["condition"]]
@@ -193,25 +193,39 @@ def test_an_interrupted_evaluation_continues_to_the_same_table(done, cases, mode
     _, rows = done
     plan = replace(PLAN, batch_size=1)
     part = tmp_path / "part"
-    whole = evaluate(cases, cases.cases, models, plan, instruments, part)
-    lines = (part / "per_image.csv").read_text().splitlines(keepends=True)
-    (part / "per_image.csv").write_text("".join(lines[:26]) + lines[26][:30])  # two whole cases, part of a third
+    whole = measure_cases(cases, cases.cases, models, plan, instruments, part)
+    lines = (part / "evaluation.jsonl").read_text().splitlines(keepends=True)
+    (part / "evaluation.jsonl").write_text("".join(lines[:3]) + lines[3][:300])  # two whole cases, part of a third
     finished = picture_path(part / "pictures/severe/tiny/none", cases.cases[0].name)
     before = finished.stat().st_mtime_ns
-    again = evaluate(cases, cases.cases, models, plan, instruments, part, resume=True)
+    again = measure_cases(cases, cases.cases, models, plan, instruments, part)
     assert untimed(again) == untimed(whole)
     assert len(again) == len(rows)
     assert finished.stat().st_mtime_ns == before  # what was complete is not restored again
 
 
-def test_results_are_neither_overwritten_nor_mixed_with_others(done, cases, models, instruments, tmp_path):
+def test_ctrl_c_leaves_a_table_of_what_is_done(cases, models, instruments, tmp_path, monkeypatch):
+    restore = type(models[1]).restorations
+    begun = []
+
+    def interrupted(self, *arguments):
+        begun.append(self)
+        if len(begun) == 2:
+            raise KeyboardInterrupt
+        return restore(self, *arguments)
+
+    monkeypatch.setattr(type(models[1]), "restorations", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        measure_cases(cases, cases.cases, models[1:], replace(PLAN, batch_size=1), instruments, tmp_path)
+    assert {row["image"] for row in read_rows(tmp_path / "per_image.csv")} == {cases.cases[0].name}
+
+
+def test_results_are_not_mixed_with_others(done, cases, models, instruments, tmp_path):
     out, rows = done
-    with pytest.raises(OutputError, match="--resume"):
-        evaluate(cases, cases.cases, models, PLAN, instruments, out)
     copy = tmp_path / "copy"
     shutil.copytree(out, copy)
-    with pytest.raises(UsageError, match="other seed"):
-        evaluate(cases, cases.cases, models, replace(PLAN, seed=4), instruments, copy, resume=True)
+    with pytest.raises(UsageError, match=r"other settings \(seed 3, not 4\)"):
+        measure_cases(cases, cases.cases, models, replace(PLAN, seed=4), instruments, copy)
     assert {repr(row) for row in read_rows(copy / "per_image.csv")} == {repr(row) for row in rows}
 
 
@@ -224,13 +238,13 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_half_written_picture(
 
     monkeypatch.setattr(Image.Image, "save", fill_up)
     with pytest.raises(OutputError, match="disk is full"):
-        evaluate(cases, cases.cases[:1], models[1:], PLAN, instruments, tmp_path / "out")
+        measure_cases(cases, cases.cases[:1], models[1:], PLAN, instruments, tmp_path / "out")
     assert not list(tmp_path.rglob("*.png"))
 
 
 def test_one_person_alone_is_measured_without_a_wrong_person(cases, models, instruments, tmp_path):
     plan = replace(PLAN, wrong_person=False)
-    rows = evaluate(cases, cases.cases[:3], models, plan, instruments, tmp_path / "out")
+    rows = measure_cases(cases, cases.cases[:3], models, plan, instruments, tmp_path / "out")
     controls = {"lq", "nearest-reference", "autoencoder"}
     assert {str(row["condition"]) for row in rows} == {*controls, *CONDITIONS[:4], "stage-1"}
 
@@ -254,7 +268,7 @@ def test_models_that_share_a_name_are_told_apart_by_their_paths(model_folder: Pa
 
 
 def test_guidance_for_a_model_that_takes_no_references_is_refused(tiny_blind_model: Path):
-    with pytest.raises(UsageError, match="tiny-blind restores without references, so that there is no guidance"):
+    with pytest.raises(UsageError, match=f"{tiny_blind_model}: The model restores without references, so that there"):
         load_models([ModelSpec.parse(str(tiny_blind_model), Sampling(guidance=2.0))], torch.device("cpu"))
 
 

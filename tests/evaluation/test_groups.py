@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import skimage.color
 
-from faceref.errors import UsageError
+from faceref.errors import DataError
 from faceref.evaluation.groups import by_ita, individual_typology_angle, read_groups
 
 # Where the 68 landmarks of a face that fills a 64 px picture lie: jaw, brows, nose, eyes, mouth
@@ -70,5 +70,5 @@ def test_people_are_grouped_by_the_median_of_their_photographs():
 
 def test_labels_come_from_a_column_of_a_table(album: Path):
     assert read_groups(album / "index.csv", "hair")["bea/1.png"] == "dark"
-    with pytest.raises(UsageError, match="--group-by age"):
+    with pytest.raises(DataError, match="lacks the column 'age'"):
         read_groups(album / "index.csv", "age")

@@ -12,7 +12,7 @@ from faceref.evaluation.groups import Row
 from faceref.evaluation.metrics import METRICS
 from faceref.evaluation.report import Subject, Table, markdown, summarise, write_summary
 
-PLAN = Plan(sets=("severe",), references=3, reference_counts=(1,), seed=0, batch_size=1)
+PLAN = Plan(sets=("severe",), most=3, counts=(1,), seed=0, batch_size=1)
 CONDITIONS = {model: reference_conditions(PLAN) for model in ("one", "two")}
 SETTINGS = {"cases": 30, "identities": 10, "resolution": 64, "seed": 0, "sets": ["severe"], "models": {}}
 IDENTITY = {"lq": 0.2, "none": 0.3, "zero": 0.31, "refs-1": 0.5, "refs-3": 0.6, "wrong-3": 0.1}

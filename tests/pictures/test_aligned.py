@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
-from faceref.data.embedding_space import embedding_space
 from PIL import Image
 
 from faceref.data.check import inspect_files
 from faceref.data.dataset import FaceDataset, FaceSource
 from faceref.data.degradation import SEVERE
 from faceref.data.embedding import embed_faces
+from faceref.data.embedding_space import embedding_space
 from faceref.data.lq_set import degrade_files
 from faceref.data.mapping import ReferenceEntry, ReferenceMapping
 from faceref.errors import DataError

@@ -76,9 +76,9 @@ def embed_faces(
 ) -> Embeddings:
     """The embeddings of the aligned faces that `rows` name, those of earlier runs from FOLDER/embeddings/.
 
-    A file counts as known while its size and time of change are the same; a damaged cache is made anew. On the CPU each worker computes on one
-    thread, so that the bytes do not depend on the number of workers. Raises CheckpointError for a recogniser that
-    cannot be read, DataError if no face can be.
+    A file counts as known while its size and time of change are the same; a damaged cache is made anew. On the CPU
+    each worker computes on one thread, so that the bytes do not depend on the number of workers. Raises CheckpointError
+    for a recogniser that cannot be read, DataError if no face can be.
     """
     cache = folder / "embeddings" / f"{space.name}.npz"
     files = [row["file"] for row in rows]

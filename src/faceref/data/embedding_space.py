@@ -1,4 +1,4 @@
-"""The space that a recogniser embeds faces in: which network, how its embeddings are compared, which distance says what."""
+"""The space that a recogniser embeds faces in: which network, how embeddings are compared, which distance says what."""
 
 import hashlib
 from collections.abc import Callable

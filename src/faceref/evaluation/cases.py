@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from faceref.data.lq_set import seed_for
 from faceref.data.mapping import ReferenceEntry, ReferenceMapping
 from faceref.errors import DataError
+from faceref.people.graph import components
 from faceref.pictures.aligned import FileState, inspect_face
 from faceref.pictures.formats import PICTURE_SUFFIXES
 
@@ -65,7 +64,7 @@ class CaseSet:
         """
         others = {who: photos for who, photos in self.photographs.items() if who != case.identity}
         if not others:
-            raise DataError("There is only one identity, so that nobody else's references can be shown.")
+            raise DataError("There is only one identity, so that nobody else's references can be shown")
         wanted = min(count, len(case.references))
         enough = [who for who, photos in others.items() if len(photos) >= wanted] or list(others)
         rng = np.random.default_rng(seed_for(seed, case.name, "wrong person"))
@@ -89,10 +88,12 @@ def load_cases(
     unreadable, or that are the target itself, by name or by content. Raises DataError if no case is left.
     """
     if not len(mapping):
-        raise DataError("The mapping lists no target, so that there is nothing to measure; give another one.")
+        reason = "The mapping lists no target, so that there is nothing to measure"
+        raise DataError(reason, hint="give another one")
     for folder in (hq, lq):
         if folder is not None and not folder.is_dir():
-            raise DataError(f"{folder} is not a folder; give the one that the names in the mapping are relative to.")
+            hint = "give the one that the names in the mapping are relative to"
+            raise DataError("is not a folder", subject=folder, hint=hint)
     photos = sorted({name for entry in mapping for name in (entry.gt_image, *entry.ref_images)})
     with ThreadPoolExecutor() as pool:
         checked = dict(zip(photos, pool.map(lambda name: inspect_face(hq / name), photos), strict=True))
@@ -114,10 +115,9 @@ def load_cases(
             left_out.append(LeftOut(name, f"it has the same name as {outputs[output]}, which comes first"))
             continue
         outputs[output] = name
-        try:
-            lq_file = None if lq is None else _find_lq(lq, entry, low_quality)
-        except DataError as error:
-            left_out.append(LeftOut(name, str(error)))
+        lq_file = None if lq is None else _find_lq(lq, entry, low_quality)
+        if isinstance(lq_file, str):
+            left_out.append(LeftOut(name, lq_file))
             continue
         references, problems = _usable_references(entry, hq, checked)
         left_out += problems
@@ -127,7 +127,7 @@ def load_cases(
         cases.append(Case(name, identities[name], hq / name, references, lq_file, (groups or {}).get(name, "")))
     if not cases:
         why = f"; the first: {left_out[0].name}: {left_out[0].reason}" if left_out else ""
-        raise DataError(f"There is nothing to measure: {len(left_out)} photographs were left out{why}.")
+        raise DataError(f"There is nothing to measure: {len(left_out)} photographs were left out{why}")
     gathered: dict[str, list[Path]] = defaultdict(list)
     for name in photos:
         if not checked[name].problem:
@@ -146,7 +146,8 @@ def mapping_from_folders(hq: Path) -> ReferenceMapping:
         names = [f"{folder.name}/{path.name}" for path in pictures]
         entries += [ReferenceEntry(name, tuple(other for other in names if other != name)) for name in names]
     if not entries:
-        raise DataError(f"{hq} holds no folders of people with pictures in them; give --mapping or --index.")
+        reason = "holds no folders of people with pictures in them"
+        raise DataError(reason, subject=hq, hint="give a mapping or an index", code="no_people")
     return ReferenceMapping(tuple(entries))
 
 
@@ -174,17 +175,18 @@ def _by_stem(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _find_lq(folder: Path, entry: ReferenceEntry, by_stem: dict[str, list[Path]]) -> Path:
+def _find_lq(folder: Path, entry: ReferenceEntry, by_stem: dict[str, list[Path]]) -> Path | str:
+    """The LQ picture of a target, or why there is none."""
     if entry.lq_image:
         candidates = [folder / entry.lq_image]
     else:
         candidates = by_stem.get(Path(entry.gt_image).with_suffix("").as_posix(), [])
     if not candidates:
-        raise DataError(f"{folder} holds no LQ picture of that name")
+        return f"{folder} holds no LQ picture of that name"
     if len(candidates) > 1:
-        raise DataError(f"{folder} holds two LQ pictures of that name ({', '.join(p.name for p in candidates)})")
+        return f"{folder} holds two LQ pictures of that name ({', '.join(p.name for p in candidates)})"
     if problem := inspect_face(candidates[0]).problem:
-        raise DataError(f"its LQ picture {candidates[0]} {problem}")
+        return f"its LQ picture {candidates[0]} {problem}"
     return candidates[0]
 
 
@@ -196,9 +198,7 @@ def _identities(mapping: ReferenceMapping) -> dict[str, str]:
         target = number.setdefault(entry.gt_image, len(number))
         edges += [(target, number.setdefault(name, len(number))) for name in entry.ref_images]
     names = list(number)
-    rows, columns = np.array(edges, dtype=int).reshape(-1, 2).T
-    graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(len(names), len(names)))
-    _, labels = connected_components(graph, directed=False)
+    labels = components(len(names), *np.array(edges, dtype=int).reshape(-1, 2).T).tolist()
     first: dict[int, str] = {}
     for name, label in zip(names, labels, strict=True):
         first.setdefault(label, name)

@@ -18,6 +18,7 @@ from faceref.errors import DataError
 from faceref.faces.detect import DlibDetector
 from faceref.faces.landmarks import ALIGNED_FACE_BOX
 from faceref.faces.recognise import DlibRecogniser
+from faceref.files import write_atomically
 from faceref.pictures.aligned import open_face
 
 BATCH = 32  # faces embedded at a time
@@ -63,7 +64,7 @@ class Centre:
                 raise ValueError(f"{mean.shape} numbers")
             return cls(mean, content["photographs"], content["source"])
         except (OSError, KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path} is not a mean of embeddings ({error}); compute it with --center-index.") from error
+            raise DataError(f"is not a mean of embeddings ({error})", subject=path, hint="compute it again") from error
 
     @classmethod
     def shipped(cls) -> "Centre":
@@ -72,7 +73,9 @@ class Centre:
 
     def write(self, path: Path) -> None:
         numbers = [round(value, 6) for value in self.mean.tolist()]
-        path.write_text(json.dumps({"source": self.source, "photographs": self.photographs, "mean": numbers}) + "\n")
+        content = {"source": self.source, "photographs": self.photographs, "mean": numbers}
+        with write_atomically(path) as temporary:
+            temporary.write_text(json.dumps(content) + "\n")
 
 
 class FaceDescriber:
@@ -114,7 +117,8 @@ def compute_centre(index: Path, split: str, describer: FaceDescriber, seed: int)
     """The mean over a seeded sample of 2,000 photographs (or all) of a split of an index.csv beside its photographs."""
     files = [row["file"] for row in read_table(index, ("file", "split")) if row["split"] == split]
     if not files:
-        raise DataError(f"{index} holds no photograph of the split {split!r}; check the name of the split.")
+        reason = f"holds no photograph of the split {split!r}"
+        raise DataError(reason, subject=index, hint="check the name of the split")
     chosen = np.random.default_rng(seed).permutation(files)[:CENTRE_PHOTOGRAPHS]
     described = describer.photographs([index.parent / name for name in chosen])
     mean = np.stack([face.embedding for face in described]).astype(np.float64).mean(axis=0)

@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from faceref.checkpoints.store import Pipeline
+from faceref.checkpoints.store import ModelInfo
 from faceref.evaluation.conditions import (
     BLIND_CONDITIONS,
     NO_REFERENCES,
@@ -27,6 +26,7 @@ from faceref.evaluation.pictures import to_tensor
 from faceref.models.autoencoder import decode, encode
 from faceref.models.reference import ReferenceCache
 from faceref.pipelines.ldbfr import LDBFRPipeline
+from faceref.pipelines.protocol import FacePipeline
 from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.pipelines.sampling import SchedulerName
 
@@ -48,8 +48,8 @@ class Restoration:
 
 
 @dataclass(frozen=True)
-class References:
-    """The photographs to show for each case of a batch: of the person and of a wrong one; empty if none are shown."""
+class Photographs:
+    """What to show for each of a few faces: photographs of the person and of a wrong one; empty if none are shown."""
 
     own: Sequence[Sequence[Path]]
     wrong: Sequence[Sequence[Path]]
@@ -60,8 +60,8 @@ class MeasuredModel(ABC):
     """A loaded model with the sampling it is measured with; `fingerprint` is of its weights."""
 
     label: str
-    pipeline: Pipeline
-    resolution: int
+    pipeline: FacePipeline
+    info: ModelInfo
     steps: int
     scheduler: SchedulerName
     fingerprint: str
@@ -71,9 +71,18 @@ class MeasuredModel(ABC):
         return self.pipeline.device
 
     @property
+    def resolution(self) -> int:
+        return self.info.resolution
+
+    @property
     def settings(self) -> dict[str, str | float]:
         """What its results depend on, by name."""
-        return {"weights": self.fingerprint, "steps": self.steps, "scheduler": self.scheduler}
+        return {"weights": self.fingerprint, **self.sampling}
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """Steps and scheduler, and guidance where the model has it."""
+        return {"steps": self.steps, "scheduler": self.scheduler}
 
     @torch.no_grad()
     def reconstruct(self, truth: Tensor) -> tuple[Tensor, torch.Size]:
@@ -87,7 +96,7 @@ class MeasuredModel(ABC):
 
     @abstractmethod
     def restorations(
-        self, plan: Plan, lq: Mapping[str, Tensor], noise: Tensor, references: References
+        self, plan: Plan, lq: Mapping[str, Tensor], noise: Tensor, photographs: Photographs
     ) -> Iterator[Restoration]:
         """Restore a batch under every condition.
 
@@ -103,16 +112,16 @@ class ReferenceModel(MeasuredModel):
     guidance: float
 
     @property
-    def settings(self) -> dict[str, str | float]:
-        return super().settings | {"guidance": self.guidance}
+    def sampling(self) -> dict[str, Any]:
+        return super().sampling | {"guidance": self.guidance}
 
     def conditions(self, plan: Plan) -> tuple[Condition, ...]:
         return reference_conditions(plan)
 
     def restorations(
-        self, plan: Plan, lq: Mapping[str, Tensor], noise: Tensor, references: References
+        self, plan: Plan, lq: Mapping[str, Tensor], noise: Tensor, photographs: Photographs
     ) -> Iterator[Restoration]:
-        memories = self._memories(plan, references, noise)
+        memories = self._memories(plan, photographs, noise)
         for set_name, faces in lq.items():
             for condition in self.conditions(plan):
                 memory = memories[condition.key]
@@ -124,31 +133,31 @@ class ReferenceModel(MeasuredModel):
         return self.pipeline(
             lq,
             [person.cache for person in memory],
-            guidance=1.0 if condition.zero or not condition.references else self.guidance,
+            guidance=1.0 if condition.zero or not condition.count else self.guidance,
             steps=self.steps,
             scheduler=self.scheduler,
             latents=noise,
             output_type="pt",
         ).images  # type: ignore[return-value]
 
-    def _memories(self, plan: Plan, references: References, noise: Tensor) -> dict[str, list["_Memory"]]:
+    def _memories(self, plan: Plan, photographs: Photographs, noise: Tensor) -> dict[str, list["_Memory"]]:
         """What is remembered of each case's references under every condition; each is encoded once."""
         nothing = self._remember_nothing(noise)
-        own, wrong = (list(map(self._remember, paths)) for paths in (references.own, references.wrong))
+        own, wrong = (list(map(self._remember, paths)) for paths in (photographs.own, photographs.wrong))
         memories = {}
         for condition in self.conditions(plan):
-            if not condition.references:
+            if not condition.count:
                 memories[condition.key] = [nothing.first(0)] * len(noise)
             elif condition.zero:  # as many as the case has references
-                memories[condition.key] = [nothing.times(len(paths)) for paths in references.own]
+                memories[condition.key] = [nothing.times(len(paths)) for paths in photographs.own]
             else:
                 source = wrong if condition.wrong_person else own
-                memories[condition.key] = [person.first(condition.references) for person in source]
+                memories[condition.key] = [person.first(condition.count) for person in source]
         return memories
 
     def _remember(self, paths: Sequence[Path]) -> "_Memory":
-        photographs = to_tensor(np.stack([read_face(path, self.resolution).pixels for path in paths]))
-        return _Memory(*_timed(self.device, partial(self.pipeline.encode_references, photographs)))
+        pixels = to_tensor(np.stack([read_face(path, self.resolution).pixels for path in paths]))
+        return _Memory(*_timed(self.device, partial(self.pipeline.encode_references, pixels)))
 
     @torch.no_grad()
     def _remember_nothing(self, noise: Tensor) -> "_Memory":
@@ -191,24 +200,19 @@ class BlindModel(MeasuredModel):
         return BLIND_CONDITIONS
 
     def restorations(
-        self, plan: Plan, lq: Mapping[str, Tensor], noise: Tensor, references: References
+        self, plan: Plan, lq: Mapping[str, Tensor], noise: Tensor, photographs: Photographs
     ) -> Iterator[Restoration]:
         for set_name, faces in lq.items():
-            work = {NO_REFERENCES: partial(self._restore, faces, noise), STAGE_1: partial(self._restore_stage1, faces)}
+            work = {
+                NO_REFERENCES: partial(self._restore, faces, noise),
+                STAGE_1: partial(self.pipeline.restore_stage1, faces),
+            }
             for condition in self.conditions(plan):
                 pictures, seconds = _timed(self.device, work[condition])
                 yield Restoration(set_name, condition, pictures, np.full(len(faces), seconds / len(faces)))
 
     def _restore(self, lq: Tensor, noise: Tensor) -> Tensor:
         return self.pipeline(lq, steps=self.steps, scheduler=self.scheduler, latents=noise, output_type="pt").images  # type: ignore[return-value]
-
-    @torch.no_grad()
-    def _restore_stage1(self, lq: Tensor) -> Tensor:
-        """The pipeline's `stage1` without the denoising around it, so that it can be timed."""
-        vq = self.pipeline.vq
-        pixels = lq.to(vq.device, vq.dtype)
-        pictures = vq.decode(vq.features(pixels, self.pipeline.unet.config["feature_size"])).float()
-        return F.interpolate(pictures, size=lq.shape[-2:], mode="bilinear", antialias=True)
 
 
 def _timed(device: torch.device, work: Callable[[], Result]) -> tuple[Result, float]:

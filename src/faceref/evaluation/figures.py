@@ -27,7 +27,7 @@ TITLE, NAME = 12, 10  # pixels
 
 def plot_all(table: Table, plan: Plan, models: Conditions, out: Path) -> None:
     """identity_by_references.png, identity_by_degradation.png and identity_distribution.png."""
-    if plan.references:
+    if plan.most:
         _save(_by_references(table, plan, models), out / "identity_by_references.png")
     _save(_by_degradation(table, plan, models), out / "identity_by_degradation.png")
     _save(_distribution(table, plan, models), out / "identity_distribution.png")
@@ -128,13 +128,13 @@ def _sheet(
     """One row for each case: LQ, without references, with, truth, and the first references."""
     columns = {"LQ": picture_folder(set_name, "", "lq")}
     for condition in conditions:
-        if not condition.references or condition == best(conditions):
+        if not condition.count or condition.product or condition == best(conditions):
             columns[condition.title] = picture_folder(set_name, model, condition.key)
     columns["truth"] = "truth"
     rows = []
     for label, case in labelled:
         shown = {title: _open(picture_path(pictures / folder, case.name)) for title, folder in columns.items()}
-        for number, path in enumerate(case.references[: min(SHOWN_REFERENCES, plan.references)], start=1):
+        for number, path in enumerate(case.references[: min(SHOWN_REFERENCES, plan.most)], start=1):
             shown[f"reference {number}"] = Image.fromarray(read_face(path, size).pixels)
         row = beside([named(picture, title, NAME) for title, picture in shown.items()])
         rows.append(titled(row, f"{label}  {case.name}", TITLE))

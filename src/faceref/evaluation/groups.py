@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 
 from faceref.data.table import read_table
-from faceref.errors import DataError, UsageError
 from faceref.faces.sharpness import face_region
 
 ITA = "ita"  # in place of a column's name: the individual typology angle is measured
@@ -18,12 +17,8 @@ Row = dict[str, str | float]
 
 
 def read_groups(table: Path, column: str) -> dict[str, str]:
-    """file -> value of `column` of an index or a table of labels. Raises UsageError if it has no such column."""
-    try:
-        rows = read_table(table, ("file", column))
-    except DataError as error:
-        raise UsageError(f"--group-by {column}: {error}") from error
-    return {row["file"]: row[column] for row in rows}
+    """file -> value of `column` of an index or a table of labels. Raises DataError if it has no such column."""
+    return {row["file"]: row[column] for row in read_table(table, ("file", column))}
 
 
 def individual_typology_angle(picture: np.ndarray, landmarks: np.ndarray) -> float:

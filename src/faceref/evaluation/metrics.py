@@ -40,6 +40,7 @@ METRICS = (
     Metric("face_lpips", "face LPIPS", "lower"),
     Metric("niqe", "NIQE", "lower", 2),
     Metric("musiq", "MUSIQ", "higher", 1),
+    Metric("face_found", "face found", "", 2),
     Metric("seconds", "seconds per face", "lower"),
 )
 FOLDER_METRICS = (Metric("fid", "FID", "lower", 1), Metric("kid", "KID x 1000", "lower", 2))  # of all pictures at once

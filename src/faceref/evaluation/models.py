@@ -8,12 +8,13 @@ from typing import cast
 
 import torch
 
-from faceref.checkpoints.store import ModelInfo, Pipeline, find_model, load_pipeline
+from faceref.checkpoints.store import ModelInfo, find_model, load_pipeline
 from faceref.errors import UsageError
 from faceref.evaluation.families import BlindModel, MeasuredModel, ReferenceModel
 from faceref.pipelines.ldbfr import LDBFRPipeline
+from faceref.pipelines.protocol import FacePipeline
 from faceref.pipelines.refldm import ReFLDMPipeline
-from faceref.pipelines.sampling import SchedulerName, check_guidance, make_sampler
+from faceref.pipelines.sampling import SchedulerName
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,9 @@ class ModelSpec:
                 sampling = replace(sampling, **{key: _SETTINGS[key](value)})
             except (KeyError, ValueError) as error:
                 raise UsageError(
-                    f"{setting!r} in {text!r} is no setting; write MODEL,steps=8,guidance=1.5,scheduler=ddim."
+                    f"in {text!r} is no setting",
+                    subject=repr(setting),
+                    hint="write MODEL,steps=8,guidance=1.5,scheduler=ddim",
                 ) from error
         return cls(path, sampling)
 
@@ -65,26 +68,23 @@ def load_models(specs: Sequence[ModelSpec], device: torch.device) -> list[Measur
     models = [_with_sampling(*loaded[spec.path], spec, label) for spec, label in zip(specs, labels, strict=True)]
     sizes = {model.label: model.resolution for model in models}
     if len(set(sizes.values())) > 1:
-        raise UsageError(f"Models of different sizes cannot share a table: {sizes}; measure them one by one.")
+        raise UsageError(f"Models of different sizes cannot share a table: {sizes}", hint="measure them one by one")
     return models
 
 
-def _with_sampling(pipeline: Pipeline, info: ModelInfo, spec: ModelSpec, label: str) -> MeasuredModel:
+def _with_sampling(pipeline: FacePipeline, info: ModelInfo, spec: ModelSpec, label: str) -> MeasuredModel:
     sampling = spec.sampling
     steps = info.steps if sampling.steps is None else sampling.steps
     scheduler = cast(SchedulerName, sampling.scheduler or info.scheduler)
-    make_sampler(pipeline.scheduler, scheduler, steps, pipeline.device)  # says now what it would say after an hour
+    try:  # says now what it would say after an hour
+        pipeline.check_options(steps=steps, scheduler=scheduler, guidance=sampling.guidance)
+    except UsageError as error:
+        raise UsageError(error.reason, subject=f"{spec.path}:", hint=error.hint, code=error.code) from error
     weights = fingerprint(find_model(spec.path))
-    if isinstance(pipeline, LDBFRPipeline):
-        if sampling.guidance is not None:
-            raise UsageError(
-                f"{spec.path} restores without references, so that there is no guidance towards them; set it for the "
-                "others only: MODEL,guidance=1.5."
-            )
-        return BlindModel(label, pipeline, info.resolution, steps, scheduler, weights)
+    if not pipeline.takes_references:
+        return BlindModel(label, cast(LDBFRPipeline, pipeline), info, steps, scheduler, weights)
     guidance = info.guidance if sampling.guidance is None else sampling.guidance
-    check_guidance(guidance)
-    return ReferenceModel(label, cast(ReFLDMPipeline, pipeline), info.resolution, steps, scheduler, weights, guidance)
+    return ReferenceModel(label, cast(ReFLDMPipeline, pipeline), info, steps, scheduler, weights, guidance)
 
 
 def fingerprint(folder: Path) -> str:
@@ -104,5 +104,6 @@ def _labels(specs: Sequence[ModelSpec], names: dict[str, str]) -> list[str]:
         given = [f"{key}={value}" for key in _SETTINGS if (value := getattr(spec.sampling, key)) is not None]
         labels.append(" ".join([names[spec.path], *given]))
     if len(set(labels)) < len(labels):
-        raise UsageError(f"One model is given twice: {', '.join(labels)}; give each once, or other settings.")
+        reason = f"One model is given twice: {', '.join(labels)}"
+        raise UsageError(reason, hint="give each once, or other settings")
     return labels

@@ -1,6 +1,5 @@
 """From rows to what people read: the summary as Markdown and JSON, with intervals and paired comparisons."""
 
-import csv
 import json
 import math
 from collections.abc import Sequence
@@ -10,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from faceref.data.table import write_table
 from faceref.evaluation.cases import LeftOut
 from faceref.evaluation.conditions import NO_REFERENCES, STAGE_1, Conditions, Plan, best
 from faceref.evaluation.groups import Row
 from faceref.evaluation.metrics import FOLDER_METRICS, IDENTITY, METRICS, Metric
 from faceref.evaluation.statistics import COVERAGE, RESAMPLES, Estimate, estimate_mean
+from faceref.files import write_atomically
 
 COMPARED = ("identity_cosine", "identity_distance", "feature_distance", "psnr", "ssim", "lpips")
 NAMED_IN_SUMMARY = 20  # left-out photographs; all of them are in left_out.csv
@@ -115,12 +116,12 @@ def write_summary(summary: Summary, out: Path) -> None:
     """Write summary.json, summary.md and left_out.csv."""
     content = asdict(summary)
     content["bootstrap"] = {"resamples": RESAMPLES, "coverage": COVERAGE, "drawn": "identities"}
-    (out / "summary.json").write_text(json.dumps(_without_nan(content), indent=1, allow_nan=False) + "\n")
-    (out / "summary.md").write_text(markdown(summary))
-    with (out / "left_out.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["image", "reason"])
-        writer.writerows((item.name, item.reason) for item in summary.left_out)
+    numbers = json.dumps(_without_nan(content), indent=1, allow_nan=False) + "\n"
+    for name, text in (("summary.json", numbers), ("summary.md", markdown(summary))):
+        with write_atomically(out / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    left_out = [{"image": item.name, "reason": item.reason} for item in summary.left_out]
+    write_table(out / "left_out.csv", ("image", "reason"), left_out)
 
 
 def markdown(summary: Summary) -> str:
@@ -146,8 +147,7 @@ def markdown(summary: Summary) -> str:
         parts += ["", f"## Group {group}", "", *_markdown_table(lines)]
     parts += ["", "## Notes", "", *(f"- {note}" for note in summary.notes)]
     parts += [f"- {name}: not measured: {why}." for name, why in summary.not_measured.items()]
-    names = len({item.name for item in summary.left_out})
-    parts += ["", "## Left out", "", f"{len(summary.left_out)} remarks on {names} photographs (all: left_out.csv)."]
+    parts += ["", "## Left out", "", f"{remarks(summary)} (all: left_out.csv)."]
     parts += [f"- {item.name}: {item.reason}" for item in summary.left_out[:NAMED_IN_SUMMARY]]
     return "\n".join(parts) + "\n"
 
@@ -193,9 +193,9 @@ def _title(subject: Subject, models: Conditions) -> str:
 
 
 def _comparisons(table: Table, plan: Plan, models: Conditions) -> list[Comparison]:
-    """Does it restore (with - LQ), does diffusion add to stage 1, do references help (with - without), are they used
-    (wrong - without), do more help (each count - the one before), does it copy (with - nearest reference); and each
-    model - the first, alike."""
+    """Does it restore (with - LQ), what do finding, aligning and pasting cost (product - with), does diffusion add to
+    stage 1, do references help (with - without), are they used (wrong - without), do more help (each count - the one
+    before), does it copy (with - nearest reference); and each model - the first, alike."""
     first, *others = models
     comparisons = []
     for set_name in plan.sets:
@@ -204,6 +204,7 @@ def _comparisons(table: Table, plan: Plan, models: Conditions) -> list[Compariso
             subject = {c.key: Subject(set_name, model, c.key) for c in conditions}
             top, without = subject[best(conditions).key], subject[NO_REFERENCES.key]
             pairs.append((top, Subject(set_name, "", "lq")))
+            pairs += [(subject[c.key], top) for c in conditions if c.product]
             if STAGE_1 in conditions:
                 pairs.append((without, subject[STAGE_1.key]))
             counts = [c for c in conditions if c.own]
@@ -263,6 +264,12 @@ def _cell(estimate: Estimate | None, metric: Metric, signed: bool = False) -> st
     if math.isnan(estimate.low):
         return format(estimate.mean, number)
     return f"{estimate.mean:{number}} [{estimate.low:{number}}, {estimate.high:{number}}]"
+
+
+def remarks(summary: Summary) -> str:
+    """How many remarks there are, and on how many photographs."""
+    count, photographs = len(summary.left_out), len({item.name for item in summary.left_out})
+    return f"{count} remark{'s' * (count != 1)} on {photographs} photograph{'s' * (photographs != 1)} left out"
 
 
 def _without_nan(value: object) -> object:

@@ -29,7 +29,9 @@ def evaluate(
         list[str] | None, typer.Option(help="severe, moderate or both (give it twice); severe if there is no --lq.")
     ] = None,
     references: Annotated[int, typer.Option(min=0, help="References shown, at most.")] = 5,
-    reference_counts: Annotated[str, typer.Option(help="Smaller numbers of references to measure as well.")] = "1,3",
+    reference_counts: Annotated[
+        str | None, typer.Option(help="Smaller numbers of references to measure as well.", show_default="1,3")
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps; the model's own by default.")] = None,
     guidance: Annotated[
         float | None, typer.Option(help="Guidance towards the references; the model's own by default.")
@@ -53,20 +55,22 @@ def evaluate(
         typer.Option(help="Column of index or labels to make a table for each value of; or ita, measured on the skin."),
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="CSV for --group-by instead of the index: file, COLUMN.")] = None,
+    product: Annotated[
+        bool, typer.Option("--product", help="Measure finding, aligning and pasting as well, as a user has it.")
+    ] = False,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path("evaluation"),
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted evaluation in OUT.")] = False,
 ) -> None:
-    """Restore, measure and compare: per_image.csv, summary.md, summary.json, plots and contact sheets in OUT."""
+    """Restore, measure and compare: per_image.csv, summary.md, summary.json, plots and contact sheets in OUT.
+
+    Given again, it goes on where it was interrupted.
+    """
     import torch
 
     from faceref.evaluation.models import ModelSpec, Sampling
-    from faceref.evaluation.report import standing
-    from faceref.evaluation.study import Request, run_study
+    from faceref.evaluation.report import remarks, standing
+    from faceref.evaluation.request import Request
+    from faceref.evaluation.study import run_study
 
-    try:
-        counts = tuple(int(count) for count in reference_counts.split(",") if count)
-    except ValueError as error:
-        raise UsageError(f"--reference-counts {reference_counts!r} is not a list of numbers like 1,3.") from error
     default = Sampling(steps, guidance, scheduler)
     request = Request(
         models=tuple(ModelSpec.parse(model, default) for model in models),
@@ -77,7 +81,7 @@ def evaluate(
         lq=lq,
         degradations=tuple(degradation or ()),
         references=references,
-        reference_counts=counts,
+        reference_counts=None if reference_counts is None else _numbers(reference_counts),
         seed=seed,
         limit=limit,
         batch_size=batch_size,
@@ -85,10 +89,19 @@ def evaluate(
         center_index=center_index,
         group_by=group_by,
         labels=labels,
+        product=product,
     )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    summary = run_study(request, out, resume=resume, device=device)
+    summary = run_study(request, out, device=device)
     typer.echo(standing(summary))
     if summary.left_out:
-        typer.echo(f"{len(summary.left_out)} remarks on photographs left out: {out / 'left_out.csv'}")
+        typer.echo(f"{remarks(summary)}: {out / 'left_out.csv'}")
     typer.echo(f"The table: {out / 'summary.md'}")
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(count) for count in text.split(",") if count)
+    except ValueError as error:
+        reason = f"{text!r} is not a list of numbers like 1,3"
+        raise UsageError(reason, subject="--reference-counts") from error

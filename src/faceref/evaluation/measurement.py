@@ -1,7 +1,7 @@
-"""A few cases on their way: degraded, restored by every model under every condition, saved and measured."""
+"""A few cases measured: degraded, restored by every model under every condition, saved, compared with the truth."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +15,14 @@ from faceref.data.degradation import MODERATE, SEVERE, degrade
 from faceref.data.lq_set import seed_for
 from faceref.errors import DataError
 from faceref.evaluation.cases import Case, CaseSet
-from faceref.evaluation.conditions import Condition, Plan
+from faceref.evaluation.conditions import Condition, Plan, product_condition
 from faceref.evaluation.faces import Centre, DescribedFace, FaceDescriber, read_face
-from faceref.evaluation.families import MeasuredModel, References
+from faceref.evaluation.families import MeasuredModel, Photographs
 from faceref.evaluation.groups import Row, individual_typology_angle
 from faceref.evaluation.learned import LearnedMetrics
 from faceref.evaluation.metrics import METRICS, fidelity
 from faceref.evaluation.pictures import picture_folder, picture_path, to_pixels, to_tensor
+from faceref.evaluation.product import Product
 from faceref.faces.recognise import distance
 from faceref.faces.sharpness import face_region, sharpness
 from faceref.files import write_atomically
@@ -38,32 +39,33 @@ class Instruments:
 
     describer: FaceDescriber
     centre: Centre
-    recogniser: FaceRecogniser | None
+    second_recogniser: FaceRecogniser | None
     learned: LearnedMetrics | None
 
 
-class Batch:
+class Measurement:
     """A few cases on their way through all sets, models and conditions."""
 
     def __init__(
-        self, batch: Sequence[Case], cases: CaseSet, plan: Plan, instruments: Instruments, size: int, pictures: Path
+        self, few: Sequence[Case], cases: CaseSet, plan: Plan, instruments: Instruments, size: int, pictures: Path
     ) -> None:
-        self.batch, self.plan, self.instruments, self.size, self.pictures = batch, plan, instruments, size, pictures
-        self.references = [case.references[: plan.references] for case in batch]
+        self.few, self.plan, self.instruments, self.size, self.pictures = few, plan, instruments, size, pictures
+        self.references = [case.references[: plan.most] for case in few]
         self.wrong = []
-        if plan.references and plan.wrong_person:
-            self.wrong = [cases.wrong_references(case, plan.references, plan.seed) for case in batch]
-        files = [read_face(case.hq, size) for case in batch]
+        if plan.most and plan.wrong_person:
+            self.wrong = [cases.wrong_references(case, plan.most, plan.seed) for case in few]
+        files = [read_face(case.hq, size) for case in few]
         self.truth = np.stack([file.pixels for file in files])  # uint8 [B, S, S, 3]
         self.inside = torch.from_numpy(np.stack([file.inside for file in files]))[:, None]  # [B, 1, S, S]
-        self.described = self._describe([case.hq for case in batch])
+        self.described = self._describe([case.hq for case in few])
         self.landmarks = [face.landmarks for face in self.described]
         self.faces = np.stack([face_region(points, size) for points in self.landmarks])  # [B, S, S]
         self.ita = list(map(individual_typology_angle, self.truth, self.landmarks))
         self.own = [self._describe(paths) for paths in self.references]
         self.rows: list[Row] = []
 
-    def measure(self, models: Sequence[MeasuredModel]) -> list[Row]:
+    def measure(self, models: Sequence[MeasuredModel], products: Mapping[str, Product]) -> list[Row]:
+        """Rows of every case; products: by the models' labels, those that are measured as users have them."""
         plan = self.plan
         self._save("truth", self.truth)
         lq = {name: self._degraded(name) for name in plan.sets}
@@ -71,28 +73,40 @@ class Batch:
             self._record(name, "", "lq", lq[name])
             if (enlarged := self._bicubic(name)) is not None:
                 self._record(name, "", "bicubic", enlarged)
-        if plan.references:
+        if plan.most:
             pixels, embeddings = self._nearest_references()
             self._record("", "", "nearest-reference", pixels, embeddings=embeddings)
         inputs = {name: to_tensor(pixels) for name, pixels in lq.items()}
-        photographs = References(self.references if plan.references else [], self.wrong)
+        photographs = Photographs(self.references if plan.most else [], self.wrong)
         for model in models:
             reconstruction, latent_shape = model.reconstruct(to_tensor(self.truth))
             self._record("", model.label, "autoencoder", to_pixels(reconstruction))
             for done in model.restorations(plan, inputs, self._noise(latent_shape), photographs):
                 if not done.pictures.isfinite().all():
-                    raise DataError(f"{model.label} restores {self.batch[0].name} or a neighbour to NaN.")
+                    raise DataError(f"restores {self.few[0].name} or a neighbour to NaN", subject=model.label)
                 shown = self._shown(done.condition)
                 pixels = to_pixels(done.pictures)
                 self._record(done.set, model.label, done.condition.key, pixels, shown, seconds=done.seconds)
+            if model.label in products:
+                for name in plan.sets:
+                    self._record_product(name, model, products[model.label], lq[name])
         return self.rows
+
+    def _record_product(self, set_name: str, model: MeasuredModel, product: Product, lq: np.ndarray) -> None:
+        """Restore LQ inputs uint8 [B, S, S, 3] as a user does, from the same noise, and measure what comes out."""
+        condition = product_condition(model.conditions(self.plan))
+        references = [paths[: condition.count] for paths in self.references]
+        seeds = [seed_for(self.plan.seed, case.name, "noise") for case in self.few]
+        done = product.restore(lq, references, seeds)
+        shown, found = self._shown(condition), {"face_found": done.found}
+        self._record(set_name, model.label, condition.key, done.pixels, shown, seconds=done.seconds, also=found)
 
     def _shown(self, condition: Condition) -> list[list[DescribedFace]]:
         if condition.wrong_person:
             return [self._describe(paths) for paths in self.wrong]
         if condition.zero:
-            return [[]] * len(self.batch)
-        return [faces[: condition.references] for faces in self.own]
+            return [[]] * len(self.few)
+        return [faces[: condition.count] for faces in self.own]
 
     def _record(
         self,
@@ -103,20 +117,21 @@ class Batch:
         shown: list[list[DescribedFace]] | None = None,
         embeddings: np.ndarray | None = None,
         seconds: np.ndarray | None = None,
+        also: Mapping[str, np.ndarray] = {},
     ) -> None:
         """Save pictures uint8 [B, S, S, 3] and measure them.
 
-        embeddings: [B, 128], if they are known already; seconds: [B] that it took to restore each.
+        embeddings: [B, 128], if they are known already; seconds: [B] that it took to restore each; also: [B] each.
         """
-        shown = shown or [[]] * len(self.batch)
+        shown = shown or [[]] * len(self.few)
         self._save(picture_folder(set_name, model, condition), pixels)
         pictures, truth = to_tensor(pixels), to_tensor(self.truth)
         faces = torch.from_numpy(self.faces)[:, None]
         numbers = fidelity(pictures, truth, self.inside, faces)
         if self.instruments.learned is not None:
             numbers |= self.instruments.learned.measure(pictures, truth, faces)
-        if self.instruments.recogniser is not None:
-            numbers |= self._second_opinion(self.instruments.recogniser, pictures, truth)
+        if self.instruments.second_recogniser is not None:
+            numbers |= self._second_opinion(self.instruments.second_recogniser, pictures, truth)
         if embeddings is None:
             embeddings = self.instruments.describer.embed(pixels, self.landmarks)
         of_truth = np.stack([face.embedding for face in self.described])
@@ -129,7 +144,8 @@ class Batch:
         }
         if seconds is not None:
             numbers["seconds"] = seconds
-        for i, case in enumerate(self.batch):
+        numbers |= also
+        for i, case in enumerate(self.few):
             row: Row = {"set": set_name, "model": model, "condition": condition, "references": len(shown[i])}
             row |= {"image": case.name, "identity": case.identity, "group": case.group, "ita": self.ita[i]}
             self.rows.append(row | {key: float(values[i]) for key, values in numbers.items()})
@@ -150,20 +166,20 @@ class Batch:
             return self._enlarged(cv2.INTER_LINEAR)
         ranges = PRESETS[set_name].at(self.size)
         pictures = []
-        for case, pixels in zip(self.batch, self.truth, strict=True):
+        for case, pixels in zip(self.few, self.truth, strict=True):
             rng = np.random.default_rng(seed_for(self.plan.seed, case.name, set_name))
             pictures.append(np.asarray(degrade(Image.fromarray(pixels), ranges.sample(rng), rng)))
         return np.stack(pictures)
 
     def _bicubic(self, set_name: str) -> np.ndarray | None:
         """The inputs enlarged bicubically; None unless LQ files are smaller than the result."""
-        if set_name != STORED or not any(_width(case.lq) < self.size for case in self.batch):
+        if set_name != STORED or not any(_width(case.lq) < self.size for case in self.few):
             return None
         return self._enlarged(cv2.INTER_CUBIC)
 
     def _enlarged(self, interpolation: int) -> np.ndarray:
         pictures = []
-        for case in self.batch:
+        for case in self.few:
             assert case.lq is not None
             pixels = read_face(case.lq, min(self.size, _width(case.lq))).pixels
             pictures.append(cv2.resize(pixels, (self.size, self.size), interpolation=interpolation))
@@ -184,7 +200,7 @@ class Batch:
     def _noise(self, latent_shape: torch.Size) -> Tensor:
         """Starting noise [B, C, h, w]: one for each case, the same for all conditions and models."""
         noise = []
-        for case in self.batch:
+        for case in self.few:
             generator = torch.Generator().manual_seed(seed_for(self.plan.seed, case.name, "noise"))
             noise.append(torch.randn(latent_shape, generator=generator))
         return torch.stack(noise)
@@ -193,7 +209,7 @@ class Batch:
         return self.instruments.describer.photographs(paths)
 
     def _save(self, folder: str, pixels: np.ndarray) -> None:
-        for case, picture in zip(self.batch, pixels, strict=True):
+        for case, picture in zip(self.few, pixels, strict=True):
             with write_atomically(picture_path(self.pictures / folder, case.name)) as temporary:
                 Image.fromarray(picture).save(temporary, compress_level=1)
 

@@ -1,0 +1,72 @@
+"""How to read the table: what each number is and what it is not, for this evaluation."""
+
+from collections.abc import Sequence
+
+import torch
+
+from faceref.evaluation.cases import Case
+from faceref.evaluation.conditions import STAGE_1, Conditions, Plan
+from faceref.evaluation.groups import ITA
+from faceref.evaluation.measurement import Instruments
+from faceref.evaluation.metrics import MS_SSIM_WEIGHTS, ms_ssim_weights
+from faceref.evaluation.request import Request
+from faceref.evaluation.run import name_device
+
+
+def notes_of(
+    request: Request,
+    plan: Plan,
+    instruments: Instruments,
+    chosen: Sequence[Case],
+    size: int,
+    conditions: Conditions,
+    device: torch.device,
+) -> list[str]:
+    """How to read the table."""
+    centre = instruments.centre
+    notes = [
+        "identity (cosine): of dlib's embeddings of result and truth after subtracting their mean over "
+        f"{centre.photographs} photographs ({centre.source}); identity (distance): Euclidean, as dlib defines it; "
+        "below 0.6 is the same person. dlib is in no loss of this project. Every result is cut out at the landmarks "
+        "of the truth, so that no picture drops out because no face is found in it; only the nearest reference, in "
+        "another pose, is cut out at landmarks of its own",
+        "to own references: mean embedding distance to the references of the person (whether shown or not); to shown "
+        "references: to those that the model was given",
+        "face PSNR: within the convex hull of the truth's landmarks; sharpness: variance of the Laplacian there at 128 "
+        "px, which noise raises, too",
+        f"seconds per face: of a batch of up to {plan.batch_size} faces on {name_device(device)}, shared by them, and "
+        "of encoding each one's references; reading and writing of pictures not counted",
+        "no references: an empty cache, or a model that takes no references; zero references: as many zero latents as "
+        "there are references, which is what guidance subtracts",
+        f"a case with fewer than {plan.most} references is shown all it has (mean in the second column)",
+    ]
+    if any(STAGE_1 in of_model for of_model in conditions.values()):
+        notes.append("stage 1 alone: LD-BFR's vector-quantised restoration decoded as it is, without diffusion")
+    if len(weights := ms_ssim_weights(size)) < len(MS_SSIM_WEIGHTS):
+        notes.append(f"MS-SSIM has {len(weights)} scales, their weights renormalised: {size} px are too few for five")
+    if request.lq is None:
+        notes.append("there is no bicubic row: LQ inputs are made at full size (Eq. 4 ends with a bilinear resize)")
+    if request.recogniser:
+        notes.append(
+            f"2nd recogniser: {request.recogniser.name}; for a model that had it in its loss this is no evidence of "
+            "identity; its features: LPIPS without learned weights on its feature maps"
+        )
+    if not plan.wrong_person:
+        notes.append("there is only one identity, so that nobody else's references could be shown")
+    if request.group_by == ITA:
+        notes.append(
+            "groups: thirds of the people by the median individual typology angle (ITA, from CIELAB) of the skin in "
+            "their true photographs; light and camera shift it more than skin does, so that it takes some ten "
+            "photographs of each person, and is no label of anybody"
+        )
+    elif request.group_by and (missing := sum(not case.group for case in chosen)):
+        notes.append(f"{missing} of {len(chosen)} photographs have no {request.group_by} and are in no group")
+    if plan.product:
+        notes.append(
+            "the product: the LQ face lies in a larger picture, in which it is found, aligned, restored, given the "
+            "colours it had, and pasted back; that picture is measured where the face lay. Where no face is found, the "
+            "LQ input is measured: the column face found says how often one was"
+        )
+    if request.limit:
+        notes.append(f"a sample of {len(chosen)} photographs, spread over people (--limit)")
+    return notes

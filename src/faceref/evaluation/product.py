@@ -1,0 +1,80 @@
+"""The product beside the bare pipeline: faces in photographs, found, aligned, restored and pasted as users have it."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from faceref.errors import NoFaceError
+from faceref.evaluation.families import MeasuredModel
+from faceref.restore.model import Model
+from faceref.restore.options import RestoreOptions
+from faceref.restore.restorer import Restorer
+
+MARGIN = 0.5  # of the face's side: how much photograph there is around it
+
+
+@dataclass(frozen=True, eq=False)
+class ProductRestoration:
+    """What the product makes of B faces.
+
+    pixels: uint8 [B, S, S, 3], cut out of the restored photographs where the faces lay. seconds: [B], of everything
+    that a user waits for once the model is loaded. found: [B], 1 where a face was found; where none was, the
+    photograph is as it came.
+    """
+
+    pixels: np.ndarray
+    seconds: np.ndarray
+    found: np.ndarray
+
+
+class Product:
+    """A measured model with the finding, aligning and pasting around it."""
+
+    def __init__(self, model: MeasuredModel) -> None:
+        self._sampling = model.sampling
+        self._restorer = Restorer(Model(model.pipeline, model.info))
+
+    def restore(
+        self, faces: np.ndarray, references: Sequence[Sequence[Path]], seeds: Sequence[int]
+    ) -> ProductRestoration:
+        """Restore LQ faces uint8 [B, S, S, 3], each in a photograph of its own, with its references (aligned faces)."""
+        pixels, seconds, found = [], [], []
+        for face, paths, seed in zip(faces, references, seeds, strict=True):
+            photo, corner = in_a_photograph(face)
+            start = time.perf_counter()
+            restored = self._restore(photo, paths, seed)
+            seconds.append(time.perf_counter() - start)
+            found.append(restored is not None)
+            pixels.append(cut_out(restored or photo, corner, len(face)))
+        return ProductRestoration(np.stack(pixels), np.array(seconds), np.array(found, float))
+
+    def _restore(self, photo: Image.Image, references: Sequence[Path], seed: int) -> Image.Image | None:
+        """The photograph with its face restored; None if no face is found in it."""
+        people = [self._restorer.person(references, RestoreOptions(aligned=True))] if references else []
+        try:
+            return self._restorer.restore(photo, people, RestoreOptions(seed=seed, **self._sampling)).image
+        except NoFaceError as error:
+            if error.code != NoFaceError.code:  # of the references
+                raise
+            return None
+
+
+def in_a_photograph(face: np.ndarray) -> tuple[Image.Image, tuple[int, int]]:
+    """A photograph with the face uint8 [S, S, 3] in its middle, and the face's upper left corner (x, y) there.
+
+    What is around it continues its edges: nothing else to find, and no frame around the face.
+    """
+    margin = round(MARGIN * len(face))
+    photo = cv2.copyMakeBorder(face, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
+    return Image.fromarray(photo), (margin, margin)
+
+
+def cut_out(photo: Image.Image, corner: tuple[int, int], side: int) -> np.ndarray:
+    """The square uint8 [side, side, 3] of a photograph that begins at `corner`."""
+    x, y = corner
+    return np.asarray(photo.convert("RGB").crop((x, y, x + side, y + side)))

@@ -1,0 +1,55 @@
+"""The product is measured on what a user gets: the whole way through a photograph, with the pipeline's own settings."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from faceref.evaluation.models import ModelSpec, Sampling, load_models
+from faceref.evaluation.product import Product, cut_out, in_a_photograph
+from faceref.faces.detect import DlibDetector
+
+SIZE = 64  # of the tiny model
+
+
+@pytest.fixture(scope="module")
+def face(astronaut: Image.Image) -> np.ndarray:
+    """uint8 [64, 64, 3]"""
+    return np.asarray(astronaut.crop((140, 15, 310, 185)).resize((SIZE, SIZE), Image.Resampling.LANCZOS))
+
+
+@pytest.fixture(scope="module")
+def product(model_folder: Path) -> Product:
+    (model,) = load_models([ModelSpec.parse(f"{model_folder},steps=1", Sampling())], torch.device("cpu"))
+    return Product(model)
+
+
+def test_a_face_is_put_into_a_photograph_and_cut_out_of_it_unchanged(face: np.ndarray):
+    photo, corner = in_a_photograph(face)
+    assert photo.size == (2 * SIZE, 2 * SIZE)
+    assert (cut_out(photo, corner, SIZE) == face).all()
+    assert len(DlibDetector().detect(photo)) == 1
+
+
+def test_a_face_is_found_restored_and_pasted_with_its_references(product: Product, face: np.ndarray, album: Path):
+    own, other = [album / "ann/1.png"], [album / "bea/2.png"]
+    done = product.restore(np.stack([face, face, face]), [own, other, own], seeds=[0, 0, 1])
+    assert done.pixels.shape == (3, SIZE, SIZE, 3)
+    assert done.found.tolist() == [1, 1, 1]
+    assert (done.seconds > 0).all()
+    for pixels in done.pixels:
+        changed = (pixels != face).any(-1)
+        assert changed[SIZE // 2, SIZE // 2 - 8 : SIZE // 2 + 8].mean() > 0.9  # in the middle of the face
+    assert (done.pixels[0] != done.pixels[1]).any()  # other references
+    assert (done.pixels[0] != done.pixels[2]).any()  # other noise
+    again = product.restore(face[None], [own], seeds=[0])
+    np.testing.assert_array_equal(again.pixels[0], done.pixels[0])
+
+
+def test_where_no_face_is_found_the_photograph_is_as_it_came(product: Product, face: np.ndarray, album: Path):
+    grey = np.full_like(face, 128)
+    done = product.restore(grey[None], [[album / "ann/1.png"]], seeds=[0])
+    assert done.found.tolist() == [0]
+    np.testing.assert_array_equal(done.pixels[0], grey)
