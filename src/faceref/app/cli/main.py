@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from faceref.app.cli import arguments, data, evaluate, models, restore, train
+from faceref.app.cli import arguments, data, evaluate, models, people, restore, train
 from faceref.app.cli.console import say
 from faceref.app.cli.wording import sentence
 from faceref.errors import FacerefError
@@ -69,6 +69,7 @@ app.command(no_args_is_help=True)(train.train)
 app.command(no_args_is_help=True)(evaluate.evaluate)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
+app.add_typer(people.app, name="people")
 
 
 def main() -> None:

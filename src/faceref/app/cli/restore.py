@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from faceref.app.cli.console import output, remarks, say
+from faceref.app.cli.people import DataDir
 from faceref.app.cli.wording import sentence
 from faceref.errors import FacerefError, UsageError
 from faceref.pictures.naming import check_outputs, plan_outputs
@@ -34,6 +35,11 @@ def restore(
             "--ref", metavar="FILES_OR_FOLDER", help="Good photographs of the same person; takes all that follow."
         ),
     ] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option("--person", metavar="NAME", help="Somebody enrolled (faceref people), instead of --ref; several."),
+    ] = None,
+    data_dir: DataDir = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -77,8 +83,13 @@ def restore(
         match_color=match_color,
         largest_reference_face=largest_reference_face,
     )
+    from faceref.people.library import Library
+
+    if names and references:
+        raise UsageError("Give either --ref, photographs of one person, or --person, people who are enrolled")
     for photo in photos:
         check_exists(photo)
+    people = [Library(data_dir).get(name) for name in names or []]
     good = find_photos(references or [])
     targets = plan_outputs(photos, out)
     comparisons = {photo: _comparison(target) for photo, target in targets.items()} if compare else {}
@@ -87,13 +98,14 @@ def restore(
     from faceref.restore.restorer import Restorer
 
     restorer = Restorer.from_pretrained(model, detector=load_detector(detector))
-    restorer.check(options, with_references=bool(references))
-    person = restorer.person(references, options, exclude=photos) if references else ()
+    restorer.check(options, with_references=bool(references or people))
+    if references:
+        people = [restorer.person(references, options, exclude=photos)]
     failures: list[FacerefError] = []
     for photo, target in targets.items():
         try:
             with _progress(photo) as on_step:
-                result = restorer.restore(photo, person, options, on_step=on_step)
+                result = restorer.restore(photo, people, options, on_step=on_step)
             account = result.account()
             if result.faces:
                 account.warnings += result.save(target)

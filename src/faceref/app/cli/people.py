@@ -1,0 +1,154 @@
+"""`faceref people`: people kept for next time; `restore --person NAME` needs no photographs of them any more."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from faceref.app.cli.console import output, say, show
+from faceref.restore.options import help_text
+
+if TYPE_CHECKING:  # at run time imported on use: --help need not wait for torch
+    from faceref.people.person import Person
+
+app = typer.Typer(no_args_is_help=True, help="Keep people for next time.", rich_markup_mode=None)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="What you call the person.", show_default=False)]
+Photographs = Annotated[
+    list[Path],
+    typer.Argument(metavar="PHOTOS...", help="Good photographs of the person, or folders.", show_default=False),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir", envvar="FACEREF_DATA_DIR", help="Where people are kept.", show_default="your user data folder"
+    ),
+]
+Largest = Annotated[bool, typer.Option("--largest-reference-face", help=help_text("largest_reference_face"))]
+
+
+@app.command()
+def enroll(name: Name, photos: Photographs, largest_reference_face: Largest = False, data_dir: DataDir = None) -> None:
+    """Keep a new person: the aligned faces of the photographs, and how they are recognised."""
+    from faceref.people.library import Library, check_name
+
+    name = check_name(name)
+    person = _read(photos, largest_reference_face)
+    Library(data_dir).enroll(name, person)
+    output.print(f"{name}: {len(person.references)} references")
+
+
+@app.command()
+def add(name: Name, photos: Photographs, largest_reference_face: Largest = False, data_dir: DataDir = None) -> None:
+    """Keep more photographs of a person; those that are there already do not count again."""
+    from faceref.people.library import Library
+
+    library = Library(data_dir)
+    library.get(name)  # an unknown name is said before the photographs are read
+    new = library.add(name, _read(photos, largest_reference_face))
+    output.print(f"{name}: {new} new references, {len(library.get(name).references)} in all")
+
+
+@app.command("list")
+def list_people(data_dir: DataDir = None) -> None:
+    """Everybody who is kept."""
+    from faceref.people.library import Library
+
+    library = Library(data_dir)
+    table = Table("name", "references", "since", box=None)
+    for one in library.everybody():
+        table.add_row(one.name, str(one.references), one.enrolled)
+    show(table)
+    output.print(f"in {library.path}")
+
+
+@app.command("show")
+def show_person(
+    name: Name,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="File of the sheet.", show_default="NAME.png here")
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Draw a person's faces on a sheet, and say where they came from."""
+    from faceref.people.library import Library
+    from faceref.people.sheet import draw_person
+
+    person = Library(data_dir).get(name)
+    target = out or Path(f"{person.name}.png")
+    draw_person(person, target)
+    for reference in person.references:
+        output.print(reference.name)
+    for warning in person.warnings:
+        say(f"Warning: {warning}")
+    output.print(f"{person.name}: {len(person.references)} references, drawn in {target}")
+
+
+@app.command()
+def rename(
+    name: Name, new: Annotated[str, typer.Argument(metavar="NEW", show_default=False)], data_dir: DataDir = None
+) -> None:
+    """Call a person something else."""
+    from faceref.people.library import Library
+
+    Library(data_dir).rename(name, new)
+
+
+@app.command()
+def merge(
+    name: Name,
+    other: Annotated[str, typer.Argument(metavar="OTHER", help="Who is the same person.", show_default=False)],
+    data_dir: DataDir = None,
+) -> None:
+    """Two names are one person: the references of OTHER become those of NAME."""
+    from faceref.people.library import Library
+
+    Library(data_dir).merge(name, other)
+
+
+@app.command()
+def remove(name: Name, data_dir: DataDir = None) -> None:
+    """Forget a person; nothing of them stays on the disk."""
+    from faceref.people.library import Library
+
+    Library(data_dir).remove(name)
+
+
+@app.command()
+def export(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.", show_default=False)],
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Who; everybody by default.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Write people to one file, for another machine or for safety. It holds their faces: keep it as you keep those."""
+    from faceref.people.library import Library
+
+    Library(data_dir).export(names or [], path)
+    output.print(f"{path}")
+
+
+@app.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="What export wrote.", show_default=False)],
+    data_dir: DataDir = None,
+) -> None:
+    """Take in the people of an exported file."""
+    from faceref.people.library import Library
+
+    for name in Library(data_dir).import_(path):
+        output.print(name)
+
+
+def _read(photos: list[Path], largest_face: bool) -> "Person":
+    """The person on the photographs; what cannot be used is said."""
+    from faceref.faces.detect import load_detector
+    from faceref.faces.recognise import DlibRecogniser
+    from faceref.people.references import read_person
+
+    person = read_person(photos, load_detector("dlib"), DlibRecogniser(), largest_face=largest_face)
+    for skipped in person.skipped:
+        say(f"Reference left out: {skipped.name}: {skipped.reason}")
+    for warning in person.warnings:
+        say(f"Warning: {warning}")
+    return person

@@ -1,0 +1,276 @@
+"""People kept for next time: a database that only its owner can read.
+
+All of a person lies in one SQLite file, faces included, so that a change is there as a whole or not at all, also after
+kill -9. What a model computes of a person is derived and is not kept.
+"""
+
+import io
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+from PIL import Image
+
+from faceref.errors import CheckpointError, OutputError, UsageError
+from faceref.files import cannot_be_written, write_atomically
+from faceref.people.person import FACE_SIZE, Person, Reference
+
+VERSION = 1  # of the tables; a file of another one is refused
+FILE = "people.sqlite"
+LONGEST_NAME = 100  # characters
+EMBEDDING = 128  # numbers of dlib's
+_PATIENCE = 10.0  # seconds that one process waits for another
+_TABLES = f"""
+CREATE TABLE person (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE COLLATE NOCASE, enrolled TEXT NOT NULL
+) STRICT;
+CREATE TABLE reference (
+    person INTEGER NOT NULL REFERENCES person ON DELETE CASCADE, digest TEXT NOT NULL, name TEXT NOT NULL,
+    face BLOB NOT NULL, embedding BLOB NOT NULL, PRIMARY KEY (person, digest)
+) STRICT;
+PRAGMA user_version = {VERSION};
+"""
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """A line of the list: who, with how many references, since when (ISO 8601, UTC)."""
+
+    name: str
+    references: int
+    enrolled: str
+
+
+class Library:
+    """The people of a folder, by name; letters may be large or small. Threads and processes may share it."""
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        """folder: by default the one that the system has for a user's data of faceref."""
+        self.folder = Path(folder) if folder is not None else platformdirs.user_data_path("faceref")
+        self.path = self.folder / FILE
+
+    def everybody(self) -> list[Enrolled]:
+        """Who is kept, by name."""
+        if not self.path.exists():
+            return []
+        with self._reading() as rows:
+            found = rows.execute(
+                "SELECT person.name, count(digest), enrolled FROM person LEFT JOIN reference ON person = id "
+                "GROUP BY id ORDER BY person.name"
+            ).fetchall()
+        return [Enrolled(*row) for row in found]
+
+    def get(self, name: str) -> Person:
+        """A person, as they were enrolled: the same pixels, so the same restorations. Raises UsageError if unknown."""
+        if not self.path.exists():
+            raise self._unknown(name, [])
+        with self._reading() as rows:
+            return self._person(rows, name)
+
+    def enroll(self, name: str, person: Person) -> None:
+        """Keep a new person. Raises UsageError for a name that is taken or none, OutputError for a folder."""
+        name = check_name(name)
+        with self._writing() as rows:
+            if _id(rows, name) is not None:
+                raise UsageError(
+                    f"{name!r} is enrolled already", hint="add the photographs to them, or choose another name"
+                )
+            _insert(rows, name, person.references)
+
+    def add(self, name: str, person: Person) -> int:
+        """More references of a person; how many of them are new. Raises UsageError if the person is unknown."""
+        with self._writing() as rows:
+            return _insert_references(rows, self._known(rows, name), person.references)
+
+    def rename(self, name: str, new: str) -> None:
+        """Raises UsageError for an unknown person, and a new name that is taken or none."""
+        new = check_name(new)
+        with self._writing() as rows:
+            person, taken = self._known(rows, name), _id(rows, new)
+            if taken not in (None, person):
+                raise UsageError(f"{new!r} is enrolled already", hint="merge the two, or choose another name")
+            rows.execute("UPDATE person SET name = ? WHERE id = ?", (new, person))
+
+    def merge(self, name: str, other: str) -> None:
+        """The references of `other` become those of `name`, and `other` goes. Raises UsageError for an unknown one."""
+        with self._writing() as rows:
+            person, gone = self._known(rows, name), self._known(rows, other)
+            if person == gone:
+                raise UsageError(f"{name!r} cannot be merged with itself", hint="name two people")
+            rows.execute("UPDATE OR IGNORE reference SET person = ? WHERE person = ?", (person, gone))
+            rows.execute("DELETE FROM person WHERE id = ?", (gone,))
+
+    def remove(self, name: str) -> None:
+        """Forget a person: nothing of them is left in the file. Raises UsageError if unknown."""
+        with self._writing() as rows:
+            rows.execute("DELETE FROM person WHERE id = ?", (self._known(rows, name),))
+        with self._opened() as rows:  # what was deleted is overwritten, in the log of changes, too
+            rows.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def export(self, names: Sequence[str], path: str | Path) -> None:
+        """Write people (all, where none is named) to one file, whole or not at all. Raises as `get`; OutputError."""
+        people = [(name, self.get(name)) for name in names or [one.name for one in self.everybody()]]
+        if not people:
+            raise UsageError("Nobody is enrolled, so that there is nobody to export", hint="enroll people first")
+        with write_atomically(path) as temporary, closing(_connect(temporary)) as rows:
+            rows.executescript(_TABLES)
+            with rows:
+                for name, person in people:
+                    _insert(rows, name, person.references)
+            rows.execute("PRAGMA journal_mode = DELETE")
+
+    def import_(self, path: str | Path) -> list[str]:
+        """Take in the people of an exported file, all of them or none; their names.
+
+        Raises CheckpointError for another file, UsageError for a name that is taken.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise CheckpointError("is no file", subject=path, hint="give one that people were exported to")
+        with _readable(path), closing(_connect(path, readonly=True)) as theirs:
+            _check_version(theirs, path)
+            names = [str(name) for (name,) in theirs.execute("SELECT name FROM person ORDER BY name")]
+            people = [(check_name(name), self._person(theirs, name)) for name in names]
+        with self._writing() as rows:
+            if taken := [name for name in names if _id(rows, name) is not None]:
+                raise UsageError(f"{taken[0]!r} is enrolled already", hint="rename or remove them first")
+            for name, person in people:
+                _insert(rows, name, person.references)
+        return names
+
+    def _person(self, rows: sqlite3.Connection, name: str) -> Person:
+        key = self._known(rows, name)
+        (spelled,) = rows.execute("SELECT name FROM person WHERE id = ?", (key,)).fetchone()
+        found = rows.execute(
+            "SELECT name, face, embedding, digest FROM reference WHERE person = ? ORDER BY rowid", (key,)
+        )
+        return Person(tuple(_reference(self.path, *row) for row in found), name=spelled)
+
+    def _known(self, rows: sqlite3.Connection, name: str) -> int:
+        found = _id(rows, name)
+        if found is None:
+            raise self._unknown(name, [other for (other,) in rows.execute("SELECT name FROM person ORDER BY name")])
+        return found
+
+    def _unknown(self, name: str, known: Sequence[str]) -> UsageError:
+        hint = f"choose one of {', '.join(known)}" if known else "enroll people first; nobody is yet"
+        return UsageError(f"Nobody is enrolled as {name!r}", hint=hint, code="unknown_person")
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with _readable(self.path), closing(_connect(self.path)) as rows:
+            _check_version(rows, self.path)
+            yield rows
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, which another process waits for."""
+        with self._opened() as rows:
+            rows.execute("BEGIN IMMEDIATE")
+            with rows:
+                yield rows
+
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        except OSError as error:
+            raise cannot_be_written(self.path, error) from error
+        with _readable(self.path), closing(_connect(self.path)) as rows:
+            rows.execute("PRAGMA journal_mode = WAL")
+            rows.execute("BEGIN IMMEDIATE")
+            if not rows.execute("PRAGMA user_version").fetchone()[0]:
+                for statement in filter(str.strip, _TABLES.split(";")):
+                    rows.execute(statement)
+            rows.commit()
+            _check_version(rows, self.path)
+            yield rows
+
+
+def check_name(name: str) -> str:
+    """A person's name without blanks around it. Raises UsageError for one that could not be shown or typed."""
+    name = " ".join(name.split())
+    if not name or len(name) > LONGEST_NAME or "/" in name or "\\" in name or not name.isprintable():
+        raise UsageError(
+            f"{name!r} cannot be a person's name",
+            hint=f"use 1 to {LONGEST_NAME} characters, no slash among them",
+            code="person_name",
+        )
+    return name
+
+
+def _connect(path: Path, readonly: bool = False) -> sqlite3.Connection:
+    mode = "ro" if readonly else "rwc"
+    rows = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=_PATIENCE, isolation_level=None)
+    rows.execute("PRAGMA foreign_keys = ON")
+    rows.execute("PRAGMA secure_delete = ON")
+    return rows
+
+
+def _check_version(rows: sqlite3.Connection, path: Path) -> None:
+    (version,) = rows.execute("PRAGMA user_version").fetchone()
+    if version != VERSION:
+        raise CheckpointError(
+            f"holds people in the form {version}, and this version of faceref reads {VERSION}",
+            subject=path,
+            hint="use the version that wrote it, or enroll the people anew",
+            code="people_version",
+        )
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turns what SQLite says into our errors."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error) or "busy" in str(error):
+            hint = "wait for the other program and try again"
+            raise OutputError("is in use by another program", subject=path, hint=hint, code="in_use") from error
+        reason = f"cannot be used ({error})"
+        raise OutputError(reason, subject=path, hint="check its permissions and the room on the disk") from error
+    except (sqlite3.DatabaseError, ValueError, OSError) as error:
+        raise CheckpointError(f"is damaged ({error})", subject=path, hint="use a copy of it") from error
+
+
+def _id(rows: sqlite3.Connection, name: str) -> int | None:
+    found = rows.execute("SELECT id FROM person WHERE name = ?", (name,)).fetchone()
+    return found and found[0]
+
+
+def _insert(rows: sqlite3.Connection, name: str, references: Sequence[Reference]) -> None:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    person = rows.execute("INSERT INTO person (name, enrolled) VALUES (?, ?)", (name, now)).lastrowid
+    assert person is not None  # a row was inserted
+    _insert_references(rows, person, references)
+
+
+def _insert_references(rows: sqlite3.Connection, person: int, references: Sequence[Reference]) -> int:
+    before = rows.total_changes
+    rows.executemany(
+        "INSERT OR IGNORE INTO reference (person, digest, name, face, embedding) VALUES (?, ?, ?, ?, ?)",
+        [(person, one.digest, one.name, _png(one.face), one.embedding.astype("<f4").tobytes()) for one in references],
+    )
+    return rows.total_changes - before
+
+
+def _png(face: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    face.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _reference(path: Path, name: str, face: bytes, embedding: bytes, digest: str) -> Reference:
+    """A row as a reference. Raises CheckpointError if it is not what was written."""
+    numbers = np.frombuffer(embedding, "<f4")
+    image = Image.open(io.BytesIO(face), formats=("PNG",))
+    if numbers.shape != (EMBEDDING,) or not np.isfinite(numbers).all() or image.size != (FACE_SIZE, FACE_SIZE):
+        raise CheckpointError(f"is damaged at the reference {name}", subject=path, hint="use a copy of it")
+    return Reference(name, image.convert("RGB"), numbers.astype(np.float32), digest)

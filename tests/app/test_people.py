@@ -1,0 +1,77 @@
+"""`faceref people`, and restoring with people who are kept: the same pixels as with their photographs."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def people(faceref, tmp_path):
+    """`faceref people COMMAND ...` on a library of the test's own."""
+    return lambda command, *arguments: faceref("people", command, *arguments, "--data-dir", tmp_path / "kept")
+
+
+@pytest.fixture
+def restore(faceref, tiny_model, tmp_path):
+    return lambda *arguments: faceref(
+        "restore", *arguments, "--model", tiny_model, "--data-dir", tmp_path / "kept", "--json"
+    )
+
+
+def test_an_enrolled_person_restores_like_their_photographs(people, restore, album):
+    done = people("enroll", "Eileen Collins", album / "references")
+    assert (done.code, done.output) == (0, "Eileen Collins: 1 references\n"), done.errors
+    results = []
+    for how in (("--ref", album / "references"), ("--person", "eileen collins")):
+        done = restore(album / "photo.jpg", *how, "-o", album / "result.png")
+        assert done.code == 0, done.errors
+        results.append((np.asarray(Image.open(album / "result.png")), json.loads(done.output)["faces"][0]))
+    (given, _), (kept, account) = results
+    assert np.array_equal(given, kept)
+    assert (account["person"], len(account["references"])) == ("Eileen Collins", 1)
+
+
+def test_people_are_listed_drawn_renamed_and_removed(people, album, monkeypatch):
+    monkeypatch.chdir(album)
+    people("enroll", "Eileen", album / "references")
+    assert people("rename", "eileen", "Eileen Collins").code == 0
+    assert "Eileen Collins" in people("list").output
+    assert people("show", "Eileen Collins").code == 0
+    assert Image.open("Eileen Collins.png").size == (192, 207)
+    assert "0 new references, 1 in all" in people("add", "Eileen Collins", album / "references").output
+    assert people("remove", "Eileen Collins").code == 0
+    assert "Eileen" not in people("list").output
+
+
+def test_people_travel_to_another_machine(people, faceref, album):
+    people("enroll", "Eileen", album / "references")
+    assert people("export", album / "all.people").code == 0
+    done = faceref("people", "import", album / "all.people", "--data-dir", album / "elsewhere")
+    assert (done.code, done.output) == (0, "Eileen\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (("enroll", "a/b", "references"), "'a/b' cannot be a person's name; use 1 to 100 characters"),
+        (("enroll", "Eileen", "nowhere"), "nowhere does not exist; check the name."),
+        (("show", "Eileen"), "Nobody is enrolled as 'Eileen'; enroll people first"),
+        (("import", "photo.jpg"), "photo.jpg is damaged (file is not a database)"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(people, album, monkeypatch, command, says):
+    monkeypatch.chdir(album)
+    done = people(*command)
+    assert done.code in (1, 2)
+    assert done.errors.count("\n") == 1
+    assert says in done.errors
+    assert not Path("kept").exists()
+
+
+def test_references_and_people_together_are_refused(restore, album):
+    done = restore(album / "photo.jpg", "--person", "Eileen", "--ref", album / "references")
+    assert done.code == 2
+    assert done.errors.startswith("Give either --ref")

@@ -1,0 +1,202 @@
+"""People kept: what was enrolled comes back to the bit, changes are whole or not at all, what is removed is gone."""
+
+import os
+import random
+import signal
+import sqlite3
+import stat
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from faceref.errors import CheckpointError, OutputError, UsageError
+from faceref.people.library import FILE, Library, check_name
+from faceref.people.person import FACE_SIZE, Person, Reference
+
+
+def invented(*seeds: int) -> Person:
+    """Somebody with a reference for each seed: faces and embeddings of noise."""
+    references = []
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        small = Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))
+        face = small.resize((FACE_SIZE, FACE_SIZE), Image.Resampling.NEAREST)
+        embedding = rng.standard_normal(128).astype(np.float32)
+        references.append(Reference(f"photo {seed}.jpg", face, embedding, f"digest of {seed}"))
+    return Person(tuple(references))
+
+
+def contents(person: Person) -> list[tuple]:
+    return [(one.name, one.face.tobytes(), one.embedding.tobytes(), one.digest) for one in person.references]
+
+
+@pytest.fixture
+def library(tmp_path) -> Library:
+    return Library(tmp_path / "people")
+
+
+def test_a_person_comes_back_as_they_were_enrolled(library):
+    library.enroll("Grandma", invented(1, 2))
+    kept = library.get("grandma")
+    assert kept.name == "Grandma"
+    assert contents(kept) == contents(invented(1, 2))
+    assert [(one.name, one.references) for one in library.everybody()] == [("Grandma", 2)]
+
+
+def test_added_references_count_once(library):
+    library.enroll("Ada", invented(1, 2))
+    assert library.add("Ada", invented(2, 3)) == 1
+    assert contents(library.get("Ada")) == contents(invented(1, 2, 3))
+
+
+def test_two_names_become_one_person(library):
+    library.enroll("Ada", invented(1, 2))
+    library.enroll("Ada?", invented(2, 3))
+    library.merge("Ada", "Ada?")
+    assert contents(library.get("Ada")) == contents(invented(1, 2, 3))
+    assert [one.name for one in library.everybody()] == ["Ada"]
+    with pytest.raises(UsageError, match="'Ada' cannot be merged with itself; name two people"):
+        library.merge("Ada", "ada")
+
+
+def test_a_new_name_may_be_the_old_one_spelled_otherwise_but_nobody_elses(library):
+    library.enroll("ada", invented(1))
+    library.enroll("Grace", invented(2))
+    library.rename("ada", "Ada")
+    assert [one.name for one in library.everybody()] == ["Ada", "Grace"]
+    with pytest.raises(UsageError, match="'grace' is enrolled already; merge the two, or choose another name"):
+        library.rename("Ada", "grace")
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a/b", "a\\b", "a\x00b", "x" * 101])
+def test_what_cannot_be_a_name_is_refused(library, name):
+    with pytest.raises(UsageError, match="cannot be a person's name"):
+        library.enroll(name, invented(1))
+    assert not library.path.exists()
+
+
+def test_blanks_around_and_within_a_name_do_not_count():
+    assert check_name("  Ada   Lovelace ") == "Ada Lovelace"
+
+
+def test_a_name_twice_or_unknown_is_one_sentence(library):
+    with pytest.raises(UsageError, match="Nobody is enrolled as 'Ada'; enroll people first; nobody is yet"):
+        library.get("Ada")
+    library.enroll("Ada", invented(1))
+    with pytest.raises(UsageError, match="'ADA' is enrolled already; add the photographs to them"):
+        library.enroll("ADA", invented(2))
+    with pytest.raises(UsageError, match="Nobody is enrolled as 'Bob'; choose one of Ada"):
+        library.remove("Bob")
+
+
+def test_only_the_owner_may_read(library):
+    library.enroll("Ada", invented(1))
+    assert stat.S_IMODE(library.folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in library.folder.iterdir()} == {0o600}
+
+
+def test_what_is_removed_is_gone_from_the_disk(library):
+    library.enroll("Grace", invented(1))
+    library.enroll("Zebedee", invented(7))
+    traces = [b"Zebedee", b"digest of 7", invented(7).references[0].embedding.tobytes()]
+    assert all(trace in everything(library.folder) for trace in traces), "or the test could not fail"
+    library.remove("zebedee")
+    assert not any(trace in everything(library.folder) for trace in traces)
+    assert contents(library.get("Grace")) == contents(invented(1))
+
+
+def everything(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.iterdir())
+
+
+def test_people_travel_in_one_file(library, tmp_path):
+    library.enroll("Ada", invented(1))
+    library.enroll("Grace", invented(2, 3))
+    library.export(["Grace"], tmp_path / "grace.people")
+    other = Library(tmp_path / "other")
+    assert other.import_(tmp_path / "grace.people") == ["Grace"]
+    assert contents(other.get("Grace")) == contents(invented(2, 3))
+    with pytest.raises(UsageError, match="'Grace' is enrolled already; rename or remove them first"):
+        other.import_(tmp_path / "grace.people")
+    assert {path.name for path in tmp_path.iterdir()} == {"people", "other", "grace.people"}
+
+
+def test_a_file_of_another_version_or_none_of_ours_is_refused(library, tmp_path):
+    library.enroll("Ada", invented(1))
+    with sqlite3.connect(library.path) as rows:
+        rows.execute("PRAGMA user_version = 7")
+    rows.close()
+    with pytest.raises(CheckpointError, match="holds people in the form 7, and this version of faceref reads 1"):
+        library.get("Ada")
+    (tmp_path / "text").write_text("not a database, but long enough to be taken for one " * 20)
+    with pytest.raises(CheckpointError, match="is damaged"):
+        Library(tmp_path / "new").import_(tmp_path / "text")
+
+
+def test_a_damaged_face_is_refused(library):
+    library.enroll("Ada", invented(1))
+    with sqlite3.connect(library.path) as rows:
+        rows.execute("UPDATE reference SET embedding = x'00'")
+    rows.close()
+    with pytest.raises(CheckpointError, match=r"is damaged"):
+        library.get("Ada")
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="a part of its path is a file"):
+        Library(tmp_path / "file").enroll("Ada", invented(1))
+
+
+def test_a_locked_database_is_one_sentence(library, monkeypatch):
+    library.enroll("Ada", invented(1))
+    monkeypatch.setattr("faceref.people.library._PATIENCE", 0.05)
+    with sqlite3.connect(library.path) as rows:
+        rows.execute("BEGIN IMMEDIATE")
+        with pytest.raises(OutputError, match="is in use by another program"):
+            library.enroll("Grace", invented(2))
+    rows.close()
+
+
+def test_threads_enrolling_at_once_lose_nobody(library):
+    def enroll(who: int) -> None:
+        library.enroll(f"person {who}", invented(who))
+
+    threads = [threading.Thread(target=enroll, args=[who]) for who in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [contents(library.get(f"person {who}")) for who in range(8)] == [contents(invented(w)) for w in range(8)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork, which Windows does not have")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_kill_at_any_moment_leaves_the_old_state_or_the_new_one(library):
+    library.enroll("Ada", invented(1))
+    states = [contents(invented(1)), contents(invented(1, 2))]
+    more, rng, ends = invented(2), random.Random(0), [0, 0]
+    start = time.perf_counter()
+    library.enroll("Grace", invented(2))
+    usual = time.perf_counter() - start  # seconds that such a change takes on this machine
+    for _ in range(200):
+        child = os.fork()
+        if child == 0:
+            try:
+                library.add("Ada", more)
+            finally:
+                os._exit(0)
+        time.sleep(rng.uniform(0, 2 * usual))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        state = states.index(contents(library.get("Ada")))  # ValueError: neither
+        ends[state] += 1
+        if state == 1:
+            library.remove("Ada")
+            library.enroll("Ada", invented(1))
+    assert min(ends) > 10, f"the moments were not spread: {ends}"
+    assert {path.name for path in library.folder.iterdir()} <= {FILE, f"{FILE}-wal", f"{FILE}-shm"}
