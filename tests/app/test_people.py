@@ -28,7 +28,8 @@ def test_an_enrolled_person_restores_like_their_photographs(people, restore, alb
     for how in (("--ref", album / "references"), ("--person", "eileen collins")):
         done = restore(album / "photo.jpg", *how, "-o", album / "result.png")
         assert done.code == 0, done.errors
-        results.append((np.asarray(Image.open(album / "result.png")), json.loads(done.output)["faces"][0]))
+        with Image.open(album / "result.png") as result:
+            results.append((np.asarray(result), json.loads(done.output)["faces"][0]))
     (given, _), (kept, account) = results
     assert np.array_equal(given, kept)
     assert (account["person"], len(account["references"])) == ("Eileen Collins", 1)
@@ -40,7 +41,8 @@ def test_people_are_listed_drawn_renamed_and_removed(people, album, monkeypatch)
     assert people("rename", "eileen", "Eileen Collins").code == 0
     assert "Eileen Collins" in people("list").output
     assert people("show", "Eileen Collins").code == 0
-    assert Image.open("Eileen Collins.png").size == (192, 207)
+    with Image.open("Eileen Collins.png") as sheet:
+        assert sheet.size == (192, 207)
     assert "0 new references, 1 in all" in people("add", "Eileen Collins", album / "references").output
     assert people("remove", "Eileen Collins").code == 0
     assert "Eileen" not in people("list").output
