@@ -27,8 +27,8 @@ from rich.table import Table
 
 from faceref.checkpoints.store import ModelInfo
 from faceref.data.degradation import MODERATE, SEVERE, DegradationRanges, degrade
-from faceref.data.degrade import seed_for
-from faceref.data.references import read_table
+from faceref.data.lq_set import seed_for
+from faceref.data.table import read_table
 from faceref.evaluation.faces import Centre, FaceDescriber
 from faceref.faces.align import AlignedFace, Alignment
 from faceref.faces.paste import match_color
