@@ -5,7 +5,6 @@ import functools
 import logging
 import platform
 import resource
-import time
 from collections.abc import Callable
 
 import torch
@@ -14,6 +13,7 @@ from rich.table import Table
 
 from faceref import Restorer
 from faceref.checkpoints.store import ModelInfo
+from faceref.devices import Timings
 from faceref.pipelines.protocol import FacePipeline
 from faceref.pipelines.sampling import decode_output
 
@@ -71,18 +71,18 @@ def time_phases(pipeline: FacePipeline, info: ModelInfo, references: int, steps:
     def decode():
         return decode_output(pipeline.vae, latents, pipeline.fusion, lq, "pt")
 
-    return best_time(encode), best_time(restore), best_time(decode)
+    encoding, denoising, decoding = (best_time(pipeline.device, work) for work in (encode, restore, decode))
+    return encoding, denoising, decoding
 
 
-def best_time(work: Callable[[], object]) -> float:
+def best_time(device: torch.device, work: Callable[[], object]) -> float:
     """The shortest of a few runs, seconds: what the machine can do when nothing else disturbs it."""
     durations = []
     for _ in range(REPETITIONS):
-        start = time.perf_counter()
-        work()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        durations.append(time.perf_counter() - start)
+        timings = Timings(device)
+        with timings("work"):
+            work()
+        durations.append(timings.seconds["work"])
     return min(durations)
 
 

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 import torch
 
+from faceref.errors import UsageError
+
 
 def best_device() -> torch.device:
     """The first CUDA device, Apple's, or the CPU."""
@@ -14,8 +16,28 @@ def best_device() -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
+def check_device(device: torch.device | str) -> torch.device:
+    """The device that a name means. Raises UsageError if there is no such device here."""
+    try:
+        device = torch.device(device)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # as torch's parts say it, each in its own way
+        raise UsageError(
+            f"The device {device} is not here", hint="choose one of cuda, mps and cpu that is", code="no_device"
+        ) from error
+    return device
+
+
+def wait_for(device: torch.device) -> None:
+    """Return when a device has done all that it was given: a GPU's calls return before."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 class Timings:
-    """Seconds by phase, of work on a device that may go on after a call returns: each phase waits for its own.
+    """Seconds by phase, of work on a device that may go on after a call returns: each phase waits for its own alone.
 
     with timings("restore"): ... adds to `seconds["restore"]`.
     """
@@ -26,10 +48,8 @@ class Timings:
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
+        wait_for(self.device)
         start = time.perf_counter()
         yield
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        elif self.device.type == "mps":
-            torch.mps.synchronize()
+        wait_for(self.device)
         self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from faceref.devices import check_device
 from faceref.errors import CheckpointError, UsageError
 from faceref.files import new_folder
 from faceref.pipelines.ldbfr import LDBFRPipeline
@@ -90,8 +91,9 @@ def load_pipeline(
 ) -> tuple[Pipeline, ModelInfo]:
     """A model ready to restore, and its description. No code of the folder is ever run.
 
-    Raises UsageError (no such model) or CheckpointError (a damaged folder, a component of a foreign class).
+    Raises UsageError (no such model or device) or CheckpointError (a damaged folder, a component of a foreign class).
     """
+    device = check_device(device)
     folder = find_model(name_or_path)
     info = read_info(folder)
     return _PIPELINES[info.family].from_pretrained(folder, torch_dtype=dtype).to(device), info
