@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 JOBS ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())')
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench train-small train-ldbfr-small train-small-blind ablate-mechanism ablate-identity ablate-references
+.PHONY: help install demo test check docs bench train-small train-ldbfr-small train-small-blind ablate-mechanism ablate-identity ablate-references
 
 # " --resume" where the folder of a run, $(1), holds a checkpoint
 resume = $$(ls -d $(1)/checkpoints/step_* >/dev/null 2>&1 && echo --resume)
@@ -32,6 +32,12 @@ check: $(INSTALLED) ## lint, formatting, types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
+
+DOCS ?= out/docs
+PACKAGES := restore people pictures faces pipelines models checkpoints data training evaluation
+docs: $(INSTALLED) ## the API, from the docstrings, as web pages: out/docs/index.html
+	$(BIN)/pdoc --output-directory $(DOCS) faceref.errors $(PACKAGES:%=faceref.%)
+	@echo $(DOCS)/index.html
 
 bench: $(INSTALLED) ## time and memory of a restoration on this machine, as a table
 	$(BIN)/python benchmarks/bench.py

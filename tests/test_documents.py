@@ -1,0 +1,119 @@
+"""Documents: their width, and that what they show a reader works (training and evaluation: test_laboratory.py)."""
+
+import doctest
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from documents import DOCUMENTS, REPOSITORY, commands, make_lines, parse, run, text_of
+from PIL import Image, ImageOps
+
+from faceref.faces import detect, recognise
+from faceref.pictures import photo as pictures
+from faceref.restore import restorer as restore
+from faceref.restore import steps
+from faceref.restore.restorer import Restorer
+
+VERBS = (steps.find_faces, steps.assign, steps.restore_faces, steps.compose, Restorer.restore)
+README = REPOSITORY / "README.md"
+NAMES = [path.relative_to(REPOSITORY) for path in DOCUMENTS]
+
+
+@pytest.mark.parametrize("name", ["CHANGELOG.md", "LICENSES.md", *map(str, NAMES)])
+def test_documents_wrap_at_120_characters(name):
+    lines = (REPOSITORY / name).read_text().splitlines()
+    tables = re.compile(r"\|")  # a row of a table is one line
+    assert [line for line in lines if len(line) > 120 and not tables.match(line)] == []
+
+
+def test_documents_do_show_commands():
+    assert len(commands()) > 40
+    assert len(make_lines()) > 8
+
+
+@pytest.mark.parametrize("command", commands(), ids=shlex.join)
+def test_every_command_shown_has_the_options_it_shows(command):
+    parse(command)
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"(?:^ {4}|`)make ([a-z-]+)", text_of(*DOCUMENTS), re.M))))
+def test_every_make_target_shown_exists(target):
+    assert re.search(rf"^{target}:.*## ", (REPOSITORY / "Makefile").read_text(), flags=re.MULTILINE)
+
+
+@pytest.fixture
+def readers_folder(tmp_path, astronaut, tiny_model, monkeypatch) -> Path:
+    """The files that the README speaks of; `small` and `refldm-512` are the tiny model."""
+    portrait = astronaut.crop((96, 0, 350, 254))
+    for name in ("old.jpg", "photo.jpg", "face.png"):
+        portrait.save(tmp_path / name)
+    group = Image.new("RGB", (2 * portrait.width, portrait.height))
+    group.paste(portrait, (0, 0))
+    group.paste(portrait, (portrait.width, 0))
+    group.save(tmp_path / "group.jpg")
+    ImageOps.mirror(portrait).save(tmp_path / "face_ref.png")
+    (tmp_path / "good").mkdir()
+    ImageOps.mirror(portrait).save(tmp_path / "good" / "a.jpg")
+    ImageOps.mirror(portrait).resize((300, 300)).save(tmp_path / "good" / "b.jpg")
+    for checkpoint in (REPOSITORY / "tests" / "golden" / "refldm-mini").glob("*.ckpt"):
+        shutil.copy(checkpoint, tmp_path)
+    photographs = {"Eileen": portrait, "Solara": ImageOps.solarize(portrait, 150)}  # two people, for dlib
+    for person, photograph in photographs.items():
+        (tmp_path / "photos" / person).mkdir(parents=True)
+        for i, size in enumerate([(254, 254), (340, 254), (254, 340)]):
+            photograph.resize(size).save(tmp_path / "photos" / person / f"{i}.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FACEREF_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("faceref.checkpoints.store.find_model", lambda *_: tiny_model)
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", [*commands(of="restore"), *commands(of="models")], ids=shlex.join)
+def test_every_restoration_shown_works(command, readers_folder):
+    run(command)
+
+
+def test_the_python_shown_works(readers_folder, monkeypatch):
+    monkeypatch.setattr(Image.Image, "show", lambda image: None)
+    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    exec(compile(code, "README.md", "exec"), {})
+    assert (readers_folder / "group.jpg_restored.png").exists()
+
+
+def test_the_examples_of_the_steps_work(readers_folder, monkeypatch):
+    """Those of the docstrings, each going on from the one before it."""
+    monkeypatch.setattr(Image.Image, "show", lambda image: None)
+    for name in ("a.jpg", "b.jpg"):
+        shutil.copy(readers_folder / "good" / name, readers_folder / name)
+    restorer = Restorer.from_pretrained("small")
+    grandma, grandpa = restorer.person("good/a.jpg"), restorer.person("good/b.jpg")
+    names = vars(restore) | vars(steps) | vars(pictures) | vars(detect) | vars(recognise)
+    names |= {"photo": pictures.open_photo("group.jpg"), "model": restorer.model}
+    names |= {"grandma": grandma, "grandpa": grandpa}
+    shown = [function.__doc__ or "" for function in VERBS]
+    for text in shown:
+        (example,) = doctest.DocTestParser().get_examples(text)
+        exec(compile(example.source, text, "single"), names)
+    assert len(names["restored"]) == len(names["faces"]) == 2
+    assert (readers_folder / "restored.png").exists()
+
+
+def test_the_pages_of_the_api_have_the_steps_and_their_examples(tmp_path):
+    here = f"BIN={Path(sys.executable).parent}"
+    told = ["make", "-s", "docs", "-o", ".venv/.installed", here, f"DOCS={tmp_path}", "PACKAGES=restore"]
+    subprocess.run(told, cwd=REPOSITORY, check=True, capture_output=True)
+    for verb in VERBS:
+        page = (tmp_path / verb.__module__.replace(".", "/")).with_suffix(".html").read_text()
+        assert verb.__qualname__ in page
+        assert "&gt;&gt;&gt;" in page
+
+
+def test_the_readme_makes_a_data_set(readers_folder):
+    for command in commands(README, of="data"):  # docs/data.md: see tests/data/test_command.py
+        run(command if command[1] == "splits" else (*command, "--workers", "1"))
+    assert (readers_folder / "faces/reference_mapping/train_references.csv").exists()
+    assert len(list((readers_folder / "lq").rglob("*.png"))) == 6
