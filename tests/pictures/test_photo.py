@@ -1,12 +1,17 @@
 """Every usual photograph opens as upright 8-bit RGB, and says what a result will not have of it."""
 
+import io
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from picture_files import difference
+from picture_files import difference, encoded, pixels
 from PIL import Image
 
+from faceref.pictures.formats import AVIF
+from faceref.pictures.metadata import file_losses
 from faceref.pictures.photo import open_photo
 
 ORIENTATION, MAKER, EXIF_IFD, DATE_TAKEN = 0x0112, 0x010F, 0x8769, 0x9003
@@ -70,3 +75,32 @@ def test_an_ordinary_photograph_loses_nothing(tmp_path: Path, astronaut: Image.I
         astronaut.save(tmp_path / name)
         assert open_photo(tmp_path / name).losses == ()
     assert open_photo(astronaut).losses == ()
+
+
+def test_a_picture_from_memory_is_left_as_it_was(astronaut: Image.Image):
+    given = astronaut.copy()
+    given.info = {"gamma": 1.0, "comment": b"mine"}
+    photo = open_photo(given)
+    assert given.info == {"gamma": 1.0, "comment": b"mine"}
+    assert (pixels(given) == pixels(astronaut)).all()
+    assert photo.image is not given
+    assert photo.image.info == {}  # or Pillow would write it into the next file
+
+
+def test_threads_that_open_damaged_photographs_give_back_the_filters_of_warnings(astronaut: Image.Image):
+    data = encoded(astronaut, "TIFF", tiffinfo={EXIF_IFD: 0x7FFFFFFF})  # Pillow warns of it
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(4) as threads:
+        photos = list(threads.map(open_photo, [data] * 16))
+    assert warnings.filters == before
+    assert all("damaged EXIF" in photo.losses[0] for photo in photos)
+
+
+@pytest.mark.skipif(not AVIF, reason="this Pillow has no AVIF.")
+def test_the_depth_of_an_avif_is_said(astronaut: Image.Image):
+    data = bytearray(encoded(astronaut, "AVIF"))
+    image = Image.open(io.BytesIO(data))
+    assert list(file_losses(image, bytes(data))) == []
+    at = data.index(b"pixi")
+    data[at + 9 : at + 12] = b"\x0a\x0a\x0a"  # bits a channel, ISO/IEC 23008-12, 6.5.6
+    assert list(file_losses(image, bytes(data))) == ["has more than 8 bits a channel; the result has 8."]
