@@ -1,9 +1,11 @@
 """What can be decoded is, what cannot gets one sentence, and no size surprises the memory."""
 
 import io
+import random
 import re
 import sys
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from faceref.errors import PhotoError
+from faceref.pictures.exif import exif_fields
 from faceref.pictures.formats import READERS, format_of
 from faceref.pictures.photo import open_photo
 
@@ -161,3 +164,21 @@ def test_a_damaged_picture_in_memory_gets_one_sentence():
 def test_a_folder_is_not_a_photo(tmp_path: Path):
     with pytest.raises(PhotoError, match="is a folder"):
         open_photo(tmp_path)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP"])
+def test_damage_anywhere_is_a_sentence_or_a_photograph(format: str, astronaut: Image.Image):
+    small, exif, rng = astronaut.resize((40, 40)), Image.Exif(), random.Random(0)
+    exif[0x010F], exif[0x8769] = "Leica", {0x9003: "1999:12:31 23:59:00"}
+    several = {"save_all": True, "append_images": [small]} if format in ("MPO", "TIFF") else {}
+    data = encoded(small, format, exif=exif.tobytes(), **several)
+    opened = 0
+    for _ in range(60):
+        damaged = bytearray(data)
+        for _ in range(rng.randint(1, 6)):
+            damaged[rng.randrange(min(len(damaged), rng.choice((300, 5000))))] = rng.randrange(256)
+        with suppress(PhotoError):
+            photo = open_photo(bytes(damaged))
+            exif_fields(photo.file.exif)
+            opened += 1
+    assert opened > 0

@@ -40,8 +40,9 @@ def decode(data: bytes, name: str) -> Decoded:
     """Decode JPEG, PNG, WebP, BMP, TIFF, AVIF or HEIC; raises PhotoError about `name` for anything else."""
     image = open_header(io.BytesIO(data), name)
     check_size(image.size, name)
-    losses = tuple(file_losses(image, data))
+    losses: tuple[str, ...] = ()
     try:
+        losses = tuple(file_losses(image, data))
         # of a TIFF file's EXIF; hidden for this format alone, since other threads wait meanwhile
         with pillow_warnings() if image.format == "TIFF" else nullcontext():
             image.load()
@@ -153,8 +154,9 @@ _REPAIRS = {"AVIF": _without_exif_item, "PNG": _without_damaged_fields}
 
 def _decode_truncated_jpeg(data: bytes, name: str) -> tuple[Image.Image, int]:
     """The picture and how many of its rows are whole. With an end marker appended libjpeg fills the rest with grey."""
-    image = READERS["JPEG"](io.BytesIO(data + b"\xff\xd9" * 8), "")
     try:
+        with pillow_warnings():
+            image = READERS["JPEG"](io.BytesIO(data + b"\xff\xd9" * 8), "")
         image.load()
     except _DAMAGED as error:
         raise _cannot_be_decoded(name) from error

@@ -92,10 +92,19 @@ def file_losses(image: Image.Image, data: bytes) -> Iterator[str]:
         yield "has more than 8 bits a channel; the result has 8."
     if image.mode == "CMYK":
         yield "is in CMYK, for print; the result is in RGB."
-    with pillow_warnings():
-        pictures = getattr(image, "n_frames", 1)
+    pictures = _number_of_pictures(image)
     if pictures > 1:
         yield f"has {pictures} pictures in it; the first is taken, and the result has no others."
+
+
+def _number_of_pictures(image: Image.Image) -> int:
+    """Pages, frames, a camera's second pictures; Pillow goes through the file to count them, and may find damage."""
+    with pillow_warnings():
+        try:
+            return getattr(image, "n_frames", 1)
+        except Exception:  # Pillow does not document what a damaged page raises
+            image.seek(0)
+            return 1
 
 
 def _dpi(image: Image.Image, exif: bytes | None) -> tuple[float, float] | None:
