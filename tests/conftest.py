@@ -9,6 +9,7 @@ import skimage.data
 import torch
 from accelerate.state import AcceleratorState, GradientState
 from diffusers import DDIMScheduler
+from networks import MODEL_UNET
 from PIL import Image
 
 from faceref.checkpoints.store import ModelInfo, load_pipeline, save_model
@@ -46,16 +47,7 @@ def shared() -> Path:
 def tiny_model(tmp_path_factory) -> Path:
     """A model folder with random weights, 64 px, two steps: all that is true of any model is true of it."""
     torch.manual_seed(0)
-    unet = ReferenceUNet(  # type: ignore[call-arg]  # diffusers' registration hides the signature
-        sample_size=16,
-        in_channels=8,
-        out_channels=4,
-        block_out_channels=(32, 32),
-        layers_per_block=1,
-        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
-        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
-        attention_head_dim=16,
-    )
+    unet = ReferenceUNet(**MODEL_UNET)
     vae = PixelUnshuffleVQModel(patch_size=4, base_channels=32, latent_channels=4, codebook_size=16)
     scheduler = DDIMScheduler(beta_start=0.0015, beta_end=0.0155, beta_schedule="scaled_linear", clip_sample=False)
     info = ModelInfo(
@@ -81,18 +73,7 @@ def tiny_blind_model(tmp_path_factory) -> Path:
         vq = RestoringVQModel.from_autoencoder(
             PixelUnshuffleVQModel(16, base_channels=32, latent_channels=16, codebook_size=16)
         )
-        unet = InjectedUNet(  # type: ignore[call-arg]  # as above
-            sample_size=16,
-            in_channels=4,
-            out_channels=4,
-            block_out_channels=(32, 32),
-            layers_per_block=1,
-            down_block_types=("DownBlock2D", "AttnDownBlock2D"),
-            up_block_types=("AttnUpBlock2D", "UpBlock2D"),
-            attention_head_dim=16,
-            feature_channels=16,
-            feature_size=4,
-        )
+        unet = InjectedUNet(**(MODEL_UNET | {"in_channels": 4}), feature_channels=16, feature_size=4)
         vae = PixelUnshuffleVQModel(patch_size=4, base_channels=32, latent_channels=4, codebook_size=16)
     scheduler = DDIMScheduler(beta_start=0.0015, beta_end=0.0195, beta_schedule="scaled_linear", clip_sample=False)
     info = ModelInfo(

@@ -16,6 +16,8 @@ UNET: dict[str, Any] = {
     "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
     "attention_head_dim": 32,
 }
+# The one in a whole model of 64 px.
+MODEL_UNET: dict[str, Any] = UNET | {"sample_size": 16, "block_out_channels": (32, 32), "attention_head_dim": 16}
 
 
 def reference_unet(**settings: Any) -> ReferenceUNet:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import DDIMScheduler
+from networks import UNET
 from PIL import Image, ImageEnhance
 
 from faceref.checkpoints.store import ModelInfo, save_model
@@ -46,16 +47,7 @@ def other_model_folder(tmp_path_factory) -> Path:
 def _save_model(folder: Path, seed: int) -> Path:
     torch.manual_seed(seed)
     vae = PixelUnshuffleVQModel(patch_size=4, base_channels=32, latent_channels=4, codebook_size=8)
-    unet = ReferenceUNet(  # type: ignore[call-arg]
-        in_channels=8,
-        out_channels=4,
-        block_out_channels=(16, 32),
-        layers_per_block=1,
-        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
-        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
-        attention_head_dim=16,
-        norm_num_groups=4,
-    )
+    unet = ReferenceUNet(**(UNET | {"block_out_channels": (16, 32), "attention_head_dim": 16, "norm_num_groups": 4}))
     with torch.no_grad():
         for parameter in unet.parameters():  # the references must be seen in the result
             parameter.mul_(1.5)

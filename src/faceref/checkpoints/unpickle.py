@@ -65,7 +65,7 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"There is no checkpoint {path}; give the path of the downloaded file.")
+        raise CheckpointError(f"There is no checkpoint {path}", hint="give the path of the downloaded file")
     in_zip_format = zipfile.is_zipfile(path)
     try:
         try:
@@ -77,17 +77,16 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
             # Not free unpickling: `inert` resolves names to the few functions above or to stubs.
             checkpoint = torch.load(path, map_location="cpu", weights_only=False, pickle_module=inert, mmap=True)
     except Exception as error:  # a damaged or hostile file can make the reader fail in any way
-        raise CheckpointError(
-            f"{path} is damaged, incomplete or not a PyTorch checkpoint; download it again."
-        ) from error
+        reason = "is damaged, incomplete or not a PyTorch checkpoint"
+        raise CheckpointError(reason, subject=path, hint="download it again") from error
     state_dict = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
     if not isinstance(state_dict, dict) or not state_dict:
-        raise CheckpointError(f"{path} holds no dictionary of tensors; give a checkpoint with a state dict.")
+        hint = "give a checkpoint with a state dict"
+        raise CheckpointError("holds no dictionary of tensors", subject=path, hint=hint)
     foreign = [str(name) for name, tensor in state_dict.items() if not isinstance(tensor, Tensor)]
     if foreign:
-        raise CheckpointError(
-            f"{path} holds entries that are not tensors ({list_keys(foreign)}); it is not a state dict."
-        )
+        reason = f"is not a state dict: it holds entries that are not tensors ({list_keys(foreign)})"
+        raise CheckpointError(reason, subject=path)
     return state_dict
 
 

@@ -30,10 +30,10 @@ def make_sampler(schedule: DDIMScheduler, name: SchedulerName, steps: int, devic
     Raises UsageError for an impossible number of steps or an unknown scheduler.
     """
     if name not in SCHEDULERS:
-        raise UsageError(f"There is no scheduler {name!r}; choose one of {', '.join(get_args(SchedulerName))}.")
+        raise UsageError(f"There is no scheduler {name!r}", hint=f"choose one of {', '.join(get_args(SchedulerName))}")
     timesteps: int = schedule.config["num_train_timesteps"]
     if not 1 <= steps <= timesteps:
-        raise UsageError(f"{steps} denoising steps are not possible; choose 1 to {timesteps}.")
+        raise UsageError(f"{steps} denoising steps are not possible", hint=f"choose 1 to {timesteps}")
     sampler = SCHEDULERS[name].from_config(schedule.config)
     sampler.set_timesteps(steps, device=device)  # type: ignore[union-attr]
     return sampler
@@ -42,7 +42,7 @@ def make_sampler(schedule: DDIMScheduler, name: SchedulerName, steps: int, devic
 def check_guidance(guidance: float) -> None:
     """Raises UsageError unless it is finite and 0 or more."""
     if not (math.isfinite(guidance) and guidance >= 0):
-        raise UsageError(f"A guidance of {guidance} is not possible; give 0 or more, 1 for none.")
+        raise UsageError(f"A guidance of {guidance} is not possible", hint="give 0 or more, 1 for none")
 
 
 def draw_noise(shape: Sequence[int], generator: Generators | None, device: torch.device) -> Tensor:
