@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from faceref.checkpoints.store import ModelInfo
+from faceref.checkpoints.store import ModelInfo, load_blind, load_pipeline
 from faceref.data.degradation import MODERATE, SEVERE, DegradationRanges, degrade
 from faceref.data.lq_set import seed_for
 from faceref.data.table import read_table
@@ -34,7 +34,6 @@ from faceref.faces.align import AlignedFace, Alignment
 from faceref.faces.paste import match_color
 from faceref.faces.quality import FaceQuality, quality, strength
 from faceref.faces.recognise import DlibRecogniser
-from faceref.restore.restorer import Restorer
 
 MILD = DegradationRanges(sigma=(0, 2), downsample=(1, 2), noise=(0, 5), quality=(80, 100))
 PRESETS = {"severe": SEVERE, "moderate": MODERATE, "mild": MILD, "untouched": None}
@@ -92,19 +91,21 @@ def photographs(folder: Path, split: str | None, people: int, seed: int) -> list
 
 
 def restored_examples(cases: list[tuple[Path, list[Path]]], seed: int) -> Iterator[Example]:
-    restorer = Restorer.from_pretrained("small")
-    blind = restorer.blind or restorer
+    pipeline, info = load_pipeline("small")
+    blind, blind_info = load_blind("small") or (pipeline, info)
     corners = np.array([(0, 0), (0, SIZE), (SIZE, SIZE), (SIZE, 0)]) - 0.5
     for path, references in track(cases, description="restoring"):
         truth = _open(path)
-        cache = restorer.encode_references([_open(one) for one in references], aligned=True).cache
+        cache = pipeline.encode_references([_open(one) for one in references])
         for preset, ranges in PRESETS.items():
             rng = np.random.default_rng(seed_for(seed, path.name, preset))
             bad = degrade(truth, ranges.at(SIZE).sample(rng), rng) if ranges else truth
             face = AlignedFace(bad, np.full((SIZE, SIZE), 255, np.uint8), Alignment(corners, SIZE))
-            with_references = partial(restorer.pipeline, references=cache)
-            runs = {"references": (restorer, with_references), "none": (blind, blind.pipeline)}
-            pictures = {name: _restored(run, bad, by.info, seed) for name, (by, run) in runs.items()}
+            with_references = partial(pipeline, references=cache)
+            pictures = {
+                "references": _restored(with_references, bad, info, seed),
+                "none": _restored(blind, bad, blind_info, seed),
+            }
             matched = {name: np.asarray(match_color(one, bad, face.mask)) for name, one in pictures.items()}
             yield Example(path, preset, np.asarray(truth), np.asarray(bad), matched, quality(face))
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from faceref.faces.align import AlignedFace, align
-from faceref.faces.blend import blend_face
+from faceref.faces.blend import blend_aligned, blend_face
 from faceref.faces.detect import Face
 
 
@@ -127,6 +127,15 @@ def test_colours_of_a_coloured_face_are_restored(astronaut: Image.Image, astrona
     where = skin(astronaut_face, astronaut.size)
     after, truth = blended(pale, restored, crop, astronaut_face)[where], np.asarray(astronaut, dtype=float)[where]
     assert np.abs(after - truth).mean() < 0.3 * np.abs(np.asarray(pale, dtype=float)[where] - truth).mean()
+
+
+def test_an_aligned_face_is_blended_as_a_whole(astronaut: Image.Image, astronaut_face: Face):
+    face = align(astronaut, astronaut_face.landmarks, 128)
+    lighter = face.image.point(lambda value: value // 2 + 40)
+    before, after = (np.asarray(picture, dtype=float) for picture in (face.image, lighter))
+    for strength in (0, 0.25, 1):
+        result = blend_aligned(lighter, face, strength=strength, colour="keep")
+        np.testing.assert_allclose(np.asarray(result), before + strength * (after - before), atol=0.51)
 
 
 def test_what_covers_the_face_stays(astronaut: Image.Image, astronaut_face: Face):

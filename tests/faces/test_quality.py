@@ -51,6 +51,13 @@ def test_size_is_that_in_the_photograph(astronaut: Image.Image, astronaut_face: 
     assert quality(smaller).side == pytest.approx(quality(whole).side / 2, rel=0.02)
 
 
+def test_a_face_is_judged_at_the_size_of_the_model(astronaut: Image.Image, astronaut_face: Face):
+    small = astronaut.resize((256, 256), Image.Resampling.LANCZOS)  # the face: 86 px
+    large = align(small, astronaut_face.landmarks / 2, 512)
+    assert quality(large, 64).score > quality(large, 256).score + 0.1
+    assert quality(large, 512) == quality(large)
+
+
 def test_padding_is_not_judged(good_face: AlignedFace):
     mask = good_face.mask.copy()
     mask[:, :64] = 0

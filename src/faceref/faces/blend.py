@@ -60,6 +60,12 @@ def blend_face(
     return pasted
 
 
+def blend_aligned(restored: Image.Image, face: AlignedFace, *, strength: float, colour: Colour) -> Image.Image:
+    """The aligned face itself, restored as `blend_face` would: all of the square, at the size of `restored`."""
+    before = np.asarray(face.image.resize(restored.size, Image.Resampling.BICUBIC), dtype=np.float32)
+    return Image.fromarray(_to_uint8(before + strength * _correction(restored, face, colour)))
+
+
 def warp(pixels: np.ndarray, alignment: Alignment, box: tuple[int, int, int, int]) -> np.ndarray:
     """Pixels float32 [S, S, C] of an aligned square on the photo's pixels within `box`: [h, w, C].
 

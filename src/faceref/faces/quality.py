@@ -8,9 +8,10 @@ from itertools import combinations_with_replacement
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from faceref.errors import PhotoError
-from faceref.faces.align import AlignedFace
+from faceref.faces.align import AlignedFace, Alignment
 from faceref.faces.noise import bands, blockiness, wavelet_noise
 
 # The middle of an FFHQ-aligned square, from brow to chin, as shares of its side: what is surely face
@@ -62,12 +63,17 @@ class QualityHead:
         return float(polynomial(standard) @ self.weights)
 
 
-def quality(face: AlignedFace) -> FaceQuality:
-    """Judge an aligned face at its own size (the model's). Raises PhotoError if none of it lies within the photograph.
+def quality(face: AlignedFace, size: int | None = None) -> FaceQuality:
+    """Judge an aligned face at `size` pixels, those of the model that may restore it; by default at its own size.
 
+    Raises PhotoError if none of it lies within the photograph.
     The estimate is of the PSNR that the face would have against its truth, were that known: learnt from training faces
     degraded as Eq. 4 of ReF-LDM does.
     """
+    if size is not None and size != face.image.width:
+        image = face.image.resize((size, size), Image.Resampling.LANCZOS)
+        mask = cv2.resize(face.mask, (size, size), interpolation=cv2.INTER_NEAREST)
+        face = AlignedFace(image, mask, Alignment(face.alignment.quad, size))
     pixels, where = face_pixels(face)
     features = quality_features(pixels, where)
     estimate = float(np.clip(QualityHead.shipped().psnr(features), WORST, BEST))
