@@ -10,6 +10,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from faceref.data.dataset import FaceDataset, FaceSource, SeededSampler, make_batch, sharpness_weights
+from faceref.data.decoded import decode
 from faceref.data.degradation import TRAINING, DegradationRanges
 from faceref.errors import DataError
 
@@ -57,7 +58,7 @@ def test_decoding_that_ends_early_leaves_nothing_in_the_cache(people: Path, tmp_
         raise KeyboardInterrupt
 
     cache = tmp_path_factory.mktemp("cache")
-    monkeypatch.setattr("faceref.data.dataset._decode", stop)
+    monkeypatch.setattr("faceref.data.decoded.decode", stop)
     with pytest.raises(KeyboardInterrupt):
         dataset(people, cache=cache)
     assert list(cache.iterdir()) == []
@@ -119,6 +120,51 @@ def test_a_spoilt_data_set_is_named_in_one_sentence(people: Path, spoil, message
     spoil(people)
     with pytest.raises(DataError, match=message):
         dataset(people)
+
+
+def spoil_three(root: Path) -> None:
+    (root / "anna/10.png").unlink()
+    (root / "anna/20.png").write_text("no picture")
+    Image.new("RGB", (48, 40)).save(root / "ben/1.png")
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_all_damaged_photographs_are_named_at_once_or_left_out_if_asked(
+    people: Path, tmp_path_factory: pytest.TempPathFactory, cached: bool
+):
+    spoil_three(people)
+    cache = tmp_path_factory.mktemp("cache") if cached else None
+    for _ in range(2):  # a cache, too, remembers what is damaged
+        with pytest.raises(DataError) as caught:
+            dataset(people, cache=cache)
+        assert all(name in str(caught.value) for name in ("10.png is missing", "20.png cannot", "1.png is 48x40"))
+        faces = dataset(people, cache=cache, skip_damaged=True)
+        assert len(faces) == len(faces.sharpness) == 1
+        assert faces[0]["hq"][0, 0, 0] == 30
+        assert not faces[0]["has_references"], "damaged references are left out, too"
+
+
+def test_a_set_without_any_whole_photograph_is_refused(people: Path):
+    spoil_three(people)
+    (people / "anna/30.png").unlink()
+    with pytest.raises(DataError, match="All photographs are damaged"):
+        dataset(people, skip_damaged=True)
+
+
+@pytest.mark.parametrize(("memory_gb", "decoded"), [(0.0, 3), (2 * 4 * 24 * 24 / 1e9, 2), (1.0, 0)])
+def test_decoded_photographs_take_no_more_memory_than_they_may(people: Path, monkeypatch, memory_gb: float, decoded):
+    faces = dataset(people, memory_gb=memory_gb, reference_count=2)
+    calls = []
+    monkeypatch.setattr("faceref.data.decoded.decode", lambda *a: calls.append(a) or decode(*a))
+    again = [faces[0]["references"] for _ in range(2)]
+    assert torch.equal(*again)
+    assert len(calls) // 2 in (decoded, decoded - 1)  # of the target and two references, those that are not kept
+
+
+def test_what_a_set_costs_is_logged(people: Path, caplog):
+    with caplog.at_level("INFO", "faceref.data"):
+        dataset(people)
+    assert "4 photographs at 24 px: 0.00 GB decoded" in caplog.text
 
 
 def test_a_missing_folder_is_named(tmp_path: Path):

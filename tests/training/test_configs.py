@@ -122,6 +122,29 @@ def test_a_saved_configuration_reads_back_the_same(path: Path, tmp_path: Path):
     assert load_config(tmp_path / "config.yaml") == config
 
 
+def test_a_configuration_may_include_another_and_change_some_of_it(tmp_path: Path):
+    other = next(path for path in CONFIGS if path.stem == "small-ldm")
+    (tmp_path / "mine.yaml").write_text(f"include: {other}\nloop: {{steps: 7}}\n")
+    assert load_config(tmp_path / "mine.yaml") == load_config(other, ["loop.steps=7"])
+    (tmp_path / "circle.yaml").write_text("include: circle.yaml\n")
+    with pytest.raises(UsageError, match=r"circle\.yaml includes itself"):
+        load_config(tmp_path / "circle.yaml")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *("loop.batch_size=0", "loop.log_every=0", "loop.validation_samples=0", "loop.steps=0", "loop.steps=-3"),
+        *("loop.accumulate=0", "loop.ema_decay=2", "lq_dropout=5", "noise.steps=0", "optimizer.learning_rate=-1"),
+        *("data.resolution=65", "data.references=-1", "data.workers=-1", "optimizer.learning_rate=.nan"),
+    ],
+)
+def test_a_setting_out_of_its_range_is_named(setting: str):
+    ldm = next(path for path in CONFIGS if path.stem == "small-ldm")
+    with pytest.raises(UsageError, match=setting.split("=")[0].replace(".", r"\.")):
+        load_config(ldm, [setting])
+
+
 SEVERE_AT_512 = "{sigma: [8, 16], downsample: [8, 32], noise: [0, 20], quality: [30, 100]}"
 
 

@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_runs import RATE, save_autoencoder
+from tiny_runs import tiny_ldbfr as ldbfr
+from tiny_runs import tiny_restoring as restoring_vq
 
 from faceref.checkpoints.store import read_info
 from faceref.errors import CheckpointError, UsageError
@@ -14,75 +17,10 @@ from faceref.models.ldbfr import InjectedReferenceUNet, InjectedUNet, RestoringV
 from faceref.models.loading import load_component
 from faceref.pipelines.ldbfr import LDBFRPipeline
 from faceref.pipelines.refldm import ReFLDMPipeline
-from faceref.training.config import LoopConfig, OptimizerConfig
 from faceref.training.run import train_from
-from faceref.training.stages.configs import DiffusionConfig, LDBFRConfig, RestoringVQConfig
+from faceref.training.stages.configs import DiffusionConfig
 from faceref.training.stages.ldbfr import LDBFRStage, RestoringVQStage
 from faceref.training.stages.vqgan import vq_model
-
-RATE = 1e-3
-
-
-def data(photographs: Path) -> dict:
-    source = [{"root": "faces"}]
-    return {"root": photographs, "sources": source, "validation": source, "resolution": 64, "references": 0}
-
-
-def loop(steps: int) -> LoopConfig:
-    return LoopConfig(steps=steps, batch_size=2, precision="no", validate_every=2, validation_samples=2, ema_decay=0.0)
-
-
-def restoring_vq(photographs: Path, folder: Path, steps: int, **settings) -> RestoringVQConfig:
-    """Stage 1 on an untrained autoencoder of a few thousand parameters, with its discriminator from the second step."""
-    return RestoringVQConfig.model_validate(
-        {
-            "stage": "restoring_vq",
-            "data": data(photographs),
-            "autoencoder": save_autoencoder(folder / "first", patch_size=8, latent_channels=16, quantize=True),
-            "weights": {"perceptual": 0.0, "adversarial_from": 1},
-            "optimizer": OptimizerConfig(learning_rate=RATE),
-            "loop": loop(steps),
-        }
-        | settings
-    )
-
-
-def ldbfr(photographs: Path, folder: Path, steps: int, **settings) -> LDBFRConfig:
-    """Stage 2 on untrained networks of a few thousand parameters: latents 4x16x16, features 16x8x8."""
-    RestoringVQModel(
-        {"_class_name": "PixelUnshuffleVQModel", "patch_size": 8, "base_channels": 32, "latent_channels": 16}, heads=2
-    ).save_pretrained(folder / "restoring")
-    return LDBFRConfig.model_validate(
-        {
-            "stage": "ldbfr",
-            "data": data(photographs),
-            "autoencoder": save_autoencoder(folder / "second"),
-            "restoring": folder / "restoring",
-            "unet": {
-                "sample_size": 16,
-                "in_channels": 4,
-                "out_channels": 4,
-                "block_out_channels": [32, 32],
-                "layers_per_block": 1,
-                "down_block_types": ["DownBlock2D", "AttnDownBlock2D"],
-                "up_block_types": ["AttnUpBlock2D", "UpBlock2D"],
-                "attention_head_dim": 16,
-                "feature_channels": 16,
-                "feature_size": 8,
-            },
-            "model": {"name": "tiny", "training_data": "none", "licence": "none", "steps": 1, "guidance": 1},
-            "optimizer": OptimizerConfig(learning_rate=RATE),
-            "loop": loop(steps),
-        }
-        | settings
-    )
-
-
-def save_autoencoder(folder: Path, **settings) -> Path:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        PixelUnshuffleVQModel(base_channels=32, codebook_size=16, **settings).save_pretrained(folder)
-    return folder
 
 
 def digest(folder: Path) -> str:

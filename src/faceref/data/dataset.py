@@ -1,30 +1,30 @@
-"""Training data: photographs decoded once, five references each, and batches made of them on the device.
+"""Training data: photographs, five references each, and batches made of them on the device.
 
 Workers only look up bytes; degradation, augmentation and flips happen in `make_batch`, in batches, on the device.
 """
 
-import hashlib
-import os
+import logging
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
-from PIL import Image
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from faceref.data.augment import REFLDM, ReferenceAugmentation, augment_references
+from faceref.data.decoded import Damaged, open_photographs
 from faceref.data.degradation import AnyRanges, degrade_batch
 from faceref.data.mapping import ReferenceEntry, ReferenceMapping, mapping_from_index
 from faceref.data.table import read_table
 from faceref.errors import DataError
-from faceref.pictures.aligned import open_face
 from faceref.pictures.formats import PICTURE_SUFFIXES
+
+log = logging.getLogger(__name__)
+
+NAMED = 50  # damaged photographs in one sentence
 
 
 class FaceSource(BaseModel):
@@ -62,11 +62,13 @@ class FaceBatch(TypedDict):
 
 
 class FaceDataset(Dataset[FaceSample]):
-    """All targets of one split of several sources, in memory at the working resolution.
+    """All targets of one split of several sources, at the working resolution.
 
     Sample `key` is target `key % len(dataset)`; its references are chosen and shuffled with a generator seeded by
     (seed, key), so that the keys of SeededSampler give the same samples whether or not training was interrupted.
-    `cache` is a folder for the decoded photographs, which are then mapped from disk instead of held in memory.
+    `cache` is a folder for the decoded photographs, which are then mapped from disk; without, they are decoded when
+    they are needed, and `memory_gb` GB of them kept. Targets and references that cannot be read are left out if
+    `skip_damaged` is set.
     """
 
     def __init__(
@@ -77,8 +79,13 @@ class FaceDataset(Dataset[FaceSample]):
         seed: int,
         reference_count: int = 5,
         cache: Path | None = None,
+        memory_gb: float = 4.0,
+        skip_damaged: bool = False,
     ):
-        """Decodes every photograph. Raises DataError if a file, a column or the whole split is missing."""
+        """Decodes every photograph once, to know that it can.
+
+        Raises DataError if a column or the whole split is missing, or naming the files that are missing or damaged.
+        """
         self.seed = seed
         self.reference_count = reference_count
         position: dict[Path, int] = {}  # photograph -> row of self.photographs
@@ -95,19 +102,21 @@ class FaceDataset(Dataset[FaceSample]):
                 self.references.append(tuple(rows[1:]))
                 sharpness.append(sharpness_of.get(entry.gt_image, float("nan")))
         if not self.targets:
-            raise DataError(f"No photograph of the split {split!r} in {', '.join(str(s.root) for s in sources)}.")
+            raise DataError(f"No photograph of the split {split!r} in {', '.join(str(s.root) for s in sources)}")
         self.sharpness = np.array(sharpness)
-        self.photographs = _decode_all(list(position), resolution, cache)  # uint8 [N, 4, H, W]
+        self.photographs, damaged = open_photographs(list(position), resolution, cache, memory_gb)
+        if damaged:
+            self._leave_out(damaged, skip_damaged)
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def __getitem__(self, key: int) -> FaceSample:
         index = key % len(self)
-        target = torch.from_numpy(self.photographs[self.targets[index]].copy())
+        target = torch.from_numpy(self.photographs.take([self.targets[index]])[0])
         rows = self.choose_references(index, np.random.default_rng([self.seed, key]))
         if len(rows):
-            references = torch.from_numpy(self.photographs[rows, :3].copy())
+            references = torch.from_numpy(self.photographs.take(rows)[:, :3])
         else:
             references = torch.zeros(self.reference_count, 3, *target.shape[1:], dtype=torch.uint8)
         return {
@@ -117,6 +126,25 @@ class FaceDataset(Dataset[FaceSample]):
             "has_references": bool(len(rows)),
             "index": index,
         }
+
+    def _leave_out(self, damaged: Damaged, skip: bool) -> None:
+        problems = [
+            *list(damaged.values())[:NAMED],
+            *([f"{len(damaged) - NAMED} more"] if len(damaged) > NAMED else []),
+        ]
+        if not skip:
+            raise DataError(
+                "; ".join(problems),
+                hint="mend them or take them out, or go on without them (data.skip_damaged: true)",
+                code="damaged_photographs",
+            )
+        log.warning("Going on without %d photographs: %s", len(damaged), "; ".join(problems))
+        whole = [i for i, row in enumerate(self.targets) if row not in damaged]
+        if not whole:
+            raise DataError("All photographs are damaged")
+        self.targets = [self.targets[i] for i in whole]
+        self.references = [tuple(row for row in self.references[i] if row not in damaged) for i in whole]
+        self.sharpness = self.sharpness[whole]
 
     def choose_references(self, index: int, rng: np.random.Generator) -> np.ndarray:
         """Rows of `photographs` to show as references of a target, shuffled; each once before any is repeated."""
@@ -197,10 +225,10 @@ def _entries(source: FaceSource, split: str) -> ReferenceMapping | list[Referenc
     if index.exists():
         return mapping_from_index(index, split)
     if not source.root.is_dir():
-        raise DataError(f"{source.root} is not a folder; give the folder of the aligned faces.")
+        raise DataError("is not a folder", subject=source.root, hint="give the folder of the aligned faces")
     names = sorted(p.name for p in source.root.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
     if not names:
-        raise DataError(f"{source.root} holds neither an index.csv nor pictures.")
+        raise DataError("holds neither an index.csv nor pictures", subject=source.root)
     return [ReferenceEntry(name, ()) for name in names]
 
 
@@ -212,42 +240,6 @@ def _sharpness(source: FaceSource) -> dict[str, float]:
     try:
         return {row["file"]: float(row["sharpness"]) for row in read_table(index, ("file",)) if row.get("sharpness")}
     except ValueError as error:
-        raise DataError(f"{index}: a sharpness is no number ({error}); correct it or take the column out.") from error
-
-
-def _decode_all(paths: list[Path], resolution: int, cache: Path | None) -> np.ndarray:
-    """uint8 [N, 4, H, W]: RGB and the alpha channel as the mask; from the cache if it holds these very files."""
-    shape = (len(paths), 4, resolution, resolution)
-    if cache is None:
-        photographs = np.empty(shape, np.uint8)
-        _decode_into(photographs, paths, resolution)
-        return photographs
-    identity = [(str(path), path.stat().st_mtime_ns) for path in paths if path.exists()]
-    file = cache / f"faces-{resolution}-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}.npy"
-    if not file.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(f".{os.getpid()}.partial")
-        try:
-            _decode_into(open_memmap(partial, "w+", np.uint8, shape), paths, resolution)
-            partial.replace(file)
-        finally:
-            partial.unlink(missing_ok=True)
-    return np.load(file, mmap_mode="r")
-
-
-def _decode_into(photographs: np.ndarray, paths: list[Path], resolution: int) -> None:
-    def decode(row: int) -> None:
-        photographs[row] = _decode(paths[row], resolution)
-
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(decode, range(len(paths))))
-
-
-def _decode(path: Path, resolution: int) -> np.ndarray:
-    """One photograph as uint8 [4, H, W], resized with antialiasing if need be."""
-    image = open_face(path).convert("RGBA")
-    # colours and alpha apart: resizing RGBA as a whole would weigh the colours by alpha and lose the padding's
-    colours = image.convert("RGB").resize((resolution, resolution), Image.Resampling.LANCZOS)
-    alpha = image.getchannel("A").resize((resolution, resolution), Image.Resampling.BILINEAR)
-    mask = np.where(np.asarray(alpha) == 255, np.uint8(255), np.uint8(0))  # what padding has touched is padding
-    return np.concatenate([np.asarray(colours).transpose(2, 0, 1), mask[None]])
+        raise DataError(
+            f"{index}: a sharpness is no number ({error})", hint="correct it or take the column out"
+        ) from error

@@ -90,9 +90,11 @@ class DegradationRanges(BaseModel):
         )
 
 
-# The table under "Degradation" in the ReF-LDM paper; LDBFR from that model's released configuration.
+# The table under "Degradation" in the ReF-LDM paper; LDBFR from that model's released configuration; MILD is ours: what
+# a good photograph suffers on its way, and restoring must not make worse.
 TRAINING = DegradationRanges(sigma=(0, 16), downsample=(1, 32), noise=(0, 20), quality=(30, 100))
 MODERATE = DegradationRanges(sigma=(0, 8), downsample=(1, 8), noise=(0, 15), quality=(60, 100))
+MILD = DegradationRanges(sigma=(0, 2), downsample=(1, 2), noise=(0, 5), quality=(80, 100))
 SEVERE = DegradationRanges(sigma=(8, 16), downsample=(8, 32), noise=(0, 20), quality=(30, 100))
 LDBFR = DegradationRanges(sigma=(0.1, 10), downsample=(0.8, 8), noise=(0, 20), quality=(60, 100), resolution=256)
 

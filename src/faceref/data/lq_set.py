@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from faceref.data.degradation import LDBFR, MODERATE, SEVERE, TRAINING, Degradation, DegradationRanges, degrade
+from faceref.data.degradation import LDBFR, MILD, MODERATE, SEVERE, TRAINING, Degradation, DegradationRanges, degrade
 from faceref.data.index import INDEX, read_index
 from faceref.data.mapping import ReferenceMapping
 from faceref.data.table import Row, write_table
@@ -19,7 +19,7 @@ from faceref.journal import claim
 from faceref.pictures.aligned import open_face
 from faceref.pictures.formats import PICTURE_SUFFIXES
 
-PRESETS = {"severe": SEVERE, "moderate": MODERATE, "training": TRAINING, "ldbfr": LDBFR}
+PRESETS = {"severe": SEVERE, "moderate": MODERATE, "mild": MILD, "training": TRAINING, "ldbfr": LDBFR}
 JOURNAL, PARAMETERS, LEFT_OUT = "degradation.jsonl", "degradation.csv", "left_out.csv"
 COLUMNS = tuple(field.name for field in fields(Degradation))
 

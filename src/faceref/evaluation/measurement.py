@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from faceref.data.degradation import MODERATE, SEVERE, degrade
+from faceref.data.degradation import MILD, MODERATE, SEVERE, degrade
 from faceref.data.lq_set import seed_for
 from faceref.errors import DataError
 from faceref.evaluation.cases import Case, CaseSet
@@ -28,7 +28,7 @@ from faceref.faces.sharpness import face_region, sharpness
 from faceref.files import write_atomically
 from faceref.models.identity import FaceRecogniser, feature_distance
 
-PRESETS = {"severe": SEVERE, "moderate": MODERATE}
+PRESETS = {"severe": SEVERE, "moderate": MODERATE, "mild": MILD}
 STORED = "stored"  # the name of the set of LQ pictures that lie in a folder
 COLUMNS = ("set", "model", "condition", "image", "identity", "group", "ita", "references", *(m.key for m in METRICS))
 

@@ -1,7 +1,7 @@
 """What every training run is made of: its data, its optimizer, its loop. What a stage adds is in stages/configs.py."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -16,6 +16,9 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Momentum = Annotated[float, Field(ge=0, lt=1)]
+
+
 class DataConfig(Config):
     """Photographs to train and validate on, all brought to one resolution."""
 
@@ -24,14 +27,16 @@ class DataConfig(Config):
     validation: tuple[FaceSource, ...] = Field(min_length=1)
     split: str = "train"
     validation_split: str = "val"
-    resolution: int = 512
-    references: int = 5  # per sample; repeated where a person has fewer
+    resolution: int = Field(default=512, ge=8, multiple_of=8)
+    references: int = Field(default=5, ge=0)  # per sample; repeated where a person has fewer
     only_with_references: bool = False
     prefer_sharp: bool = False  # draw photographs in proportion to their sharpness
     degradation: AnyRanges = TRAINING  # or a list: each sample is degraded within one of them
     augmentation: ReferenceAugmentation = REFLDM  # of the references
-    cache: Path | None = None  # decoded photographs are mapped from here instead of held in memory
-    workers: int = 0
+    cache: Path | None = None  # decoded photographs are kept in this folder, and mapped from there
+    memory_gb: float = Field(default=4.0, ge=0)  # without a cache: what decoded photographs may take in a process
+    skip_damaged: bool = False  # go on without photographs that cannot be read
+    workers: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -44,27 +49,36 @@ class DataConfig(Config):
 class OptimizerConfig(Config):
     """AdamW with linear warm-up and a cosine to `final_ratio` of the learning rate."""
 
-    learning_rate: float
-    warmup_steps: int = 0
-    final_ratio: float = 1.0
-    betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = 0.0
-    clip_norm: float = 1.0
+    learning_rate: float = Field(ge=0, allow_inf_nan=False)
+    warmup_steps: int = Field(default=0, ge=0)
+    final_ratio: float = Field(default=1.0, ge=0, le=1)
+    betas: tuple[Momentum, Momentum] = (0.9, 0.999)
+    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    clip_norm: float = Field(default=1.0, gt=0)
 
 
 class LoopConfig(Config):
     """How long, how many at a time, and how often to look."""
 
-    steps: int
-    batch_size: int  # per process and accumulation step
-    accumulate: int = 1
+    steps: int = Field(ge=1)
+    batch_size: int = Field(ge=1)  # per process and accumulation step
+    accumulate: int = Field(default=1, ge=1)
     precision: Literal["no", "bf16", "fp16"] = "bf16"
-    ema_decay: float = 0.9999
+    ema_decay: float = Field(default=0.9999, ge=0, lt=1)
     seed: int = Field(default=0, ge=0, lt=2**63)
-    log_every: int = 20
-    validate_every: int = 1000
-    validation_samples: int = 8
-    checkpoint_minutes: float = 5.0
+    log_every: int = Field(default=20, ge=1)
+    validate_every: int = Field(default=1000, ge=1)
+    validation_samples: int = Field(default=8, ge=1)
+    checkpoint_minutes: float = Field(default=5.0, ge=0)
+    milestones: int | tuple[int, ...] = ()  # steps whose checkpoints are kept; one number: all multiples of it
+    gradient_checkpointing: bool = False  # a third slower, and memory for a few times as large a batch
+    trackers: tuple[Literal["tensorboard", "wandb"], ...] = ("tensorboard",)
+
+    def is_milestone(self, step: int) -> bool:
+        """Whether the checkpoint of this step is written and kept for good."""
+        if isinstance(self.milestones, int):
+            return self.milestones > 0 and step % self.milestones == 0
+        return step in self.milestones
 
 
 class StageConfig(Config):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError
@@ -17,37 +17,62 @@ _ANY_STAGE: TypeAdapter[TrainConfig] = TypeAdapter(Annotated[TrainConfig, Field(
 def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     """Read a YAML file; `overrides` are "key.subkey=value" with values in YAML.
 
+    `include: other.yaml` in a file (relative to it) begins with the settings of that one, group by group.
     Raises UsageError naming what is wrong.
     """
-    try:
-        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"Cannot read the configuration {path}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not a text file in UTF-8, so not a configuration.") from error
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path} is not valid YAML: {error}.") from error
-    if not isinstance(tree, dict):
-        raise UsageError(f"{path} is not a configuration: it should hold keys and values.")
+    tree = _read_tree(Path(path))
     for override in overrides:
         key, separator, value = override.partition("=")
         if not separator:
-            raise UsageError(f"Cannot read the setting {override!r}: write key=value, for example loop.steps=1000.")
+            raise UsageError(
+                f"Cannot read the setting {override!r}", hint="write key=value, for example loop.steps=1000"
+            )
         *parents, last = key.split(".")
         node = tree
         for parent in parents:
             node = node.setdefault(parent, {})
             if not isinstance(node, dict):
-                raise UsageError(f"Cannot set {key}: {parent} in {path} is a value, not a group of settings.")
+                raise UsageError(f"Cannot set {key}: {parent} in {path} is a value, not a group of settings")
         try:
             node[last] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise UsageError(f"Cannot read the value of the setting {override!r}: it is not valid YAML.") from error
+            raise UsageError(f"Cannot read the value of the setting {override!r}: it is not valid YAML") from error
     try:
         return _ANY_STAGE.validate_python(tree)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'][1:])) or 'stage'}: {e['msg']}" for e in error.errors())
-        raise UsageError(f"{path} cannot be used: {problems}.") from error
+        raise UsageError(f"cannot be used: {problems}", subject=path) from error
+
+
+def _read_tree(path: Path, including: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The settings of a file over those of the file that it includes."""
+    if path.resolve() in including:
+        raise UsageError("includes itself", subject=path, hint="take the include out")
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"Cannot read the configuration {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError("is not a text file in UTF-8, so not a configuration", subject=path) from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"is not valid YAML: {error}", subject=path) from error
+    if not isinstance(tree, dict):
+        raise UsageError("is not a configuration: it should hold keys and values", subject=path)
+    included = tree.pop("include", None)
+    if included is None:
+        return tree
+    if not isinstance(included, str):
+        raise UsageError("include should name one file", subject=path)
+    return _merged(_read_tree(path.parent / included, (*including, path.resolve())), tree)
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Groups of settings are merged, all else is replaced."""
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
 
 
 def save_config(config: Config, path: Path) -> None:

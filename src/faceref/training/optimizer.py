@@ -1,11 +1,12 @@
 """AdamW for the modules of a stage, each with its own learning rate, which is a function of the step."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from faceref.errors import CheckpointError
 from faceref.training.config import OptimizerConfig
 
 
@@ -30,3 +31,34 @@ def set_rates(optimizer: torch.optim.Optimizer, rates: Sequence[float]) -> None:
     """The learning rate of each module, in the order that the optimizer was made with."""
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
         group["lr"] = rate
+
+
+def moments_of(optimizers: Mapping[str, torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """What AdamW remembers of each parameter that has moved, as TURN.INDEX.NAME; rates are functions of the step."""
+    return {
+        f"{turn}.{index}.{name}": value
+        for turn, optimizer in optimizers.items()
+        for index, values in optimizer.state_dict()["state"].items()
+        for name, value in values.items()
+    }
+
+
+def load_moments(optimizers: Mapping[str, torch.optim.Optimizer], moments: Mapping[str, Tensor]) -> None:
+    """Give optimizers what `moments_of` saved. Raises CheckpointError where it does not fit their parameters."""
+    states: dict[str, dict[int, dict[str, Tensor]]] = {turn: {} for turn in optimizers}
+    for key, value in moments.items():
+        turn, index, name = key.split(".")
+        if turn not in states:
+            raise CheckpointError(f"The checkpoint does not belong to this configuration: {turn} is no turn of it")
+        states[turn].setdefault(int(index), {})[name] = value
+    for turn, optimizer in optimizers.items():
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        for index, values in states[turn].items():
+            if index >= len(parameters) or values.keys() != {"step", "exp_avg", "exp_avg_sq"}:
+                raise CheckpointError(f"The checkpoint's optimizer {turn} has other parameters")
+            for name in ("exp_avg", "exp_avg_sq"):
+                if values[name].shape != parameters[index].shape:
+                    raise CheckpointError(f"The checkpoint's optimizer {turn} has parameters of other sizes")
+                # laid out in memory as the parameter is: then every step computes the same to the bit
+                values[name] = torch.empty_like(parameters[index]).copy_(values[name])
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": states[turn]})

@@ -8,8 +8,11 @@ import torch
 
 from faceref.data.dataset import FaceDataset, FaceSource, sharpness_weights
 from faceref.errors import DataError
+from faceref.processes import from_main
+from faceref.training.checkpoints import Checkpoints
 from faceref.training.config import DataConfig
-from faceref.training.loop import TrainingSummary, make_accelerator, train
+from faceref.training.loop import TrainingSummary, make_accelerator, measure, train
+from faceref.training.run_folder import check_run_folder
 from faceref.training.stages.configs import TrainConfig
 from faceref.training.stages.diffusion import DiffusionStage
 from faceref.training.stages.fusion import FusionStage
@@ -39,15 +42,24 @@ def train_from(
 ) -> TrainingSummary:
     """Run a stage as its configuration says; see `faceref.training.loop.train` for the arguments and what is written.
 
-    A dry run, too, leaves decoded photographs in `config.data.cache`, if that is set: the run itself will want them.
-    Raises DataError, CheckpointError or UsageError where data, weights or settings do not fit.
+    With `dry_run` one step is computed and nothing is written, but that decoded photographs stay in
+    `config.data.cache`, if that is set: the run itself will want them.
+
+    Raises DataError, CheckpointError or UsageError where data, weights or settings do not fit; UsageError where
+    `run_dir` already holds a run and `resume` is not set, or the other way round, or with other settings.
     """
-    accelerator = make_accelerator(config.loop.precision, None if dry_run else run_dir)
+    accelerator = make_accelerator(config.loop, None if dry_run else run_dir)
+    if not dry_run:
+        from_main(lambda: check_run_folder(config, run_dir, resume))
+    state = Checkpoints(run_dir / "checkpoints").read_latest() if resume and not dry_run else None
     torch.manual_seed(config.loop.seed)  # initial weights
-    faces = _load_faces(config.data, config.data.sources, config.data.split, config.loop.seed)
-    validation = _load_faces(config.data, config.data.validation, config.data.validation_split, config.loop.seed)
+    faces = load_faces(config.data, config.data.sources, config.data.split, config.loop.seed)
+    validation = load_faces(config.data, config.data.validation, config.data.validation_split, config.loop.seed)
     stage = STAGES[config.stage].build(config, faces)
-    log.info("%d photographs to train on, %d to validate on", len(faces), len(validation))
+    if dry_run:
+        return measure(config, stage, faces, accelerator)
+    if accelerator.is_main_process:
+        log.info("%d photographs to train on, %d to validate on", len(faces), len(validation))
     return train(
         config,
         stage,
@@ -55,19 +67,20 @@ def train_from(
         validation,
         run_dir,
         accelerator=accelerator,
-        resume=resume,
+        state=state,
         max_minutes=max_minutes,
-        dry_run=dry_run,
         sample_weights=_sample_weights(config.data, faces),
     )
 
 
-def _load_faces(data: DataConfig, sources: tuple[FaceSource, ...], split: str, seed: int) -> FaceDataset:
+def load_faces(data: DataConfig, sources: tuple[FaceSource, ...], split: str, seed: int) -> FaceDataset:
     located = [
         FaceSource(root=data.root / source.root, mapping=source.mapping and data.root / source.mapping)
         for source in sources
     ]
-    return FaceDataset(located, split, data.resolution, seed, data.references, data.cache)
+    return FaceDataset(
+        located, split, data.resolution, seed, data.references, data.cache, data.memory_gb, data.skip_damaged
+    )
 
 
 def _sample_weights(data: DataConfig, faces: FaceDataset) -> np.ndarray | None:
@@ -75,5 +88,5 @@ def _sample_weights(data: DataConfig, faces: FaceDataset) -> np.ndarray | None:
     if data.only_with_references:
         weights = weights * [bool(references) for references in faces.references]
         if not weights.any():
-            raise DataError("Nobody in the training data has a second photograph to be a reference.")
+            raise DataError("Nobody in the training data has a second photograph to be a reference")
     return None if np.all(weights == 1) else weights

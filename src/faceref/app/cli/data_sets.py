@@ -15,6 +15,7 @@ from faceref.errors import UsageError
 class Preset(StrEnum):  # ranges of the two papers, for 512 px (ldbfr: 256 px)
     SEVERE = "severe"
     MODERATE = "moderate"
+    MILD = "mild"
     TRAINING = "training"
     LDBFR = "ldbfr"
 

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+REQUEUE_EXIT_CODE = 75  # EX_TEMPFAIL: the same command is to be started again, with --resume
+
 
 def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file; see configs/.", show_default=False)],
@@ -24,7 +26,8 @@ def train(
 ) -> None:
     """Train an autoencoder, a denoiser or what corrects its results; Ctrl-C stops with a checkpoint.
 
-    On several GPUs or machines: accelerate launch -m faceref train CONFIG.
+    SIGUSR1 stops with a checkpoint and exit code 75, to be queued again. On several GPUs: torchrun
+    --nproc-per-node gpu -m faceref train CONFIG.
     """
     from faceref.training.config_files import load_config
     from faceref.training.run import train_from
@@ -49,6 +52,9 @@ def train(
             f"process here; {loop.steps} steps of {batch} would take {hours:.1f} hours. {written}."
         )
         return
+    if summary.requeue:
+        typer.echo(f"step {summary.step}, stopped by SIGUSR1 with a checkpoint; go on with --resume")
+        raise typer.Exit(REQUEUE_EXIT_CODE)
     metrics = ", ".join(f"{name} {value:.4g}" for name, value in summary.metrics.items())
     state = "finished" if summary.finished else "stopped; go on with --resume"
     typer.echo(f"step {summary.step}, {state}; {summary.samples_per_second:.1f} samples/s; {metrics}")

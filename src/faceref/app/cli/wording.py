@@ -17,6 +17,8 @@ HINTS: dict[str, str] = {
     "no_people": "give --mapping or --index",
     "no_identities": "run faceref data identities first",
     "threshold_joins_all": "give a lower --threshold",
+    "run_exists": "add --resume, or choose another folder with --run-dir",
+    "nothing_to_resume": "leave out --resume to start",
     "worker_ended": "run the command again with fewer --workers",
     "no_ray": "pip install 'faceref[ray]', or leave --ray out",
     "model_not_here": "faceref models download refldm-512",

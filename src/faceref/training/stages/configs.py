@@ -1,12 +1,15 @@
 """The configuration of each stage: what it has beside data, optimizer and loop."""
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from faceref.pipelines.sampling import SchedulerName
 from faceref.training.config import Config, StageConfig
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class AutoencoderConfig(Config):
@@ -19,12 +22,12 @@ class AutoencoderConfig(Config):
 class ReconstructionWeights(Config):
     """Weights of the VQGAN losses (ReF-LDM's released configuration)."""
 
-    l1: float = 1.0
-    perceptual: float = 1.0
-    codebook: float = 1.0
-    adversarial: float = 0.8
-    identity: float = 0.0  # ours
-    adversarial_from: int = 30_001  # step
+    l1: Weight = 1.0
+    perceptual: Weight = 1.0
+    codebook: Weight = 1.0
+    adversarial: Weight = 0.8
+    identity: Weight = 0.0  # ours
+    adversarial_from: int = Field(default=30_001, ge=0)  # step
 
 
 class ReconstructionConfig(StageConfig):
@@ -41,7 +44,8 @@ class VQGANConfig(ReconstructionConfig):
     stage: Literal["vqgan"]
     autoencoder: AutoencoderConfig
     initial: Path | None = None  # start from this trained autoencoder
-    quantize_from: int = 0  # step; latents are decoded as they are before it, and its codebook is their k-means
+    # step; latents are decoded as they are before it, and its codebook is their k-means
+    quantize_from: int = Field(default=0, ge=0)
 
 
 class RestoringVQConfig(ReconstructionConfig):
@@ -49,20 +53,20 @@ class RestoringVQConfig(ReconstructionConfig):
 
     stage: Literal["restoring_vq"]
     autoencoder: Path  # folder of the autoencoder of HQ faces, trained with a codebook
-    heads: int = 8  # of the spatial cross-attention
-    encoder_share: float = 0.01  # of the learning rate; the attention has all of it, the decoder none
+    heads: int = Field(default=8, ge=1)  # of the spatial cross-attention
+    encoder_share: Share = 0.01  # of the learning rate; the attention has all of it, the decoder none
 
 
 class NoiseConfig(Config):
     """The forward process; defaults are ReF-LDM's."""
 
-    steps: int = 1000
-    beta_start: float = 0.0015
-    beta_end: float = 0.0155
+    steps: int = Field(default=1000, ge=1)
+    beta_start: float = Field(default=0.0015, gt=0, lt=1)
+    beta_end: float = Field(default=0.0155, gt=0, lt=1)
     beta_schedule: str = "scaled_linear"
     prediction_type: Literal["epsilon", "v_prediction", "sample"] = "epsilon"
     zero_terminal_snr: bool = False
-    terminal_share: float = 0.0  # share of the samples at the last timestep, where one-step sampling starts
+    terminal_share: Share = 0.0  # share of the samples at the last timestep, where one-step sampling starts
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -74,7 +78,7 @@ class NoiseConfig(Config):
 class IdentityLossConfig(Config):
     """Weight of the identity loss and how it depends on the timestep (ReF-LDM, Table 4)."""
 
-    weight: float = 0.1
+    weight: Weight = 0.1
     scaling: Literal["none", "naive", "sqrt_alpha_bar", "t_below_100", "t_below_500"] = "sqrt_alpha_bar"
     jitter: bool = False  # compare the two pictures moved and mirrored alike: then no fixed pattern of pixels helps
 
@@ -85,8 +89,8 @@ class ModelConfig(Config):
     name: str
     training_data: str
     licence: str
-    steps: int = 50
-    guidance: float = 1.5
+    steps: int = Field(default=50, ge=1)
+    guidance: Weight = 1.5
     scheduler: SchedulerName = "ddim"
 
 
@@ -110,8 +114,8 @@ class DiffusionConfig(DenoisingConfig):
     stage: Literal["ldm", "refldm"]
     mechanism: Literal["cache_kv", "channel_concat", "cross_attention", "spatial_concat"] = "cache_kv"
     restoring: Path | None = None  # inject the features that this first stage of LD-BFR repairs (ours)
-    lq_dropout: float = 0.1  # share of the samples whose LQ latent is zeroed
-    reference_dropout: float = 0.1  # and whose references are, independently
+    lq_dropout: Share = 0.1  # share of the samples whose LQ latent is zeroed
+    reference_dropout: Share = 0.1  # and whose references are, independently
     identity: IdentityLossConfig = IdentityLossConfig()
 
     @model_validator(mode="before")
@@ -142,7 +146,7 @@ class FusionConfig(ReconstructionConfig):
     model: Path  # folder of the trained model; each sample is restored by it, with its number of steps
     initial: Path | None = None  # start from this one (a model folder or its fusion/)
     fusion: dict[str, Any] = Field(default={})  # constructor arguments of PixelFusion
-    reference_dropout: float = 0.3  # share of the samples that are restored without references (ldbfr: all are)
+    reference_dropout: Share = 0.3  # share of the samples that are restored without references (ldbfr: all are)
 
 
 TrainConfig = VQGANConfig | RestoringVQConfig | DiffusionConfig | LDBFRConfig | FusionConfig

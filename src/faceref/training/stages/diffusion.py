@@ -46,6 +46,7 @@ class DiffusionStage(DenoisingStage):
         self.config, self.identity = config, config.identity
         self.unet: ReferenceUNet = unet
         self.use_references = config.stage == "refldm"
+        self.best_by = "psnr_referenced" if self.use_references else "psnr_alone"
 
     @classmethod
     def build(cls, config: DiffusionConfig, faces: FaceDataset) -> Self:

@@ -25,6 +25,8 @@ from faceref.training.stages.vqgan import ReconstructionStage
 class FusionStage(ReconstructionStage):
     """Restorations by a trained model, corrected, are to be the HQ photographs; the model stays as it is."""
 
+    best_by = "psnr_corrected"
+
     def __init__(
         self,
         config: FusionConfig,

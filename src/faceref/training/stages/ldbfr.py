@@ -107,6 +107,7 @@ class LDBFRStage(DenoisingStage):
     """Stage 2: L_diffusion of latents of the HQ photograph, with the features q' of its LQ twin injected."""
 
     family = "ldbfr"
+    best_by = "psnr_restored"
 
     def __init__(
         self,

@@ -18,6 +18,7 @@ class Stage(nn.Module, ABC):
     """What is trained: networks, their loss, and how to look at them. Submodules are trained, all else is frozen."""
 
     all_turns: tuple[str, ...] = ("model",)  # each has its optimizer; a GAN names its two sides
+    best_by: str = "psnr"  # the number of `validate` whose largest value marks the best checkpoint
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,7 +50,10 @@ class Stage(nn.Module, ABC):
         return self.all_turns
 
     def prepare(self, step: int) -> list[Tensor]:
-        """Called before each step; returns parameters that were given new values, whose average begins anew."""
+        """Called before each step; returns parameters that were given new values, whose average begins anew.
+
+        They are to be the same in all processes that train together.
+        """
         return []
 
     @abstractmethod
@@ -70,7 +74,7 @@ class Stage(nn.Module, ABC):
 
     @abstractmethod
     def validate(self, batch: Batch, generator: torch.Generator) -> tuple[dict[str, float], Image.Image]:
-        """Measure on a held-out batch and draw it."""
+        """Measure on a held-out batch and draw it; each number is a mean, since processes measure a share each."""
 
     @abstractmethod
     def export(self, folder: Path) -> None:

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from faceref.data.dataset import FaceDataset
+from faceref.data.decoded import DecodedPhotographs
 from faceref.errors import UsageError
 from faceref.models.autoencoder import AUTOENCODERS, Autoencoder, PixelUnshuffleVQModel, encode
 from faceref.models.identity import FaceRecogniser
 from faceref.models.loading import load_component
+from faceref.processes import is_main, take_from_main
 from faceref.training.losses import (
     PatchDiscriminator,
     adaptive_weight,
@@ -126,11 +128,11 @@ class VQGANStage(ReconstructionStage):
         self,
         config: VQGANConfig,
         vae: Autoencoder,
-        photographs: np.ndarray,
+        photographs: DecodedPhotographs,
         perceptual: nn.Module | None,
         recogniser: FaceRecogniser | None = None,
     ):
-        """`photographs` uint8 [N, 4, H, W]: some of them calibrate latents (normalisation on export, the codebook)."""
+        """some of `photographs` calibrate latents (normalisation on export, the codebook)."""
         super().__init__(config, perceptual, recogniser)
         self.vae = vae
         self.photographs = photographs
@@ -171,7 +173,11 @@ class VQGANStage(ReconstructionStage):
         if self.quantized or step < self.quantize_from:
             return []
         self.quantized.fill_(True)
-        return [self._begin_codebook()]
+        codebook = vq_model(self.vae).quantize.embedding.weight
+        if is_main():
+            self._begin_codebook()
+        take_from_main(codebook.data)
+        return [codebook]
 
     def reconstruct(self, batch: Batch) -> tuple[Tensor, Tensor]:
         latents = encode(self.vae, batch["hq"])
@@ -181,7 +187,7 @@ class VQGANStage(ReconstructionStage):
         return decoded.sample, decoded.commit_loss.mean()
 
     @torch.no_grad()
-    def _begin_codebook(self) -> Tensor:
+    def _begin_codebook(self) -> None:
         """Codes that are used from the start: the k-means of latents. A random codebook keeps a few codes alive."""
         import faiss
 
@@ -192,12 +198,11 @@ class VQGANStage(ReconstructionStage):
         kmeans = faiss.Kmeans(latents.shape[1], len(codebook), seed=0)
         kmeans.train(latents.cpu().numpy())
         codebook.copy_(torch.from_numpy(kmeans.centroids))
-        return codebook
 
     def _calibration(self) -> Tensor:
         """Some photographs [B, 3, H, W] in [-1, 1], the same each time."""
         rows = np.linspace(0, len(self.photographs) - 1, CALIBRATION_PHOTOGRAPHS).astype(int)
-        return torch.from_numpy(self.photographs[rows, :3]).to(self.vae.device).float() / 127.5 - 1
+        return torch.from_numpy(self.photographs.take(rows)[:, :3]).to(self.vae.device).float() / 127.5 - 1
 
     def validate(self, batch: Batch, generator: torch.Generator) -> tuple[dict[str, float], Image.Image]:
         """PSNR (dB), SSIM and codes in use of held-out reconstructions; rows: photograph, reconstruction."""

@@ -1,0 +1,132 @@
+"""Photographs of a data set as pixels: decoded when they are asked for and kept as memory allows, or mapped."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from PIL import Image
+
+from faceref.errors import DataError
+from faceref.files import cannot_be_written, write_atomically
+from faceref.pictures.aligned import open_face
+from faceref.processes import from_main
+
+log = logging.getLogger(__name__)
+
+Damaged = dict[int, str]  # row -> what is wrong, beginning with the file's name
+GB = 1e9
+
+
+class DecodedPhotographs:
+    """Photographs as uint8 [4, H, W]: RGB, and alpha as the mask, 255 inside the photograph and 0 in padding."""
+
+    def __init__(self, paths: Sequence[Path], resolution: int, memory_gb: float, mapped: np.ndarray | None = None):
+        """memory_gb: what decoded photographs may take in this process. mapped: all of them, uint8 [N, 4, H, W]."""
+        self.paths, self.resolution, self.mapped = paths, resolution, mapped
+        self._room = int(memory_gb * GB) // (4 * resolution**2)
+        self._kept: dict[int, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        """One photograph, not to be written to. Raises DataError if its file has been damaged since the beginning."""
+        if self.mapped is not None:
+            return self.mapped[row]
+        photograph = self._kept.get(row)
+        if photograph is None:
+            photograph = decode(self.paths[row], self.resolution)
+            if len(self._kept) < self._room:
+                self._kept[row] = photograph
+        return photograph
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Several photographs as a new array, uint8 [len(rows), 4, H, W]."""
+        return np.stack([self[int(row)] for row in rows])
+
+    def check(self) -> Damaged:
+        """Decode each once."""
+
+        def problem(row: int) -> str:
+            try:
+                self[row]
+            except DataError as error:
+                return error.reason
+            return ""
+
+        with ThreadPoolExecutor() as pool:
+            problems = enumerate(pool.map(problem, range(len(self))))
+            return {row: text for row, text in problems if text}
+
+
+def open_photographs(
+    paths: Sequence[Path], resolution: int, cache: Path | None, memory_gb: float
+) -> tuple[DecodedPhotographs, Damaged]:
+    """All photographs of a data set, and which of them cannot be read.
+
+    Of several processes that train together one decodes all of them once, into the folder `cache` if there is one. What
+    that costs is logged. Raises OutputError if the cache cannot be written.
+    """
+    size = len(paths) * 4 * resolution**2 / GB
+    kept = f"mapped from {cache}" if cache else f"up to {min(size, memory_gb):.2f} GB of them kept in each process"
+    log.info("%d photographs at %d px: %.2f GB decoded, %s", len(paths), resolution, size, kept)
+    if cache is None:
+        photographs = DecodedPhotographs(paths, resolution, memory_gb)
+        return photographs, from_main(photographs.check)
+    file, damaged = from_main(lambda: _fill(cache, paths, resolution))
+    return DecodedPhotographs(paths, resolution, 0, np.load(file, mmap_mode="r")), damaged
+
+
+def _fill(cache: Path, paths: Sequence[Path], resolution: int) -> tuple[Path, Damaged]:
+    """The file in `cache` that holds these very files, written if it is not there; rows of damaged ones are black."""
+    identity = [(str(path), path.stat().st_mtime_ns) for path in paths if path.exists()]
+    file = cache / f"faces-{resolution}-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}.npy"
+    list_of_damaged = file.with_suffix(".damaged.json")
+    if not file.exists():
+        partial = file.with_suffix(f".{os.getpid()}.partial")
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            damaged = _decode_into(open_memmap(partial, "w+", np.uint8, (len(paths), 4, resolution, resolution)), paths)
+            if damaged:
+                with write_atomically(list_of_damaged) as path:
+                    path.write_text(json.dumps(damaged))
+            partial.replace(file)
+        except OSError as error:
+            raise cannot_be_written(file, error) from error
+        finally:
+            partial.unlink(missing_ok=True)
+    if not list_of_damaged.exists():
+        return file, {}
+    return file, {int(row): text for row, text in json.loads(list_of_damaged.read_text()).items()}
+
+
+def _decode_into(photographs: np.ndarray, paths: Sequence[Path]) -> Damaged:
+    def problem(row: int) -> str:
+        try:
+            photographs[row] = decode(paths[row], photographs.shape[-1])
+        except DataError as error:
+            return error.reason
+        return ""
+
+    with ThreadPoolExecutor() as pool:
+        problems = enumerate(pool.map(problem, range(len(paths))))
+        return {row: text for row, text in problems if text}
+
+
+def decode(path: Path, resolution: int) -> np.ndarray:
+    """One photograph as uint8 [4, H, W], resized with antialiasing if need be.
+
+    Raises DataError if it cannot be read.
+    """
+    image = open_face(path).convert("RGBA")
+    # colours and alpha apart: resizing RGBA as a whole would weigh the colours by alpha and lose the padding's
+    colours = image.convert("RGB").resize((resolution, resolution), Image.Resampling.LANCZOS)
+    alpha = image.getchannel("A").resize((resolution, resolution), Image.Resampling.BILINEAR)
+    mask = np.where(np.asarray(alpha) == 255, np.uint8(255), np.uint8(0))  # what padding has touched is padding
+    return np.concatenate([np.asarray(colours).transpose(2, 0, 1), mask[None]])

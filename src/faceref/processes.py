@@ -1,0 +1,73 @@
+"""What several processes that train together agree on; in a single process each of these is the value itself."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+
+from faceref.errors import FacerefError
+
+T = TypeVar("T")
+
+
+def several() -> bool:
+    """Whether other processes work on the same."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def is_main() -> bool:
+    """Whether this is the process that writes and decides."""
+    return not several() or dist.get_rank() == 0
+
+
+def from_main(make: Callable[[], T]) -> T:
+    """What `make` returns in the main process, in all of them; a FacerefError that it raises is raised in all."""
+    if not several():
+        return make()
+    outcome: list[tuple[T | None, FacerefError | None]] = [(None, None)]
+    if is_main():
+        try:
+            outcome = [(make(), None)]
+        except FacerefError as error:
+            outcome = [(None, error)]
+    dist.broadcast_object_list(outcome)
+    value, error = outcome[0]
+    if error is not None:
+        raise error
+    return value  # type: ignore[return-value]
+
+
+def take_from_main(tensor: torch.Tensor) -> None:
+    """Overwrite the tensor with what the main process has in its place."""
+    if several():
+        dist.broadcast(tensor, 0)
+
+
+def any_of(flags: Mapping[str, bool], device: torch.device) -> dict[str, bool]:
+    """For each flag whether any process has raised it."""
+    if not several():
+        return dict(flags)
+    raised = torch.tensor(list(flags.values()), dtype=torch.int32, device=device)
+    dist.all_reduce(raised, dist.ReduceOp.MAX)
+    return dict(zip(flags, map(bool, raised.tolist()), strict=True))
+
+
+def mean_of(numbers: Mapping[str, torch.Tensor], device: torch.device) -> dict[str, float]:
+    """The mean over the processes of each number; all of them have numbers of the same names."""
+    if not numbers:
+        return {}
+    values = torch.stack([number.detach().float().mean().to(device) for number in numbers.values()])
+    if several():
+        dist.all_reduce(values)
+        values /= dist.get_world_size()
+    return dict(zip(numbers, values.tolist(), strict=True))
+
+
+def from_all(value: T) -> list[T]:
+    """The values of all processes, in their order."""
+    if not several():
+        return [value]
+    values: list[T | None] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values  # type: ignore[return-value]

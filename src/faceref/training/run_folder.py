@@ -1,0 +1,111 @@
+"""The folder of a run: who may write there, with which settings, and what was started where."""
+
+import json
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from faceref.errors import UsageError
+from faceref.files import cannot_be_written
+from faceref.training.checkpoints import Checkpoints
+from faceref.training.config import StageConfig
+from faceref.training.config_files import load_config
+
+CONFIG, STARTS = "config.yaml", "starts.jsonl"
+# what a run that goes on may change: how long, how often it looks, and how it gets at the same photographs
+MAY_CHANGE = (
+    "loop.steps",
+    "loop.log_every",
+    "loop.validate_every",
+    "loop.validation_samples",
+    "loop.checkpoint_minutes",
+    "loop.milestones",
+    "loop.trackers",
+    "loop.gradient_checkpointing",
+    "data.workers",
+    "data.cache",
+    "data.memory_gb",
+)
+VERSIONS = ("faceref", "torch", "diffusers", "accelerate", "numpy")
+
+
+def check_run_folder(config: StageConfig, run_dir: Path, resume: bool) -> None:
+    """Write nothing, and raise UsageError if a run may not start in this folder.
+
+    That is: there is one already and `resume` is not set, or there is none and it is, or it has other settings.
+    """
+    steps = Checkpoints(run_dir / "checkpoints").steps()
+    if steps and not resume:
+        raise UsageError(
+            f"already holds a run at step {steps[-1]}",
+            subject=run_dir,
+            hint="resume it, or choose another folder",
+            code="run_exists",
+        )
+    if resume and not steps:
+        raise UsageError(
+            f"There is no checkpoint to resume in {run_dir}", hint="start without resuming", code="nothing_to_resume"
+        )
+    if resume and (differences := changed_settings(load_config(run_dir / CONFIG), config)):
+        raise UsageError(
+            f"was trained with other settings: {'; '.join(differences)}",
+            subject=run_dir,
+            hint=f"resume with the same, or start in another folder (only {', '.join(MAY_CHANGE)} may change)",
+            code="other_settings",
+        )
+
+
+def changed_settings(before: StageConfig, now: StageConfig) -> list[str]:
+    """The settings that differ and may not, as "name: before, now"."""
+    old, new = (_flat(config.model_dump(mode="json")) for config in (before, now))
+    return [
+        f"{name} was {old.get(name)!r}, is {new.get(name)!r}"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name) and name not in MAY_CHANGE
+    ]
+
+
+def record_start(run_dir: Path, step: int, accelerator: Accelerator) -> None:
+    """Append to starts.jsonl what was started: command, revision, versions, device."""
+    device = accelerator.device
+    start = {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "step": step,
+        "command": shlex.join(sys.argv),
+        "git": _git_revision(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in VERSIONS},
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "processes": accelerator.num_processes,
+        "host": platform.node(),
+    }
+    try:
+        with (run_dir / STARTS).open("a") as file:
+            file.write(json.dumps(start) + "\n")
+    except OSError as error:
+        raise cannot_be_written(run_dir / STARTS, error) from error
+
+
+def _git_revision() -> str | None:
+    """The commit of this code, with + if files have changed since; None where it is no repository's."""
+    describe = ["git", "describe", "--always", "--dirty=+", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(
+            describe, cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _flat(tree: Any, name: str = "") -> dict[str, Any]:
+    if isinstance(tree, dict) and tree:
+        return {key: value for part in tree for key, value in _flat(tree[part], f"{name}.{part}".lstrip(".")).items()}
+    return {name: tree}

@@ -1,0 +1,48 @@
+"""Validation: each process restores its share of the same held-out samples, with the same noise, each time."""
+
+import json
+import logging
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from faceref.processes import from_all
+from faceref.training.config import LoopConfig
+from faceref.training.stages.stage import Stage
+from faceref.training.trainer import seeded_generator
+
+log = logging.getLogger(__name__)
+
+
+def validate(
+    stage: Stage, validation: Dataset, step: int, loop: LoopConfig, run_dir: Path, accelerator: Accelerator
+) -> dict[str, float]:
+    """Means over `loop.validation_samples` samples, in all processes the same; the main one writes and draws its share.
+
+    Shares, so that nobody waits longer for the others than his own share takes.
+    """
+    rank, together = accelerator.process_index, accelerator.num_processes
+    share = range(rank, min(loop.validation_samples, len(validation)), together)  # type: ignore[arg-type]
+    metrics: dict[str, float] = {}
+    if share:
+        items = next(iter(DataLoader(Subset(validation, share), batch_size=len(share))))
+        generator = seeded_generator(accelerator.device, loop.seed, *([rank] if rank else []))
+        stage.eval()
+        with torch.no_grad(), accelerator.autocast():
+            batch = stage.make_batch({key: value.to(accelerator.device) for key, value in items.items()}, generator)
+            metrics, picture = stage.validate(batch, generator)
+        stage.train()
+        if accelerator.is_main_process:
+            (run_dir / "samples").mkdir(exist_ok=True)
+            picture.save(run_dir / "samples" / f"step_{step:08d}.png")
+    shares = from_all((len(share), metrics))
+    count = sum(size for size, _ in shares)
+    means = {name: sum(size * each[name] for size, each in shares if size) / count for name in shares[0][1]}
+    accelerator.log({f"validation/{key}": value for key, value in means.items()}, step=step)
+    if accelerator.is_main_process:
+        with (run_dir / "validation.jsonl").open("a") as file:
+            file.write(json.dumps({"step": step} | means) + "\n")
+        log.info("step %d, validation: %s", step, means)
+    return means

@@ -1,0 +1,154 @@
+"""States on disk: whole or refused, without code, and of the same run."""
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+from tiny_runs import digest, tiny_vqgan
+
+from faceref.errors import CheckpointError, UsageError
+from faceref.training.checkpoints import Checkpoints
+from faceref.training.run import train_from
+from faceref.training.run_folder import MAY_CHANGE, changed_settings
+from faceref.training.stages.configs import VQGANConfig
+
+
+@pytest.fixture(scope="module")
+def stopped(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of eight steps that was stopped after the second; both its states are kept."""
+    run = tmp_path_factory.mktemp("stopped") / "run"
+    for resume in (False, True):
+        train_from(tiny_vqgan(photographs, steps=8), run, max_minutes=0, resume=resume)
+    return run
+
+
+@pytest.fixture
+def run(stopped: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(stopped, tmp_path / "run")
+
+
+def changed(config: VQGANConfig, **settings) -> VQGANConfig:
+    tree = config.model_dump(mode="json")
+    for name, value in settings.items():
+        group, _, key = name.partition("__")
+        tree[group] = tree[group] | {key: value}
+    return VQGANConfig.model_validate(tree)
+
+
+def test_a_state_holds_tensors_and_numbers_only(run: Path):
+    names = {path.name for path in (run / "checkpoints" / "step_00000002").iterdir()}
+    assert names == {"networks.safetensors", "average.safetensors", "optimizers.safetensors", "state.json"}
+
+
+class _Opens:
+    """A pickle of this makes a file where it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_resuming_a_received_run_runs_no_code(run: Path, photographs: Path, tmp_path: Path):
+    for name in ("custom_checkpoint_0.pkl", "random_states_0.pkl", "optimizer.bin", "scheduler.bin"):
+        (run / "checkpoints" / "step_00000002" / name).write_bytes(pickle.dumps(_Opens(tmp_path / "code-ran")))
+    train_from(tiny_vqgan(photographs, steps=8), run, resume=True, max_minutes=0)
+    assert not (tmp_path / "code-ran").exists()
+    (run / "checkpoints" / "step_00000003" / "state.json").unlink()
+    with pytest.raises(CheckpointError, match="older faceref"):
+        Checkpoints(run / "checkpoints").read(3)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"loop__seed": 3},
+        {"optimizer__learning_rate": 0.5},
+        {"loop__batch_size": 1},
+        {"data__references": 2},
+        {"weights__l1": 2.0},
+    ],
+)
+def test_a_run_goes_on_with_its_own_settings_only(run: Path, photographs: Path, settings: dict):
+    before = (run / "config.yaml").read_text()
+    (name,) = settings
+    with pytest.raises(UsageError, match=name.replace("__", r"\.")):
+        train_from(changed(tiny_vqgan(photographs, steps=8), **settings), run, resume=True)
+    assert (run / "config.yaml").read_text() == before
+    assert Checkpoints(run / "checkpoints").steps() == [1, 2]
+
+
+def test_what_may_change_is_a_list(photographs: Path):
+    before = tiny_vqgan(photographs, steps=8)
+    now = changed(before, loop__steps=9, loop__log_every=3, data__workers=1, loop__milestones=4)
+    assert changed_settings(before, now) == []
+    assert {"loop.steps", "loop.log_every", "loop.validate_every", "data.workers"} <= set(MAY_CHANGE)
+
+
+def truncate(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def lose_a_tensor(file: Path) -> None:
+    tensors = load_file(file)
+    tensors.popitem()
+    save_file(tensors, file)
+
+
+@pytest.mark.parametrize("part", ["networks", "average", "optimizers"])
+@pytest.mark.parametrize("damage", [truncate, lose_a_tensor, Path.unlink])
+def test_a_state_that_is_not_whole_is_passed_over_for_the_one_before(run: Path, caplog, part: str, damage):
+    damage(run / "checkpoints" / "step_00000002" / f"{part}.safetensors")
+    assert Checkpoints(run / "checkpoints").read_latest().step == 1
+    assert "step_00000002 is damaged" in caplog.text
+    damage(run / "checkpoints" / "step_00000001" / f"{part}.safetensors")
+    with pytest.raises(CheckpointError, match="step_00000001 is damaged"):
+        Checkpoints(run / "checkpoints").read_latest()
+
+
+def test_a_truncated_state_costs_its_steps_and_nothing_else(run: Path, photographs: Path, tmp_path: Path):
+    truncate(run / "checkpoints" / "step_00000002" / "networks.safetensors")
+    config = tiny_vqgan(photographs, steps=8)
+    assert train_from(config, run, resume=True).finished
+    train_from(config, tmp_path / "straight")
+    assert digest(run) == digest(tmp_path / "straight")
+
+
+def test_a_state_of_other_networks_is_refused(run: Path, photographs: Path):
+    file = run / "checkpoints" / "step_00000002" / "networks.safetensors"
+    tensors = load_file(file)
+    name = max(tensors, key=lambda name: tensors[name].numel())
+    tensor = tensors.pop(name)
+    save_file(tensors | {"stranger": tensor}, file)
+    with pytest.raises(CheckpointError, match="missing or left over"):
+        train_from(tiny_vqgan(photographs, steps=8), run, resume=True)
+    save_file(tensors | {name: tensor.flatten()[:1]}, file)
+    with pytest.raises(CheckpointError, match="other sizes"):
+        train_from(tiny_vqgan(photographs, steps=8), run, resume=True)
+
+
+def test_other_folders_among_the_states_are_left_alone(run: Path):
+    (run / "checkpoints" / "step_backup").mkdir()
+    assert Checkpoints(run / "checkpoints").steps() == [1, 2]
+
+
+def test_milestones_and_the_best_are_kept_beside_the_last_two(photographs: Path, tmp_path: Path):
+    config = tiny_vqgan(photographs, steps=8, milestones=[2, 3], validate_every=1, checkpoint_minutes=0)
+    train_from(config, tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "validation.jsonl").read_text().splitlines()]
+    best = max(lines, key=lambda line: line["psnr"])["step"]
+    kept = Checkpoints(tmp_path / "run" / "checkpoints")
+    assert set(kept.steps()) == {2, 3, 7, 8, best}
+    assert kept.best() == (best, max(line["psnr"] for line in lines))
+
+
+def test_a_run_says_what_was_started_where(run: Path):
+    starts = [json.loads(line) for line in (run / "starts.jsonl").read_text().splitlines()]
+    assert [start["step"] for start in starts] == [0, 1]
+    assert starts[0]["device"] == "cpu"
+    assert starts[0]["versions"]["torch"]
+    assert "pytest" in starts[0]["command"]

@@ -1,0 +1,138 @@
+"""Two processes that train together: one pair goes through all stages, and both end with the same weights.
+
+Their clocks differ by a day, so that a process that decides for itself waits for the other for ever.
+"""
+
+import hashlib
+import json
+import os
+import socket
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+from accelerate.state import AcceleratorState, GradientState
+from tiny_runs import digest, tiny_ldbfr, tiny_refldm, tiny_restoring, tiny_vqgan
+
+import faceref.data.decoded
+import faceref.training.run
+from faceref.errors import DataError
+from faceref.processes import from_main
+from faceref.training.config import StageConfig
+from faceref.training.loop import TrainingSummary, train
+from faceref.training.run import train_from
+from faceref.training.stages.configs import DiffusionConfig, FusionConfig, TrainConfig, VQGANConfig
+from faceref.training.stages.stage import Stage
+from faceref.training.stages.vqgan import VQGANStage
+
+A_DAY = 86400
+
+
+def weights_of(stage: Stage) -> str:
+    return hashlib.sha256(b"".join(t.numpy().tobytes() for t in stage.state_dict().values())).hexdigest()
+
+
+def trained_together(config: TrainConfig, folder: Path) -> None:
+    """Train, and write what this process holds afterwards to FOLDER.RANK."""
+
+    def watched(config: StageConfig, stage: Stage, *args, **kwargs) -> TrainingSummary:
+        summary = train(config, stage, *args, **kwargs)
+        folder.with_suffix(f".{os.environ['RANK']}").write_text(weights_of(stage))
+        return summary
+
+    faceref.training.run.train = watched
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+    assert train_from(config, folder).finished
+
+
+def stages(photographs: Path, folder: Path, tiny_model: Path) -> dict[str, TrainConfig]:
+    """Every stage, in the order in which they are trained; a checkpoint would be due once an hour."""
+    vqgan = tiny_vqgan(photographs, 3, checkpoint_minutes=60, validation_samples=3).model_dump(mode="json")
+    vqgan["autoencoder"]["arguments"] |= {"quantize": True, "codebook_size": 16}
+    vqgan["data"]["cache"] = str(folder / "cache")
+    refldm = tiny_refldm(photographs, folder, steps=2)
+    ldm = refldm.model_dump(mode="json") | {"stage": "ldm", "identity": {"scaling": "none"}}
+    fusion = {
+        "stage": "fusion",
+        "model": tiny_model,
+        "data": refldm.data.model_dump() | {"resolution": 64, "references": 1},
+        "fusion": {"channels": 32, "residual_blocks": 1},
+        "weights": {"perceptual": 0.0, "adversarial_from": 1},
+        "optimizer": {"learning_rate": 1e-3},
+        "loop": refldm.loop,
+    }
+    return {
+        "vqgan": VQGANConfig.model_validate(vqgan | {"quantize_from": 2}),
+        "restoring_vq": tiny_restoring(photographs, folder, steps=2),
+        "ldm": DiffusionConfig.model_validate(ldm),
+        "refldm": refldm,
+        "ldbfr": tiny_ldbfr(photographs, folder, steps=2),
+        "fusion": FusionConfig.model_validate(fusion),
+    }
+
+
+def fails() -> None:
+    raise DataError("something is damaged")
+
+
+def one_of_two(rank: int, port: int, photographs: Path, folder: Path, tiny_model: Path) -> None:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    if rank:
+        clock = time.monotonic
+        started = clock()
+        time.monotonic = lambda: clock() + (A_DAY if clock() > started + 1 else 0)
+        faceref.data.decoded._fill = forbidden
+        VQGANStage._begin_codebook = forbidden  # type: ignore[method-assign]
+    torch.distributed.init_process_group("gloo")
+    with pytest.raises(DataError, match="something is damaged"):  # in both, though only one has seen it
+        from_main(fails)
+    for name, config in stages(photographs, folder, tiny_model).items():
+        trained_together(config, folder / name)
+
+
+def forbidden(*_: object) -> None:
+    raise AssertionError("this is for one process to do")
+
+
+@pytest.fixture(scope="module")
+def together(photographs: Path, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    folder = tmp_path_factory.mktemp("together")
+    torch.manual_seed(0)
+    stages(photographs, folder, tiny_model)  # the networks that they begin from are written once
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    pair = mp.spawn(one_of_two, (port, photographs, folder, tiny_model), nprocs=2, join=False)
+    assert pair is not None
+    deadline = time.monotonic() + 240
+    while not pair.join(timeout=1):
+        if time.monotonic() > deadline:
+            for process in pair.processes:
+                process.kill()  # type: ignore[union-attr]
+            pytest.fail("two processes wait for each other for ever")
+    return folder
+
+
+@pytest.mark.parametrize("stage", ["vqgan", "restoring_vq", "ldm", "refldm", "ldbfr", "fusion"])
+def test_both_hold_the_same_weights_after_each_stage(together: Path, stage: str):
+    one, other = ((together / f"{stage}.{rank}").read_text() for rank in (0, 1))
+    assert one == other
+
+
+def test_the_samples_of_both_count(together: Path, photographs: Path, tmp_path: Path):
+    """A run of one process with the same seed comes out differently."""
+    config = tiny_refldm(photographs, tmp_path, steps=2)
+    train_from(config, tmp_path / "alone")
+    assert digest(tmp_path / "alone") != digest(together / "refldm")
+
+
+def test_one_of_them_writes(together: Path):
+    lines = (together / "refldm" / "validation.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [2]
+    assert len((together / "refldm" / "starts.jsonl").read_text().splitlines()) == 1
+    assert len(list((together / "cache").iterdir())) == 1  # the same photographs train and validate
