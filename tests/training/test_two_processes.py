@@ -6,7 +6,6 @@ Their clocks differ by a day, so that a process that decides for itself waits fo
 import hashlib
 import json
 import os
-import socket
 import time
 from pathlib import Path
 
@@ -78,9 +77,9 @@ def fails() -> None:
     raise DataError("something is damaged")
 
 
-def one_of_two(rank: int, port: int, photographs: Path, folder: Path, tiny_model: Path) -> None:
+def one_of_two(rank: int, photographs: Path, folder: Path, tiny_model: Path) -> None:
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}  # nobody meets there: see `meet`
     torch.set_num_threads(1)
     if rank:
         clock = time.monotonic
@@ -88,11 +87,18 @@ def one_of_two(rank: int, port: int, photographs: Path, folder: Path, tiny_model
         time.monotonic = lambda: clock() + (A_DAY if clock() > started + 1 else 0)
         faceref.data.decoded._fill = forbidden
         VQGANStage._begin_codebook = forbidden  # type: ignore[method-assign]
-    torch.distributed.init_process_group("gloo")
+    meet(rank, folder / "first")
     with pytest.raises(DataError, match="something is damaged"):  # in both, though only one has seen it
         from_main(fails)
+    torch.distributed.destroy_process_group()
     for name, config in stages(photographs, folder, tiny_model).items():
+        meet(rank, folder / f"{name}.group")
         trained_together(config, folder / name)
+
+
+def meet(rank: int, file: Path) -> None:
+    """A group of its own for each stage: training ends with the end of the group."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
 
 
 def forbidden(*_: object) -> None:
@@ -104,10 +110,7 @@ def together(photographs: Path, tmp_path_factory: pytest.TempPathFactory, tiny_m
     folder = tmp_path_factory.mktemp("together")
     torch.manual_seed(0)
     stages(photographs, folder, tiny_model)  # the networks that they begin from are written once
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    pair = mp.spawn(one_of_two, (port, photographs, folder, tiny_model), nprocs=2, join=False)
+    pair = mp.spawn(one_of_two, (photographs, folder, tiny_model), nprocs=2, join=False)
     assert pair is not None
     deadline = time.monotonic() + 240
     while not pair.join(timeout=1):

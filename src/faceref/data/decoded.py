@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -52,17 +52,7 @@ class DecodedPhotographs:
 
     def check(self) -> Damaged:
         """Decode each once."""
-
-        def problem(row: int) -> str:
-            try:
-                self[row]
-            except DataError as error:
-                return error.reason
-            return ""
-
-        with ThreadPoolExecutor() as pool:
-            problems = enumerate(pool.map(problem, range(len(self))))
-            return {row: text for row, text in problems if text}
+        return _damaged(self.__getitem__, len(self))
 
 
 def open_photographs(
@@ -107,16 +97,24 @@ def _fill(cache: Path, paths: Sequence[Path], resolution: int) -> tuple[Path, Da
 
 
 def _decode_into(photographs: np.ndarray, paths: Sequence[Path]) -> Damaged:
+    def decode_row(row: int) -> None:
+        photographs[row] = decode(paths[row], photographs.shape[-1])
+
+    return _damaged(decode_row, len(paths))
+
+
+def _damaged(read: Callable[[int], object], rows: int) -> Damaged:
+    """Read all rows, in threads."""
+
     def problem(row: int) -> str:
         try:
-            photographs[row] = decode(paths[row], photographs.shape[-1])
+            read(row)
         except DataError as error:
-            return error.reason
+            return f"{error.subject} {error.reason}"
         return ""
 
     with ThreadPoolExecutor() as pool:
-        problems = enumerate(pool.map(problem, range(len(paths))))
-        return {row: text for row, text in problems if text}
+        return {row: text for row, text in enumerate(pool.map(problem, range(rows))) if text}
 
 
 def decode(path: Path, resolution: int) -> np.ndarray:
