@@ -87,7 +87,7 @@ def one_of_two(rank: int, photographs: Path, folder: Path, tiny_model: Path) -> 
         time.monotonic = lambda: clock() + (A_DAY if clock() > started + 1 else 0)
         faceref.data.decoded._fill = forbidden
         VQGANStage._begin_codebook = forbidden  # type: ignore[method-assign]
-    meet(rank, folder / "first")
+    meet(rank, folder / "first.group")
     with pytest.raises(DataError, match="something is damaged"):  # in both, though only one has seen it
         from_main(fails)
     torch.distributed.destroy_process_group()
