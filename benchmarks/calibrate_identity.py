@@ -1,0 +1,142 @@
+"""How far a degraded face lies from its person's references and from strangers': fit the certainty, or report on it.
+
+    python benchmarks/calibrate_identity.py fit data/lfw128 --out src/faceref/weights/identity.json
+    python benchmarks/calibrate_identity.py report data/lfw128
+
+fit: LFW's training and validation people. report: LFW's test people. One photograph of each person is taken as it is
+and degraded mildly, moderately and severely (seeded); others of the person are the references, and everybody else's
+references are strangers'.
+"""
+
+import argparse
+import json
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from scipy.optimize import minimize
+
+from faceref.data.degradation import MILD, MODERATE, SEVERE, degrade
+from faceref.data.table import read_table
+from faceref.faces.align import AlignedFace, Alignment
+from faceref.faces.certainty import Calibration, features
+from faceref.faces.dlib_torch import TorchDlibRecogniser
+from faceref.faces.quality import quality
+
+SIZE = 128  # pixels of the faces
+KINDS = {"untouched": None, "mild": MILD, "moderate": MODERATE, "severe": SEVERE}
+REFERENCES = 5  # at the most, of a person
+STRANGERS_RESTORED = 0.005  # goal
+DISTANCES = {"mean": np.mean, "nearest": np.min}  # over a person's references
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Every face against every person: distances by name [K, P, P] (kind, face's, references'), scores [K, P]."""
+
+    distances: dict[str, np.ndarray]
+    scores: np.ndarray
+
+    @property
+    def same(self) -> np.ndarray:
+        """bool [P, P]"""
+        return np.eye(self.scores.shape[1], dtype=bool)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=("fit", "report"))
+    parser.add_argument("folder", type=Path, help="aligned photographs with index.csv")
+    parser.add_argument("--out", type=Path, help="where the fitted certainty goes")
+    parser.add_argument("--people", type=int, default=250, help="at the most")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    splits = ("train", "val") if arguments.command == "fit" else ("test",)
+    pairs = measure(arguments.folder, splits, arguments.people, arguments.seed)
+    if arguments.command == "report":
+        report(pairs, Calibration.shipped())
+        return
+    calibration = fit(pairs)
+    report(pairs, calibration)
+    if arguments.out:
+        arguments.out.write_text(json.dumps(asdict(calibration), indent=1) + "\n")
+
+
+def measure(folder: Path, splits: tuple[str, ...], people: int, seed: int) -> Pairs:
+    """Embed the faces and references of people with three photographs or more."""
+    photographs = defaultdict(list)
+    for row in read_table(folder / "index.csv", ("file", "person", "split")):
+        if row["split"] in splits:
+            photographs[row["person"]].append(folder / row["file"])
+    rng = np.random.default_rng(seed)
+    known = sorted(rng.permutation(sorted(name for name, files in photographs.items() if len(files) >= 3))[:people])
+    recogniser = TorchDlibRecogniser(torch.device("cpu"))
+    references, faces, scores = [], [], []
+    for person in known:
+        first, *others = (photographs[person][i] for i in rng.permutation(len(photographs[person]))[: REFERENCES + 1])
+        degraded = [degraded_as(kind, first, rng) for kind in KINDS]
+        pictures = [*(face.image for face in degraded), *(Image.open(file).convert("RGB") for file in others)]
+        embeddings = recogniser.embed_aligned(pictures)  # [K + R, 128]
+        faces.append(embeddings[: len(KINDS)])
+        references.append(embeddings[len(KINDS) :])
+        scores.append([quality(face).score for face in degraded])
+    embedded = np.stack(faces, axis=1)  # [K, P, 128]
+    away = [np.linalg.norm(embedded[:, :, None] - one, axis=-1) for one in references]  # [K, P, R] for each person
+    distances = {name: np.stack([over(one, axis=-1) for one in away], axis=-1) for name, over in DISTANCES.items()}
+    centres = np.stack([one.mean(0) for one in references])  # [P, 128]
+    distances["centre"] = np.linalg.norm(embedded[:, :, None] - centres, axis=-1)
+    return Pairs(distances, np.array(scores).T)
+
+
+def degraded_as(kind: str, file: Path, rng: np.random.Generator) -> AlignedFace:
+    """An aligned face of the index, degraded, as if it had been cut from a photograph at its own size."""
+    image = Image.open(file)
+    picture = image.convert("RGB")
+    if (ranges := KINDS[kind]) is not None:
+        picture = degrade(picture, ranges.at(SIZE).sample(rng), rng)
+    quad = np.array([[0, 0], [0, SIZE], [SIZE, SIZE], [SIZE, 0]]) - 0.5
+    mask = cv2.resize(np.asarray(image.convert("RGBA").getchannel("A")), (SIZE, SIZE))
+    return AlignedFace(picture, mask, Alignment(quad, SIZE))
+
+
+def fit(pairs: Pairs) -> Calibration:
+    """Logistic regression; each kind weighs the same, and in it the person's faces as much as strangers'."""
+    x = features(pairs.distances["centre"], pairs.scores[:, :, None])  # [K, P, P, F]
+    kinds, people = pairs.scores.shape
+    weights = np.where(pairs.same, 1 / people, 1 / people / (people - 1)) / kinds / 2  # [P, P]
+    signs = np.where(pairs.same, 1, -1)
+
+    def loss(coefficients: np.ndarray) -> float:
+        return float((weights * np.logaddexp(0, -signs * (x @ coefficients))).sum() + 1e-5 * (coefficients**2).sum())
+
+    coefficients = minimize(loss, np.zeros(x.shape[-1])).x.round(4)
+    certainties = Calibration(tuple(coefficients), 0.5).certainty(pairs.distances["centre"], pairs.scores[:, :, None])
+    # severely degraded faces cannot be told apart at any threshold: one for them would refuse most faces of all kinds
+    threshold = np.quantile(certainties[[kind != "severe" for kind in KINDS]][:, ~pairs.same], 1 - STRANGERS_RESTORED)
+    return Calibration(tuple(coefficients.tolist()), float(threshold.round(3)))
+
+
+def report(pairs: Pairs, calibration: Calibration) -> None:
+    """Print what each threshold refuses of the person's own faces, and restores of strangers'."""
+    certainties = calibration.certainty(pairs.distances["centre"], pairs.scores[:, :, None])  # [K, P, P]
+    people = pairs.same.shape[0]
+    print(f"{people} people, {len(KINDS)} x {people} faces, {len(KINDS)} x {people * (people - 1)} strangers")
+    print("certainty | the person refused, strangers restored (%): " + ", ".join([*KINDS, "all"]))
+    for threshold in sorted({0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, calibration.threshold}):
+        refused, restored = certainties[:, pairs.same] < threshold, certainties[:, ~pairs.same] >= threshold
+        rows = [*zip(refused, restored, strict=True), (refused, restored)]
+        cells = " | ".join(f"{100 * a.mean():5.1f} {100 * b.mean():6.2f}" for a, b in rows)
+        print(f"{threshold:6.3f} | {cells}{'  <- refusal' if threshold == calibration.threshold else ''}")
+    print("the person refused where 0.5 % of strangers of the same kind are restored (%), and the distance there:")
+    for name, distances in pairs.distances.items():
+        limits = np.quantile(distances[:, ~pairs.same], STRANGERS_RESTORED, axis=1)  # [K]
+        refused = (distances[:, pairs.same] > limits[:, None]).mean(1)
+        print(f"{name:8}" + " | ".join(f"{100 * a:5.1f} at {b:.3f}" for a, b in zip(refused, limits, strict=True)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""May this face be that person? The distance of embeddings means less the more degraded a face is."""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+import numpy as np
+
+from faceref.faces.quality import FaceQuality
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A logistic regression of "the same person" on `features`, fitted by `benchmarks/calibrate_identity.py fit`.
+
+    threshold: below this certainty a face should not be restored as the person unless somebody says that it is.
+    """
+
+    coefficients: tuple[float, ...]
+    threshold: float
+
+    @classmethod
+    @cache
+    def shipped(cls) -> "Calibration":
+        """The one in the package, read once."""
+        content = json.loads((resources.files("faceref") / "weights" / "identity.json").read_text())
+        return cls(tuple(content["coefficients"]), content["threshold"])
+
+    def certainty(self, distance: np.ndarray, score: np.ndarray) -> np.ndarray:
+        """In [0, 1], of distances and quality scores of one shape."""
+        return 1 / (1 + np.exp(-(features(distance, score) @ np.array(self.coefficients))))
+
+
+def features(distance: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """[..., 5] of distances and quality scores [...]: quality moves the border, and how steep it is."""
+    distance, score = np.broadcast_arrays(np.asarray(distance, np.float64), np.asarray(score, np.float64))
+    return np.stack([np.ones_like(distance), distance, score, distance * score, score**2], axis=-1)
+
+
+def certainty(distance: float, quality: FaceQuality) -> float:
+    """How certain it is, in [0, 1], that a face may be a person.
+
+    distance: Euclidean, of the face's dlib embedding to the mean of those of the person's good photographs. quality: of
+    the face, before it is restored. Of faces as often the person's as strangers', this share are the person's.
+    """
+    return float(Calibration.shipped().certainty(np.asarray(distance), np.asarray(quality.score)))
+
+
+def refusal_threshold() -> float:
+    """The certainty below which a face should not be restored as the person.
+
+    It lets 0.5 % of strangers pass, severely degraded faces left out: those hardly tell who they are; see
+    docs/evaluation.md.
+    """
+    return Calibration.shipped().threshold
