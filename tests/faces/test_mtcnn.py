@@ -5,12 +5,14 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import onnxruntime
 import pytest
 import skimage.data
 from PIL import Image, ImageFilter
 
 from faceref.faces.align import align
 from faceref.faces.detect import Face, MtcnnDetector, load_detector
+from faceref.faces.mtcnn import Mtcnn, mtcnn_weights
 
 HEAD = (110, 0, 340, 230)  # of the astronaut: some 90 px of face
 FACE = 90
@@ -152,6 +154,16 @@ def test_two_threads_find_what_one_finds(mtcnn: MtcnnDetector, astronaut: Image.
     with ThreadPoolExecutor(2) as pool:
         for (face,) in pool.map(mtcnn.detect, [astronaut] * 4):
             np.testing.assert_array_equal(face.landmarks, alone.landmarks)
+
+
+def test_the_networks_compute_what_onnxruntime_computes():
+    pictures = np.random.default_rng(0).uniform(-1, 1, (16, 48, 48, 3)).astype(np.float32)
+    reference = onnxruntime.InferenceSession(mtcnn_weights("onet.onnx"))
+    outputs = ["dense_5", "dense_6", "softmax_2"]
+    network = Mtcnn()._output
+    network.setInput(pictures)
+    for ours, theirs in zip(network.forward(outputs), reference.run(outputs, {"input_3": pictures}), strict=True):
+        np.testing.assert_allclose(ours, np.asarray(theirs), atol=1e-5)
 
 
 def test_weights_are_found_without_importing_their_package():

