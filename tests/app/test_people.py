@@ -17,7 +17,7 @@ def people(faceref, tmp_path):
 @pytest.fixture
 def restore(faceref, tiny_model, tmp_path):
     return lambda *arguments: faceref(
-        "restore", *arguments, "--model", tiny_model, "--data-dir", tmp_path / "kept", "--json"
+        "restore", *arguments, "--model", tiny_model, "--data-dir", tmp_path / "kept", "--json", "--always"
     )
 
 

@@ -14,8 +14,8 @@ from PIL import Image, ImageOps
 
 @pytest.fixture
 def restore(faceref, tiny_model):
-    """`faceref restore` with the tiny model; the photographs come first."""
-    return lambda *arguments: faceref("restore", *arguments, "--model", tiny_model)
+    """`faceref restore` with the tiny model; the photographs come first, and are restored although they are good."""
+    return lambda *arguments: faceref("restore", *arguments, "--model", tiny_model, "--always")
 
 
 def files(folder: Path) -> set[str]:

@@ -11,6 +11,8 @@ from faceref.errors import CheckpointError, UsageError
 from faceref.pipelines.ldbfr import LDBFRPipeline
 from faceref.pipelines.refldm import ReFLDMPipeline
 
+ALWAYS = RestoreOptions(always=True)  # the portrait is a good one
+
 
 @pytest.fixture(scope="module")
 def blind(tiny_blind_model) -> Restorer:
@@ -28,7 +30,7 @@ def portrait(astronaut) -> Image.Image:
 
 
 def test_a_blind_model_restores_by_itself(blind, portrait):
-    first, again, other = (blind.restore(portrait, (), RestoreOptions(seed=seed)) for seed in (1, 1, 2))
+    first, again, other = (blind.restore(portrait, (), RestoreOptions(seed=seed, always=True)) for seed in (1, 1, 2))
     assert first.image.tobytes() == again.image.tobytes()
     assert first.image.tobytes() != other.image.tobytes()
     assert (first.faces[0].settings.model, first.faces[0].settings.steps) == ("tiny-blind", 3)
@@ -38,7 +40,7 @@ def test_a_blind_model_restores_by_itself(blind, portrait):
 def test_guidance_is_refused_by_a_model_without_references_and_not_recorded(blind, portrait):
     with pytest.raises(UsageError, match="tiny-blind restores without references, so that there is no guidance"):
         blind.restore(portrait, (), RestoreOptions(guidance=1.5))
-    assert "guidance" not in blind.restore(portrait).metadata
+    assert "guidance" not in blind.restore(portrait, (), ALWAYS).metadata
 
 
 def test_references_are_refused_by_a_model_that_cannot_use_them(blind, both, portrait):
@@ -55,7 +57,7 @@ def test_references_are_refused_by_a_model_that_cannot_use_them(blind, both, por
 
 def test_without_references_a_model_lets_the_one_that_it_brings_restore(both, blind, portrait):
     counted: list[tuple[int, int]] = []
-    options = RestoreOptions(seed=3, match_color=False)
+    options = RestoreOptions(seed=3, colour="allow", always=True)
     result = both.restore(portrait, (), options, on_step=lambda *numbers: counted.append(numbers))
     assert result.faces[0].settings.model == "tiny-blind"
     assert counted == [(1, 3), (2, 3), (3, 3)], "its own number of steps"
@@ -65,7 +67,7 @@ def test_without_references_a_model_lets_the_one_that_it_brings_restore(both, bl
 
 def test_with_references_the_model_itself_restores(both, portrait):
     references = (picture for picture in [ImageOps.mirror(portrait)])  # any iterable, looked at once
-    result = both.restore(portrait, references)
+    result = both.restore(portrait, references, ALWAYS)
     assert result.faces[0].settings.model == "tiny"
     assert len(result.people[0].references) == 1
 
@@ -87,5 +89,5 @@ def test_the_model_for_photographs_without_references_may_be_of_either_family(ti
     description = tmp_path / "model" / "blind" / "faceref.json"
     description.write_text(description.read_text().replace('"name": "tiny"', '"name": "without"'))
     both = Restorer.from_pretrained(tmp_path / "model", device="cpu")
-    assert both.restore(portrait).faces[0].settings.model == "without"
-    assert both.restore(portrait, [portrait.rotate(2)]).faces[0].settings.model == "tiny"
+    assert both.restore(portrait, (), ALWAYS).faces[0].settings.model == "without"
+    assert both.restore(portrait, [portrait.rotate(2)], ALWAYS).faces[0].settings.model == "tiny"

@@ -15,6 +15,14 @@ class ReferenceLeftOut(BaseModel):
     reason: str = Field(description='continues the sentence "NAME was left out: "')
 
 
+class MatchAccount(BaseModel):
+    """How surely a face is a person."""
+
+    person: str | None = Field(description="the name, where there is one")
+    distance: float = Field(description="dlib's distance of the face to the references, in the mean")
+    certainty: float = Field(description="0 to 1, by distance and quality of the face")
+
+
 class FaceAccount(BaseModel):
     """What became of one face of the photograph."""
 
@@ -24,18 +32,18 @@ class FaceAccount(BaseModel):
     )
     restored: bool
     left_alone: str | None = Field(description="why the face was not restored; null if it was")
+    quality: float = Field(description="how good the face was, estimated: 0 hardly a face, 1 a good photograph")
+    strength: float = Field(description="how much of the restoration is shown, 0 to 1")
     person: str | None = Field(description="the name of the person whose references were used, where there is one")
     references: list[str] = Field(description="names of the references that were used; empty: restored without any")
-    distance: float | None = Field(
-        description="dlib's distance of the face to the references, in the mean; the same person is mostly below 0.6"
-    )
+    matches: list[MatchAccount] = Field(description="the best and the second best of the people looked for")
     similarity_to_references: float | None = Field(
         description="cosine of dlib's embeddings of the restored face and the references, in the mean"
     )
     similarity_to_photograph: float | None = Field(
         description="cosine of dlib's embeddings of the restored face and the face as it was"
     )
-    settings: dict[str, Any] = Field(description="model, steps, guidance, scheduler, seed, match_color; empty if left")
+    settings: dict[str, Any] = Field(description="model, steps, guidance, scheduler, seed; empty if left")
 
 
 class Account(BaseModel):

@@ -22,7 +22,7 @@ OnStep = Callable[[int, int], None]  # (steps done, steps in all)
 
 @dataclass(frozen=True)
 class Settings:
-    """All that decides a restored face beside the pictures.
+    """All that decides what the network makes of a face, beside the pictures.
 
     guidance: None for a model that takes no references.
     """
@@ -32,7 +32,6 @@ class Settings:
     guidance: float | None
     scheduler: SchedulerName
     seed: int
-    match_color: bool
 
     def by_name(self) -> dict[str, Any]:
         """Those that the model has."""
@@ -69,7 +68,6 @@ class Model:
             guidance=guidance,
             scheduler=cast(SchedulerName, options.scheduler or info.scheduler),
             seed=options.seed,
-            match_color=options.match_color,
         )
         self.pipeline.check_options(steps=settings.steps, scheduler=settings.scheduler, guidance=guidance)
         return settings

@@ -37,7 +37,20 @@ class RestoreOptions(BaseModel):
     )
     scheduler: str | None = Field(default=None, description="ddim, dpmsolver++ or unipc; the model's own by default.")
     seed: int = Field(default=0, ge=0, lt=2**63, description="The same seed gives the same picture.")
-    match_color: bool = Field(default=True, description="Keep the mean colour of the face in the photograph.")
+    strength: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="How much of the restoration is shown, 0 to 1; by default as much as the face needs.",
+    )
+    always: bool = Field(
+        default=False, description="Restore faces fully that are good already; else they are left alone."
+    )
+    colour: Literal["keep", "allow"] = Field(
+        default="keep",
+        description="keep: a face has the mean colour that it has in the photograph, and a print its tone (grey, "
+        "sepia, faded); allow: the model's own colours.",
+    )
     largest_reference_face: bool = Field(
         default=False, description="Use references with several faces too, by their largest; else they are left out."
     )

@@ -8,7 +8,7 @@ import torch
 from faceref.checkpoints.store import load_blind, load_pipeline
 from faceref.devices import Timings, best_device
 from faceref.errors import NoFaceError, UsageError
-from faceref.faces.detect import Detector, DlibDetector
+from faceref.faces.detect import Detector, load_detector
 from faceref.faces.recognise import DlibRecogniser
 from faceref.people.person import Person
 from faceref.people.references import pixel_digest, read_person
@@ -34,7 +34,7 @@ class Restorer:
         """blind: restores faces without references; `model` does by default."""
         self.model = model
         self.blind = blind or model
-        self.detector = detector or DlibDetector()
+        self.detector = detector or load_detector()
         self.recogniser = recogniser or DlibRecogniser()
 
     @classmethod
@@ -47,7 +47,7 @@ class Restorer:
     ) -> "Restorer":
         """Load a named model or a model folder, by default in float32 on the best device that there is.
 
-        detector: dlib's by default; see `faceref.faces.detect.load_detector`.
+        detector: see `faceref.faces.detect.load_detector`.
         Raises UsageError (no such model) or CheckpointError (a damaged one).
         """
         device, dtype = device or best_device(), dtype or torch.float32

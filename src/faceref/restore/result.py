@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from faceref.faces.certainty import refusal_threshold
 from faceref.faces.recognise import similarity
 from faceref.people.person import Person
 from faceref.pictures.output import encode_picture, save_picture
 from faceref.pictures.photo import Photo
 from faceref.pictures.sheets import below, comparison
-from faceref.restore.account import Account, FaceAccount, ReferenceLeftOut
-from faceref.restore.steps import DOUBTFUL_DISTANCE, Assignment, RestoredFace
+from faceref.restore.account import Account, FaceAccount, MatchAccount, ReferenceLeftOut
+from faceref.restore.faces import Assignment, RestoredFace
 
 # A face may be this many times larger in the photograph than the model's pictures before that is worth a warning.
 MUCH_LARGER = 1.5
@@ -67,6 +68,7 @@ class Result:
         told = [
             {"references": str(len(one.person.references) if one.person else 0)}
             | {key: str(value) for key, value in one.settings.by_name().items()}
+            | {"strength": f"{one.assignment.strength:.2f}"}
             for one in self.faces
         ]
         keys = dict.fromkeys(key for one in told for key in one)
@@ -108,17 +110,17 @@ class Result:
 
 def _doubts(one: RestoredFace, photo: str) -> list[str]:
     said = []
-    distance = one.assignment.distance
-    if distance is not None and distance > DOUBTFUL_DISTANCE:
+    match = one.assignment.matches[0] if one.person else None
+    if match is not None and match.certainty < refusal_threshold():
         said.append(
             f"Face {one.face.number} of {photo} may be somebody else than the references "
-            f"(distance {distance:.2f}; the same person is usually below {DOUBTFUL_DISTANCE})."
+            f"({100 * match.certainty:.0f} % sure that it is the person, distance {match.distance:.2f})."
         )
     side, resolution = one.face.crop.alignment.side, one.image.width
     if side > MUCH_LARGER * resolution:
         said.append(
-            f"Face {one.face.number} of {photo} fills {side:.0f} pixels, but {one.settings.model} "
-            f"works at {resolution}: if the photograph is sharp at its full size, restoring it loses detail."
+            f"Face {one.face.number} of {photo} fills {side:.0f} pixels, and {one.settings.model} draws {resolution}: "
+            "finer detail stays as it is in the photograph."
         )
     return said
 
@@ -134,9 +136,14 @@ def _face_account(one: Assignment, restored: RestoredFace | None, embedding: np.
         box=one.face.place and (round(left, 1), round(top, 1), round(right, 1), round(bottom, 1)),
         restored=restored is not None,
         left_alone=one.left_alone,
+        quality=round(one.face.quality.score, 3),
+        strength=one.strength if restored else 0.0,
         person=person.name if person else None,
         references=[reference.name for reference in person.references] if person else [],
-        distance=one.distance,
+        matches=[
+            MatchAccount(person=match.person.name, distance=match.distance, certainty=match.certainty)
+            for match in one.matches[:2]
+        ],
         similarity_to_references=to_references,
         similarity_to_photograph=to_photograph,
         settings=restored.settings.by_name() if restored else {},

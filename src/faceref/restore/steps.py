@@ -1,76 +1,30 @@
 """The four steps from a photograph to its result, each a function of values: find, assign, restore, compose."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
 
 from faceref.errors import NoFaceError, PhotoError, UsageError
 from faceref.faces.align import AlignedFace, Alignment, align
-from faceref.faces.detect import Detector, Face
-from faceref.faces.paste import match_color, paste
+from faceref.faces.blend import blend_face
+from faceref.faces.certainty import certainty, refusal_threshold
+from faceref.faces.face import Detector
+from faceref.faces.paste import match_color
+from faceref.faces.quality import FaceQuality, quality, strength
 from faceref.faces.recognise import DlibRecogniser
+from faceref.faces.tone import Tone
 from faceref.people.person import FACE_SIZE, Person
 from faceref.pictures.photo import Photo, check_aligned_face
-from faceref.restore.model import Model, OnStep, Settings
+from faceref.restore.faces import Assignment, FoundFace, Match, RestoredFace
+from faceref.restore.model import Model, OnStep
 from faceref.restore.options import FaceChoice, RestoreOptions
 
-# dlib's distance of a degraded face to references from which on somebody should look. Moderately degraded LFW faces
-# stay below it (95 % below 0.61; other people's median is 0.80); severely degraded ones (median 0.65) do not always.
-DOUBTFUL_DISTANCE = 0.7
-GRAY = 2  # how far the channels of a picture without colours may be apart, levels: JPEG's rounding
+JUDGED_AT = 128  # pixels: how good a face is, is judged at the size that the estimate was learnt at
 NOT_CHOSEN = "another face was chosen"
 NOBODY = "it is nobody whose references were given"
-
-
-@dataclass(frozen=True, eq=False)
-class FoundFace:
-    """A face of a photograph.
-
-    photo: where it is; number: its place from the left, beginning with 1; place: box and landmarks, None if the whole
-    picture is the face; crop: the aligned face, FACE_SIZE px (an aligned picture: its own size); embedding: dlib's,
-    float32 [128].
-    """
-
-    photo: Photo
-    number: int
-    place: Face | None
-    crop: AlignedFace
-    embedding: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class Assignment:
-    """What becomes of a face: restored with a person's references, without any (person None), or left alone.
-
-    distance: dlib's to the person, None without one; left_alone: why, None if it is restored.
-    """
-
-    face: FoundFace
-    person: Person | None = None
-    distance: float | None = None
-    left_alone: str | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class RestoredFace:
-    """A face that was restored, with whose references and how.
-
-    image: the aligned face at the model's resolution, in the photograph's colours.
-    """
-
-    assignment: Assignment
-    image: Image.Image
-    settings: Settings
-
-    @property
-    def face(self) -> FoundFace:
-        return self.assignment.face
-
-    @property
-    def person(self) -> Person | None:
-        return self.assignment.person
+GOOD = "it is good already"
 
 
 def find_faces(
@@ -97,33 +51,30 @@ def find_faces(
     embeddings = recogniser.embed_batch([photo.image] * len(whole), landmarks)
     crops = [align(photo.image, points, FACE_SIZE) for points in landmarks]
     numbers = range(1, len(whole) + 1)
-    return tuple(FoundFace(photo, *parts) for parts in zip(numbers, whole, crops, embeddings, strict=True))
+    judged = map(_judged, crops)
+    return tuple(FoundFace(photo, *parts) for parts in zip(numbers, whole, crops, embeddings, judged, strict=True))
 
 
 def assign(faces: Sequence[FoundFace], people: Sequence[Person], options: RestoreOptions) -> tuple[Assignment, ...]:
     """Whose references each face is restored with, if it is: an assignment for each face, in the order of `faces`.
 
     Nobody given: the chosen faces (by default all) are restored without references. One person: the face most like
-    them is, or the one that was chosen. Several people, or the choice "all": each face is looked for among them; what
-    is nobody's becomes what `options.unknown` says. Raises UsageError for a choice that is not there.
+    them is, if it may be them, or the one that was chosen. Several people, or the choice "all": each face is looked for
+    among them; what is nobody's becomes what `options.unknown` says. Faces that are good already are left alone.
+
+    Raises UsageError for a choice that is not there, NoFaceError if no face may be the one person.
 
         >>> assignments = assign(faces, [grandma, grandpa], RestoreOptions(unknown="blind"))
     """
     chosen = _chosen(faces, people, options.face)
-    if not people:
-        return tuple(Assignment(face, left_alone=None if face in chosen else NOT_CHOSEN) for face in faces)
     by_hand = len(people) == 1 and options.face != "all"
-    assignments = []
-    for face in faces:
-        person = min(people, key=lambda one: one.distance(face.embedding))
-        distance = person.distance(face.embedding)
-        if face not in chosen:
-            assignments.append(Assignment(face, left_alone=NOT_CHOSEN))
-        elif by_hand or distance <= DOUBTFUL_DISTANCE:
-            assignments.append(Assignment(face, person, distance))
-        else:
-            assignments.append(Assignment(face, left_alone=None if options.unknown == "blind" else NOBODY))
-    return tuple(assignments)
+    assignments = [
+        _assigned(face, _matches(face, people), by_hand, options.unknown)
+        if face in chosen
+        else Assignment(face, left_alone=NOT_CHOSEN)
+        for face in faces
+    ]
+    return tuple(_as_needed(one, options) for one in assignments)
 
 
 def restore_faces(
@@ -157,7 +108,7 @@ def restore_faces(
         )
         done += used.steps(len(group), settings[used])
         for one, image in zip(group, images, strict=True):
-            coloured = _in_colours_of(one.face.crop, image, options.match_color)
+            coloured = _in_colours_of(one.face.crop, image) if options.colour == "keep" else image
             restored.append(RestoredFace(one, coloured, settings[used]))
     return tuple(sorted(restored, key=lambda one: one.face.number))
 
@@ -169,16 +120,57 @@ def compose(photo: Photo, restored: Sequence[RestoredFace], options: RestoreOpti
 
         >>> compose(photo, restored, RestoreOptions()).show()
     """
-    if options.aligned:
-        image = restored[0].image.copy()
-    else:
-        image = photo.image
-        for one in restored:
-            image = paste(image, one.image, one.face.crop.alignment)
+    image = photo.image
+    for one in restored:
+        shown = one.assignment.strength
+        if one.face.place is None:
+            before = image.resize(one.image.size, Image.Resampling.LANCZOS)
+            image = Image.blend(before, one.image, shown)
+        else:
+            landmarks, rng = one.face.place.landmarks, np.random.default_rng(one.settings.seed)
+            image = blend_face(
+                image, one.image, one.face.crop, landmarks, strength=shown, colour=options.colour, rng=rng
+            )
     if photo.alpha is not None:
         image = image.copy()
         image.putalpha(photo.alpha.resize(image.size))
     return image
+
+
+def _judged(crop: AlignedFace) -> FaceQuality:
+    """How good an aligned face is."""
+    size = (JUDGED_AT, JUDGED_AT)
+    image = crop.image.resize(size, Image.Resampling.LANCZOS)
+    mask = np.asarray(Image.fromarray(crop.mask).resize(size, Image.Resampling.BILINEAR))
+    return quality(AlignedFace(image, mask, Alignment(crop.alignment.quad, JUDGED_AT)))
+
+
+def _matches(face: FoundFace, people: Sequence[Person]) -> tuple[Match, ...]:
+    distances = [person.distance(face.embedding) for person in people]
+    matches = [
+        Match(person, distance, certainty(distance, face.quality))
+        for person, distance in zip(people, distances, strict=True)
+    ]
+    return tuple(sorted(matches, key=lambda match: match.distance))
+
+
+def _assigned(face: FoundFace, matches: tuple[Match, ...], by_hand: bool, unknown: str) -> Assignment:
+    """A face that was chosen, with whom it is most like, or with nobody."""
+    if not matches:
+        return Assignment(face)
+    if by_hand or matches[0].certainty >= refusal_threshold():
+        return Assignment(face, matches[0].person, matches)
+    return Assignment(face, None, matches, left_alone=None if unknown == "blind" else NOBODY)
+
+
+def _as_needed(one: Assignment, options: RestoreOptions) -> Assignment:
+    """Restored as much as the options say, else as much as the face needs."""
+    if one.left_alone:
+        return one
+    shown = options.strength
+    if shown is None:
+        shown = 1.0 if options.always else strength(one.face.quality)
+    return replace(one, strength=shown, left_alone=None if shown else GOOD)
 
 
 def _whole_picture(photo: Photo, recogniser: DlibRecogniser) -> FoundFace:
@@ -188,13 +180,16 @@ def _whole_picture(photo: Photo, recogniser: DlibRecogniser) -> FoundFace:
     corners = np.array([(0, 0), (0, side), (side, side), (side, 0)]) - 0.5
     alpha = photo.alpha or Image.new("L", (side, side), 255)  # padding, where FFHQ's square left the photograph
     crop = AlignedFace(photo.image, np.asarray(alpha), Alignment(corners, side))
-    return FoundFace(photo, 1, None, crop, recogniser.embed_aligned([photo.image])[0])
+    return FoundFace(photo, 1, None, crop, recogniser.embed_aligned([photo.image])[0], _judged(crop))
 
 
 def _chosen(faces: Sequence[FoundFace], people: Sequence[Person], choice: FaceChoice | None) -> list[FoundFace]:
-    """The faces that the options mean, whoever they are."""
+    """The faces that the options mean. Raises UsageError, or NoFaceError if none may be the one person given."""
     if choice is None and len(people) == 1:
-        return [min(faces, key=lambda face: people[0].distance(face.embedding))]
+        face = min(faces, key=lambda face: people[0].distance(face.embedding))
+        if face.place is not None:  # who gives an aligned picture has chosen
+            _check_may_be(people[0], faces)
+        return [face]
     if choice is None or choice == "all":
         return list(faces)
     if choice == "largest":
@@ -205,10 +200,25 @@ def _chosen(faces: Sequence[FoundFace], people: Sequence[Person], choice: FaceCh
     raise UsageError(f"has no face {choice!r}", subject=faces[0].photo.name, hint=f"choose {numbers}, largest or all")
 
 
-def _in_colours_of(crop: AlignedFace, restored: Image.Image, matched: bool) -> Image.Image:
-    """The restored face without a tint from the references; a face without colours stays so."""
+def _check_may_be(person: Person, faces: Sequence[FoundFace]) -> None:
+    """Raises NoFaceError if none of the faces may be the person."""
+    sure = [_matches(face, [person])[0].certainty for face in faces]
+    if max(sure) < refusal_threshold():
+        told = ", ".join(f"face {face.number}: {100 * one:.0f} %" for face, one in zip(faces, sure, strict=True))
+        raise NoFaceError(
+            f"has no face that is surely the person of the references ({told})",
+            subject=faces[0].photo.name,
+            hint="choose the face yourself, or give more photographs of the person",
+            code="not_the_person",
+        )
+
+
+def _in_colours_of(crop: AlignedFace, restored: Image.Image) -> Image.Image:
+    """The restored face without a tint from the references; that of a print has the print's tone."""
     before = crop.image.resize(restored.size, Image.Resampling.LANCZOS)
     mask = np.asarray(Image.fromarray(crop.mask).resize(restored.size, Image.Resampling.BILINEAR))
-    if np.ptp(np.asarray(before), axis=2).max() <= GRAY:
-        restored = restored.convert("L").convert("RGB")
-    return match_color(restored, before, mask) if matched else restored
+    tone = Tone(np.asarray(before, dtype=np.float32), mask > 0)
+    if tone.is_all:
+        toned = tone.colour(np.asarray(restored, dtype=np.float32))
+        restored = Image.fromarray(np.rint(toned).clip(0, 255).astype(np.uint8))
+    return match_color(restored, before, mask)

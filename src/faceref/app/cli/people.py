@@ -146,7 +146,7 @@ def _read(photos: list[Path], largest_face: bool) -> "Person":
     from faceref.faces.recognise import DlibRecogniser
     from faceref.people.references import read_person
 
-    person = read_person(photos, load_detector("dlib"), DlibRecogniser(), largest_face=largest_face)
+    person = read_person(photos, load_detector(), DlibRecogniser(), largest_face=largest_face)
     for skipped in person.skipped:
         say(f"Reference left out: {skipped.name}: {skipped.reason}")
     for warning in person.warnings:

@@ -54,15 +54,15 @@ def restore(
     face: Annotated[str | None, typer.Option(help=help_text("face"))] = None,
     unknown: Annotated[str, typer.Option(help=help_text("unknown"))] = DEFAULTS.unknown,
     detector: Annotated[
-        str, typer.Option(help="What finds faces: dlib, or uniface (an extra) for small and turned ones.")
-    ] = "dlib",
+        str, typer.Option(help="What finds faces: mtcnn (of any size, any way up), dlib, or uniface (an extra).")
+    ] = "mtcnn",
     steps: Annotated[int | None, typer.Option(help=help_text("steps"))] = DEFAULTS.steps,
     guidance: Annotated[float | None, typer.Option(help=help_text("guidance"))] = DEFAULTS.guidance,
     scheduler: Annotated[str | None, typer.Option(help=help_text("scheduler"))] = DEFAULTS.scheduler,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help=help_text("seed"))] = DEFAULTS.seed,
-    match_color: Annotated[
-        bool, typer.Option("--match-color/--no-match-color", help=help_text("match_color"))
-    ] = DEFAULTS.match_color,
+    strength: Annotated[float | None, typer.Option(min=0, max=1, help=help_text("strength"))] = DEFAULTS.strength,
+    always: Annotated[bool, typer.Option("--always", help=help_text("always"))] = DEFAULTS.always,
+    colour: Annotated[str, typer.Option(help=help_text("colour"))] = DEFAULTS.colour,
     largest_reference_face: Annotated[
         bool, typer.Option("--largest-reference-face", help=help_text("largest_reference_face"))
     ] = DEFAULTS.largest_reference_face,
@@ -80,7 +80,9 @@ def restore(
         guidance=guidance,
         scheduler=scheduler,
         seed=seed,
-        match_color=match_color,
+        strength=strength,
+        always=always,
+        colour=colour,
         largest_reference_face=largest_reference_face,
     )
     from faceref.people.library import Library

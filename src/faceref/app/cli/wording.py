@@ -4,6 +4,8 @@ from faceref.errors import FacerefError
 
 # code of an error -> hint
 HINTS: dict[str, str] = {
+    "not_the_person": "say which with --face N, or give more photographs of the person",
+    "no_face": "cut the photograph closer to the face, or give the aligned face itself (--aligned)",
     "not_square": "align it first (faceref data align)",
     "no_index": "make it with faceref data align, or with the columns file and person",
     "empty_index": "align some first (faceref data align)",

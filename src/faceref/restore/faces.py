@@ -1,0 +1,74 @@
+"""What is known of a photograph's faces after each step: found, assigned, restored."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from faceref.faces.align import AlignedFace
+from faceref.faces.face import Face
+from faceref.faces.quality import FaceQuality
+from faceref.people.person import Person
+from faceref.pictures.photo import Photo
+from faceref.restore.model import Settings
+
+
+@dataclass(frozen=True, eq=False)
+class FoundFace:
+    """A face of a photograph.
+
+    photo: where it is; number: its place from the left, beginning with 1; place: box and landmarks, None if the whole
+    picture is the face; crop: the aligned face, FACE_SIZE px (an aligned picture: its own size); embedding: dlib's,
+    float32 [128]; quality: how good it is as it is.
+    """
+
+    photo: Photo
+    number: int
+    place: Face | None
+    crop: AlignedFace
+    embedding: np.ndarray
+    quality: FaceQuality
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """How surely a face is a person: dlib's mean distance to the references, and the certainty in [0, 1]."""
+
+    person: Person
+    distance: float
+    certainty: float
+
+
+@dataclass(frozen=True, eq=False)
+class Assignment:
+    """What becomes of a face: restored with a person's references, without any (person None), or left alone.
+
+    matches: with everybody who was looked for, the surest first; left_alone: why, None if it is restored; strength:
+    how much of the restoration is shown, in [0, 1].
+    """
+
+    face: FoundFace
+    person: Person | None = None
+    matches: tuple[Match, ...] = ()
+    left_alone: str | None = None
+    strength: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class RestoredFace:
+    """A face that was restored, with whose references and how.
+
+    image: the aligned face at the model's resolution, restored fully, in the photograph's colours.
+    """
+
+    assignment: Assignment
+    image: Image.Image
+    settings: Settings
+
+    @property
+    def face(self) -> FoundFace:
+        return self.assignment.face
+
+    @property
+    def person(self) -> Person | None:
+        return self.assignment.person

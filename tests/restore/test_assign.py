@@ -1,0 +1,107 @@
+"""Which face is restored with whose references."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import ImageOps
+from restoring import changed, restore
+
+from faceref.errors import UsageError
+from faceref.people.person import Person
+
+
+def test_with_references_the_face_most_like_them_is_restored(restorer, couple, mirrored, stranger):
+    half = couple.width / 2
+    (face,) = restore(restorer, couple, mirrored).faces
+    assert (face.face.number, face.face.place.box[0] > half) == (2, True)
+    (face,) = restore(restorer, couple, stranger).faces
+    assert (face.face.number, face.face.place.box[2] < half) == (1, True)
+
+
+def test_without_references_all_faces_are_restored_and_that_is_said(restorer, couple):
+    result = restore(restorer, couple)
+    assert [face.face.number for face in result.faces] == [1, 2]
+    assert any("No references" in warning for warning in result.warnings)
+    assert result.account().faces[0].similarity_to_references is None
+
+
+def test_a_face_can_be_chosen_by_number_or_size(restorer, couple, mirrored):
+    assert [face.face.number for face in restore(restorer, couple, mirrored, face=1).faces] == [1]
+    assert len(restore(restorer, couple, face="largest").faces) == 1
+    with pytest.raises(UsageError, match=r"no face 3; choose 1 to 2"):
+        restore(restorer, couple, face=3)
+
+
+def test_a_face_is_restored_alike_whatever_is_restored_beside_it(restorer, couple):
+    alone = restore(restorer, couple, face=2).faces[0]
+    beside = restore(restorer, couple, face="all").faces[1]
+    difference = np.asarray(alone.image, int) - np.asarray(beside.image, int)
+    assert np.abs(difference).max() <= 1, "a batch changes nothing but rounding"
+
+
+def test_a_face_that_is_not_the_person_is_restored_only_if_it_is_chosen(restorer, portrait, mirrored):
+    assert not any("somebody else" in warning for warning in restore(restorer, portrait, mirrored).warnings)
+    negative = ImageOps.invert(portrait)  # dlib's distance is 0.86
+    with pytest.raises(NoFaceError) as refused:
+        restore(restorer, portrait, negative)
+    assert str(refused.value).startswith(
+        "The picture has no face that is surely the person of the references (face 1: "
+    )
+    assert any("may be somebody else" in warning for warning in restore(restorer, portrait, negative, face=1).warnings)
+
+
+def test_a_good_face_is_left_alone_unless_the_options_overrule_that(restorer, portrait, mirrored):
+    left = restore(restorer, portrait, mirrored, always=False)
+    assert (left.faces, left.image.tobytes()) == ((), portrait.tobytes())
+    assert left.account().faces[0].left_alone == "it is good already"
+    half, full = (restore(restorer, portrait, mirrored, always=False, strength=strength) for strength in (0.5, 1))
+    distances = [np.abs(np.asarray(one.image, int) - np.asarray(portrait)).mean() for one in (half, full)]
+    assert 0 < distances[0] < 0.7 * distances[1]
+
+
+def test_a_bad_face_is_restored_fully_without_being_told(restorer, portrait, mirrored):
+    bad = portrait.resize((24, 24), Image.Resampling.BOX).resize(portrait.size, Image.Resampling.BICUBIC)
+    (face,) = restore(restorer, bad, mirrored, always=False, aligned=True).account().faces
+    assert (face.restored, face.strength) == (True, 1.0)
+
+
+@pytest.fixture(scope="module")
+def unlike_the_stranger(restorer, mirrored, stranger) -> Person:
+    """The astronaut, a little farther from the stranger (0.77 instead of 0.70) than a solarised portrait can be."""
+    (reference,) = restorer.person(mirrored).references
+    (other,) = restorer.person(stranger).references
+    away = reference.embedding + 0.1 * (reference.embedding - other.embedding)
+    return Person((replace(reference, embedding=away),))
+
+
+def test_with_the_choice_of_all_only_the_persons_own_face_is_restored_with_their_references(
+    restorer, couple, unlike_the_stranger
+):
+    skipped = restore(restorer, couple, unlike_the_stranger, face="all")
+    assert [face.face.number for face in skipped.faces] == [2]
+    assert skipped.account().faces[0].left_alone == "it is nobody whose references were given"
+    assert changed(couple, skipped.image)[0] >= couple.width / 2 - 20, "the stranger keeps his bytes"
+    blind = restore(restorer, couple, unlike_the_stranger, face="all", unknown="blind")
+    assert [(face.face.number, face.person is None) for face in blind.faces] == [(1, True), (2, False)]
+
+
+def test_each_face_is_restored_with_its_own_persons_references(restorer, couple, mirrored, stranger):
+    astronaut, other = restorer.person(mirrored), restorer.person(ImageOps.mirror(stranger))
+    both = restore(restorer, couple, [astronaut, other])
+    assert [face.person for face in both.faces] == [other, astronaut]
+    alone = [restore(restorer, couple, person, face=number) for number, person in ((1, other), (2, astronaut))]
+    for together, (by_itself,) in zip(both.faces, (result.faces for result in alone), strict=True):
+        difference = np.asarray(together.image, int) - np.asarray(by_itself.image, int)
+        assert np.abs(difference).max() <= 1, "a batch changes nothing but rounding"
+
+
+def test_people_with_different_numbers_of_references_share_a_batch(restorer, couple, mirrored, stranger):
+    astronaut = restorer.person([mirrored, mirrored.resize((300, 300))])
+    both = restore(restorer, couple, [astronaut, restorer.person(ImageOps.mirror(stranger))])
+    assert [len(face.references) for face in both.account().faces] == [1, 2]
+
+
+def test_people_and_photographs_together_are_refused(restorer, portrait, mirrored):
+    with pytest.raises(UsageError, match="People and photographs were given together"):
+        restore(restorer, portrait, [restorer.person(mirrored), mirrored])

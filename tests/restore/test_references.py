@@ -1,0 +1,117 @@
+"""References: which are used, which are left out and why; on a real face, with a tiny model."""
+
+import re
+
+import pytest
+from PIL import Image
+from restoring import restore
+
+from faceref import RestoreOptions
+from faceref.errors import NoFaceError
+from faceref.pictures.photo import open_photo
+
+
+def test_unusable_references_are_left_out_and_named(restorer, portrait, mirrored, couple, tmp_path):
+    mirrored.save(tmp_path / "1-good.png")
+    mirrored.save(tmp_path / "2-copy.png")
+    couple.save(tmp_path / "3-couple.png")
+    Image.new("RGB", (200, 200), "gray").save(tmp_path / "4-wall.png")
+    (tmp_path / "5-text.jpg").write_text("not a picture")
+    person = restore(restorer, portrait, tmp_path).people[0]
+    assert [reference.name for reference in person.references] == [str(tmp_path / "1-good.png")]
+    reasons = {skipped.name.rpartition("/")[2]: skipped.reason for skipped in person.skipped}
+    assert reasons.keys() == {"3-couple.png", "4-wall.png", "5-text.jpg"}  # a copy is not a second reference
+    assert reasons["3-couple.png"] == "2 faces are in it"
+    assert reasons["4-wall.png"] == "no face was found in it"
+    assert reasons["5-text.jpg"].startswith("it is not a picture in ")  # without its name once more
+    assert len(restore(restorer, portrait, tmp_path, largest_reference_face=True).people[0].references) == 2
+
+
+def test_the_photograph_is_not_its_own_reference(restorer, portrait, mirrored, tmp_path):
+    portrait.save(tmp_path / "old.png")
+    mirrored.save(tmp_path / "new.png")
+    person = restore(restorer, tmp_path / "old.png", tmp_path).people[0]
+    assert [skipped.name for skipped in person.skipped] == [str(tmp_path / "old.png")]
+
+
+def test_the_same_picture_counts_once_in_memory_and_on_disk(restorer, portrait, mirrored, tmp_path):
+    mirrored.save(tmp_path / "new.png")
+    mirrored.save(tmp_path / "new.bmp")  # other bytes, the same pixels
+    person = restorer.person([tmp_path, mirrored, mirrored.copy(), portrait])
+    assert [reference.name for reference in person.references] == [str(tmp_path / "new.bmp"), "picture 3"]
+    assert len(restorer.model.cache(person)) == 2
+    assert {one.reason for one in person.skipped} == {f"it is the same picture as {tmp_path / 'new.bmp'}"}
+
+
+def test_a_copy_of_the_photograph_is_not_its_reference(restorer, portrait, mirrored, tmp_path):
+    portrait.save(tmp_path / "old.png")
+    portrait.save(tmp_path / "copy.bmp")
+    for photo in (portrait, tmp_path / "old.png"):
+        person = restore(restorer, photo, [portrait.copy(), tmp_path / "copy.bmp", mirrored]).people[0]
+        assert [reference.name for reference in person.references] == ["picture 2"]
+        assert {one.reason for one in person.skipped} == {"it is the photograph to be restored"}
+
+
+def test_photographs_that_cannot_be_among_the_references_are_not_decoded(restorer, portrait, mirrored, monkeypatch):
+    opened = []
+    monkeypatch.setattr(
+        "faceref.people.references.open_photo", lambda source: opened.append(source) or open_photo(source)
+    )
+    restorer.person([mirrored], exclude=[portrait.crop((0, 0, 254, 200)), portrait])
+    assert opened == [portrait, mirrored]
+    opened.clear()
+    wide, high = Image.new("RGB", (60, 40)), Image.new("RGB", (40, 60))  # as a camera turns it and EXIF says
+    with pytest.raises(NoFaceError):
+        restorer.person([wide], exclude=[high])
+    assert opened == [high, wide]
+
+
+def test_aligned_references_that_are_not_square_or_not_whole_are_left_out_and_named(restorer, portrait, tmp_path):
+    face = restore(restorer, portrait).faces[0].face.crop.image
+    half = tmp_path / "half.jpg"
+    face.resize((256, 256)).save(half, quality=95)
+    half.write_bytes(half.read_bytes()[: half.stat().st_size // 2])
+    person = restorer.person([face, face.crop((0, 0, 64, 40)), half], RestoreOptions(aligned=True))
+    assert [reference.name for reference in person.references] == ["picture 1"]
+    assert {one.name: one.reason for one in person.skipped} == {
+        str(half): "it is truncated through the face; use another copy of it",
+        "picture 2": "it is 64x40 pixels, but an aligned face is square",
+    }
+
+
+def test_a_truncated_but_usable_reference_is_used_and_that_is_said(restorer, astronaut, mirrored, tmp_path):
+    path = tmp_path / "new.jpg"
+    astronaut.save(path, quality=95)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.7)])
+    result = restore(restorer, mirrored, path)
+    assert [reference.name for reference in result.people[0].references] == [str(path)]
+    assert any(warning.startswith(f"{path} is truncated") for warning in result.warnings)
+
+
+def test_what_the_result_cannot_keep_is_said_of_the_photograph_and_not_of_references(restorer, portrait, mirrored):
+    def losses(result) -> list[str]:
+        return [warning for warning in result.warnings if "CMYK" in warning]
+
+    assert len(losses(restore(restorer, portrait.convert("CMYK"), mirrored))) == 1
+    assert losses(restore(restorer, portrait, mirrored.convert("CMYK"))) == []
+
+
+def test_no_usable_reference_is_an_error_not_a_blind_restoration(restorer, portrait):
+    with pytest.raises(NoFaceError, match="None of the references can be used"):
+        restore(restorer, portrait, Image.new("RGB", (200, 200)))
+
+
+def test_a_reference_of_somebody_else_is_warned_of_with_the_distance(restorer, portrait, mirrored, stranger):
+    warnings = restore(restorer, portrait, [mirrored, stranger, portrait.resize((300, 300))]).warnings
+    (warning,) = [warning for warning in warnings if "somebody else" in warning]
+    assert warning.startswith("picture 2 ")
+    assert float(re.findall(r"distance (\d\.\d+)", warning)[0]) == pytest.approx(0.69, abs=0.05)
+
+
+def test_a_person_read_beforehand_is_no_reference_for_a_photograph_of_theirs(restorer, portrait, mirrored):
+    person = restorer.person([portrait, mirrored])
+    result = restore(restorer, portrait, person)
+    assert [one.name for one in result.people[0].references] == ["picture 2"]
+    assert [one.name for one in result.account().references_left_out] == ["picture 1"]
+    with pytest.raises(NoFaceError, match="it is the photograph to be restored"):
+        restore(restorer, portrait, restorer.person(portrait))
