@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from faceref.data.embedding_space import embedding_space
 from PIL import Image
 
 from faceref.data.embedding import embed_faces
+from faceref.data.embedding_space import embedding_space
 from faceref.errors import CheckpointError
 from faceref.faces.dlib_torch import TorchDlibRecogniser
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from faceref.data.embedding_space import EmbeddingSpace
 from hypothesis import given, settings
 from PIL import Image
 
 from faceref.data.agreement import Agreement, agreement_curve, pairwise_agreement, write_curve
 from faceref.data.corrections import Corrections, read_corrections
 from faceref.data.embedding import Embeddings
+from faceref.data.embedding_space import EmbeddingSpace
 from faceref.data.identities import identify, named_by_others, with_persons, write_persons
 from faceref.data.sheets import draw_sheets
 from faceref.errors import DataError

@@ -4,19 +4,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import ImageOps
-from restoring import changed, restore
+from PIL import Image, ImageOps
+from restoring import box_of, changed, restore
 
-from faceref.errors import UsageError
+from faceref.errors import NoFaceError, UsageError
 from faceref.people.person import Person
 
 
 def test_with_references_the_face_most_like_them_is_restored(restorer, couple, mirrored, stranger):
     half = couple.width / 2
     (face,) = restore(restorer, couple, mirrored).faces
-    assert (face.face.number, face.face.place.box[0] > half) == (2, True)
+    assert (face.face.number, box_of(face)[0] > half) == (2, True)
     (face,) = restore(restorer, couple, stranger).faces
-    assert (face.face.number, face.face.place.box[2] < half) == (1, True)
+    assert (face.face.number, box_of(face)[2] < half) == (1, True)
 
 
 def test_without_references_all_faces_are_restored_and_that_is_said(restorer, couple):
@@ -46,7 +46,7 @@ def test_a_face_that_is_not_the_person_is_restored_only_if_it_is_chosen(restorer
     with pytest.raises(NoFaceError) as refused:
         restore(restorer, portrait, negative)
     assert str(refused.value).startswith(
-        "The picture has no face that is surely the person of the references (face 1: "
+        "the picture has no face that is surely the person of the references (face 1: "
     )
     assert any("may be somebody else" in warning for warning in restore(restorer, portrait, negative, face=1).warnings)
 

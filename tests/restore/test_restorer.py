@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
-from restoring import changed, restore
+from restoring import box_of, changed, restore
 
 from faceref import RestoreOptions
 from faceref.errors import NoFaceError, PhotoError, UsageError
@@ -17,7 +17,7 @@ from faceref.restore.account import Account
 def test_the_face_changes_and_everything_off_it_keeps_its_bytes(restorer, astronaut, mirrored):
     result = restore(restorer, astronaut, mirrored)
     left, top, right, bottom = changed(astronaut, result.image)
-    face_left, face_top, face_right, face_bottom = result.faces[0].face.place.box
+    face_left, face_top, face_right, face_bottom = box_of(result.faces[0])
     assert left < face_left + 10
     assert right > face_right - 10
     aligned_side = 173  # of the FFHQ square around this face, pixels

@@ -8,11 +8,11 @@ from PIL import Image
 
 from faceref.errors import NoFaceError, PhotoError, UsageError
 from faceref.faces.align import AlignedFace, Alignment, align
-from faceref.faces.blend import blend_face
+from faceref.faces.blend import blend_aligned, blend_face
 from faceref.faces.certainty import certainty, refusal_threshold
 from faceref.faces.face import Detector
 from faceref.faces.paste import match_color
-from faceref.faces.quality import FaceQuality, quality, strength
+from faceref.faces.quality import quality, strength
 from faceref.faces.recognise import DlibRecogniser
 from faceref.faces.tone import Tone
 from faceref.people.person import FACE_SIZE, Person
@@ -51,7 +51,7 @@ def find_faces(
     embeddings = recogniser.embed_batch([photo.image] * len(whole), landmarks)
     crops = [align(photo.image, points, FACE_SIZE) for points in landmarks]
     numbers = range(1, len(whole) + 1)
-    judged = map(_judged, crops)
+    judged = [quality(crop, JUDGED_AT) for crop in crops]
     return tuple(FoundFace(photo, *parts) for parts in zip(numbers, whole, crops, embeddings, judged, strict=True))
 
 
@@ -124,8 +124,7 @@ def compose(photo: Photo, restored: Sequence[RestoredFace], options: RestoreOpti
     for one in restored:
         shown = one.assignment.strength
         if one.face.place is None:
-            before = image.resize(one.image.size, Image.Resampling.LANCZOS)
-            image = Image.blend(before, one.image, shown)
+            image = blend_aligned(one.image, one.face.crop, strength=shown, colour=options.colour)
         else:
             landmarks, rng = one.face.place.landmarks, np.random.default_rng(one.settings.seed)
             image = blend_face(
@@ -135,14 +134,6 @@ def compose(photo: Photo, restored: Sequence[RestoredFace], options: RestoreOpti
         image = image.copy()
         image.putalpha(photo.alpha.resize(image.size))
     return image
-
-
-def _judged(crop: AlignedFace) -> FaceQuality:
-    """How good an aligned face is."""
-    size = (JUDGED_AT, JUDGED_AT)
-    image = crop.image.resize(size, Image.Resampling.LANCZOS)
-    mask = np.asarray(Image.fromarray(crop.mask).resize(size, Image.Resampling.BILINEAR))
-    return quality(AlignedFace(image, mask, Alignment(crop.alignment.quad, JUDGED_AT)))
 
 
 def _matches(face: FoundFace, people: Sequence[Person]) -> tuple[Match, ...]:
@@ -180,7 +171,7 @@ def _whole_picture(photo: Photo, recogniser: DlibRecogniser) -> FoundFace:
     corners = np.array([(0, 0), (0, side), (side, side), (side, 0)]) - 0.5
     alpha = photo.alpha or Image.new("L", (side, side), 255)  # padding, where FFHQ's square left the photograph
     crop = AlignedFace(photo.image, np.asarray(alpha), Alignment(corners, side))
-    return FoundFace(photo, 1, None, crop, recogniser.embed_aligned([photo.image])[0], _judged(crop))
+    return FoundFace(photo, 1, None, crop, recogniser.embed_aligned([photo.image])[0], quality(crop, JUDGED_AT))
 
 
 def _chosen(faces: Sequence[FoundFace], people: Sequence[Person], choice: FaceChoice | None) -> list[FoundFace]:
