@@ -31,7 +31,7 @@ from faceref.data.lq_set import seed_for
 from faceref.data.table import read_table
 from faceref.evaluation.faces import Centre, FaceDescriber
 from faceref.faces.align import AlignedFace, Alignment
-from faceref.faces.paste import match_color
+from faceref.faces.colour import match_color
 from faceref.faces.quality import FaceQuality, quality, strength
 from faceref.faces.recognise import DlibRecogniser
 
