@@ -10,8 +10,8 @@ from faceref.errors import NoFaceError, PhotoError, UsageError
 from faceref.faces.align import AlignedFace, Alignment, align
 from faceref.faces.blend import blend_aligned, blend_face
 from faceref.faces.certainty import certainty, refusal_threshold
+from faceref.faces.colour import match_color
 from faceref.faces.face import Detector
-from faceref.faces.paste import match_color
 from faceref.faces.quality import quality, strength
 from faceref.faces.recognise import DlibRecogniser
 from faceref.faces.tone import Tone
