@@ -1,0 +1,125 @@
+"""Documents: every training and evaluation that they show is run, with small networks, two steps and two people."""
+
+import re
+import shlex
+import shutil
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from documents import REPOSITORY, commands, commands_of, make_lines, parse, run
+from PIL import Image, ImageEnhance, ImageOps
+from safetensors.torch import save_file
+
+from faceref.data.mapping import ReferenceEntry, ReferenceMapping
+from faceref.models.identity import MobileFaceNet
+
+SMALL = REPOSITORY / "src/faceref/weights/small"  # stands for each model of the documents
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory, astronaut) -> Path:
+    """Aligned faces (64 px) of two people in each split, three of each; index, labels and reference mappings."""
+    folder = tmp_path_factory.mktemp("laboratory") / "faces"
+    face = astronaut.crop((140, 15, 310, 185)).resize((64, 64), Image.Resampling.LANCZOS)
+    index, labels = ["file,person,split,sharpness"], ["file,gender"]
+    targets: dict[str, list[ReferenceEntry]] = {"train": [], "val": [], "test": []}
+    for person, split in [(f"{name}-{split}", split) for split in targets for name in ("ann", "bea")]:
+        (folder / "people" / person).mkdir(parents=True)
+        names = [f"people/{person}/{i}.png" for i in range(3)]
+        for i, name in enumerate(names):
+            picture = ImageOps.mirror(face) if person.startswith("bea") else face
+            ImageEnhance.Brightness(picture).enhance(1 - 0.15 * i).save(folder / name)
+            index.append(f"{name},{person},{split},300")
+            labels.append(f"{name},{person[0]}")
+        targets[split] += [ReferenceEntry(name, tuple(n for n in names if n != name), name) for name in names]
+    (folder / "index.csv").write_text("\n".join(index) + "\n")
+    (folder / "labels.csv").write_text("\n".join(labels) + "\n")
+    (folder / "reference_mapping").mkdir()
+    for split, entries in targets.items():
+        ReferenceMapping(tuple(entries)).write(folder / "reference_mapping" / f"{split}_references.csv")
+    return folder
+
+
+@pytest.fixture
+def here(faces, tmp_path, monkeypatch) -> Path:
+    """The folder a reader is in: photographs under each name that the documents use, weights, configurations."""
+    links = {name: faces for name in ("faces", "lfw128", "celebref9-512", "data/celebref9-512", "lq-severe")}
+    links |= {f"data/{name}": faces for name in ("lfw128", "cfp256", "pins256", "misc256", "aligned256")}
+    links |= {"ffhq/images512x512": faces, "FFHQ-Ref/test_images/severe_degrad": faces}
+    mappings = faces / "reference_mapping"
+    links |= {"FFHQ-Ref/reference_mapping": mappings, "ffhq/test_references.csv": mappings / "test_references.csv"}
+    links["ffhq/people"] = faces / "people"
+    links |= {"labels.csv": faces / "labels.csv", "src/faceref/weights": REPOSITORY / "src/faceref/weights"}
+    for name, target in links.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).symlink_to(target)
+    (tmp_path / "weights").mkdir()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        save_file(MobileFaceNet().state_dict(), tmp_path / "weights" / "mobilefacenet.safetensors")
+    (tmp_path / "configs").mkdir()
+    for config in (REPOSITORY / "configs").glob("*.yaml"):
+        (tmp_path / "configs" / config.name).write_text(made_small(config.read_text()))
+    mine = (tmp_path / "configs" / "small-refldm.yaml").read_text()
+    (tmp_path / "my-refldm.yaml").write_text(mine.replace("root: data", "root: .").replace("lfw128", "faces"))
+    monkeypatch.chdir(tmp_path)
+    named = "faceref.checkpoints.store.find_model"
+    monkeypatch.setattr(named, lambda name, *_: Path(name) if Path(name).is_dir() else SMALL)
+    return tmp_path
+
+
+def made_small(text: str) -> str:
+    """A configuration of two steps of one photograph, with narrow networks."""
+    tree = yaml.safe_load(text)
+    tree["loop"] |= {"steps": 2, "batch_size": 1, "accumulate": 1, "validation_samples": 1, "precision": "no"}
+    tree["data"] |= {"workers": 0, "cache": None, "sources": tree["data"]["sources"][:1]}
+    if "unet" in tree:
+        tree["unet"]["block_out_channels"] = [32 for _ in tree["unet"]["block_out_channels"]]
+    if tree["stage"] == "vqgan" and tree["autoencoder"].get("kind") == "pixel_unshuffle":
+        tree["autoencoder"]["arguments"] |= {"base_channels": 32}
+    return yaml.safe_dump(tree)
+
+
+def made_short(command: tuple[str, ...]) -> list[str]:
+    """A command without what takes hours."""
+    short = {"loop.steps": "2", "loop.batch_size": "1"}
+    arguments = [f"{key}={short[key]}" if (key := word.split("=")[0]) in short else word for word in command]
+    return [*arguments, "--limit", "2", "--batch-size", "2"] if command[0] == "evaluate" else arguments
+
+
+@pytest.mark.parametrize("command", commands(of="evaluate"), ids=shlex.join)
+def test_every_evaluation_shown_works(command, here):
+    for model in re.findall(r"runs/[\w-]+/model", shlex.join(command)):
+        (here / model).parent.mkdir(parents=True, exist_ok=True)
+        if not (here / model).exists():
+            (here / model).symlink_to(SMALL)
+    run(made_short(command))
+    (out,) = (word for before, word in pairwise(command) if before == "-o")
+    assert "PSNR" in (here / out / "summary.md").read_text()
+
+
+def test_every_training_shown_works(here):
+    """In the order of the documents: what one leaves behind is what the next begins from."""
+    for command in commands(of="train"):
+        run(made_short(command))
+    for run_dir in ("small-fusion", "longer", "plain-ldm", "mine"):
+        assert list((here / "runs" / run_dir / "model").rglob("*.safetensors"))
+
+
+MADE = [line for line in make_lines() if line.split()[1].startswith(("train-", "ablate-"))]
+
+
+def test_every_training_that_make_runs_works(here):
+    """They build on each other, too; but of the ablations a reader makes one or another."""
+    run(made_short(("train", "configs/ablation-64-ldm.yaml")))  # docs/ablations.md has it before the ablations at 64 px
+    for line in MADE:
+        for ablation in (*here.glob("runs/ablate-*"), *here.glob("evaluation/ablate-*")):
+            shutil.rmtree(ablation)
+        for command in commands_of(line, here):
+            if "configs/refldm-512-refldm.yaml" in line:
+                parse(command)  # 118 million weights: tests/training/test_configs.py trains two steps of it
+            else:
+                run(made_short(command))
