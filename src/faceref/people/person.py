@@ -49,8 +49,8 @@ class Person:
         object.__setattr__(self, "embeddings", np.stack([one.embedding for one in self.references]))
 
     def distance(self, embedding: np.ndarray) -> float:
-        """How far a face is from this person: dlib's distance to the references, in the mean."""
-        return float(distance(embedding, self.embeddings).mean())
+        """How far a face is from this person: dlib's distance to the mean of the references' embeddings."""
+        return float(distance(embedding, self.embeddings.mean(axis=0)))
 
     def without_photograph(self, digest: str) -> "Person | None":
         """The same person without the references that are the photograph itself; None if no other is left."""

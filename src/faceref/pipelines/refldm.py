@@ -84,7 +84,7 @@ class ReFLDMPipeline(FacePipeline):
         cache = self._cache_of_batch(references, lq)
         null = None
         if cache is None:
-            logger.warning("No reference photographs: restoring from the low-quality picture alone.")
+            logger.info("No reference photographs: restoring from the low-quality picture alone.")
         elif guidance != 1:
             counts = cache.counts.sum(dim=1, keepdim=True)  # [B, 1]: as many zero references as there are real ones
             null = self._null_cache(lq_latent).expand(len(lq_latent)).with_multiplicity(counts)

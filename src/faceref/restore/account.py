@@ -19,7 +19,7 @@ class MatchAccount(BaseModel):
     """How surely a face is a person."""
 
     person: str | None = Field(description="the name, where there is one")
-    distance: float = Field(description="dlib's distance of the face to the references, in the mean")
+    distance: float = Field(description="dlib's distance of the face to the mean of the references")
     certainty: float = Field(description="0 to 1, by distance and quality of the face")
 
 

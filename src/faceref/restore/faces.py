@@ -32,7 +32,7 @@ class FoundFace:
 
 @dataclass(frozen=True, eq=False)
 class Match:
-    """How surely a face is a person: dlib's mean distance to the references, and the certainty in [0, 1]."""
+    """How surely a face is a person: dlib's distance to the mean of the references, and the certainty in [0, 1]."""
 
     person: Person
     distance: float

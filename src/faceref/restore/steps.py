@@ -22,6 +22,9 @@ from faceref.restore.model import Model, OnStep
 from faceref.restore.options import FaceChoice, RestoreOptions
 
 JUDGED_AT = 128  # pixels: how good a face is, is judged at the size that the estimate was learnt at
+# The certainty that a lone face needs. `certainty` is as if strangers were as frequent as the person; who gives a
+# portrait and references mostly means that face (at ten to one 0.22 is even), and bad faces are never certain.
+LONE_FACE = 0.3
 NOT_CHOSEN = "another face was chosen"
 NOBODY = "it is nobody whose references were given"
 GOOD = "it is good already"
@@ -192,9 +195,9 @@ def _chosen(faces: Sequence[FoundFace], people: Sequence[Person], choice: FaceCh
 
 
 def _check_may_be(person: Person, faces: Sequence[FoundFace]) -> None:
-    """Raises NoFaceError if none of the faces may be the person."""
+    """Raises NoFaceError if none of the faces may be the person; of a lone face less is asked, and doubts are said."""
     sure = [_matches(face, [person])[0].certainty for face in faces]
-    if max(sure) < refusal_threshold():
+    if max(sure) < (refusal_threshold() if len(faces) > 1 else LONE_FACE):
         told = ", ".join(f"face {face.number}: {100 * one:.0f} %" for face, one in zip(faces, sure, strict=True))
         raise NoFaceError(
             f"has no face that is surely the person of the references ({told})",

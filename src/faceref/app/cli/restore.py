@@ -9,7 +9,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from faceref.app.cli.console import output, remarks, say
+from faceref.app.cli.console import output, remarks, say, show
 from faceref.app.cli.people import DataDir
 from faceref.app.cli.wording import sentence
 from faceref.errors import FacerefError, UsageError
@@ -161,12 +161,12 @@ def _print(account: "Account") -> None:
     for face in account.faces:
         table.add_row(
             f"{face.number} of {len(account.faces)}",
-            str(len(face.references)),
+            str(len(face.references)) if face.restored else "-",
             _number(face.similarity_to_references),
             _number(face.similarity_to_photograph),
             f"left alone: {face.left_alone}" if face.left_alone else "",
         )
-    output.print(table)
+    show(table)
     settings = {key: value for face in account.faces for key, value in face.settings.items()}
     output.print(", ".join(f"{key} {value}" for key, value in settings.items()))
     output.print("seconds: " + ", ".join(f"{phase} {seconds:.1f}" for phase, seconds in account.seconds.items()))
