@@ -1,5 +1,6 @@
 """ReF-LDM's pipeline: agreement with the original program, and what must hold whatever the weights."""
 
+import logging
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -89,7 +90,8 @@ def test_guidance_starts_from_the_null_cache_and_not_from_an_empty_one(mini):
 
 def test_without_references_guidance_does_nothing_and_the_log_says_so(mini, caplog):
     pipeline, expected = mini
-    plain = restore(pipeline, expected["lq_image"], None, guidance=1.0)
+    with caplog.at_level(logging.INFO, logger="faceref"):
+        plain = restore(pipeline, expected["lq_image"], None, guidance=1.0)
     assert "No reference photographs" in caplog.text
     assert torch.equal(plain, restore(pipeline, expected["lq_image"], [[]], guidance=3.0))
 
