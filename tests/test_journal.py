@@ -53,6 +53,27 @@ def test_other_settings_are_refused_by_their_names_and_change_nothing(tmp_path: 
     assert (tmp_path / "done.jsonl").read_bytes() == before
 
 
+def test_settings_that_nothing_was_done_with_bind_nobody(tmp_path: Path):
+    with claim(tmp_path / "done.jsonl", {"steps": 0}):
+        pass
+    with claim(tmp_path / "done.jsonl", SETTINGS) as journal:
+        journal.record("a", 1)
+    with claim(tmp_path / "done.jsonl", SETTINGS) as journal:
+        assert journal.done == {"a": 1}
+
+
+def test_again_takes_other_settings_and_what_was_done_counts_no_more(tmp_path: Path):
+    with claim(tmp_path / "done.jsonl", {"seed": 0}) as journal:
+        journal.record("a", 1)
+    with claim(tmp_path / "done.jsonl", {"seed": 1}, again=True) as journal:
+        assert journal.done == {}
+        journal.record("b", 2)
+    with claim(tmp_path / "done.jsonl", {"seed": 1}) as journal:
+        assert journal.done == {"b": 2}
+    with pytest.raises(UsageError, match="seed 1, not 0"), claim(tmp_path / "done.jsonl", {"seed": 0}):
+        pass
+
+
 def test_settings_are_the_same_as_json_has_them(tmp_path: Path):
     with claim(tmp_path / "done.jsonl", {"range": (0, 1), "of": {}}):
         pass

@@ -1,6 +1,6 @@
 """Claim a folder for given settings, remember what is done there, and go on after any end, kill -9 included.
 
-The journal is a file of JSON lines that only grows: the first holds the settings, each other the outcome of an item.
+The journal is a file of JSON lines that only grows: one holds the settings, each that follows the outcome of an item.
 """
 
 import json
@@ -40,26 +40,27 @@ class Journal:
 
 
 @contextmanager
-def claim(path: str | Path, settings: Mapping[str, Any]) -> Iterator[Journal]:
+def claim(path: str | Path, settings: Mapping[str, Any], *, again: bool = False) -> Iterator[Journal]:
     """Open the journal `path`, made if there is none: until the end its folder belongs to this process.
 
-    settings: all that the outcomes depend on, as JSON can hold it. Temporary files that a killed process has left below
-    the folder are removed. Raises UsageError (code "other_settings") naming what differs if the folder was made with
-    others; OutputError if the file cannot be written or is none of ours, or if another process has claimed the folder
-    (code "in_use").
+    settings: all that the outcomes depend on, as JSON can hold it; again: they take the place of those before, and what
+    was done does not count. Temporary files that a killed process has left below the folder are removed. Raises
+    UsageError (code "other_settings") naming what differs if the folder was made with others; OutputError if the file
+    cannot be written or is none of ours, or if another process has claimed the folder (code "in_use").
     """
     path = Path(path)
     settings = json.loads(json.dumps(settings))  # tuples are lists there
     with _opened(path) as file:
         alone = _lock(file, path)
-        lines = _whole_lines(file)
-        if lines:
-            _check_same(path, lines[0], settings)
-        else:
+        before, done = _read(path, _whole_lines(file))
+        if again or (not done and before != settings):  # settings that nothing was done with bind nobody
+            done = {}
             _append(file, path, {"settings": settings})
+        else:
+            _check_same(path, before, settings)
         if alone:
             remove_leftovers(path.parent)
-        yield Journal(path, file, _outcomes(lines[1:]))
+        yield Journal(path, file, done)
 
 
 def fingerprint(*values: Any) -> str:
@@ -109,23 +110,26 @@ def _append(file: FileIO, path: Path, line: dict[str, Any]) -> None:
         raise cannot_be_written(path, error) from error
 
 
-def _outcomes(lines: list[bytes]) -> dict[str, Any]:
-    """Key -> outcome; a line that a power cut has garbled is passed over, so that its item is done again."""
-    done = {}
-    for line in lines:
+def _read(path: Path, lines: list[bytes]) -> tuple[Any, dict[str, Any]]:
+    """The last settings, and what was done with them: key -> outcome.
+
+    A line that a power cut has garbled is passed over, so that its item is done again.
+    """
+    settings, done = None, {}
+    for number, line in enumerate(lines):
         try:
             entry = json.loads(line)
-            done[entry["item"]] = entry["outcome"]
+            if "settings" in entry:
+                settings, done = entry["settings"], {}
+            else:
+                done[entry["item"]] = entry["outcome"]
         except (ValueError, KeyError, TypeError):
-            continue
-    return done
+            if number == 0:
+                raise OutputError("is no journal of this version", subject=path, hint="choose another folder") from None
+    return settings, done
 
 
-def _check_same(path: Path, first: bytes, settings: Mapping[str, Any]) -> None:
-    try:
-        before = json.loads(first)["settings"]
-    except (ValueError, KeyError, TypeError):
-        raise OutputError("is no journal of this version", subject=path, hint="choose another folder") from None
+def _check_same(path: Path, before: Any, settings: Mapping[str, Any]) -> None:
     was, now = dict(_leaves(before)), dict(_leaves(settings))
     different = [name for name in {**was, **now} if was.get(name) != now.get(name)]
     if not different:

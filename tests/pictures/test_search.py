@@ -1,5 +1,6 @@
 """Photographs are found in folders, in the order in which people number them."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,23 @@ def test_a_folder_without_pictures_and_a_missing_file_are_errors(tmp_path: Path)
         find_photos([tmp_path / "nobody.jpg"])
     with pytest.raises(PhotoError, match=r"x\.jpg cannot be read \(File name too long\)"):
         find_photos([tmp_path / ("x" * 300 + ".jpg")])
+
+
+def test_links_are_followed_once_and_one_to_nothing_is_named(tmp_path: Path):
+    album = tmp_path / "album"
+    inside = photo_file(album / "a.png", 1)
+    photo_file(tmp_path / "elsewhere" / "b.png", 2)
+    (album / "linked").symlink_to(tmp_path / "elsewhere")
+    (album / "linked again").symlink_to(tmp_path / "elsewhere")
+    (album / "loop").symlink_to(album)
+    for name in ("gone.png", "gone too.png"):
+        (album / name).symlink_to(tmp_path / "nothing.png")
+    gone = [album / "gone too.png", album / "gone.png"]
+    found = find_photos([album])
+    assert found == [inside, *gone, album / "linked" / "b.png"]
+
+
+def test_pipes_in_folders_are_passed_over(tmp_path: Path):
+    inside = photo_file(tmp_path / "a.png", 1)
+    os.mkfifo(tmp_path / "pipe.png")
+    assert find_photos([tmp_path]) == [inside]

@@ -1,5 +1,6 @@
 """Models on disk: what describes them (faceref.json), where the named ones live, how they are written and loaded."""
 
+import hashlib
 import os
 from importlib import resources
 from pathlib import Path
@@ -82,6 +83,14 @@ def read_info(folder: str | os.PathLike[str]) -> ModelInfo:
         field = ".".join(map(str, problem["loc"])) or "the file"
         reason = f"is not a model description: {field}: {problem['msg']}"
         raise CheckpointError(reason, subject=path) from error
+
+
+def weights_fingerprint(folder: Path) -> str:
+    """16 hexadecimal digits of all weights and the sampling schedule in a model folder."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.safetensors")) + sorted(folder.glob("scheduler/*.json")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def load_pipeline(

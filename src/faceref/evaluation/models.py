@@ -1,14 +1,12 @@
 """The models that are measured: how one is named on the command line, loaded and labelled."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import cast
 
 import torch
 
-from faceref.checkpoints.store import ModelInfo, find_model, load_pipeline
+from faceref.checkpoints.store import ModelInfo, find_model, load_pipeline, weights_fingerprint
 from faceref.errors import UsageError
 from faceref.evaluation.families import BlindModel, MeasuredModel, ReferenceModel
 from faceref.pipelines.ldbfr import LDBFRPipeline
@@ -80,19 +78,11 @@ def _with_sampling(pipeline: FacePipeline, info: ModelInfo, spec: ModelSpec, lab
         pipeline.check_options(steps=steps, scheduler=scheduler, guidance=sampling.guidance)
     except UsageError as error:
         raise UsageError(error.reason, subject=f"{spec.path}:", hint=error.hint, code=error.code) from error
-    weights = fingerprint(find_model(spec.path))
+    weights = weights_fingerprint(find_model(spec.path))
     if not pipeline.takes_references:
         return BlindModel(label, cast(LDBFRPipeline, pipeline), info, steps, scheduler, weights)
     guidance = info.guidance if sampling.guidance is None else sampling.guidance
     return ReferenceModel(label, cast(ReFLDMPipeline, pipeline), info, steps, scheduler, weights, guidance)
-
-
-def fingerprint(folder: Path) -> str:
-    """Of all weights and the sampling schedule in a model folder."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.safetensors")) + sorted(folder.glob("scheduler/*.json")):
-        digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def _labels(specs: Sequence[ModelSpec], names: dict[str, str]) -> list[str]:

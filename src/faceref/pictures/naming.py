@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -50,6 +50,32 @@ def plan_outputs(photos: Sequence[Path], out: Path | None, ending: str = "_resto
     return planned
 
 
+def plan_tree(photos: Sequence[Path], folder: Path, out: Path) -> dict[Path, Path]:
+    """Where each photograph below `folder` goes if it is restored: below `out` under its own name.
+
+    One whose format cannot be written gets another suffix, and a number if that would be the name of another: each
+    photograph's own name stays free for the case that it is copied. Case does not tell names apart (macOS, Windows).
+    """
+    own = {photo: out / photo.relative_to(folder) for photo in photos}
+    renamed = _numbered(
+        {photo: target.with_suffix("") for photo, target in own.items() if not _keeps_format(photo)},
+        taken=(str(target).casefold() for target in own.values()),
+    )
+    return own | renamed
+
+
+def check_tree(folder: Path, out: Path) -> None:
+    """Raises UsageError for a folder of results in which one could be taken for a photograph, or replace one."""
+    photos, results = folder.resolve(), out.resolve()
+    hint = "choose another folder for the results"
+    if photos == results:
+        raise UsageError("is the folder of the photographs", subject=out, hint=hint)
+    if results.is_relative_to(photos):
+        raise UsageError(f"lies in {folder}, where results would be taken for photographs", subject=out, hint=hint)
+    if photos.is_relative_to(results):
+        raise UsageError(f"holds {folder}, whose photographs could be replaced", subject=out, hint=hint)
+
+
 def check_outputs(targets: Sequence[Path], inputs: Sequence[Path]) -> None:
     """Refuse what would replace a photograph that was given, or could not be written at the end of the work.
 
@@ -77,9 +103,17 @@ def check_name(path: Path) -> None:
         raise OutputError(reason, subject=path, hint="choose a shorter name", code="name_too_long")
 
 
-def _numbered(wanted: dict[Path, Path]) -> dict[Path, Path]:
-    """Names with their suffixes, each once; those that ignore case (macOS, Windows) count as one as well."""
-    taken: set[str] = set()
+def _keeps_format(photo: Path) -> bool:
+    """Whether the photograph's own suffix is one of the format that its result has."""
+    return OUTPUT_FORMATS.get(photo.suffix.lower()) == OUTPUT_FORMATS[output_suffix(photo)]
+
+
+def _numbered(wanted: dict[Path, Path], taken: Iterable[str] = ()) -> dict[Path, Path]:
+    """Names with their suffixes, each once; those that ignore case (macOS, Windows) count as one as well.
+
+    taken: names that are given away, in casefold().
+    """
+    taken = set(taken)
     planned: dict[Path, Path] = {}
     for photo, base in wanted.items():
         suffix, number = output_suffix(photo), 1

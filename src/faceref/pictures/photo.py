@@ -49,7 +49,7 @@ class Photo:
     @property
     def name(self) -> str:
         """What sentences call it."""
-        return str(self.path or "the picture")
+        return printable(self.path or "the picture")
 
     def is_readable(self, box: tuple[float, float, float, float]) -> bool:
         """Whether what lies in `box` (left, top, right, bottom) came through, as far as the photograph reaches."""
@@ -70,7 +70,7 @@ def open_photo(source: PhotoSource) -> Photo:
         return _photo(decode(source, IN_MEMORY), IN_MEMORY, None)
     path = Path(source)
     name = printable(path)
-    return _photo(decode(_read(path), name), name, path)
+    return _photo(decode(read_bytes(path), name), name, path)
 
 
 def sides(source: PhotoSource) -> frozenset[int] | None:
@@ -93,7 +93,8 @@ def check_aligned_face(photo: Photo, name: str) -> None:
         raise PhotoError("is truncated through the face", subject=name, hint="use another copy of it")
 
 
-def _read(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """A photograph's file. Raises PhotoError if it is missing, empty or cannot be read."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:

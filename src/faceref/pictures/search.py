@@ -1,6 +1,7 @@
 """Finding photographs among files and folders."""
 
 import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -22,11 +23,28 @@ def find_photos(paths: Iterable[str | Path]) -> list[Path]:
     for path in map(Path, paths):
         check_exists(path)
         with _readable(path):
-            inside = _photos_below(path) if path.is_dir() else [path]
+            inside = photos_below(path) if path.is_dir() else [path]
         if not inside:
             raise PhotoError(f"has no {NAMES} pictures in it", subject=path, hint="name another folder")
         found += inside
     return _distinct(found)
+
+
+def photos_below(folder: Path) -> list[Path]:
+    """All photographs in a folder, copies as well, to the bottom and in natural order; hidden ones are passed over.
+
+    Links are followed, and each folder is searched once; a link to a photograph that is gone is named too. Raises
+    PhotoError if a folder cannot be read.
+    """
+    with _readable(folder):
+        inside = [path for path in _files_below(folder) if path.suffix.lower() in PHOTO_SUFFIXES]
+    return sorted(inside, key=lambda path: _natural(str(path)))
+
+
+def photo_digest(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal. Raises PhotoError if it cannot be read."""
+    with _readable(path):
+        return _digest(path).hex()
 
 
 def check_exists(path: Path) -> None:
@@ -39,15 +57,18 @@ def check_exists(path: Path) -> None:
 
 def _distinct(paths: list[Path]) -> list[Path]:
     """The first of files with the same bytes; only files of one size are read."""
-    sizes: dict[Path, int] = {}
+    sizes: dict[Path, int | None] = {}
     for path in paths:
         with _readable(path):
-            sizes[path] = path.stat().st_size
-    same_size = Counter(sizes[path] for path in paths)
+            sizes[path] = path.stat().st_size if path.exists() else None
+    same_size = Counter(sizes.values())
     first: dict[object, Path] = {}
-    for path in paths:
-        with _readable(path):
-            first.setdefault(_digest(path) if same_size[sizes[path]] > 1 else sizes[path], path)
+    for path, size in sizes.items():
+        key: object = path if size is None else size  # of a link to nothing no bytes are known
+        if size is not None and same_size[size] > 1:
+            with _readable(path):
+                key = _digest(path)
+        first.setdefault(key, path)
     return list(first.values())
 
 
@@ -61,15 +82,20 @@ def _readable(path: Path) -> Iterator[None]:
         raise PhotoError(reason, subject=error.filename or path, hint="check its name and permissions") from None
 
 
-def _photos_below(folder: Path) -> list[Path]:
-    inside = [
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in PHOTO_SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
-    return sorted(inside, key=lambda path: _natural(str(path)))
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Regular files and links to nothing, but for hidden ones; raises OSError."""
+    searched: set[tuple[int, int]] = set()
+    for parent, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
+        status = os.stat(parent)
+        known = (status.st_dev, status.st_ino) in searched  # a link led here
+        searched.add((status.st_dev, status.st_ino))
+        folders[:] = [] if known else sorted(name for name in folders if not name.startswith("."))
+        paths = (Path(parent, name) for name in files if not name.startswith(".") and not known)
+        yield from (path for path in paths if path.is_file() or not path.exists())
+
+
+def _refuse(error: OSError) -> None:
+    raise error
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -1,6 +1,7 @@
 """Restoring on one screen: from a photograph and people to the photograph with its faces restored."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -72,6 +73,22 @@ class Restorer:
 
             >>> Restorer.from_pretrained().restore("old.jpg", ["a.jpg", "b.jpg"]).save("restored.png")
         """
+        looked_at = self.match(photo, people, options)
+        time = Timings(self.model.device)
+        with time("restore"):
+            restored = restore_faces(looked_at.assignments, self.model, self.blind, options, on_step)
+        with time("compose"):
+            image = compose(looked_at.photo, restored, options)
+        with time("compare"):
+            embeddings = self.recogniser.embed_aligned([one.image for one in restored])
+        seconds = looked_at.timings | time.seconds
+        return replace(looked_at, image=image, faces=restored, embeddings=embeddings, timings=seconds)
+
+    def match(self, photo: PhotoSource, people: People = (), options: RestoreOptions = RestoreOptions()) -> Result:
+        """What `restore` does before it restores anything: the photograph, and what is to become of its faces.
+
+        >>> Restorer.from_pretrained().match("group.jpg", [grandma, grandpa]).account().faces
+        """
         read, sources = _sorted_out(people)
         self.check(options, with_references=bool(read or sources))
         time = Timings(self.model.device)
@@ -85,13 +102,8 @@ class Restorer:
             known = _without_photograph(read, original)
         with time("assign"):
             assignments = assign(faces, known, options)
-        with time("restore"):
-            restored = restore_faces(assignments, self.model, self.blind, options, on_step)
-        with time("compose"):
-            image = compose(original, restored, options)
-        with time("compare"):
-            embeddings = self.recogniser.embed_aligned([one.image for one in restored])
-        return Result(image, original, assignments, restored, embeddings, tuple(known), time.seconds)
+        no_embeddings = self.recogniser.embed_aligned([])
+        return Result(original.image, original, assignments, (), no_embeddings, tuple(known), time.seconds)
 
     def person(
         self,

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from faceref.app.cli.console import output, remarks, say, show
 from faceref.app.cli.people import DataDir
+from faceref.app.cli.restore_folder import Again, DryRun, Jobs, Ray, restore_folder
 from faceref.app.cli.wording import sentence
 from faceref.errors import FacerefError, UsageError
 from faceref.pictures.naming import check_outputs, plan_outputs
@@ -27,7 +28,7 @@ DEFAULTS = RestoreOptions()
 def restore(
     photos: Annotated[
         list[Path],
-        typer.Argument(metavar="PHOTO", help="Photographs to restore, before the options.", show_default=False),
+        typer.Argument(metavar="PHOTO", help="Photographs, or a folder, before the options.", show_default=False),
     ],
     references: Annotated[
         list[Path] | None,
@@ -70,6 +71,10 @@ def restore(
         bool, typer.Option("--compare", help="Also write before, after and references side by side.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Say what was done in JSON, a line for each photo.")] = False,
+    jobs: Jobs = 1,
+    ray: Ray = False,
+    again: Again = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Restore the faces in photographs with the help of good photographs of the same person."""
     options = RestoreOptions.of(
@@ -91,6 +96,16 @@ def restore(
         raise UsageError("Give either --ref, photographs of one person, or --person, people who are enrolled")
     for photo in photos:
         check_exists(photo)
+    if any(photo.is_dir() for photo in photos):
+        if len(photos) > 1 or compare:
+            raise UsageError("A folder is restored alone, and compared on its contact sheet", hint="give nothing else")
+        from faceref.restore.request import Request
+
+        request = Request(model, detector, tuple(references or ()), tuple(names or ()), data_dir, options)
+        restore_folder(photos[0], out, request, jobs=jobs, ray=ray, again=again, dry_run=dry_run, as_json=as_json)
+        return
+    if again or dry_run or ray or jobs > 1:
+        raise UsageError("--again, --dry-run, --jobs and --ray are for folders", hint="give one, or leave them out")
     people = [Library(data_dir).get(name) for name in names or []]
     good = find_photos(references or [])
     targets = plan_outputs(photos, out)

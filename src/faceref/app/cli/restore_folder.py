@@ -1,0 +1,121 @@
+"""`faceref restore FOLDER`: a whole tree of photographs, with its options, its progress and what is said at the end."""
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from faceref.app.cli.console import output, say, show
+from faceref.app.cli.data_options import UseRay
+from faceref.errors import FacerefError, UsageError
+
+if TYPE_CHECKING:  # at run time imported on use: --help need not wait for torch
+    from faceref.restore.folder import Outcome
+    from faceref.restore.request import Request
+
+Jobs = Annotated[int, typer.Option(min=1, help="Processes, for a folder; each loads the model.")]
+Again = Annotated[bool, typer.Option("--again", help="Do a folder again, with other settings perhaps.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would become of a folder; write nothing.")]
+Ray = UseRay
+HINTS = {
+    "other_settings": "choose another folder, or do all of it again with --again",
+    "worker_ended": "run the command again with fewer --jobs",
+    "ray_failed": "run the command again, with fewer --jobs or without --ray",
+}
+
+
+def restore_folder(
+    photos: Path,
+    out: Path | None,
+    request: "Request",
+    *,
+    jobs: int,
+    ray: bool,
+    again: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Restore a tree, or say what would be done. Raises FacerefError, also if a photograph failed."""
+    try:
+        if dry_run:
+            failed = _dry_run(photos, request, jobs, ray, as_json)
+        elif out is None:
+            raise UsageError("A folder needs one for its results", hint="name it with --out")
+        else:
+            failed = _restore(photos, out, request, jobs, ray, again, as_json)
+    except FacerefError as error:
+        if hint := HINTS.get(error.code):
+            raise type(error)(error.reason, subject=error.subject, hint=hint) from error
+        raise
+    if failed:
+        raise typer.Exit(1)
+
+
+def _restore(photos: Path, out: Path, request: "Request", jobs: int, ray: bool, again: bool, as_json: bool) -> int:
+    """How many photographs failed."""
+    from faceref.restore.folder import restore_folder
+    from faceref.restore.summary import SUMMARY, draw_sheets, write_summary
+
+    outcomes: list[Outcome] = []
+    try:
+        for outcome in restore_folder(photos, out, request, jobs=jobs, ray=ray, again=again):
+            outcomes.append(outcome)
+            if as_json:
+                typer.echo(json.dumps(asdict(outcome)))
+    finally:  # also when interrupted: it then tells what is done
+        if outcomes:
+            write_summary(out, outcomes)
+    sheets = draw_sheets(photos, out, outcomes)
+    failed = _say_failures(outcomes)
+    if not as_json:
+        done = sum(outcome.earlier for outcome in outcomes)
+        output.print(
+            f"{out / SUMMARY}: {len(outcomes)} photographs: {_counts(outcomes)}"
+            + (f"; {done} of them by an earlier run" if done else "")
+            + (f"; before and after: {sheets[0]}" if sheets else "")
+            + (f" and {len(sheets) - 1} more" if len(sheets) > 1 else "")
+        )
+    return failed
+
+
+def _dry_run(photos: Path, request: "Request", jobs: int, ray: bool, as_json: bool) -> int:
+    from faceref.restore.folder import match_folder
+
+    outcomes = sorted(match_folder(photos, request, jobs=jobs, ray=ray), key=lambda outcome: outcome.photo)
+    if as_json:
+        for outcome in outcomes:
+            typer.echo(json.dumps(asdict(outcome)))
+    else:
+        show(_matches(outcomes))
+        output.print(f"{len(outcomes)} photographs would be: {_counts(outcomes)}; nothing was written")
+    return _say_failures(outcomes)
+
+
+def _matches(outcomes: list["Outcome"]) -> Table:
+    """A row for each face that was found, and for each photograph without any."""
+    table = Table("photograph", "face", "whose", "sure", "second best", "", box=None, padding=(0, 2))
+    for outcome in outcomes:
+        for face in outcome.account["faces"] if outcome.account else ():
+            sure = [f"{match['person'] or 'references'} {match['certainty']:.0%}" for match in face["matches"]]
+            whose = (face["person"] or "references") if face["references"] else "-"
+            left = f"left alone: {face['left_alone']}" if face["left_alone"] else ""
+            table.add_row(outcome.photo, str(face["number"]), whose, *[*sure, "-", "-"][:2], left)
+        if outcome.account is None:
+            table.add_row(outcome.photo, "-", "-", "-", "-", outcome.reason)
+    return table
+
+
+def _counts(outcomes: list["Outcome"]) -> str:
+    """As "3 restored, 1 copied"."""
+    return ", ".join(f"{count} {status}" for status, count in Counter(one.status for one in outcomes).most_common())
+
+
+def _say_failures(outcomes: list["Outcome"]) -> int:
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    for outcome in failed:
+        say(str(outcome.reason))
+    return len(failed)

@@ -1,0 +1,232 @@
+"""A whole tree of photographs: each becomes a result in another tree once, whatever ends the process in between."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, Literal
+
+from faceref.errors import FacerefError, NoFaceError, OutputError, PhotoError, printable
+from faceref.files import write_atomically
+from faceref.jobs import run
+from faceref.journal import claim
+from faceref.people.person import Person
+from faceref.pictures.formats import NAMES, OUTPUT_FORMATS
+from faceref.pictures.mark import is_marked_restored
+from faceref.pictures.naming import check_name, check_tree, plan_tree
+from faceref.pictures.output import encode_picture
+from faceref.pictures.photo import read_bytes
+from faceref.pictures.search import check_exists, photo_digest, photos_below
+from faceref.restore.request import Request
+from faceref.restore.restorer import Restorer
+from faceref.restore.result import Result
+
+JOURNAL = "restore.jsonl"  # what became of each photograph
+SHEETS = "contact_sheet_*.png"  # see `faceref.restore.summary`
+OURS = "it is a result of faceref already"
+
+
+@dataclass(frozen=True)
+class Item:
+    """A photograph, and where its result would go, by their names in the two trees.
+
+    copied: the digest of the file that an earlier run may have copied to the photograph's own name.
+    """
+
+    photo: str
+    target: str
+    copied: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a photograph.
+
+    digest: of its file; result: name in the tree of results; reason: why nothing was restored; account: the fields of
+    `faceref.restore.account.Account`; earlier: done by an earlier run.
+    """
+
+    photo: str
+    status: Literal["restored", "copied", "passed over", "failed"]
+    digest: str | None = None
+    result: str | None = None
+    reason: str | None = None
+    account: dict[str, Any] | None = None
+    earlier: bool = False
+
+
+@dataclass(frozen=True)
+class MatchWork:
+    """Says what would become of a photograph below `photos`, and writes nothing."""
+
+    photos: Path
+    request: Request
+
+    def start(self) -> Callable[[Item], Outcome]:
+        restorer, people = self.request.load()
+        return lambda item: self._match(item, restorer, people)
+
+    def _match(self, item: Item, restorer: Restorer, people: list[Person]) -> Outcome:
+        photo = self.photos / item.photo
+        try:
+            if is_marked_restored(photo):
+                return Outcome(item.photo, "passed over", reason=OURS)
+            result = restorer.match(photo, people, self.request.options)
+        except NoFaceError as error:
+            return Outcome(item.photo, "copied", reason=error.reason)
+        except FacerefError as error:
+            return Outcome(item.photo, "failed", reason=str(error))
+        reason = _nothing_to_restore(result)
+        account = result.account().model_dump(mode="json")
+        return Outcome(item.photo, "copied" if reason else "restored", reason=reason, account=account)
+
+
+@dataclass(frozen=True)
+class RestoreWork:
+    """Restores a photograph below `photos`, and writes the result, or the photograph's own bytes, below `out`."""
+
+    photos: Path
+    out: Path
+    request: Request
+
+    def start(self) -> Callable[[Item], Outcome]:
+        restorer, people = self.request.load()
+        return lambda item: self._restore(item, restorer, people)
+
+    def _restore(self, item: Item, restorer: Restorer, people: list[Person]) -> Outcome:
+        """Raises OutputError if the folder of results cannot be written: the next photograph could not be either."""
+        photo = self.photos / item.photo
+        try:
+            digest = photo_digest(photo)  # before it is opened: one that changes meanwhile is done again
+            if is_marked_restored(photo):
+                return Outcome(item.photo, "passed over", digest, reason=OURS)
+            outcome, content = self._made(item, restorer, people)
+            target = self.out / str(outcome.result)
+            check_name(target)
+            if not _may_be_replaced(target, {digest, item.copied}):
+                hint = "move it away or choose another folder"
+                raise OutputError("is there already and is no result of ours", subject=target, hint=hint)
+        except FacerefError as error:
+            return Outcome(item.photo, "failed", reason=str(error))
+        with write_atomically(target) as temporary:
+            temporary.write_bytes(content)
+            if outcome.status == "copied":
+                _keep_time(photo, temporary)
+        return replace(outcome, digest=digest)
+
+    def _made(self, item: Item, restorer: Restorer, people: list[Person]) -> tuple[Outcome, bytes]:
+        """What becomes of a photograph, and the bytes to write."""
+        photo, target = self.photos / item.photo, self.out / item.target
+        try:
+            result = restorer.restore(photo, people, self.request.options)
+        except NoFaceError as error:
+            return Outcome(item.photo, "copied", result=item.photo, reason=error.reason), read_bytes(photo)
+        account = result.account()
+        if reason := _nothing_to_restore(result):
+            told = account.model_dump(mode="json")
+            return Outcome(item.photo, "copied", None, item.photo, reason, told), read_bytes(photo)
+        content, left_out = encode_picture(
+            result.image,
+            OUTPUT_FORMATS[target.suffix.lower()],
+            file=result.photo.file,
+            metadata=result.metadata,
+            name=printable(target),
+        )
+        account.warnings += left_out
+        account.restored = str(target)
+        told = account.model_dump(mode="json")
+        return Outcome(item.photo, "restored", result=item.target, account=told), content
+
+
+def restore_folder(
+    photos: Path, out: Path, request: Request, *, jobs: int = 1, ray: bool = False, again: bool = False
+) -> Iterator[Outcome]:
+    """Restore all photographs below `photos` into the same tree below `out`; the outcomes as they are reached.
+
+    A photograph with nothing to restore is copied byte for byte; results of ours are passed over; one that cannot be
+    read is told as failed. What an earlier run with the same settings did comes first and is not done again, whatever
+    ended that run. again: do all of it again, with other settings perhaps.
+
+    Raises UsageError for trees within one another, and (code "other_settings") if `out` was made with other settings;
+    PhotoError if there is no photograph or the folder vanishes; OutputError if `out` cannot be written or a file that
+    is no result would be replaced.
+    """
+    check_tree(photos, out)
+    names = _photos(photos)
+    settings = {"photos": str(photos.resolve()), **request.settings()}
+    with claim(out / JOURNAL, settings, again=again) as journal:
+        items: list[Item] = []
+        for photo, target in plan_tree([photos / name for name in names], photos, out).items():
+            name = photo.relative_to(photos).as_posix()
+            known = Outcome(**journal.done[name]) if name in journal.done else None
+            item = Item(name, target.relative_to(out).as_posix(), known and known.digest)
+            if known and _is_done(known, item, photos, out):
+                yield replace(known, earlier=True)
+            elif fnmatch(name, SHEETS) and not is_marked_restored(photo):
+                reason = f"{photo} has the name of a contact sheet; rename it."
+                yield Outcome(name, "failed", reason=reason)
+            else:
+                items.append(item)
+        work = RestoreWork(photos.absolute(), out.absolute(), request)
+        for outcome in run(work, items, workers=jobs, ray=ray, description="restoring"):
+            if outcome.status == "failed":
+                _check_still_there(photos)
+            else:
+                journal.record(outcome.photo, asdict(outcome))
+            yield outcome
+
+
+def match_folder(photos: Path, request: Request, *, jobs: int = 1, ray: bool = False) -> Iterator[Outcome]:
+    """What `restore_folder` would do with each photograph, without results; raises as it does."""
+    items = [Item(name, name) for name in _photos(photos)]
+    yield from run(MatchWork(photos.absolute(), request), items, workers=jobs, ray=ray, description="matching")
+
+
+def _photos(folder: Path) -> list[str]:
+    check_exists(folder)
+    names = [path.relative_to(folder).as_posix() for path in photos_below(folder)]
+    if not names:
+        raise PhotoError(f"has no {NAMES} pictures in it", subject=folder, hint="name another folder")
+    return names
+
+
+def _is_done(known: Outcome, item: Item, photos: Path, out: Path) -> bool:
+    """Whether the photograph is the same as then, and its result is where it would be written now."""
+    if known.status != "passed over":
+        expected = item.target if known.status == "restored" else item.photo
+        if known.result != expected or not (out / expected).is_file():
+            return False
+    with suppress(PhotoError):  # it has vanished
+        return known.digest == photo_digest(photos / item.photo)
+    return False
+
+
+def _nothing_to_restore(result: Result) -> str | None:
+    """Why no face was or is to be restored; None if one is."""
+    reasons = [one.left_alone for one in result.assignments]
+    return None if None in reasons else "; ".join(dict.fromkeys(map(str, reasons)))
+
+
+def _may_be_replaced(target: Path, copies: set[str | None]) -> bool:
+    """Whether nothing, a result of ours or a copy of the photograph is there."""
+    return not target.exists() or is_marked_restored(target) or photo_digest(target) in copies
+
+
+def _keep_time(photo: Path, copy: Path) -> None:
+    """Albums are sorted by it; a photograph that has vanished meanwhile has none."""
+    with suppress(OSError):
+        status = photo.stat()
+        os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _check_still_there(folder: Path) -> None:
+    """Raises PhotoError if the folder is gone, or empty as what a disk was mounted on: nothing else could be read."""
+    try:
+        gone = not any(folder.iterdir())
+    except OSError:
+        gone = True
+    if gone:
+        hint = "connect it and run the same again: what is done is kept"
+        raise PhotoError("is there no more", subject=folder, hint=hint)

@@ -1,0 +1,55 @@
+"""A restoration as values that any process can start from, and that tell whether another one is the same."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from faceref.checkpoints.store import find_model, read_info, weights_fingerprint
+from faceref.faces.detect import load_detector
+from faceref.journal import fingerprint
+from faceref.people.library import Library
+from faceref.people.person import Person
+from faceref.pictures.search import find_photos, photo_digest
+from faceref.restore.options import RestoreOptions
+from faceref.restore.restorer import Restorer
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything but the photographs: who is looked for (one person's references, or names), and how.
+
+    data_dir: where the people with these names are kept, by default the user's data folder.
+    """
+
+    model: str
+    detector: str = "mtcnn"
+    references: tuple[Path, ...] = ()
+    names: tuple[str, ...] = ()
+    data_dir: Path | None = None
+    options: RestoreOptions = RestoreOptions()
+
+    def load(self) -> tuple[Restorer, list[Person]]:
+        """Whoever restores, and who is looked for. Raises UsageError, NoFaceError, PhotoError or CheckpointError."""
+        restorer = Restorer.from_pretrained(self.model, detector=load_detector(self.detector))
+        restorer.check(self.options, with_references=bool(self.references or self.names))
+        people = [Library(self.data_dir).get(name) for name in self.names]
+        if self.references:
+            people.append(restorer.person(self.references, self.options))
+        return restorer, people
+
+    def settings(self) -> dict[str, Any]:
+        """All that decides the pixels, as JSON has it; the same request has the same, wherever its files lie."""
+        folder = find_model(self.model)
+        digests = [photo_digest(path) for path in find_photos(self.references) if path.exists()]
+        people = [Library(self.data_dir).get(name) for name in self.names]
+        return {
+            "model": read_info(folder).model_dump(include={"name", "steps", "guidance", "scheduler"}),
+            "weights": weights_fingerprint(folder),
+            "detector": self.detector,
+            "references": fingerprint(digests) if digests else None,
+            "people": {
+                str(person.name): fingerprint([reference.digest for reference in person.references])
+                for person in people
+            },
+            **self.options.model_dump(mode="json"),
+        }

@@ -1,0 +1,81 @@
+"""`faceref restore FOLDER`: what it says at the end, before it begins, and about what it cannot do."""
+
+import csv
+import json
+
+import pytest
+
+
+@pytest.fixture
+def restore(faceref, tiny_model, album, wall):
+    """`faceref restore` of a folder with a portrait and a wall, with the tiny model, although the portrait is good."""
+    (album / "photos").mkdir()
+    (album / "photo.jpg").rename(album / "photos" / "photo.jpg")
+    wall.rename(album / "photos" / "wall.png")
+    common = ("--model", tiny_model, "--always", "--ref", album / "references")
+    return lambda *arguments: faceref("restore", album / "photos", *arguments, *common)
+
+
+def test_a_folder_ends_with_a_line_a_summary_and_a_sheet(restore, album):
+    done = restore("-o", album / "out")
+    assert done.code == 0, done.errors
+    assert f"{album / 'out' / 'summary.csv'}: 2 photographs: 1 restored, 1 copied; before and after: " in done.output
+    with (album / "out" / "summary.csv").open(newline="") as file:
+        rows = {row["photo"]: row for row in csv.DictReader(file)}
+    assert rows["photo.jpg"]["restored"] == "1"
+    assert "No face was found" in rows["wall.png"]["reason"]
+    assert {path.name for path in (album / "out").iterdir()} == {
+        "photo.jpg", "wall.png", "summary.csv", "contact_sheet_1.png", "restore.jsonl"
+    }  # fmt: skip
+    again = restore("-o", album / "out")
+    assert "2 of them by an earlier run" in again.output
+
+
+def test_one_that_fails_is_said_and_counts(restore, album):
+    (album / "photos" / "broken.jpg").write_bytes(b"")
+    done = restore("-o", album / "out", "--json")
+    assert done.code == 1
+    assert done.errors.endswith(f"{album / 'photos' / 'broken.jpg'} is empty; it was probably not copied completely.\n")
+    outcomes = [json.loads(line) for line in done.output.splitlines()]
+    assert {outcome["photo"]: outcome["status"] for outcome in outcomes} == {
+        "photo.jpg": "restored", "wall.png": "copied", "broken.jpg": "failed"
+    }  # fmt: skip
+
+
+def test_a_dry_run_shows_who_would_be_matched_and_writes_nothing(restore, album):
+    done = restore("--dry-run")
+    assert done.code == 0, done.errors
+    assert "2 photographs would be: 1 restored, 1 copied; nothing was written" in done.output
+    (row,) = (line.split() for line in done.output.splitlines() if "photo.jpg" in line)
+    assert row[:3] == ["photo.jpg", "1", "references"]
+    assert {path.name for path in album.iterdir()} == {"photos", "references"}
+
+
+def test_other_settings_ask_for_again(restore, album):
+    assert restore("-o", album / "out").code == 0
+    done = restore("-o", album / "out", "--seed", 1)
+    assert done.code == 2
+    assert done.errors.endswith("(seed 0, not 1); choose another folder, or do all of it again with --again.\n")
+    assert restore("-o", album / "out", "--seed", 1, "--again").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((), "A folder needs one for its results; name it with --out."),
+        (("-o", "out", "--compare"), "A folder is restored alone, and compared on its contact sheet"),
+        (("-o", "out", "--face", "9x"), "There is no face '9x'"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(restore, arguments, sentence):
+    done = restore(*arguments)
+    assert done.code == 2
+    assert sentence in done.errors
+    assert done.errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--dry-run", "--again", "--ray"])
+def test_options_of_folders_are_refused_for_photographs(faceref, album, option):
+    done = faceref("restore", album / "photo.jpg", option)
+    assert done.code == 2
+    assert "are for folders" in done.errors
