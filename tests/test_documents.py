@@ -13,6 +13,7 @@ from documents import DOCUMENTS, REPOSITORY, commands, make_lines, parse, run, t
 from PIL import Image, ImageOps
 
 from faceref.faces import detect, recognise
+from faceref.people.library import Library
 from faceref.pictures import photo as pictures
 from faceref.restore import restorer as restore
 from faceref.restore import steps
@@ -68,11 +69,15 @@ def readers_folder(tmp_path, astronaut, tiny_model, monkeypatch) -> Path:
             photograph.resize(size).save(tmp_path / "photos" / person / f"{i}.png")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FACEREF_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("FACEREF_DATA_DIR", str(tmp_path / "kept"))
     monkeypatch.setattr("faceref.checkpoints.store.find_model", lambda *_: tiny_model)
     return tmp_path
 
 
-@pytest.mark.parametrize("command", [*commands(of="restore"), *commands(of="models")], ids=shlex.join)
+RESTORATIONS = [command for command in commands(of="restore") if "--person" not in command]
+
+
+@pytest.mark.parametrize("command", [*RESTORATIONS, *commands(of="models")], ids=shlex.join)
 def test_every_restoration_shown_works(command, readers_folder):
     run(command)
 
@@ -110,6 +115,13 @@ def test_the_pages_of_the_api_have_the_steps_and_their_examples(tmp_path):
         page = (tmp_path / verb.__module__.replace(".", "/")).with_suffix(".html").read_text()
         assert verb.__qualname__ in page
         assert "&gt;&gt;&gt;" in page
+
+
+def test_people_are_kept_used_and_removed_as_the_readme_says(readers_folder):
+    for command in commands(README, of=r"(?:people|restore \S+ --person)"):
+        run(command)
+    assert (readers_folder / "Grandma.png").exists()
+    assert not Library(readers_folder / "kept").everybody()
 
 
 def test_the_readme_makes_a_data_set(readers_folder):

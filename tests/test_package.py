@@ -75,7 +75,7 @@ def test_imports_go_one_way():
     assert not wrong
 
 
-TOO_LONG_YET = {"test_restorer.py"}  # nothing is to be added
+
 
 
 def test_no_files_import_each_other():

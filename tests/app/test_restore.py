@@ -177,12 +177,17 @@ def test_a_reference_folder_without_pictures_is_one_sentence(restore, album):
     assert "pictures in it" in done.errors
 
 
-def test_somebody_elses_reference_is_warned_of_with_the_distance(restore, album):
+def test_somebody_elses_reference_is_refused_unless_the_face_is_chosen(restore, album):
     with Image.open(album / "photo.jpg") as photo:
-        ImageOps.invert(photo).save(album / "negative.png")  # for dlib's recogniser somebody else
-    done = restore(album / "photo.jpg", "--ref", album / "negative.png")
+        ImageOps.solarize(photo, 150).save(album / "negative.png")  # for dlib's recogniser somebody else
+    refused = restore(album / "photo.jpg", "--detector", "dlib", "--ref", album / "negative.png")
+    assert (refused.code, files(album)) == (1, {"photo.jpg", "negative.png", "references/new.jpg"})
+    assert_one_sentence(refused.errors)
+    assert "has no face that is surely the person of the references (face 1: " in refused.errors
+    assert refused.errors.endswith("say which with --face N, or give more photographs of the person.\n")
+    done = restore(album / "photo.jpg", "--detector", "dlib", "--face", 1, "--ref", album / "negative.png")
     assert done.code == 0
-    assert "may be somebody else than the references (distance 0." in done.errors
+    assert "may be somebody else than the references" in done.errors
 
 
 def test_a_result_of_before_is_no_reference(restore, album):
@@ -226,7 +231,7 @@ def test_a_face_that_one_photograph_lacks_does_not_keep_the_next_from_being_rest
         ("--steps 0", "0 denoising steps are not possible; choose 1 to 1000."),
         ("--steps 1001", "1001 denoising steps are not possible; choose 1 to 1000."),
         ("--scheduler euler", "There is no scheduler 'euler'; choose one of ddim, dpmsolver++, unipc."),
-        ("--detector mtcnn", "There is no detector 'mtcnn'; choose dlib or uniface."),
+        ("--detector hog", "There is no detector 'hog'; choose mtcnn or dlib or uniface."),
         ("--guidance -2", "A guidance of -2.0 is not possible; give 0 or more, 1 for none."),
         ("--face 5", "has no face 5; choose 1, largest or all."),
         ("--face left", "There is no face 'left'; give a number (from the left), largest or all."),
@@ -278,6 +283,7 @@ def test_a_full_disk_leaves_no_half_written_file(restore, album, monkeypatch):
 def test_ctrl_c_is_one_sentence_and_no_half_written_file(album, tiny_model):
     before = files(album)
     command = [sys.executable, "-m", "faceref", "restore", "photo.jpg", "--model", tiny_model, "--steps", "1000", "-v"]
+    command.append("--always")  # the portrait is a good one
     with subprocess.Popen(command, cwd=album, stderr=subprocess.PIPE, text=True) as running:
         assert running.stderr is not None
         assert "No reference photographs" in running.stderr.readline()  # denoising begins

@@ -151,7 +151,7 @@ def test_a_finished_evaluation_given_again_is_not_repeated_and_another_one_is_re
     ("arguments", "words"),
     [
         (("--index", "i.csv", "--mapping", "m.csv"), "either --mapping"),
-        (("--index", "i.csv", "--degradation", "mild"), "no degradation 'mild'; choose severe or moderate"),
+        (("--index", "i.csv", "--degradation", "light"), "no degradation 'light'; choose severe or moderate or mild"),
         (("--index", "i.csv", "--lq", ".", "--degradation", "severe"), "either --lq or --degradation"),
         (
             ("--mapping", "m.csv", "--group-by", "hair"),

@@ -54,11 +54,13 @@ class Product:
         return ProductRestoration(np.stack(pixels), np.array(seconds), np.array(found, float))
 
     def _restore(self, photo: Image.Image, references: Sequence[Path], seed: int) -> Image.Image | None:
-        """The photograph with its face restored; None if no face is found in it."""
+        """The photograph with its face restored, if that may be the person; None if no face is found in it."""
         people = [self._restorer.person(references, RestoreOptions(aligned=True))] if references else []
         try:
             return self._restorer.restore(photo, people, RestoreOptions(seed=seed, **self._sampling)).image
         except NoFaceError as error:
+            if error.code == "not_the_person":
+                return photo
             if error.code != NoFaceError.code:  # of the references
                 raise
             return None

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from faceref.faces.align import align
 from faceref.faces.certainty import refusal_threshold
 from faceref.faces.recognise import similarity
-from faceref.people.person import Person
+from faceref.people.person import FACE_SIZE, Person
 from faceref.pictures.output import encode_picture, save_picture
 from faceref.pictures.photo import Photo
 from faceref.pictures.sheets import below, comparison
@@ -91,21 +92,25 @@ class Result:
         return encode_picture(self.image, format, file=self.photo.file, metadata=self.metadata)
 
     def comparison(self) -> Image.Image:
-        """Before, after and references side by side, RGB; a row for each restored face, of which there is one at least.
+        """Each restored face before and after, as it is in the photograph and in the picture, beside its references.
 
-        Raises ValueError if no face was restored.
+        RGB, a row for each face. Raises ValueError if no face was restored.
         """
-        references = [one.person.references if one.person else () for one in self.faces]
-        return below(
-            [
-                comparison(one.face.crop.image, one.image, [reference.face for reference in shown])
-                for one, shown in zip(self.faces, references, strict=True)
-            ]
-        )
+        return below([comparison(one.face.crop.image, self._after(one), _shown(one)) for one in self.faces])
+
+    def _after(self, one: RestoredFace) -> Image.Image:
+        """The aligned face in the picture."""
+        picture = self.image.convert("RGB")
+        return align(picture, one.face.place.landmarks, FACE_SIZE).image if one.face.place else picture
 
     def save_comparison(self, path: str | Path) -> None:
         """Write the comparison as `save` writes the picture."""
         save_picture(self.comparison(), path, metadata=self.metadata)
+
+
+def _shown(one: RestoredFace) -> list[Image.Image]:
+    """The references that a face was restored with."""
+    return [reference.face for reference in one.person.references] if one.person else []
 
 
 def _doubts(one: RestoredFace, photo: str) -> list[str]:

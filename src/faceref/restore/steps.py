@@ -67,7 +67,7 @@ def assign(faces: Sequence[FoundFace], people: Sequence[Person], options: Restor
 
     Raises UsageError for a choice that is not there, NoFaceError if no face may be the one person.
 
-        >>> assignments = assign(faces, [grandma, grandpa], RestoreOptions(unknown="blind"))
+        >>> assignments = assign(faces, [grandma, grandpa], RestoreOptions(unknown="blind", always=True))
     """
     chosen = _chosen(faces, people, options.face)
     by_hand = len(people) == 1 and options.face != "all"
