@@ -27,6 +27,7 @@ def commands(section: str) -> list[list[str]]:
     text = DOCUMENT.read_text().split(f"## {section}\n")[1].split("\n## ")[0]
     for shown, run_instead in SUBSTITUTES.items():
         text = text.replace(shown, run_instead)
+    text = re.sub(r"\\\n +", "", text)  # a backslash continues a line
     lines = re.findall(r"^    (faceref .*)$", text, flags=re.MULTILINE)
     return [shlex.split(line, comments=True)[1:] for line in lines]
 

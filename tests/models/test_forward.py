@@ -18,6 +18,7 @@ def test_it_compiles_into_one_graph(distance_bias):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")  # inductor's own
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile's backend for CPUs needs the compiler g++")
 @torch.no_grad()
 def test_compiled_to_machine_code_it_predicts_the_same():
