@@ -73,20 +73,20 @@ def denoiser_weights(
     source = averaged if ema else trained
     missing = [key for key in source.values() if key not in tensors]
     if missing:
-        raise CheckpointError(f"{path} lacks averaged weights of the denoiser: {list_keys(missing)}.")
+        raise CheckpointError(f"lacks averaged weights of the denoiser: {list_keys(missing)}", subject=path)
     return {name: tensors[key] for name, key in source.items()}, ema
 
 
 def check_known(path: PathLike, unknown: Collection[str]) -> None:
     """Raise CheckpointError if there are keys that nobody accounts for."""
     if unknown:
-        raise CheckpointError(f"{path} holds keys that the model does not have: {list_keys(sorted(unknown))}.")
+        raise CheckpointError(f"holds keys that the model does not have: {list_keys(sorted(unknown))}", subject=path)
 
 
 def check_needed(path: PathLike, weights: Mapping[str, Tensor], *needed: str) -> None:
     """Raise CheckpointError if keys are absent that the sizes are read from."""
     if absent := [key for key in needed if key not in weights]:
-        raise CheckpointError(f"{path} lacks keys of the model: {list_keys(absent)}.")
+        raise CheckpointError(f"lacks keys of the model: {list_keys(absent)}", subject=path)
 
 
 def read_scheduler(
@@ -109,7 +109,7 @@ def read_scheduler(
     )
     if not len(betas) or not torch.allclose(scheduler.betas, betas.float(), rtol=1e-4):
         raise CheckpointError(
-            f'{path} has no betas, or not ones that are "linear in the square root" as this model\'s are.'
+            'has no betas, or not ones that are "linear in the square root" as this model\'s are', subject=path
         )
     return scheduler
 
@@ -256,7 +256,8 @@ def assemble(
     )
     if missing or misshapen:
         raise CheckpointError(
-            f"{path} lacks weights or has them in other shapes (diffusers' names): {list_keys(missing + misshapen)}."
+            f"lacks weights or has them in other shapes (diffusers' names): {list_keys(missing + misshapen)}",
+            subject=path,
         )
     model.load_state_dict({name: tensor.float() for name, tensor in state_dict.items()}, assign=True)
     return model.eval()

@@ -105,4 +105,4 @@ def check_family(path: PathLike, tensors: Mapping[str, Tensor], expected: str) -
         seems = (
             f"seems to be {_FAMILIES[marker]}" if marker else f"is of an unknown kind (keys like {next(iter(tensors))})"
         )
-        raise CheckpointError(f"{path} {seems}, but {_FAMILIES[expected]} is needed in its place.")
+        raise CheckpointError(f"{seems}, but {_FAMILIES[expected]} is needed in its place", subject=path)

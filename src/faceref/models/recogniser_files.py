@@ -32,7 +32,7 @@ def load_recogniser(path: Path) -> FaceRecogniser:
             state = load_file(path)
         except (OSError, SafetensorError) as error:
             raise CheckpointError(
-                f"{path} cannot be read as safetensors ({error}); give a recogniser's weights."
+                f"cannot be read as safetensors ({error})", subject=path, hint="give a recogniser's weights"
             ) from error
         stages = ("prelu.", "layer1.", "layer2.", "layer3.", "layer4.")
         slopes = [
@@ -43,7 +43,7 @@ def load_recogniser(path: Path) -> FaceRecogniser:
         try:
             model.load_state_dict(state)
         except RuntimeError as error:
-            raise CheckpointError(f"{path} does not fit {type(model).__name__}: {error}") from error
+            raise CheckpointError(f"does not fit {type(model).__name__}: {error}", subject=path) from error
         model = _fold_batch_norms(model)
     return model.requires_grad_(False)
 
@@ -54,7 +54,9 @@ def _build(path: Path, slopes: list[int], is_mobile: bool, embedding_size: int) 
         return MobileFaceNet().eval()
     runs = [(width, len(list(run))) for width, run in groupby(slopes)]
     if len(runs) != 4 or not embedding_size:
-        raise CheckpointError(f"{path} is neither a MobileFaceNet nor an IResNet; give the weights of one of them.")
+        raise CheckpointError(
+            "is neither a MobileFaceNet nor an IResNet", subject=path, hint="give the weights of one of them"
+        )
     widths, counts = zip(*runs, strict=True)
     # one PReLU per block, and one more after the first convolution
     return IResNet((counts[0] - 1, *counts[1:]), widths, embedding_size).eval()
@@ -80,11 +82,15 @@ def _read_onnx(path: Path) -> list[tuple[str, tuple[Tensor, ...]]]:
         import onnx
         from onnx import numpy_helper
     except ImportError as error:
-        raise CheckpointError(f"Reading {path} needs the package onnx: pip install 'faceref[arcface]'.") from error
+        raise CheckpointError(
+            "needs the package onnx to be read", subject=path, hint="pip install 'faceref[arcface]'"
+        ) from error
     try:
         graph = onnx.load(str(path)).graph
     except Exception as error:  # protobuf's own exception types differ between its versions
-        raise CheckpointError(f"{path} cannot be read as ONNX ({error}); give a recogniser's weights.") from error
+        raise CheckpointError(
+            f"cannot be read as ONNX ({error})", subject=path, hint="give a recogniser's weights"
+        ) from error
 
     constants = {tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in graph.initializer}
     layers: list[tuple[str, tuple[Tensor, ...]]] = []
@@ -120,7 +126,7 @@ def _read_onnx(path: Path) -> list[tuple[str, tuple[Tensor, ...]]]:
             weight = weights[0] if attributes.get("transB") else weights[0].T
             layers.append(("linear", (weight, weights[1] if len(weights) > 1 else torch.zeros(len(weight)))))
         elif node.op_type not in ("Identity", "Dropout"):
-            raise CheckpointError(f"{path} has the operation {node.op_type}, which no supported recogniser has.")
+            raise CheckpointError(f"has the operation {node.op_type}, which no supported recogniser has", subject=path)
     return layers
 
 
@@ -139,7 +145,7 @@ def _fill(model: FaceRecogniser, layers: list[tuple[str, tuple[Tensor, ...]]], p
             continue
         queue = unused[kinds[type(module)], module.weight.shape]
         if not queue:
-            raise CheckpointError(f"{path} has no weights for {name} of {type(model).__name__}.")
+            raise CheckpointError(f"has no weights for {name} of {type(model).__name__}", subject=path)
         module.weight.data, *rest = queue.popleft()
         if rest:
             module.bias.data = rest[0]
@@ -147,4 +153,4 @@ def _fill(model: FaceRecogniser, layers: list[tuple[str, tuple[Tensor, ...]]], p
             module.eps = 0.0  # mean 0 and variance 1 as initialised: scale and shift are all
     left = sum(map(len, unused.values()))
     if left:
-        raise CheckpointError(f"{path} has {left} layers that {type(model).__name__} does not have.")
+        raise CheckpointError(f"has {left} layers that {type(model).__name__} does not have", subject=path)

@@ -44,12 +44,14 @@ class BackboneFeatures(nn.Module):
             import timm  # type: ignore[import-not-found]
         except ImportError as error:
             raise UsageError(
-                f"The perceptual backbone {name} needs timm: pip install timm, or set perceptual to recogniser."
+                f"The perceptual backbone {name} needs timm", hint="pip install timm, or set perceptual to recogniser"
             ) from error
         try:
             self.backbone = timm.create_model(name, pretrained=True, features_only=True)
         except RuntimeError as error:
-            raise UsageError(f"timm cannot make the backbone {name}: {error}.") from error
+            raise UsageError(
+                f"timm cannot make the backbone {name}: {error}", hint="name another, or recogniser"
+            ) from error
         self.mean, self.std = self.backbone.default_cfg["mean"], self.backbone.default_cfg["std"]
 
     def forward(self, images: Tensor) -> list[Tensor]:

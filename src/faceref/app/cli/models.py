@@ -2,9 +2,11 @@
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -174,7 +176,7 @@ class Precision(StrEnum):
 
 @app.command()
 def export(
-    model: Annotated[str, typer.Argument(help="A name or a folder, as runs/small-fusion/model.", show_default=False)],
+    model: Annotated[str, typer.Argument(help="A name, a folder, or RUN@STEP, RUN@best.", show_default=False)],
     out: Annotated[Path, typer.Argument(metavar="FOLDER", help="The new folder.", show_default=False)],
     precision: Annotated[Precision, typer.Option(help="fp16 is half as large; computing stays in float32.")] = (
         Precision.FP16
@@ -188,7 +190,7 @@ def export(
         ),
     ] = None,
 ) -> None:
-    """Copy a model to pass on, in half the bytes."""
+    """Copy a model to pass on, in half the bytes; of a run, that of any checkpoint that it has kept."""
     import torch
     from diffusers.utils import logging as diffusers_logging
 
@@ -196,10 +198,29 @@ def export(
 
     diffusers_logging.set_verbosity_error()  # it warns that fp16 does not run on a CPU; nothing is run here
     dtype = torch.float16 if precision == Precision.FP16 else torch.float32
-    pipeline, described = load_pipeline(model, dtype=dtype)
+    with _written_out(model) as folder:
+        pipeline, described = load_pipeline(folder, dtype=dtype)
+        own_blind = load_blind(folder, dtype=dtype)
     if blind and described.family == "ldbfr":
         raise UsageError(f"{model} is of the family ldbfr, which never takes references; leave --blind out.")
-    without_references = load_pipeline(blind, dtype=dtype) if blind else load_blind(model, dtype=dtype)
+    without_references = load_pipeline(blind, dtype=dtype) if blind else own_blind
     save_model(pipeline, described, out, without_references)
     size = sum(file.stat().st_size for file in out.rglob("*.safetensors"))
     output.print(f"{out}: {described.name}, {size / 1e6:.1f} MB of weights.")
+
+
+@contextmanager
+def _written_out(model: str) -> Iterator[str]:
+    """A model's name or folder; that of RUN@STEP is written out for as long as it is needed."""
+    run, _, step = model.rpartition("@")
+    if not run or Path(model).exists():
+        yield model
+        return
+    if step != "best" and not step.isdecimal():
+        raise UsageError("is no step of a run", subject=model, hint="write RUN@1000, or RUN@best")
+    from faceref.training.export import export_step
+
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch, "model")
+        export_step(Path(run), None if step == "best" else int(step), folder)
+        yield str(folder)

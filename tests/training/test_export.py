@@ -1,0 +1,44 @@
+"""`faceref models export RUN@STEP`: the model of any checkpoint that a run has kept."""
+
+from pathlib import Path
+
+import pytest
+from tiny_runs import digest, tiny_refldm
+from typer.testing import CliRunner
+
+from faceref.app.cli.main import app
+from faceref.checkpoints.store import read_info
+from faceref.training.run import train_from
+
+
+@pytest.fixture(scope="module")
+def run(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two steps, of which the first is kept beside the last."""
+    folder = tmp_path_factory.mktemp("export")
+    config = tiny_refldm(photographs, folder, steps=2)
+    train_from(config.model_copy(update={"loop": config.loop.model_copy(update={"milestones": (1,)})}), folder / "run")
+    return folder / "run"
+
+
+def export(*arguments: object):
+    return CliRunner().invoke(app, ["models", "export", *map(str, arguments), "--precision", "fp32"])
+
+
+def test_a_step_becomes_a_model_as_the_run_would_have_left_it(run: Path, tmp_path: Path):
+    for step in ("1", "2", "best"):
+        assert export(f"{run}@{step}", tmp_path / step / "model").exit_code == 0
+        assert read_info(tmp_path / step / "model").name == "tiny"
+    assert digest(tmp_path / "2") == digest(tmp_path / "best") == digest(run)
+    assert digest(tmp_path / "1") != digest(run)
+
+
+@pytest.mark.parametrize(
+    ("step", "sentence"),
+    [("7", "has no checkpoint of step 7; it has 1, 2."), ("last", "is no step of a run; write RUN@1000, or RUN@best.")],
+)
+def test_a_step_that_was_not_kept_is_one_sentence(run: Path, tmp_path: Path, step: str, sentence: str):
+    refused = export(f"{run}@{step}", tmp_path / "model")
+    assert refused.exit_code == 2
+    assert refused.stderr.endswith(f"{sentence}\n")
+    assert refused.stderr.count("\n") == 1
+    assert not (tmp_path / "model").exists()
