@@ -58,7 +58,10 @@ def test_links_are_followed_once_and_one_to_nothing_is_named(tmp_path: Path):
     assert found == [inside, *gone, album / "linked" / "b.png"]
 
 
-def test_pipes_in_folders_are_passed_over(tmp_path: Path):
+def test_pipes_in_folders_are_passed_over_and_refused_by_name(tmp_path: Path):
     inside = photo_file(tmp_path / "a.png", 1)
     os.mkfifo(tmp_path / "pipe.png")
     assert find_photos([tmp_path]) == [inside]
+    for endless in (tmp_path / "pipe.png", "/dev/zero"):
+        with pytest.raises(PhotoError, match="is a pipe or a device"):
+            find_photos([endless])

@@ -48,11 +48,13 @@ def photo_digest(path: Path) -> str:
 
 
 def check_exists(path: Path) -> None:
-    """Raises PhotoError, also for a name that the file system does not take."""
+    """Raises PhotoError, also for a name that the file system does not take, and for what may never end."""
     with _readable(path):
-        exists = path.exists()
+        exists, is_endless = path.exists(), not (path.is_file() or path.is_dir())
     if not exists:
         raise PhotoError("does not exist", subject=path, hint="check the name")
+    if is_endless:
+        raise PhotoError("is a pipe or a device", subject=path, hint="save the photograph to a file first")
 
 
 def _distinct(paths: list[Path]) -> list[Path]:

@@ -1,8 +1,12 @@
 """What the commands share in talking to a person: results go to standard output, remarks to standard error."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
 from rich.table import Table
 
 output = Console(highlight=False, markup=False, soft_wrap=True)
@@ -18,3 +22,10 @@ def show(table: Table) -> None:
 def say(sentence: str) -> None:
     """An error or a warning, word for word."""
     print(sentence, file=sys.stderr)
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Say what is being done for as long as it is; nothing where standard error is no terminal."""
+    with Live(Spinner("dots", what), console=remarks, transient=True):  # remarks.status would draw it later
+        yield

@@ -9,7 +9,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from faceref.app.cli.console import output, remarks, say, show
+from faceref.app.cli.console import output, remarks, say, show, working
 from faceref.app.cli.people import DataDir
 from faceref.app.cli.restore_folder import Again, DryRun, Jobs, Ray, restore_folder
 from faceref.app.cli.wording import sentence
@@ -99,7 +99,8 @@ def restore(
     if any(photo.is_dir() for photo in photos):
         if len(photos) > 1 or compare:
             raise UsageError("A folder is restored alone, and compared on its contact sheet", hint="give nothing else")
-        from faceref.restore.request import Request
+        with working("Loading torch"):
+            from faceref.restore.request import Request
 
         request = Request(model, detector, tuple(references or ()), tuple(names or ()), data_dir, options)
         restore_folder(photos[0], out, request, jobs=jobs, ray=ray, again=again, dry_run=dry_run, as_json=as_json)
@@ -111,10 +112,11 @@ def restore(
     targets = plan_outputs(photos, out)
     comparisons = {photo: _comparison(target) for photo, target in targets.items()} if compare else {}
     check_outputs([*targets.values(), *comparisons.values()], [*photos, *good])
-    from faceref.faces.detect import load_detector
-    from faceref.restore.restorer import Restorer
+    with working("Loading the model"):  # seconds, most of them torch's
+        from faceref.faces.detect import load_detector
+        from faceref.restore.restorer import Restorer
 
-    restorer = Restorer.from_pretrained(model, detector=load_detector(detector))
+        restorer = Restorer.from_pretrained(model, detector=load_detector(detector))
     restorer.check(options, with_references=bool(references or people))
     if references:
         people = [restorer.person(references, options, exclude=photos)]
