@@ -57,6 +57,8 @@ def readers_folder(tmp_path, astronaut, tiny_model, monkeypatch) -> Path:
     group.paste(portrait, (portrait.width, 0))
     group.save(tmp_path / "group.jpg")
     ImageOps.mirror(portrait).save(tmp_path / "face_ref.png")
+    (tmp_path / "data/photos/old").mkdir(parents=True)
+    portrait.save(tmp_path / "data/photos/old/print.jpg")
     (tmp_path / "good").mkdir()
     ImageOps.mirror(portrait).save(tmp_path / "good" / "a.jpg")
     ImageOps.mirror(portrait).resize((300, 300)).save(tmp_path / "good" / "b.jpg")
