@@ -28,6 +28,12 @@ def as_in_a_new_process() -> None:
     GradientState._reset_state()
 
 
+@pytest.fixture(autouse=True)
+def cache_of_its_own(tmp_path_factory, monkeypatch) -> None:
+    """What is remembered of albums is in the user's cache folder; tests have their own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 @pytest.fixture(scope="session")
 def astronaut() -> Image.Image:
     """NASA's portrait of Eileen Collins (public domain), RGB 512x512; the package scikit-image carries it."""

@@ -154,7 +154,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
 
 def test_a_locked_database_is_one_sentence(library, monkeypatch):
     library.enroll("Ada", invented(1))
-    monkeypatch.setattr("faceref.people.library._PATIENCE", 0.05)
+    monkeypatch.setattr("faceref.people.database.PATIENCE", 0.05)
     with sqlite3.connect(library.path) as rows:
         rows.execute("BEGIN IMMEDIATE")
         with pytest.raises(OutputError, match="is in use by another program"):

@@ -101,11 +101,18 @@ def test_no_usable_reference_is_an_error_not_a_blind_restoration(restorer, portr
         restore(restorer, portrait, Image.new("RGB", (200, 200)))
 
 
-def test_a_reference_of_somebody_else_is_warned_of_with_the_distance(restorer, portrait, mirrored, stranger):
-    warnings = restore(restorer, portrait, [mirrored, stranger, portrait.resize((300, 300))]).warnings
-    (warning,) = [warning for warning in warnings if "somebody else" in warning]
-    assert warning.startswith("picture 2 ")
-    assert float(re.findall(r"distance (\d\.\d+)", warning)[0]) == pytest.approx(0.69, abs=0.05)
+def test_a_reference_of_somebody_else_is_left_out_with_the_distance(restorer, portrait, mirrored, stranger):
+    account = restore(restorer, portrait, [mirrored, stranger, portrait.resize((300, 300))]).account()
+    assert account.faces[0].references == ["picture 1", "picture 3"]
+    (skipped,) = account.references_left_out
+    assert (skipped.name, skipped.reason[:36]) == ("picture 2", "it seems to show somebody else than ")
+    assert float(re.findall(r"distance (\d\.\d+)", skipped.reason)[0]) == pytest.approx(0.69, abs=0.05)
+
+
+def test_which_of_two_references_is_somebody_elses_is_left_to_the_user(restorer, portrait, mirrored, stranger):
+    result = restore(restorer, portrait, [mirrored, stranger], face=1)
+    assert result.account().faces[0].references == ["picture 1", "picture 2"]
+    assert any("picture 2 seems to show somebody else than picture 1" in warning for warning in result.warnings)
 
 
 def test_a_person_read_beforehand_is_no_reference_for_a_photograph_of_theirs(restorer, portrait, mirrored):

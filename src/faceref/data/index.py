@@ -13,6 +13,7 @@ from faceref.data.table import Row, read_table, write_table
 from faceref.errors import DataError
 from faceref.faces.align import AlignedFace
 from faceref.faces.detect import Face
+from faceref.faces.landmarks import yaw
 from faceref.faces.sharpness import face_region, sharpness
 
 INDEX = "index.csv"
@@ -62,7 +63,6 @@ def measure_face(aligned: AlignedFace, face: Face) -> Row:
     """What the index says of a face; see the comments at its columns."""
     points = face.landmarks
     left_eye, right_eye = points[36:42].mean(0), points[42:48].mean(0)
-    to_jaw = np.linalg.norm(points[[0, 16]] - points[30], axis=1)  # [2]: from the tip of the nose to both ends
     pixels, inside = np.asarray(aligned.image), aligned.mask > 0
     red, green, blue = np.moveaxis(pixels[inside].astype(float), -1, 0)
     opponents = np.stack([red - green, (red + green) / 2 - blue])
@@ -72,6 +72,6 @@ def measure_face(aligned: AlignedFace, face: Face) -> Row:
         "eyes_px": f"{np.linalg.norm(right_eye - left_eye):.1f}",
         "outside": f"{1 - inside.mean():.3f}",
         "sharpness": f"{sharpness(pixels, region):.0f}",
-        "yaw": f"{abs(to_jaw[0] - to_jaw[1]) / to_jaw.sum():.2f}",
+        "yaw": f"{abs(yaw(points)):.2f}",
         "colourfulness": f"{np.linalg.norm(opponents.std(1)) + 0.3 * np.linalg.norm(opponents.mean(1)):.1f}",
     }

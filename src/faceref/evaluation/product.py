@@ -57,7 +57,8 @@ class Product:
         """The photograph with its face restored, if that may be the person; None if no face is found in it."""
         people = [self._restorer.person(references, RestoreOptions(aligned=True))] if references else []
         try:
-            return self._restorer.restore(photo, people, RestoreOptions(seed=seed, **self._sampling)).image
+            options = RestoreOptions(seed=seed, max_refs=max(len(references), 1), **self._sampling)
+            return self._restorer.restore(photo, people, options).image
         except NoFaceError as error:
             if error.code == "not_the_person":
                 return photo

@@ -6,6 +6,7 @@ from functools import cache
 from importlib import resources
 
 import numpy as np
+from scipy.special import expit
 
 from faceref.faces.quality import FaceQuality
 
@@ -29,7 +30,11 @@ class Calibration:
 
     def certainty(self, distance: np.ndarray, score: np.ndarray) -> np.ndarray:
         """In [0, 1], of distances and quality scores of one shape."""
-        return 1 / (1 + np.exp(-(features(distance, score) @ np.array(self.coefficients))))
+        return expit(self.log_odds(distance, score))
+
+    def log_odds(self, distance: np.ndarray, score: np.ndarray) -> np.ndarray:
+        """Of the same person against another, if the one is as probable beforehand as the other."""
+        return features(distance, score) @ np.array(self.coefficients)
 
 
 def features(distance: np.ndarray, score: np.ndarray) -> np.ndarray:

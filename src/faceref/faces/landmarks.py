@@ -17,6 +17,12 @@ def landmarks_of_aligned(image: Image.Image, dlib: DlibDetector) -> np.ndarray:
     return dlib.landmarks(image, (left * image.width, top * image.height, right * image.width, bottom * image.height))
 
 
+def yaw(landmarks: np.ndarray) -> float:
+    """How far a face with landmarks [68, 2] is turned: 0 frontal, towards 1 or -1 a profile (tip of the nose, jaw)."""
+    to_jaw = np.linalg.norm(landmarks[[0, 16]] - landmarks[30], axis=1)
+    return float((to_jaw[0] - to_jaw[1]) / to_jaw.sum())
+
+
 def landmarks_from_five(image: Image.Image, five: np.ndarray, dlib: DlibDetector) -> np.ndarray:
     """Landmarks float32 [68, 2] from five [5, 2]: left eye, right eye, nose, left and right corner of the mouth."""
     known = np.zeros((68, 2))  # those that FFHQ's alignment looks at

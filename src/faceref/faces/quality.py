@@ -16,6 +16,7 @@ from faceref.faces.noise import bands, blockiness, wavelet_noise
 
 # The middle of an FFHQ-aligned square, from brow to chin, as shares of its side: what is surely face
 FACE_CENTRE, FACE_RADII = (0.5, 0.56), (0.30, 0.36)
+JUDGED_AT = 128  # pixels: the size that the estimate was learnt at, for faces whose model is not known
 WORST, BEST = 18.0, 42.0  # dB: an estimated PSNR of these is a score of 0 and 1
 
 # Scores up to which a face is restored fully, and from which on it is left alone: benchmarks/strength.py --choose

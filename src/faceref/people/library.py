@@ -5,10 +5,9 @@ kill -9. What a model computes of a person is derived and is not kept.
 """
 
 import io
-import os
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,16 +16,18 @@ import numpy as np
 import platformdirs
 from PIL import Image
 
-from faceref.errors import CheckpointError, OutputError, UsageError
-from faceref.files import cannot_be_written, write_atomically
+from faceref.errors import CheckpointError, UsageError
+from faceref.files import write_atomically
+from faceref.people.database import Database, Tables, check_version, connect, make, readable
 from faceref.people.person import FACE_SIZE, Person, Reference
 
-VERSION = 1  # of the tables; a file of another one is refused
 FILE = "people.sqlite"
 LONGEST_NAME = 100  # characters
 EMBEDDING = 128  # numbers of dlib's
-_PATIENCE = 10.0  # seconds that one process waits for another
-_TABLES = f"""
+TABLES = Tables(
+    what="people",
+    version=1,
+    statements="""
 CREATE TABLE person (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE COLLATE NOCASE, enrolled TEXT NOT NULL
 ) STRICT;
@@ -34,8 +35,10 @@ CREATE TABLE reference (
     person INTEGER NOT NULL REFERENCES person ON DELETE CASCADE, digest TEXT NOT NULL, name TEXT NOT NULL,
     face BLOB NOT NULL, embedding BLOB NOT NULL, PRIMARY KEY (person, digest)
 ) STRICT;
-PRAGMA user_version = {VERSION};
-"""
+""",
+    remedy="use the version that wrote it, or enroll the people anew",
+    code="people_version",
+)
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,13 @@ class Library:
         """folder: by default the one that the system has for a user's data of faceref."""
         self.folder = Path(folder) if folder is not None else platformdirs.user_data_path("faceref")
         self.path = self.folder / FILE
+        self._database = Database(self.path, TABLES)
 
     def everybody(self) -> list[Enrolled]:
         """Who is kept, by name."""
         if not self.path.exists():
             return []
-        with self._reading() as rows:
+        with self._database.reading() as rows:
             found = rows.execute(
                 "SELECT person.name, count(digest), enrolled FROM person LEFT JOIN reference ON person = id "
                 "GROUP BY id ORDER BY person.name"
@@ -70,13 +74,13 @@ class Library:
         """A person, as they were enrolled: the same pixels, so the same restorations. Raises UsageError if unknown."""
         if not self.path.exists():
             raise self._unknown(name, [])
-        with self._reading() as rows:
+        with self._database.reading() as rows:
             return self._person(rows, name)
 
     def enroll(self, name: str, person: Person) -> None:
         """Keep a new person. Raises UsageError for a name that is taken or none, OutputError for a folder."""
         name = check_name(name)
-        with self._writing() as rows:
+        with self._database.writing() as rows:
             if _id(rows, name) is not None:
                 raise UsageError(
                     f"{name!r} is enrolled already", hint="add the photographs to them, or choose another name"
@@ -85,13 +89,13 @@ class Library:
 
     def add(self, name: str, person: Person) -> int:
         """More references of a person; how many of them are new. Raises UsageError if the person is unknown."""
-        with self._writing() as rows:
+        with self._database.writing() as rows:
             return _insert_references(rows, self._known(rows, name), person.references)
 
     def rename(self, name: str, new: str) -> None:
         """Raises UsageError for an unknown person, and a new name that is taken or none."""
         new = check_name(new)
-        with self._writing() as rows:
+        with self._database.writing() as rows:
             person, taken = self._known(rows, name), _id(rows, new)
             if taken not in (None, person):
                 raise UsageError(f"{new!r} is enrolled already", hint="merge the two, or choose another name")
@@ -99,7 +103,7 @@ class Library:
 
     def merge(self, name: str, other: str) -> None:
         """The references of `other` become those of `name`, and `other` goes. Raises UsageError for an unknown one."""
-        with self._writing() as rows:
+        with self._database.writing() as rows:
             person, gone = self._known(rows, name), self._known(rows, other)
             if person == gone:
                 raise UsageError(f"{name!r} cannot be merged with itself", hint="name two people")
@@ -108,9 +112,9 @@ class Library:
 
     def remove(self, name: str) -> None:
         """Forget a person: nothing of them is left in the file. Raises UsageError if unknown."""
-        with self._writing() as rows:
+        with self._database.writing() as rows:
             rows.execute("DELETE FROM person WHERE id = ?", (self._known(rows, name),))
-        with self._opened() as rows:  # what was deleted is overwritten, in the log of changes, too
+        with self._database.opened() as rows:  # what was deleted is overwritten, in the log of changes, too
             rows.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def export(self, names: Sequence[str], path: str | Path) -> None:
@@ -118,8 +122,8 @@ class Library:
         people = [(name, self.get(name)) for name in names or [one.name for one in self.everybody()]]
         if not people:
             raise UsageError("Nobody is enrolled, so that there is nobody to export", hint="enroll people first")
-        with write_atomically(path) as temporary, closing(_connect(temporary)) as rows:
-            rows.executescript(_TABLES)
+        with write_atomically(path) as temporary, closing(connect(temporary)) as rows:
+            make(rows, TABLES)
             with rows:
                 for name, person in people:
                     _insert(rows, name, person.references)
@@ -133,11 +137,11 @@ class Library:
         path = Path(path)
         if not path.is_file():
             raise CheckpointError("is no file", subject=path, hint="give one that people were exported to")
-        with _readable(path), closing(_connect(path, readonly=True)) as theirs:
-            _check_version(theirs, path)
+        with readable(path, TABLES), closing(connect(path, readonly=True)) as theirs:
+            check_version(theirs, path, TABLES)
             names = [str(name) for (name,) in theirs.execute("SELECT name FROM person ORDER BY name")]
             people = [(check_name(name), self._person(theirs, name)) for name in names]
-        with self._writing() as rows:
+        with self._database.writing() as rows:
             if taken := [name for name in names if _id(rows, name) is not None]:
                 raise UsageError(f"{taken[0]!r} is enrolled already", hint="rename or remove them first")
             for name, person in people:
@@ -162,37 +166,6 @@ class Library:
         hint = f"choose one of {', '.join(known)}" if known else "enroll people first; nobody is yet"
         return UsageError(f"Nobody is enrolled as {name!r}", hint=hint, code="unknown_person")
 
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        with _readable(self.path), closing(_connect(self.path)) as rows:
-            _check_version(rows, self.path)
-            yield rows
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction, which another process waits for."""
-        with self._opened() as rows:
-            rows.execute("BEGIN IMMEDIATE")
-            with rows:
-                yield rows
-
-    @contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
-        try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-        except OSError as error:
-            raise cannot_be_written(self.path, error) from error
-        with _readable(self.path), closing(_connect(self.path)) as rows:
-            rows.execute("PRAGMA journal_mode = WAL")
-            rows.execute("BEGIN IMMEDIATE")
-            if not rows.execute("PRAGMA user_version").fetchone()[0]:
-                for statement in filter(str.strip, _TABLES.split(";")):
-                    rows.execute(statement)
-            rows.commit()
-            _check_version(rows, self.path)
-            yield rows
-
 
 def check_name(name: str) -> str:
     """A person's name without blanks around it. Raises UsageError for one that could not be shown or typed."""
@@ -204,40 +177,6 @@ def check_name(name: str) -> str:
             code="person_name",
         )
     return name
-
-
-def _connect(path: Path, readonly: bool = False) -> sqlite3.Connection:
-    mode = "ro" if readonly else "rwc"
-    rows = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=_PATIENCE, isolation_level=None)
-    rows.execute("PRAGMA foreign_keys = ON")
-    rows.execute("PRAGMA secure_delete = ON")
-    return rows
-
-
-def _check_version(rows: sqlite3.Connection, path: Path) -> None:
-    (version,) = rows.execute("PRAGMA user_version").fetchone()
-    if version != VERSION:
-        raise CheckpointError(
-            f"holds people in the form {version}, and this version of faceref reads {VERSION}",
-            subject=path,
-            hint="use the version that wrote it, or enroll the people anew",
-            code="people_version",
-        )
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Turns what SQLite says into our errors."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if "locked" in str(error) or "busy" in str(error):
-            hint = "wait for the other program and try again"
-            raise OutputError("is in use by another program", subject=path, hint=hint, code="in_use") from error
-        reason = f"cannot be used ({error})"
-        raise OutputError(reason, subject=path, hint="check its permissions and the room on the disk") from error
-    except (sqlite3.DatabaseError, ValueError, OSError) as error:
-        raise CheckpointError(f"is damaged ({error})", subject=path, hint="use a copy of it") from error
 
 
 def _id(rows: sqlite3.Connection, name: str) -> int | None:

@@ -1,13 +1,46 @@
 """What is known of a person: aligned faces, who dlib's recogniser says they are, and the photographs they come from."""
 
 from dataclasses import dataclass, field, replace
+from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
 from PIL import Image
 
+from faceref.errors import FacerefError
+from faceref.faces.align import AlignedFace, Alignment
+from faceref.faces.dlib_detector import DlibDetector
+from faceref.faces.landmarks import landmarks_of_aligned, yaw
+from faceref.faces.quality import JUDGED_AT, quality
 from faceref.faces.recognise import SAME_PERSON_DISTANCE, distance
 
 FACE_SIZE = 512  # pixels of an aligned face that is kept: any model can be shown it
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What decides how well a face serves as a reference. score: its quality, 0 to 1; yaw: -1 to 1, 0 is frontal."""
+
+    score: float
+    yaw: float
+
+
+class Source(Protocol):
+    """A photograph that may become a reference; embedding: dlib's, float32 [128]; digest: of its pixels."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def embedding(self) -> np.ndarray: ...
+    @property
+    def digest(self) -> str: ...
+
+    def traits(self, landmarker: DlibDetector) -> Traits:
+        """How well it serves."""
+        ...
+
+    def reference(self) -> "Reference":
+        """Read it, if it is not read yet. Raises PhotoError."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,7 +48,7 @@ class Reference:
     """One good photograph of somebody.
 
     name: where it came from; face: aligned, RGB, FACE_SIZE px; embedding: dlib's, float32 [128]; digest: of the
-    photograph's pixels (`faceref.people.references.pixel_digest`); warnings: what of the file could not be read.
+    photograph's pixels (`faceref.people.seen.pixel_digest`); warnings: what of the file could not be read.
     """
 
     name: str
@@ -23,6 +56,16 @@ class Reference:
     embedding: np.ndarray
     digest: str
     warnings: tuple[str, ...] = ()
+
+    def traits(self, landmarker: DlibDetector) -> Traits:
+        """From the aligned face alone, so that somebody enrolled has the same as their photographs."""
+        corners = np.array([(0, 0), (0, FACE_SIZE), (FACE_SIZE, FACE_SIZE), (FACE_SIZE, 0)]) - 0.5
+        everywhere = np.full((FACE_SIZE, FACE_SIZE), 255, np.uint8)
+        judged = quality(AlignedFace(self.face, everywhere, Alignment(corners, FACE_SIZE)), JUDGED_AT)
+        return Traits(judged.score, yaw(landmarks_of_aligned(self.face, landmarker)))
+
+    def reference(self) -> "Reference":
+        return self
 
 
 @dataclass(frozen=True)
@@ -32,15 +75,24 @@ class SkippedReference:
     name: str
     reason: str
 
+    @classmethod
+    def because(cls, name: str, error: FacerefError) -> "SkippedReference":
+        """By what an error says of its subject, whose name stands before it anyway."""
+        reason = f"it {error.reason}" if error.subject is not None else error.reason
+        return cls(name, f"{reason}; {error.hint}" if error.hint else reason)
+
+
+S = TypeVar("S", bound=Source)
+
 
 @dataclass(frozen=True, eq=False)
-class Person:
-    """Somebody's references, N >= 1. What a model computes of them is derived and belongs to the model.
+class Identity(Generic[S]):
+    """Somebody, as far as photographs tell: N >= 1 references, read or not.
 
     skipped: photographs that were given and cannot be used; name: what the user calls the person, if anything.
     """
 
-    references: tuple[Reference, ...]
+    references: tuple[S, ...]
     skipped: tuple[SkippedReference, ...] = ()
     name: str | None = None
     embeddings: np.ndarray = field(init=False)  # float32 [N, 128]
@@ -52,24 +104,52 @@ class Person:
         """How far a face is from this person: dlib's distance to the mean of the references' embeddings."""
         return float(distance(embedding, self.embeddings.mean(axis=0)))
 
-    def without_photograph(self, digest: str) -> "Person | None":
+    def without_photograph(self, digest: str) -> Self | None:
         """The same person without the references that are the photograph itself; None if no other is left."""
-        kept = tuple(one for one in self.references if one.digest != digest)
+        gone = [one for one in self.references if one.digest == digest]
+        return self._without({one.name: "it is the photograph to be restored" for one in gone})
+
+    def without_outliers(self) -> Self:
+        """The same person without references that seem to show somebody else; nobody knows which of two that is."""
+        typical, distances = self._typical()
+        far = distances > SAME_PERSON_DISTANCE
+        if not 0 < far.sum() < len(far) / 2:
+            return self
+        name = self.references[typical].name
+        reasons = {
+            one.name: f"it seems to show somebody else than {name} (distance {away:.2f}, "
+            f"the same person is below {SAME_PERSON_DISTANCE})"
+            for one, away in zip(self.references, distances.tolist(), strict=True)
+            if away > SAME_PERSON_DISTANCE
+        }
+        return self._without(reasons) or self
+
+    def _without(self, reasons: dict[str, str]) -> Self | None:
+        kept = tuple(one for one in self.references if one.name not in reasons)
         if len(kept) == len(self.references):
             return self
-        reason = "it is the photograph to be restored"
-        gone = tuple(SkippedReference(one.name, reason) for one in self.references if one.digest == digest)
+        gone = tuple(SkippedReference(name, reason) for name, reason in reasons.items())
         return replace(self, references=kept, skipped=self.skipped + gone) if kept else None
+
+    def _typical(self) -> tuple[int, np.ndarray]:
+        """Which reference is most like the others, and how far each is from it [N]."""
+        distances = distance(self.embeddings[:, None], self.embeddings[None])  # [N, N]
+        typical = int(np.median(distances, axis=1).argmin())
+        return typical, distances[typical]
+
+
+@dataclass(frozen=True, eq=False)
+class Person(Identity[Reference]):
+    """Somebody whose references are read. What a model computes of them is derived and belongs to the model."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """A sentence for each reference that is not whole, or seems to show somebody else than the most typical one."""
         damaged = tuple(warning for reference in self.references for warning in reference.warnings)
-        distances = distance(self.embeddings[:, None], self.embeddings[None])  # [N, N]
-        typical = int(np.median(distances, axis=1).argmin())
+        typical, distances = self._typical()
         return damaged + tuple(
             f"{reference.name} seems to show somebody else than {self.references[typical].name} "
             f"(distance {far:.2f}, the same person is below {SAME_PERSON_DISTANCE})."
-            for reference, far in zip(self.references, distances[typical], strict=True)
+            for reference, far in zip(self.references, distances, strict=True)
             if far > SAME_PERSON_DISTANCE
         )

@@ -1,7 +1,6 @@
 """Reading one person's reference photographs: which can be used, and why the others cannot."""
 
-import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,8 +11,11 @@ from faceref.faces.align import align
 from faceref.faces.detect import Detector
 from faceref.faces.recognise import DlibRecogniser
 from faceref.people.person import FACE_SIZE, Person, Reference, SkippedReference
+from faceref.people.seen import Seen, look, pixel_digest
 from faceref.pictures.photo import Photo, PhotoSource, check_aligned_face, open_photo, sides
 from faceref.pictures.search import find_photos
+
+NAMED = 5  # of photographs that cannot be used, in one sentence
 
 
 def read_person(
@@ -24,12 +26,14 @@ def read_person(
     aligned: bool = False,
     largest_face: bool = False,
     exclude: Sequence[PhotoSource] = (),
+    seen: Mapping[str, Seen] | None = None,
 ) -> Person:
     """The person that files, folders and pictures show.
 
     aligned: the pictures are aligned faces already. largest_face: of several faces the largest is taken; else such a
     photograph is left out. exclude: the photographs to be restored, which cannot be their own references, nor can
-    copies of them. Of pictures with the same pixels the first counts.
+    copies of them. Of pictures with the same pixels the first counts. seen: by digest of the pixels what was seen in
+    photographs already, with the same detector.
 
     Raises PhotoError for a missing file or a folder without pictures, NoFaceError if not one reference can be used.
     """
@@ -49,23 +53,26 @@ def read_person(
             first = taken.setdefault(digest, name)
             if first != name:
                 raise PhotoError(f"it is the same picture as {first}")
-            used.append(_read(name, photo, digest, detector, recogniser, aligned, largest_face))
+            used.append(
+                _read(name, photo, digest, detector, recogniser, aligned, largest_face, (seen or {}).get(digest))
+            )
         except FacerefError as error:
-            skipped.append(SkippedReference(name, _reason(error)))
+            skipped.append(SkippedReference.because(name, error))
     if not used:
-        reasons = "; ".join(f"{one.name}: {one.reason}" for one in skipped)
-        raise NoFaceError(
-            f"None of the references can be used ({reasons})",
-            hint="give other photographs of the person",
-            code="no_reference",
-        )
+        raise no_reference(skipped)
     return Person(tuple(used), tuple(skipped))
 
 
-def pixel_digest(photo: Photo) -> str:
-    """The same for the same pixels, whatever file or memory they lie in."""
-    image = photo.image
-    return hashlib.sha256(f"{image.mode} {image.size}".encode() + image.tobytes()).hexdigest()
+def no_reference(skipped: Sequence[SkippedReference]) -> NoFaceError:
+    """The error that none of these can be used; of many the first are named."""
+    reasons = [f"{one.name}: {one.reason}" for one in skipped[:NAMED]]
+    if len(skipped) > NAMED:
+        reasons.append(f"and {len(skipped) - NAMED} more")
+    return NoFaceError(
+        f"None of the references can be used ({'; '.join(reasons)})",
+        hint="give other photographs of the person",
+        code="no_reference",
+    )
 
 
 def _named(sources: Iterable[PhotoSource]) -> list[tuple[str, PhotoSource]]:
@@ -77,12 +84,6 @@ def _named(sources: Iterable[PhotoSource]) -> list[tuple[str, PhotoSource]]:
         else:
             paths.append(source)
     return [(printable(path), path) for path in find_photos(paths)] + pictures
-
-
-def _reason(error: FacerefError) -> str:
-    """What an error says of its subject, whose name stands before it anyway."""
-    reason = f"it {error.reason}" if error.subject is not None else error.reason
-    return f"{reason}; {error.hint}" if error.hint else reason
 
 
 def _of_these_sizes(photos: Sequence[PhotoSource], references: Sequence[PhotoSource]) -> list[PhotoSource]:
@@ -106,19 +107,20 @@ def _read(
     recogniser: DlibRecogniser,
     aligned: bool,
     largest_face: bool,
+    seen: Seen | None,
 ) -> Reference:
     image = photo.image
     if aligned:
         check_aligned_face(photo, name)
         face = image.resize((FACE_SIZE, FACE_SIZE), Image.Resampling.LANCZOS)
         return Reference(name, face, recogniser.embed_aligned([image])[0], digest, photo.warnings)
-    faces = detector.detect(image)
+    faces = list((seen or look(photo, detector, recogniser)).faces)
     if not faces:
         raise NoFaceError("no face was found in it")
     if len(faces) > 1 and not largest_face:
         raise NoFaceError(f"{len(faces)} faces are in it")
-    if not photo.is_readable(faces[0].box):
+    largest = faces[0]
+    if not largest.whole:
         raise PhotoError("the file is truncated through the face")
-    landmarks = faces[0].landmarks  # the largest
-    face = align(image, landmarks, FACE_SIZE).image
-    return Reference(name, face, recogniser.embed(image, landmarks), digest, photo.warnings)
+    face = align(image, largest.place.landmarks, FACE_SIZE).image
+    return Reference(name, face, largest.embedding, digest, photo.warnings)

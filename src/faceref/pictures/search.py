@@ -13,11 +13,15 @@ from faceref.pictures.formats import NAMES, PHOTO_SUFFIXES
 
 
 def find_photos(paths: Iterable[str | Path]) -> list[Path]:
+    """As `list_photos`; of files with the same bytes the first is taken."""
+    return _distinct(list_photos(paths))
+
+
+def list_photos(paths: Iterable[str | Path]) -> list[Path]:
     """The photographs among files and folders, folders searched to the bottom and in natural order (img2 before img10).
 
-    Hidden files are passed over in folders; of files with the same bytes the first is taken. Files named themselves are
-    taken whatever their suffix. Raises PhotoError for what does not exist or cannot be read, and for a folder without
-    pictures.
+    Hidden files are passed over in folders; files named themselves are taken whatever their suffix. Raises PhotoError
+    for what does not exist or cannot be read, and for a folder without pictures.
     """
     found: list[Path] = []
     for path in map(Path, paths):
@@ -27,7 +31,7 @@ def find_photos(paths: Iterable[str | Path]) -> list[Path]:
         if not inside:
             raise PhotoError(f"has no {NAMES} pictures in it", subject=path, hint="name another folder")
         found += inside
-    return _distinct(found)
+    return found
 
 
 def photos_below(folder: Path) -> list[Path]:

@@ -20,7 +20,8 @@ class MatchAccount(BaseModel):
 
     person: str | None = Field(description="the name, where there is one")
     distance: float = Field(description="dlib's distance of the face to the mean of the references")
-    certainty: float = Field(description="0 to 1, by distance and quality of the face")
+    certainty: float = Field(description="0 to 1, by distance and quality of the face and by who else it may be")
+    files: list[str] = Field(description="names of the photographs that the person is known by")
 
 
 class FaceAccount(BaseModel):
@@ -37,6 +38,7 @@ class FaceAccount(BaseModel):
     person: str | None = Field(description="the name of the person whose references were used, where there is one")
     references: list[str] = Field(description="names of the references that were used; empty: restored without any")
     matches: list[MatchAccount] = Field(description="the best and the second best of the people looked for")
+    matched: bool = Field(description="whether the face is surely the best of these, or was said to be")
     similarity_to_references: float | None = Field(
         description="cosine of dlib's embeddings of the restored face and the references, in the mean"
     )
@@ -57,5 +59,7 @@ class Account(BaseModel):
     faces: list[FaceAccount] = Field(description="all faces that were found, from left to right")
     references_left_out: list[ReferenceLeftOut]
     warnings: list[str]
-    seconds: dict[str, float] = Field(description="by phase: open, find, references, assign, restore, compose, compare")
+    seconds: dict[str, float] = Field(
+        description="by phase: open, find, references, assign, choose, restore, compose, compare"
+    )
     version: str = Field(description="of faceref")

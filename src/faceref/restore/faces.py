@@ -1,6 +1,7 @@
 """What is known of a photograph's faces after each step: found, assigned, restored."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -8,7 +9,8 @@ from PIL import Image
 from faceref.faces.align import AlignedFace
 from faceref.faces.face import Face
 from faceref.faces.quality import FaceQuality
-from faceref.people.person import Person
+from faceref.people.matching import Match
+from faceref.people.person import Identity, Person
 from faceref.pictures.photo import Photo
 from faceref.restore.model import Settings
 
@@ -31,27 +33,19 @@ class FoundFace:
 
 
 @dataclass(frozen=True, eq=False)
-class Match:
-    """How surely a face is a person: dlib's distance to the mean of the references, and the certainty in [0, 1]."""
-
-    person: Person
-    distance: float
-    certainty: float
-
-
-@dataclass(frozen=True, eq=False)
 class Assignment:
     """What becomes of a face: restored with a person's references, without any (person None), or left alone.
 
     matches: with everybody who was looked for, the surest first; left_alone: why, None if it is restored; strength:
-    how much of the restoration is shown, in [0, 1].
+    how much of the restoration is shown, in [0, 1]; shown: the person by the references chosen for this face.
     """
 
     face: FoundFace
-    person: Person | None = None
+    person: Identity[Any] | None = None
     matches: tuple[Match, ...] = ()
     left_alone: str | None = None
     strength: float = 1.0
+    shown: Person | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,4 +65,4 @@ class RestoredFace:
 
     @property
     def person(self) -> Person | None:
-        return self.assignment.person
+        return self.assignment.shown

@@ -12,7 +12,7 @@ from faceref.errors import FacerefError, NoFaceError, OutputError, PhotoError, p
 from faceref.files import write_atomically
 from faceref.jobs import run
 from faceref.journal import claim
-from faceref.people.person import Person
+from faceref.people.person import Identity
 from faceref.pictures.formats import NAMES, OUTPUT_FORMATS
 from faceref.pictures.mark import is_marked_restored
 from faceref.pictures.naming import check_name, check_tree, plan_tree
@@ -68,7 +68,7 @@ class MatchWork:
         restorer, people = self.request.load()
         return lambda item: self._match(item, restorer, people)
 
-    def _match(self, item: Item, restorer: Restorer, people: list[Person]) -> Outcome:
+    def _match(self, item: Item, restorer: Restorer, people: list[Identity[Any]]) -> Outcome:
         photo = self.photos / item.photo
         try:
             if is_marked_restored(photo):
@@ -95,7 +95,7 @@ class RestoreWork:
         restorer, people = self.request.load()
         return lambda item: self._restore(item, restorer, people)
 
-    def _restore(self, item: Item, restorer: Restorer, people: list[Person]) -> Outcome:
+    def _restore(self, item: Item, restorer: Restorer, people: list[Identity[Any]]) -> Outcome:
         """Raises OutputError if the folder of results cannot be written: the next photograph could not be either."""
         photo = self.photos / item.photo
         try:
@@ -116,7 +116,7 @@ class RestoreWork:
                 _keep_time(photo, temporary)
         return replace(outcome, digest=digest)
 
-    def _made(self, item: Item, restorer: Restorer, people: list[Person]) -> tuple[Outcome, bytes]:
+    def _made(self, item: Item, restorer: Restorer, people: list[Identity[Any]]) -> tuple[Outcome, bytes]:
         """What becomes of a photograph, and the bytes to write."""
         photo, target = self.photos / item.photo, self.out / item.target
         try:

@@ -30,6 +30,11 @@ class RestoreOptions(BaseModel):
         description="What becomes of a face that is none of the people, where each is looked for: "
         "restored without references (blind), or left alone (skip).",
     )
+    max_refs: int = Field(
+        default=5,
+        ge=1,
+        description="How many references a face is shown at the most: good ones, turned like it, that differ.",
+    )
     steps: int | None = Field(default=None, description="Denoising steps; the model's own by default.")
     guidance: float | None = Field(
         default=None,

@@ -7,8 +7,9 @@ from typing import Any
 from faceref.checkpoints.store import find_model, read_info, weights_fingerprint
 from faceref.faces.detect import load_detector
 from faceref.journal import fingerprint
+from faceref.people.album_index import AlbumIndex
 from faceref.people.library import Library
-from faceref.people.person import Person
+from faceref.people.person import Identity
 from faceref.pictures.search import find_photos, photo_digest
 from faceref.restore.options import RestoreOptions
 from faceref.restore.restorer import Restorer
@@ -16,7 +17,7 @@ from faceref.restore.restorer import Restorer
 
 @dataclass(frozen=True)
 class Request:
-    """Everything but the photographs: who is looked for (one person's references, or names), and how.
+    """Everything but the photographs: who is looked for (references or names), and how.
 
     data_dir: where the people with these names are kept, by default the user's data folder.
     """
@@ -28,13 +29,13 @@ class Request:
     data_dir: Path | None = None
     options: RestoreOptions = RestoreOptions()
 
-    def load(self) -> tuple[Restorer, list[Person]]:
+    def load(self) -> tuple[Restorer, list[Identity[Any]]]:
         """Whoever restores, and who is looked for. Raises UsageError, NoFaceError, PhotoError or CheckpointError."""
         restorer = Restorer.from_pretrained(self.model, detector=load_detector(self.detector))
         restorer.check(self.options, with_references=bool(self.references or self.names))
-        people = [Library(self.data_dir).get(name) for name in self.names]
+        people: list[Identity[Any]] = [Library(self.data_dir).get(name) for name in self.names]
         if self.references:
-            people.append(restorer.person(self.references, self.options))
+            people += restorer.people(self.references, self.options, index=AlbumIndex(self.data_dir))
         return restorer, people
 
     def settings(self) -> dict[str, Any]:

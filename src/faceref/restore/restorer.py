@@ -1,8 +1,9 @@
 """Restoring on one screen: from a photograph and people to the photograph with its faces restored."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -10,16 +11,21 @@ from faceref.checkpoints.store import load_blind, load_pipeline
 from faceref.devices import Timings, best_device
 from faceref.errors import NoFaceError, UsageError
 from faceref.faces.detect import Detector, load_detector
+from faceref.faces.dlib_detector import DlibDetector
 from faceref.faces.recognise import DlibRecogniser
-from faceref.people.person import Person
-from faceref.people.references import pixel_digest, read_person
+from faceref.people.album import OnPhoto, read_album
+from faceref.people.album_index import AlbumIndex
+from faceref.people.album_people import people_of, shows_one_person
+from faceref.people.person import Identity, Person
+from faceref.people.references import read_person
+from faceref.people.seen import Seen, pixel_digest
 from faceref.pictures.photo import Photo, PhotoSource, open_photo
 from faceref.restore.model import Model, OnStep
 from faceref.restore.options import RestoreOptions
 from faceref.restore.result import Result
-from faceref.restore.steps import assign, compose, find_faces, restore_faces
+from faceref.restore.steps import assign, compose, find_faces, restore_faces, show_references
 
-People = Person | PhotoSource | Iterable[Person] | Iterable[PhotoSource]
+People = Identity[Any] | PhotoSource | Iterable[Identity[Any]] | Iterable[PhotoSource]
 
 
 class Restorer:
@@ -37,6 +43,7 @@ class Restorer:
         self.blind = blind or model
         self.detector = detector or load_detector()
         self.recogniser = recogniser or DlibRecogniser()
+        self._landmarker = DlibDetector()
 
     @classmethod
     def from_pretrained(
@@ -65,9 +72,10 @@ class Restorer:
     ) -> Result:
         """Restore faces of a photograph so that they look like the people in the references.
 
-        photo: a file or a PIL picture of any size. people: one person's references (files, folders, pictures), or
-        people read beforehand (`person`); nobody: the face is restored from the photograph alone, by the model that
-        this one brings along for that if there is one. on_step: called with (steps done, steps in all).
+        photo: a file or a PIL picture of any size. people: references (files, folders, pictures; a folder may be an
+        album of several people), or people read beforehand (`people`, `person`); nobody: the face is restored from the
+        photograph alone, by the model that this one brings along for that if there is one. on_step: called with (steps
+        done, steps in all).
 
         Raises PhotoError, NoFaceError or UsageError (see `faceref.errors`).
 
@@ -75,14 +83,18 @@ class Restorer:
         """
         looked_at = self.match(photo, people, options)
         time = Timings(self.model.device)
+        with time("choose"):
+            assignments = show_references(looked_at.assignments, options, self._landmarker)
         with time("restore"):
-            restored = restore_faces(looked_at.assignments, self.model, self.blind, options, on_step)
+            restored = restore_faces(assignments, self.model, self.blind, options, on_step)
         with time("compose"):
             image = compose(looked_at.photo, restored, options)
         with time("compare"):
             embeddings = self.recogniser.embed_aligned([one.image for one in restored])
         seconds = looked_at.timings | time.seconds
-        return replace(looked_at, image=image, faces=restored, embeddings=embeddings, timings=seconds)
+        return replace(
+            looked_at, image=image, assignments=assignments, faces=restored, embeddings=embeddings, timings=seconds
+        )
 
     def match(self, photo: PhotoSource, people: People = (), options: RestoreOptions = RestoreOptions()) -> Result:
         """What `restore` does before it restores anything: the photograph, and what is to become of its faces.
@@ -98,12 +110,41 @@ class Restorer:
             faces = find_faces(original, self.detector, self.recogniser, aligned=options.aligned)
         with time("references"):
             if sources:
-                read = [self.person(sources, options, exclude=[original.image])]
-            known = _without_photograph(read, original)
+                read = self.people(sources, options, exclude=[original.image])
+            known = _usable(read, original)
         with time("assign"):
             assignments = assign(faces, known, options)
         no_embeddings = self.recogniser.embed_aligned([])
         return Result(original.image, original, assignments, (), no_embeddings, tuple(known), time.seconds)
+
+    def people(
+        self,
+        sources: PhotoSource | Iterable[PhotoSource],
+        options: RestoreOptions = RestoreOptions(),
+        *,
+        exclude: Sequence[PhotoSource] = (),
+        index: AlbumIndex | None = None,
+        on_photo: OnPhoto = lambda *_: None,
+    ) -> list[Identity[Any]]:
+        """Who is on the photographs of files and folders: one person (`person`), or in an album several.
+
+        Only a folder can be an album, and is one if its photographs show several people; what was seen in it is
+        remembered in `index`, by default in the user's cache folder. exclude: the photographs to be restored.
+        on_photo: called with (photographs looked at, photographs in all). Raises as `person`, and OutputError for an
+        index that cannot be written.
+        """
+        given = [sources] if isinstance(sources, PhotoSource) else list(sources)
+        paths = [one for one in given if isinstance(one, str | Path)]
+        one_person = options.aligned or options.largest_reference_face or len(paths) < len(given)
+        if one_person or not any(Path(path).is_dir() for path in paths):
+            return [self.person(given, options, exclude=exclude)]
+        album = read_album(
+            paths, self.detector, self.recogniser, index or AlbumIndex(), exclude=exclude, on_photo=on_photo
+        )
+        people = people_of(album)
+        if not people or shows_one_person(album, people):
+            return [self.person(given, options, exclude=exclude, seen=album.seen)]
+        return list(people)
 
     def person(
         self,
@@ -111,10 +152,12 @@ class Restorer:
         options: RestoreOptions = RestoreOptions(),
         *,
         exclude: Sequence[PhotoSource] = (),
+        seen: Mapping[str, Seen] | None = None,
     ) -> Person:
         """Read one person's references (files, folders, pictures) once, for any number of photographs and models.
 
-        exclude: the photographs to be restored, which are no references. See `faceref.people.references.read_person`
+        exclude: the photographs to be restored, which are no references; seen: by digest of the pixels what was seen in
+        photographs before, by this detector. See `faceref.people.references.read_person`
         for what is raised.
         """
         return read_person(
@@ -124,6 +167,7 @@ class Restorer:
             aligned=options.aligned,
             largest_face=options.largest_reference_face,
             exclude=exclude,
+            seen=seen,
         )
 
     def check(self, options: RestoreOptions, *, with_references: bool) -> None:
@@ -135,20 +179,20 @@ class Restorer:
             self.blind.settings(options)
 
 
-def _sorted_out(people: People) -> tuple[list[Person], list[PhotoSource]]:
-    """People, or the sources of one person's references; the other list is empty."""
-    given = [people] if isinstance(people, Person | PhotoSource) else list(people)
-    read = [one for one in given if isinstance(one, Person)]
-    sources = [one for one in given if not isinstance(one, Person)]
+def _sorted_out(people: People) -> tuple[list[Identity[Any]], list[PhotoSource]]:
+    """People, or the sources of references; the other list is empty."""
+    given = [people] if isinstance(people, Identity | PhotoSource) else list(people)
+    read = [one for one in given if isinstance(one, Identity)]
+    sources = [one for one in given if not isinstance(one, Identity)]
     if read and sources:
         raise UsageError("People and photographs were given together", hint="read the photographs with person() first")
     return read, sources
 
 
-def _without_photograph(people: Sequence[Person], photo: Photo) -> list[Person]:
-    """The people as far as their references are others than the photograph itself. Raises NoFaceError if none is."""
+def _usable(people: Sequence[Identity[Any]], photo: Photo) -> list[Identity[Any]]:
+    """The people as far as their references are others than the photograph, and show them. Raises NoFaceError."""
     digest = pixel_digest(photo) if people else ""
-    left = [one for person in people if (one := person.without_photograph(digest))]
+    left = [one.without_outliers() for person in people if (one := person.without_photograph(digest))]
     if people and not left:
         raise NoFaceError(
             f"None of the references can be used ({photo.name}: it is the photograph to be restored)",

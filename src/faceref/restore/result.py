@@ -4,14 +4,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from faceref.faces.align import align
-from faceref.faces.certainty import refusal_threshold
 from faceref.faces.recognise import similarity
-from faceref.people.person import FACE_SIZE, Person
+from faceref.people.matching import is_sure
+from faceref.people.person import FACE_SIZE, Identity, Person, SkippedReference
 from faceref.pictures.output import encode_picture, save_picture
 from faceref.pictures.photo import Photo
 from faceref.pictures.sheets import below, comparison
@@ -27,7 +28,8 @@ class Result:
     """What `Restorer.restore` made: `image` is the photograph with its faces restored, RGB, or RGBA if it had alpha.
 
     photo: the photograph as it was opened; assignments: what became of each face that was found; faces: the restored
-    ones; embeddings: dlib's of these, float32 [N, 128]; people: those who were looked for; timings: seconds by phase.
+    ones; embeddings: dlib's of these, float32 [N, 128]; people: those who were looked for, whose references may not
+    be read yet; timings: seconds by phase.
     """
 
     image: Image.Image
@@ -35,19 +37,27 @@ class Result:
     assignments: tuple[Assignment, ...]
     faces: tuple[RestoredFace, ...]
     embeddings: np.ndarray
-    people: tuple[Person, ...]
+    people: tuple[Identity[Any], ...]
     timings: dict[str, float]
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
         """A sentence for everything that the user may want to look at."""
         said = [*self.photo.warnings, *self.photo.losses]
-        said += [warning for person in self.people for warning in person.warnings]
+        said += [warning for person in self.people if isinstance(person, Person) for warning in person.warnings]
+        shown = [reference for one in self.faces if one.person for reference in one.person.references]
+        said += [warning for reference in shown for warning in reference.warnings]
         if not self.people:
             said.append("No references were given: the face is a guess from the photograph alone.")
         for one in self.faces:
             said += _doubts(one, self.photo.name)
-        return tuple(said)
+        return tuple(dict.fromkeys(said))
+
+    @property
+    def left_out(self) -> tuple[SkippedReference, ...]:
+        """The photographs that were given as references and cannot be used, each once."""
+        people = [*self.people, *(one.person for one in self.faces if one.person)]
+        return tuple(dict.fromkeys(skipped for person in people for skipped in person.skipped))
 
     def account(self) -> Account:
         """All that is known of how the picture was made, for programs."""
@@ -55,9 +65,7 @@ class Result:
         return Account(
             photo=self.photo.name,
             faces=[_face_account(one, *restored.get(one.face.number, (None, None))) for one in self.assignments],
-            references_left_out=[
-                ReferenceLeftOut(name=one.name, reason=one.reason) for person in self.people for one in person.skipped
-            ],
+            references_left_out=[ReferenceLeftOut(name=one.name, reason=one.reason) for one in self.left_out],
             warnings=list(self.warnings),
             seconds={phase: round(seconds, 3) for phase, seconds in self.timings.items()},
             version=version("faceref"),
@@ -116,7 +124,7 @@ def _shown(one: RestoredFace) -> list[Image.Image]:
 def _doubts(one: RestoredFace, photo: str) -> list[str]:
     said = []
     match = one.assignment.matches[0] if one.person else None
-    if match is not None and match.certainty < refusal_threshold():
+    if match is not None and not is_sure(one.assignment.matches):
         said.append(
             f"Face {one.face.number} of {photo} may be somebody else than the references "
             f"({100 * match.certainty:.0f} % sure that it is the person, distance {match.distance:.2f})."
@@ -131,7 +139,7 @@ def _doubts(one: RestoredFace, photo: str) -> list[str]:
 
 
 def _face_account(one: Assignment, restored: RestoredFace | None, embedding: np.ndarray | None) -> FaceAccount:
-    person, to_references, to_photograph = one.person, None, None
+    person, to_references, to_photograph = restored and restored.person, None, None
     if embedding is not None:
         to_photograph = float(similarity(embedding, one.face.embedding))
         to_references = float(similarity(embedding, person.embeddings).mean()) if person else None
@@ -143,12 +151,18 @@ def _face_account(one: Assignment, restored: RestoredFace | None, embedding: np.
         left_alone=one.left_alone,
         quality=round(one.face.quality.score, 3),
         strength=one.strength if restored else 0.0,
-        person=person.name if person else None,
+        person=one.person.name if one.person else None,
         references=[reference.name for reference in person.references] if person else [],
         matches=[
-            MatchAccount(person=match.person.name, distance=match.distance, certainty=match.certainty)
+            MatchAccount(
+                person=match.person.name,
+                distance=match.distance,
+                certainty=match.certainty,
+                files=[reference.name for reference in match.person.references],
+            )
             for match in one.matches[:2]
         ],
+        matched=one.person is not None,
         similarity_to_references=to_references,
         similarity_to_photograph=to_photograph,
         settings=restored.settings.by_name() if restored else {},

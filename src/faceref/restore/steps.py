@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -9,24 +10,28 @@ from PIL import Image
 from faceref.errors import NoFaceError, PhotoError, UsageError
 from faceref.faces.align import AlignedFace, Alignment, align
 from faceref.faces.blend import blend_aligned, blend_face
-from faceref.faces.certainty import certainty, refusal_threshold
+from faceref.faces.certainty import refusal_threshold
 from faceref.faces.colour import match_color
+from faceref.faces.dlib_detector import DlibDetector
 from faceref.faces.face import Detector
-from faceref.faces.quality import quality, strength
+from faceref.faces.landmarks import landmarks_of_aligned, yaw
+from faceref.faces.quality import JUDGED_AT, quality, strength
 from faceref.faces.recognise import DlibRecogniser
 from faceref.faces.tone import Tone
-from faceref.people.person import FACE_SIZE, Person
+from faceref.people.choice import choose_references
+from faceref.people.matching import Match, is_sure, match
+from faceref.people.person import FACE_SIZE, Identity, Person
 from faceref.pictures.photo import Photo, check_aligned_face
-from faceref.restore.faces import Assignment, FoundFace, Match, RestoredFace
+from faceref.restore.faces import Assignment, FoundFace, RestoredFace
 from faceref.restore.model import Model, OnStep
 from faceref.restore.options import FaceChoice, RestoreOptions
 
-JUDGED_AT = 128  # pixels: how good a face is, is judged at the size that the estimate was learnt at
 # The certainty that a lone face needs. `certainty` is as if strangers were as frequent as the person; who gives a
 # portrait and references mostly means that face (at ten to one 0.22 is even), and bad faces are never certain.
 LONE_FACE = 0.3
 NOT_CHOSEN = "another face was chosen"
 NOBODY = "it is nobody whose references were given"
+NOT_SURE = "it is not sure which of the people it is"
 GOOD = "it is good already"
 
 
@@ -58,26 +63,47 @@ def find_faces(
     return tuple(FoundFace(photo, *parts) for parts in zip(numbers, whole, crops, embeddings, judged, strict=True))
 
 
-def assign(faces: Sequence[FoundFace], people: Sequence[Person], options: RestoreOptions) -> tuple[Assignment, ...]:
+def assign(
+    faces: Sequence[FoundFace], people: Sequence[Identity[Any]], options: RestoreOptions
+) -> tuple[Assignment, ...]:
     """Whose references each face is restored with, if it is: an assignment for each face, in the order of `faces`.
 
     Nobody given: the chosen faces (by default all) are restored without references. One person: the face most like
-    them is, if it may be them, or the one that was chosen. Several people, or the choice "all": each face is looked for
-    among them; what is nobody's becomes what `options.unknown` says. Faces that are good already are left alone.
+    them is, if it may be them, or the one that was chosen. Several people, those of an album, or the choice "all": each
+    face is looked for among them; what is nobody's, or not surely whose, becomes what `options.unknown` says. Faces
+    that are good already are left alone.
 
     Raises UsageError for a choice that is not there, NoFaceError if no face may be the one person.
 
         >>> assignments = assign(faces, [grandma, grandpa], RestoreOptions(unknown="blind", always=True))
     """
-    chosen = _chosen(faces, people, options.face)
-    by_hand = len(people) == 1 and options.face != "all"
+    only = people[0] if len(people) == 1 and isinstance(people[0], Person) else None  # not one of an album
+    chosen = _chosen(faces, only, options.face)
+    by_hand = only is not None and options.face != "all"
     assignments = [
-        _assigned(face, _matches(face, people), by_hand, options.unknown)
+        _assigned(face, match(face.embedding, face.quality.score, people), by_hand, options.unknown)
         if face in chosen
         else Assignment(face, left_alone=NOT_CHOSEN)
         for face in faces
     ]
     return tuple(_as_needed(one, options) for one in assignments)
+
+
+def show_references(
+    assignments: Sequence[Assignment], options: RestoreOptions, landmarker: DlibDetector
+) -> tuple[Assignment, ...]:
+    """The same, with the references that serve each face best, read; faces that are left alone need none.
+
+    Raises NoFaceError if none of a person's photographs can be read any more.
+
+        >>> assignments = show_references(assignments, RestoreOptions(max_refs=3), DlibDetector())
+    """
+    return tuple(
+        one
+        if one.person is None or one.left_alone
+        else replace(one, shown=choose_references(one.person, _yaw(one.face, landmarker), options.max_refs, landmarker))
+        for one in assignments
+    )
 
 
 def restore_faces(
@@ -89,15 +115,15 @@ def restore_faces(
 ) -> tuple[RestoredFace, ...]:
     """The aligned faces restored, those left alone not among them; what one model restores goes through it together.
 
-    model: restores faces with references; blind: those without. on_step: (steps done, steps in all) of all faces.
-    Raises UsageError for settings that a model does not take.
+    model: restores faces that references are shown for; blind: the others. on_step: (steps done, steps in all) of all
+    faces. Raises UsageError for settings that a model does not take.
 
         >>> restored = restore_faces(assignments, model, model, RestoreOptions(seed=1))
     """
     wanted = [one for one in assignments if one.left_alone is None]
     groups: dict[Model, list[Assignment]] = {}
     for one in wanted:
-        groups.setdefault(blind if one.person is None else model, []).append(one)
+        groups.setdefault(blind if one.shown is None else model, []).append(one)
     settings = {used: used.settings(options) for used in groups}
     total = sum(used.steps(len(group), settings[used]) for used, group in groups.items())
     restored: list[RestoredFace] = []
@@ -105,7 +131,7 @@ def restore_faces(
     for used, group in groups.items():
         images = used.restore(
             [one.face.crop.image for one in group],
-            [one.person for one in group],
+            [one.shown for one in group],
             settings[used],
             lambda step, before=done: on_step(before + step, total),
         )
@@ -139,22 +165,20 @@ def compose(photo: Photo, restored: Sequence[RestoredFace], options: RestoreOpti
     return image
 
 
-def _matches(face: FoundFace, people: Sequence[Person]) -> tuple[Match, ...]:
-    distances = [person.distance(face.embedding) for person in people]
-    matches = [
-        Match(person, distance, certainty(distance, face.quality))
-        for person, distance in zip(people, distances, strict=True)
-    ]
-    return tuple(sorted(matches, key=lambda match: match.distance))
+def _yaw(face: FoundFace, landmarker: DlibDetector) -> float:
+    """As `faceref.faces.landmarks.yaw`; of an aligned picture, too."""
+    return yaw(face.place.landmarks if face.place else landmarks_of_aligned(face.crop.image, landmarker))
 
 
 def _assigned(face: FoundFace, matches: tuple[Match, ...], by_hand: bool, unknown: str) -> Assignment:
     """A face that was chosen, with whom it is most like, or with nobody."""
     if not matches:
         return Assignment(face)
-    if by_hand or matches[0].certainty >= refusal_threshold():
+    if by_hand or is_sure(matches):
         return Assignment(face, matches[0].person, matches)
-    return Assignment(face, None, matches, left_alone=None if unknown == "blind" else NOBODY)
+    nobody = 1 - sum(one.certainty for one in matches)
+    reason = NOT_SURE if len(matches) > 1 and matches[0].certainty > nobody else NOBODY
+    return Assignment(face, None, matches, left_alone=None if unknown == "blind" else reason)
 
 
 def _as_needed(one: Assignment, options: RestoreOptions) -> Assignment:
@@ -177,12 +201,12 @@ def _whole_picture(photo: Photo, recogniser: DlibRecogniser) -> FoundFace:
     return FoundFace(photo, 1, None, crop, recogniser.embed_aligned([photo.image])[0], quality(crop, JUDGED_AT))
 
 
-def _chosen(faces: Sequence[FoundFace], people: Sequence[Person], choice: FaceChoice | None) -> list[FoundFace]:
-    """The faces that the options mean. Raises UsageError, or NoFaceError if none may be the one person given."""
-    if choice is None and len(people) == 1:
-        face = min(faces, key=lambda face: people[0].distance(face.embedding))
+def _chosen(faces: Sequence[FoundFace], only: Person | None, choice: FaceChoice | None) -> list[FoundFace]:
+    """The faces that the options mean. Raises UsageError, or NoFaceError if none may be the only person given."""
+    if choice is None and only is not None:
+        face = min(faces, key=lambda face: only.distance(face.embedding))
         if face.place is not None:  # who gives an aligned picture has chosen
-            _check_may_be(people[0], faces)
+            _check_may_be(only, faces)
         return [face]
     if choice is None or choice == "all":
         return list(faces)
@@ -196,7 +220,7 @@ def _chosen(faces: Sequence[FoundFace], people: Sequence[Person], choice: FaceCh
 
 def _check_may_be(person: Person, faces: Sequence[FoundFace]) -> None:
     """Raises NoFaceError if none of the faces may be the person; of a lone face less is asked, and doubts are said."""
-    sure = [_matches(face, [person])[0].certainty for face in faces]
+    sure = [match(face.embedding, face.quality.score, [person])[0].certainty for face in faces]
     if max(sure) < (refusal_threshold() if len(faces) > 1 else LONE_FACE):
         told = ", ".join(f"face {face.number}: {100 * one:.0f} %" for face, one in zip(faces, sure, strict=True))
         raise NoFaceError(

@@ -1,11 +1,12 @@
 """What the commands share in talking to a person: results go to standard output, remarks to standard error."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.spinner import Spinner
 from rich.table import Table
 
@@ -29,3 +30,18 @@ def working(what: str) -> Iterator[None]:
     """Say what is being done for as long as it is; nothing where standard error is no terminal."""
     with Live(Spinner("dots", what), console=remarks, transient=True):  # remarks.status would draw it later
         yield
+
+
+@contextmanager
+def progress(description: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar for (units done, units in all), begun by its first call; none unless in a terminal."""
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn(f"{{task.completed}}/{{task.total}} {unit}"),
+    )
+    with Progress(
+        *columns, TimeRemainingColumn(), console=remarks, transient=True, disable=not remarks.is_terminal
+    ) as bar:
+        task = bar.add_task(description, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

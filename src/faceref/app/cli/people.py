@@ -22,7 +22,10 @@ Photographs = Annotated[
 DataDir = Annotated[
     Path | None,
     typer.Option(
-        "--data-dir", envvar="FACEREF_DATA_DIR", help="Where people are kept.", show_default="your user data folder"
+        "--data-dir",
+        envvar="FACEREF_DATA_DIR",
+        help="Where people and what was seen in albums are kept.",
+        show_default="your user folders",
     ),
 ]
 Largest = Annotated[bool, typer.Option("--largest-reference-face", help=help_text("largest_reference_face"))]

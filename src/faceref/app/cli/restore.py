@@ -1,25 +1,23 @@
 """`faceref restore`: photographs and references in, restored photographs and a short account of them out."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from faceref.app.cli.console import output, remarks, say, show, working
+from faceref.app.cli.console import output, progress, say, show, working
 from faceref.app.cli.people import DataDir
 from faceref.app.cli.restore_folder import Again, DryRun, Jobs, Ray, restore_folder
-from faceref.app.cli.wording import sentence
+from faceref.app.cli.wording import called, sentence
 from faceref.errors import FacerefError, UsageError
 from faceref.pictures.naming import check_outputs, plan_outputs
-from faceref.pictures.search import check_exists, find_photos
+from faceref.pictures.search import check_exists, list_photos
 from faceref.restore.options import RestoreOptions, help_text
 
 if TYPE_CHECKING:  # at run time imported on use: --help need not wait for torch
-    from faceref.restore.account import Account
+    from faceref.people.person import Identity
+    from faceref.restore.account import Account, FaceAccount
     from faceref.restore.options import FaceChoice
 
 DEFAULTS = RestoreOptions()
@@ -33,7 +31,9 @@ def restore(
     references: Annotated[
         list[Path] | None,
         typer.Option(
-            "--ref", metavar="FILES_OR_FOLDER", help="Good photographs of the same person; takes all that follow."
+            "--ref",
+            metavar="FILES_OR_FOLDER",
+            help="Good photographs of the same person, or a folder of several people's; takes all that follow.",
         ),
     ] = None,
     names: Annotated[
@@ -53,6 +53,7 @@ def restore(
     aligned: Annotated[bool, typer.Option("--aligned", help=help_text("aligned"))] = DEFAULTS.aligned,
     model: Annotated[str, typer.Option(help="small, refldm-512 or a model folder.")] = "small",
     face: Annotated[str | None, typer.Option(help=help_text("face"))] = None,
+    max_refs: Annotated[int, typer.Option(min=1, help=help_text("max_refs"))] = DEFAULTS.max_refs,
     unknown: Annotated[str, typer.Option(help=help_text("unknown"))] = DEFAULTS.unknown,
     detector: Annotated[
         str, typer.Option(help="What finds faces: mtcnn (of any size, any way up), dlib, or uniface (an extra).")
@@ -81,6 +82,7 @@ def restore(
         aligned=aligned,
         face=_face_choice(face),
         unknown=unknown,
+        max_refs=max_refs,
         steps=steps,
         guidance=guidance,
         scheduler=scheduler,
@@ -107,23 +109,25 @@ def restore(
         return
     if again or dry_run or ray or jobs > 1:
         raise UsageError("--again, --dry-run, --jobs and --ray are for folders", hint="give one, or leave them out")
-    people = [Library(data_dir).get(name) for name in names or []]
-    good = find_photos(references or [])
+    people: list[Identity[Any]] = [Library(data_dir).get(name) for name in names or []]
+    good = list_photos(references or [])
     targets = plan_outputs(photos, out)
     comparisons = {photo: _comparison(target) for photo, target in targets.items()} if compare else {}
     check_outputs([*targets.values(), *comparisons.values()], [*photos, *good])
     with working("Loading the model"):  # seconds, most of them torch's
         from faceref.faces.detect import load_detector
+        from faceref.people.album_index import AlbumIndex
         from faceref.restore.restorer import Restorer
 
         restorer = Restorer.from_pretrained(model, detector=load_detector(detector))
     restorer.check(options, with_references=bool(references or people))
     if references:
-        people = [restorer.person(references, options, exclude=photos)]
+        with progress("references", "photographs") as on_photo:
+            people = restorer.people(references, options, exclude=photos, index=AlbumIndex(data_dir), on_photo=on_photo)
     failures: list[FacerefError] = []
     for photo, target in targets.items():
         try:
-            with _progress(photo) as on_step:
+            with progress(photo.name, "steps") as on_step:
                 result = restorer.restore(photo, people, options, on_step=on_step)
             account = result.account()
             if result.faces:
@@ -154,30 +158,20 @@ def _face_choice(face: str | None) -> "FaceChoice | None":
     return int(face)
 
 
-@contextmanager
-def _progress(photo: Path) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar over denoising steps; nothing where standard error is no terminal."""
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total} steps"),
-    )
-    with Progress(
-        *columns, TimeRemainingColumn(), console=remarks, transient=True, disable=not remarks.is_terminal
-    ) as bar:
-        task = bar.add_task(photo.name, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
 def _print(account: "Account") -> None:
     """The account for a person: what became of each face, then the remarks."""
     output.print(f"{account.photo} -> {account.restored or 'nothing was restored'}")
     if account.comparison:
         output.print(f"before / after / references: {account.comparison}")
-    table = Table("face", "references", "like the references", "like the photograph", "", box=None, padding=(0, 2))
+    several = any(len(face.matches) > 1 or face.person for face in account.faces)
+    whose = ["person", "certainty", "photographs", "second best"] if several else []
+    table = Table(
+        "face", *whose, "references", "like the references", "like the photograph", "", box=None, padding=(0, 2)
+    )
     for face in account.faces:
         table.add_row(
             f"{face.number} of {len(account.faces)}",
+            *(_matched(face) if several else ()),
             str(len(face.references)) if face.restored else "-",
             _number(face.similarity_to_references),
             _number(face.similarity_to_photograph),
@@ -191,6 +185,17 @@ def _print(account: "Account") -> None:
         say(f"Reference left out: {skipped.name}: {skipped.reason}")
     for warning in account.warnings:
         say(f"Warning: {warning}")
+
+
+def _matched(face: "FaceAccount") -> tuple[str, str, str, str]:
+    """Who a face is restored as, how surely, known by how many photographs; and who is second best, how surely."""
+    best, second = ([*face.matches, None, None])[:2]
+    other = f"{called(second.person, second.files)} {second.certainty:.0%}" if second else "-"
+    if best is None:
+        return "-", "-", "-", other
+    if not face.matched:
+        return f"not sure ({called(best.person, best.files)}?)", f"{best.certainty:.0%}", str(len(best.files)), other
+    return called(best.person, best.files), f"{best.certainty:.0%}", str(len(best.files)), other
 
 
 def _number(similarity: float | None) -> str:

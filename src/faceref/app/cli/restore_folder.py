@@ -11,6 +11,7 @@ from rich.table import Table
 
 from faceref.app.cli.console import output, say, show
 from faceref.app.cli.data_options import UseRay
+from faceref.app.cli.wording import called
 from faceref.errors import FacerefError, UsageError
 
 if TYPE_CHECKING:  # at run time imported on use: --help need not wait for torch
@@ -100,8 +101,9 @@ def _matches(outcomes: list["Outcome"]) -> Table:
     table = Table("photograph", "face", "whose", "sure", "second best", "", box=None, padding=(0, 2))
     for outcome in outcomes:
         for face in outcome.account["faces"] if outcome.account else ():
-            sure = [f"{match['person'] or 'references'} {match['certainty']:.0%}" for match in face["matches"]]
-            whose = (face["person"] or "references") if face["references"] else "-"
+            names = [called(match["person"], match["files"]) for match in face["matches"]]
+            sure = [f"{name} {match['certainty']:.0%}" for name, match in zip(names, face["matches"], strict=True)]
+            whose = names[0] if face["matched"] and names else "-"
             left = f"left alone: {face['left_alone']}" if face["left_alone"] else ""
             table.add_row(outcome.photo, str(face["number"]), whose, *[*sure, "-", "-"][:2], left)
         if outcome.account is None:

@@ -1,0 +1,126 @@
+"""An album: photographs of several people, looked at once and remembered, whatever lies in the folder."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from faceref.errors import FacerefError, PhotoError, printable
+from faceref.faces.detect import Detector
+from faceref.faces.recognise import DlibRecogniser
+from faceref.people.album_index import AlbumIndex, Stamp
+from faceref.people.person import SkippedReference
+from faceref.people.seen import Seen, look, pixel_digest
+from faceref.pictures.photo import PhotoSource, open_photo
+from faceref.pictures.search import list_photos, photo_digest
+
+OnPhoto = Callable[[int, int], None]  # (photographs done, photographs in all)
+
+
+@dataclass(frozen=True, eq=False)
+class AlbumPhoto:
+    """A photograph of an album and what was seen in it."""
+
+    path: Path
+    seen: Seen
+
+    @property
+    def name(self) -> str:
+        return printable(self.path)
+
+
+@dataclass(frozen=True, eq=False)
+class Album:
+    """The photographs of an album that may show people, each once; skipped: the others, and why."""
+
+    photos: tuple[AlbumPhoto, ...]
+    skipped: tuple[SkippedReference, ...]
+
+    @property
+    def seen(self) -> dict[str, Seen]:
+        """What was seen, by digest of the pixels."""
+        return {photo.seen.pixels: photo.seen for photo in self.photos}
+
+
+def read_album(
+    paths: Sequence[str | Path],
+    detector: Detector,
+    recogniser: DlibRecogniser,
+    index: AlbumIndex,
+    *,
+    exclude: Sequence[PhotoSource] = (),
+    on_photo: OnPhoto = lambda *_: None,
+) -> Album:
+    """Look at the photographs of files and folders; those that the index knows are not even opened.
+
+    What was looked at is kept after each photograph: an interruption loses nothing. One that cannot be read, or that
+    vanishes meanwhile, is skipped. exclude: the photographs to be restored, left out as our own results are.
+
+    Raises PhotoError for a folder that is missing or has no pictures, OutputError for a cache that cannot be written.
+    """
+    reader = _Reader(detector, recogniser, index)
+    files = list_photos(paths)
+    known = reader.known(files)
+    excluded = set(map(_digest_of, exclude))
+    photos: dict[str, AlbumPhoto] = {}  # by pixels
+    skipped: list[SkippedReference] = []
+    for done, path in enumerate(files, start=1):
+        name = printable(path)
+        try:
+            digest, seen = known.get(path) or reader.read(path)
+            if not excluded.isdisjoint((digest, seen.pixels)):
+                raise PhotoError("it is the photograph to be restored")
+            if seen.ours:
+                raise PhotoError("it is AI-restored itself")
+            photos.setdefault(seen.pixels, AlbumPhoto(path, seen))
+        except FacerefError as error:
+            if not isinstance(error, PhotoError):  # the index cannot be used
+                raise
+            skipped.append(SkippedReference.because(name, error))
+        on_photo(done, len(files))
+    return Album(tuple(photos.values()), tuple(skipped))
+
+
+class _Reader:
+    """Looks at files, and remembers what it saw."""
+
+    def __init__(self, detector: Detector, recogniser: DlibRecogniser, index: AlbumIndex) -> None:
+        self.detector, self.recogniser, self.index = detector, recogniser, index
+        self.name = type(detector).__name__
+
+    def known(self, files: Sequence[Path]) -> dict[Path, tuple[str, Seen]]:
+        """Digest of the bytes, and what was seen, of files that are as they were."""
+        stamps: dict[Path, Stamp] = {}
+        for path in files:
+            with suppress(OSError):  # it is said when the file is read
+                stamps[path] = Stamp.of(path)
+        digests = self.index.digests(stamps)
+        seen = self.index.seen(list(digests.values()), self.name)
+        return {path: (digest, seen[digest]) for path, digest in digests.items() if digest in seen}
+
+    def read(self, path: Path) -> tuple[str, Seen]:
+        """The same of a file that is new, moved or changed. Raises PhotoError."""
+        try:
+            stamp, content = Stamp.of(path), path.read_bytes()
+        except OSError as error:
+            raise PhotoError(f"cannot be read ({error.strerror})", subject=path) from error
+        digest = hashlib.sha256(content).hexdigest()
+        known = self.index.seen([digest], self.name).get(digest)
+        seen = known or look(open_photo(content), self.detector, self.recogniser)
+        self.index.remember(path, stamp, digest, None if known else seen, self.name)
+        return digest, seen
+
+
+def _digest_of(source: PhotoSource) -> str | None:
+    """Of a file's bytes, or of the pixels of a picture that has no file; None for what cannot be read."""
+    if isinstance(source, Image.Image):
+        return pixel_digest(open_photo(source))
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
+    try:
+        return photo_digest(Path(source))
+    except PhotoError:  # it is said when the photograph is restored
+        return None

@@ -1,0 +1,158 @@
+"""What was seen in photographs, remembered between runs: a database in the user's cache folder, by the files' bytes.
+
+Nothing is written into an album. A file that was moved or renamed is known by its bytes; one whose path, size and time
+of modification are as before is not read at all. What was seen depends on the detector: its name is part of the key.
+"""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+
+from faceref.errors import printable
+from faceref.faces.detect import Face
+from faceref.people.database import Database, Tables
+from faceref.people.seen import Seen, SeenFace
+
+FILE = "albums.sqlite"
+TABLES = Tables(
+    what="an index of albums",
+    version=1,
+    statements="""
+CREATE TABLE file (
+    path TEXT PRIMARY KEY, size INTEGER NOT NULL, modified INTEGER NOT NULL, digest TEXT NOT NULL
+) STRICT;
+CREATE TABLE photograph (
+    id INTEGER PRIMARY KEY, digest TEXT NOT NULL, detector TEXT NOT NULL, pixels TEXT NOT NULL, ours INTEGER NOT NULL,
+    UNIQUE (digest, detector)
+) STRICT;
+CREATE TABLE face (
+    photograph INTEGER NOT NULL REFERENCES photograph ON DELETE CASCADE, box BLOB NOT NULL, landmarks BLOB NOT NULL,
+    confidence REAL NOT NULL, detector TEXT NOT NULL, embedding BLOB NOT NULL, score REAL NOT NULL, side REAL NOT NULL,
+    whole INTEGER NOT NULL
+) STRICT;
+CREATE INDEX face_of ON face (photograph);
+""",
+    remedy="remove it, it is made again",
+    code="index_version",
+    damaged="remove it, it is made again",
+)
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What tells without reading it that a file is the one of before: size in bytes, time of modification in ns."""
+
+    size: int
+    modified: int
+
+    @classmethod
+    def of(cls, path: Path) -> "Stamp":
+        """Raises OSError."""
+        found = path.stat()
+        return cls(found.st_size, found.st_mtime_ns)
+
+
+class AlbumIndex:
+    """The index of a folder. Threads and processes may share it."""
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        """folder: by default the one that the system has for what faceref can make again."""
+        self.path = (Path(folder) if folder is not None else platformdirs.user_cache_path("faceref")) / FILE
+        self._database = Database(self.path, TABLES)
+
+    def digests(self, stamps: dict[Path, Stamp]) -> dict[Path, str]:
+        """Digests of the bytes of those files that are as they were."""
+        names = {_key(path): path for path in stamps}
+        with self._database.opened() as rows:
+            found = rows.execute(
+                "SELECT path, size, modified, digest FROM file WHERE path IN (SELECT value FROM json_each(?))",
+                (json.dumps(list(names)),),
+            ).fetchall()
+        return {
+            names[path]: digest
+            for path, size, modified, digest in found
+            if stamps[names[path]] == Stamp(size, modified)
+        }
+
+    def seen(self, digests: Sequence[str], detector: str) -> dict[str, Seen]:
+        """By digest what was seen in those photographs that are known."""
+        wanted = "FROM photograph WHERE digest IN (SELECT value FROM json_each(?)) AND detector = ?"
+        values = (json.dumps(list(digests)), detector)
+        with self._database.opened() as rows:
+            rows.execute("BEGIN")  # one state of the file for both
+            photographs = rows.execute(f"SELECT id, digest, pixels, ours {wanted}", values).fetchall()
+            found = rows.execute(
+                "SELECT face.photograph, box, landmarks, confidence, face.detector, embedding, score, side, whole "
+                f"FROM face JOIN (SELECT id {wanted}) ON id = face.photograph ORDER BY face.rowid",
+                values,
+            ).fetchall()
+            rows.commit()
+        faces: dict[int, list[SeenFace]] = {}
+        for photograph, *row in found:
+            faces.setdefault(photograph, []).append(_face(*row))
+        return {
+            digest: Seen(pixels, bool(ours), tuple(faces.get(key, ()))) for key, digest, pixels, ours in photographs
+        }
+
+    def remember(self, path: Path, stamp: Stamp, digest: str, seen: Seen | None, detector: str) -> None:
+        """Keep what a file is, and what was seen in it (None: known already). Whole or not at all."""
+        with self._database.writing() as rows:
+            file = (_key(path), stamp.size, stamp.modified, digest)
+            rows.execute("INSERT OR REPLACE INTO file (path, size, modified, digest) VALUES (?, ?, ?, ?)", file)
+            if seen is not None:
+                _insert(rows, digest, seen, detector)
+
+
+def _key(path: Path) -> str:
+    """A path as text that any database takes."""
+    return printable(path.absolute())
+
+
+def _insert(rows: sqlite3.Connection, digest: str, seen: Seen, detector: str) -> None:
+    """Unless another process was faster."""
+    inserted = rows.execute(
+        "INSERT OR IGNORE INTO photograph (digest, detector, pixels, ours) VALUES (?, ?, ?, ?) RETURNING id",
+        (digest, detector, seen.pixels, int(seen.ours)),
+    ).fetchone()
+    if inserted is not None:
+        rows.executemany(
+            "INSERT INTO face (photograph, box, landmarks, confidence, detector, embedding, score, side, whole) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [(*inserted, *_columns(face)) for face in seen.faces],
+        )
+
+
+def _columns(face: SeenFace) -> tuple[bytes | float | str, ...]:
+    place = face.place
+    return (
+        np.asarray(place.box, "<f8").tobytes(),
+        place.landmarks.astype("<f4").tobytes(),
+        float(place.score),
+        place.detector,
+        face.embedding.astype("<f4").tobytes(),
+        float(face.score),
+        float(face.side),
+        int(face.whole),
+    )
+
+
+def _face(
+    box: bytes,
+    landmarks: bytes,
+    confidence: float,
+    detector: str,
+    embedding: bytes,
+    score: float,
+    side: float,
+    whole: int,
+) -> SeenFace:
+    """Raises ValueError for what was not written here; the database says that it is damaged."""
+    left, top, right, bottom = np.frombuffer(box, "<f8").tolist()
+    points = np.frombuffer(landmarks, "<f4").astype(np.float32).reshape(68, 2)
+    place = Face((left, top, right, bottom), points, confidence, detector)
+    return SeenFace(place, np.frombuffer(embedding, "<f4").astype(np.float32), score, side, bool(whole))

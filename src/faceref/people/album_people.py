@@ -1,0 +1,101 @@
+"""Who is in an album: its faces grouped into people, whose photographs are opened when they are needed."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from faceref.errors import PhotoError
+from faceref.faces.align import align
+from faceref.faces.dlib_detector import DlibDetector
+from faceref.faces.face import Face
+from faceref.faces.landmarks import yaw
+from faceref.faces.recognise import SAME_PERSON_DISTANCE, distance
+from faceref.people.album import Album, AlbumPhoto
+from faceref.people.graph import close_pairs
+from faceref.people.grouping import average_linkage
+from faceref.people.measure import Measure
+from faceref.people.person import FACE_SIZE, Identity, Reference, Traits
+from faceref.people.seen import SeenFace, pixel_digest
+from faceref.pictures.photo import open_photo
+
+# Chosen on LFW's people by benchmarks/album.py choose
+SAME_PERSON = 0.48  # dlib's distance, in the mean of all pairs of two groups
+LOWEST_SCORE, SMALLEST_SIDE = 0.2, 40  # faces worse, or with a smaller aligned square (pixels), found nobody
+
+
+@dataclass(frozen=True, eq=False)
+class AlbumReference:
+    """A photograph of an album that shows a person, not opened yet; see `faceref.people.person.Source`.
+
+    name: of the file; place: the person's face; digest: of the photograph's pixels.
+    """
+
+    path: Path
+    name: str
+    place: Face
+    embedding: np.ndarray
+    digest: str
+    score: float
+
+    def traits(self, landmarker: DlibDetector) -> Traits:
+        return Traits(self.score, yaw(self.place.landmarks))
+
+    def reference(self) -> Reference:
+        photo = open_photo(self.path)
+        if pixel_digest(photo) != self.digest:
+            raise PhotoError("has changed since it was looked at", subject=self.name)
+        face = align(photo.image, self.place.landmarks, FACE_SIZE).image
+        return Reference(self.name, face, self.embedding, self.digest, photo.warnings)
+
+
+AlbumPerson = Identity[AlbumReference]
+
+
+def people_of(album: Album, threshold: float = SAME_PERSON) -> list[AlbumPerson]:
+    """The people of an album, those with the most photographs first. Two faces of one photograph are two people.
+
+    Average linkage of all faces that are good enough to tell who they are (`faceref.people.grouping`).
+    """
+    faces = [(photo, face) for photo in album.photos for face in photo.seen.faces if _founds(face)]
+    if not faces:
+        return []
+    vectors = np.stack([face.embedding for _, face in faces])
+    together: dict[str, list[int]] = defaultdict(list)
+    for i, (photo, _) in enumerate(faces):
+        together[photo.seen.pixels].append(i)
+    different = [pair for indices in together.values() for pair in combinations(indices, 2)]
+    pairs = close_pairs(vectors, Measure.EUCLIDEAN.radius(threshold))
+    labels = average_linkage(vectors, pairs, Measure.EUCLIDEAN, threshold, different)
+    groups: dict[int, list[AlbumReference]] = defaultdict(list)
+    for label, (photo, face) in zip(labels.tolist(), faces, strict=True):
+        groups[label].append(_reference(photo, face))
+    return [AlbumPerson(tuple(group)) for group in sorted(groups.values(), key=len, reverse=True)]
+
+
+def shows_one_person(album: Album, people: list[AlbumPerson]) -> bool:
+    """Whether the photographs with one face are one person's, strangers on single ones apart."""
+    embeddings = {photo.seen.pixels: face.embedding for photo in album.photos for face in _only(photo)}
+    if not embeddings:
+        return len(people) == 1
+    vectors = np.stack(list(embeddings.values()))
+    distances = distance(vectors[:, None], vectors[None])  # [N, N]
+    far = distances[np.median(distances, axis=1).argmin()] > SAME_PERSON_DISTANCE
+    strangers = {digest for digest, away in zip(embeddings, far.tolist(), strict=True) if away}
+    several = any(sum(one.digest in strangers for one in person.references) > 1 for person in people)
+    return len(strangers) < len(embeddings) / 2 and not several
+
+
+def _only(photo: AlbumPhoto) -> tuple[SeenFace, ...]:
+    """The only face of a photograph, if it has one only."""
+    return photo.seen.faces if len(photo.seen.faces) == 1 else ()
+
+
+def _founds(face: SeenFace) -> bool:
+    return face.whole and face.score >= LOWEST_SCORE and face.side >= SMALLEST_SIDE
+
+
+def _reference(photo: AlbumPhoto, face: SeenFace) -> AlbumReference:
+    return AlbumReference(photo.path, photo.name, face.place, face.embedding, photo.seen.pixels, face.score)

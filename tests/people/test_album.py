@@ -1,0 +1,206 @@
+"""An album is looked at once, whatever lies in it; its faces are grouped into people, whose photographs wait."""
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from invented_album import CountingDetector, save_album, strangers, variants
+from PIL import Image, PngImagePlugin
+
+from faceref.errors import CheckpointError, OutputError, PhotoError
+from faceref.faces.recognise import DlibRecogniser
+from faceref.people.album import Album, read_album
+from faceref.people.album_index import FILE, AlbumIndex
+from faceref.people.album_people import people_of, shows_one_person
+
+
+@pytest.fixture(scope="module")
+def portrait(astronaut) -> Image.Image:
+    return astronaut.crop((96, 0, 350, 254))
+
+
+@pytest.fixture(scope="module")
+def looked_at(portrait, tmp_path_factory) -> Path:
+    """A folder with `album`, and `cache` with its index."""
+    folder = tmp_path_factory.mktemp("looked at")
+    save_album(folder / "album", portrait)
+    look(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(looked_at, tmp_path) -> Path:
+    """A copy of it, times of modification included."""
+    shutil.copytree(looked_at, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def look(folder: Path, detector: CountingDetector | None = None, **options) -> Album:
+    index = AlbumIndex(folder / "cache")
+    return read_album([folder / "album"], detector or CountingDetector(), DlibRecogniser(), index, **options)
+
+
+def names(album: Album) -> list[str]:
+    return [photo.path.name for photo in album.photos]
+
+
+def groups(album: Album) -> list[list[str]]:
+    return [[Path(one.name).name for one in person.references] for person in people_of(album)]
+
+
+def test_an_album_is_grouped_into_people_and_nothing_is_written_into_it(folder):
+    before = sorted(path.name for path in (folder / "album").iterdir())
+    assert groups(look(folder)) == [["1.png", "2.png", "3.png", "6.png"], ["4.png", "5.png", "6.png"]]
+    assert sorted(path.name for path in (folder / "album").iterdir()) == before
+
+
+def test_what_was_seen_before_is_not_looked_at_again_nor_what_was_moved_or_renamed(folder):
+    detector = CountingDetector()
+    album = look(folder, detector)  # copied, so that no path is as it was
+    assert (len(album.photos), detector.shown) == (6, 0)
+    (folder / "album" / "1.png").rename(folder / "album" / "renamed.png")
+    (folder / "album" / "later").mkdir()
+    (folder / "album" / "2.png").rename(folder / "album" / "later" / "2.png")
+    assert names(look(folder, detector))[-2:] == ["2.png", "renamed.png"]
+    assert detector.shown == 0
+
+
+def test_unchanged_files_are_not_even_read(folder, monkeypatch):
+    look(folder)
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} is read"))
+    assert len(look(folder).photos) == 6
+
+
+def test_a_changed_photograph_is_looked_at_again(folder, portrait):
+    strangers(portrait)[3].save(folder / "album" / "1.png")
+    detector = CountingDetector()
+    assert groups(look(folder, detector)) == [["1.png", "4.png", "5.png", "6.png"], ["2.png", "3.png", "6.png"]]
+    assert detector.shown == 1
+
+
+def test_another_detector_looks_for_itself(folder):
+    class Another(CountingDetector):
+        pass
+
+    detector = Another()
+    look(folder, detector)
+    assert detector.shown == 6
+
+
+def test_what_cannot_be_read_is_skipped_and_the_rest_is_not(folder):
+    (folder / "album" / "0.jpg").write_text("not a picture")
+    (folder / "album" / "7.png").write_bytes(b"")
+    album = look(folder)
+    assert len(album.photos) == 6
+    assert {Path(one.name).name: one.reason[:20] for one in album.skipped} == {
+        "0.jpg": "it is not a picture ",
+        "7.png": "it is not a picture ",
+    }
+
+
+def test_our_own_results_and_the_photographs_to_be_restored_are_left_out(folder, portrait):
+    ours = PngImagePlugin.PngInfo()
+    ours.add_text("Software", "faceref 1.0")
+    portrait.save(folder / "album" / "0.png", pnginfo=ours)
+    with Image.open(folder / "album" / "3.png") as third:
+        album = look(folder, exclude=[folder / "album" / "1.png", third.copy()])
+    assert names(album) == ["2.png", "4.png", "5.png", "6.png"]
+    assert [(Path(one.name).name, one.reason) for one in album.skipped] == [
+        ("0.png", "it is AI-restored itself"),
+        ("1.png", "it is the photograph to be restored"),
+        ("3.png", "it is the photograph to be restored"),
+    ]
+
+
+def test_a_photograph_that_vanishes_while_the_album_is_read_is_skipped(folder, monkeypatch):
+    def vanish(done: int, _: int) -> None:
+        (folder / "album" / "2.png").unlink(missing_ok=True)
+
+    (folder / "album" / "2.png").touch()  # it has to be read again
+    album = look(folder, on_photo=vanish)
+    assert names(album) == ["1.png", "3.png", "4.png", "5.png", "6.png"]
+    assert [(Path(one.name).name, one.reason[:17]) for one in album.skipped] == [("2.png", "it cannot be read")]
+
+
+def test_an_interruption_loses_nothing_that_was_looked_at(portrait, tmp_path):
+    save_album(tmp_path / "album", portrait)
+
+    def interrupt(done: int, _: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        look(tmp_path, on_photo=interrupt)
+    detector = CountingDetector()
+    look(tmp_path, detector)
+    assert detector.shown == 4
+
+
+LOOK = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from invented_album import CountingDetector
+from faceref.faces.recognise import DlibRecogniser
+from faceref.people.album import read_album
+from faceref.people.album_index import AlbumIndex
+folder = Path(sys.argv[1])
+album = read_album([folder / "album"], CountingDetector(), DlibRecogniser(), AlbumIndex(folder / "cache"))
+print(len(album.photos), sum(len(photo.seen.faces) for photo in album.photos))
+"""
+
+
+def test_two_processes_may_look_at_once(portrait, tmp_path):
+    save_album(tmp_path / "album", portrait)
+    command = [sys.executable, "-c", LOOK, str(tmp_path), str(Path(__file__).parent)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [process.communicate(timeout=240)[0].strip() for process in both] == ["6 7", "6 7"]
+    with sqlite3.connect(tmp_path / "cache" / FILE) as rows:
+        assert rows.execute("SELECT count(*) FROM face").fetchone() == (7,), "each face is kept once"
+
+
+def test_an_index_that_cannot_be_used_is_one_sentence(folder, monkeypatch):
+    path = folder / "cache" / FILE
+    monkeypatch.setattr("faceref.people.database.PATIENCE", 0.05)
+    with sqlite3.connect(path) as rows:
+        rows.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(OutputError, match="is in use by another program; wait for the other program"):
+            look(folder)
+    rows.close()
+    path.write_text("not a database" * 100)
+    with pytest.raises(CheckpointError, match=r"is damaged .*; remove it, it is made again"):
+        look(folder)
+    (folder / "a file").write_text("")
+    with pytest.raises(OutputError, match="a part of its path is a file; choose another folder"):
+        read_album([folder / "album"], CountingDetector(), DlibRecogniser(), AlbumIndex(folder / "a file" / "cache"))
+
+
+def test_references_are_read_when_they_are_needed_and_only_as_they_were_seen(folder, portrait):
+    person = people_of(look(folder))[0]
+    reference = person.references[0].reference()
+    assert reference.face.size == (512, 512)
+    assert np.array_equal(reference.embedding, person.references[0].embedding)
+    variants(portrait)[3].save(folder / "album" / "1.png")
+    with pytest.raises(PhotoError, match=r"1.png has changed since it was looked at"):
+        person.references[0].reference()
+    (folder / "album" / "1.png").unlink()
+    with pytest.raises(PhotoError, match="does not exist"):
+        person.references[0].reference()
+
+
+def test_an_album_is_told_from_one_persons_photographs(folder):
+    several = look(folder)
+    assert not shows_one_person(several, people_of(several))
+    for number in (4, 6):
+        (folder / "album" / f"{number}.png").unlink()
+    one_stranger = look(folder)
+    assert names(one_stranger) == ["1.png", "2.png", "3.png", "5.png"]
+    assert shows_one_person(one_stranger, people_of(one_stranger))
+    (folder / "album" / "3.png").unlink()
+    (folder / "album" / "2.png").unlink()
+    one_of_each = look(folder)
+    assert not shows_one_person(one_of_each, people_of(one_of_each))
