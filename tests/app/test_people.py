@@ -48,6 +48,28 @@ def test_people_are_listed_drawn_renamed_and_removed(people, album, monkeypatch)
     assert "Eileen" not in people("list").output
 
 
+def test_people_are_found_on_the_photographs_of_an_album(people, album, wall):
+    people("enroll", "Eileen", album / "references")
+    done = people("find", album, "--json")
+    assert done.code == 0, done.errors
+    found = [json.loads(line) for line in done.output.splitlines()]
+    assert {(one["person"], Path(one["photo"]).name) for one in found} == {
+        ("Eileen", "photo.jpg"),
+        ("Eileen", "new.jpg"),
+    }
+    table = people("find", album / "photo.jpg", wall).output
+    assert f"{album / 'photo.jpg'}" in table
+    assert "1 of 2 photographs" in table
+
+
+def test_nobody_can_be_found_before_anybody_is_enrolled(people, album):
+    done = people("find", album)
+    assert (done.code, done.errors) == (
+        2,
+        "Nobody is enrolled, so that nobody can be found; enroll people first.\n",
+    )
+
+
 def test_people_travel_to_another_machine(people, faceref, album):
     people("enroll", "Eileen", album / "references")
     assert people("export", album / "all.people").code == 0

@@ -1,12 +1,15 @@
 """`faceref people`: people kept for next time; `restore --person NAME` needs no photographs of them any more."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from faceref.app.cli.console import output, say, show
+from faceref.app.cli.console import output, progress, say, show
+from faceref.errors import UsageError
 from faceref.restore.options import help_text
 
 if TYPE_CHECKING:  # at run time imported on use: --help need not wait for torch
@@ -116,6 +119,42 @@ def remove(name: Name, data_dir: DataDir = None) -> None:
     from faceref.people.library import Library
 
     Library(data_dir).remove(name)
+
+
+@app.command()
+def find(
+    album: Annotated[
+        list[Path], typer.Argument(metavar="ALBUM...", help="Folders or photographs.", show_default=False)
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="A line of JSON for each face.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Say who of those who are kept is on which photographs; what was seen in them is remembered."""
+    from faceref.faces.detect import load_detector
+    from faceref.faces.recognise import DlibRecogniser
+    from faceref.people.album import read_album
+    from faceref.people.album_index import AlbumIndex
+    from faceref.people.finding import find_people
+    from faceref.people.library import Library
+
+    library = Library(data_dir)
+    people = [library.get(one.name) for one in library.everybody()]
+    if not people:
+        raise UsageError("Nobody is enrolled, so that nobody can be found", hint="enroll people first")
+    with progress("looking", "photographs") as on_photo:
+        seen = read_album(album, load_detector(), DlibRecogniser(), AlbumIndex(data_dir), on_photo=on_photo)
+    found = find_people(seen, people)
+    if as_json:
+        for one in found:
+            typer.echo(json.dumps(asdict(one)))
+    else:
+        table = Table("person", "photograph", "certainty", box=None)
+        for one in found:
+            table.add_row(one.person, one.photo, f"{one.certainty:.0%}")
+        show(table)
+        output.print(f"{len({one.photo for one in found})} of {len(seen.photos)} photographs")
+    for skipped in seen.skipped:
+        say(f"Left out: {skipped.name}: {skipped.reason}")
 
 
 @app.command()

@@ -1,0 +1,31 @@
+"""Who of the people that are known is on which photographs of an album."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from faceref.people.album import Album
+from faceref.people.matching import is_sure, match
+from faceref.people.person import Identity
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A person on a photograph: its name, where the face is (left, top, right, bottom), how surely it is the person."""
+
+    person: str
+    photo: str
+    box: tuple[float, float, float, float]
+    certainty: float
+
+
+def find_people(album: Album, people: Sequence[Identity[Any]]) -> list[Sighting]:
+    """Where people with names surely are, by name and then as the album is ordered; a person's own references too."""
+    found = [
+        Sighting(str(best.person.name), photo.name, face.place.box, best.certainty)
+        for photo in album.photos
+        for face in photo.seen.faces
+        if face.whole and is_sure(matches := match(face.embedding, face.score, people))
+        for best in matches[:1]
+    ]
+    return sorted(found, key=lambda one: one.person)
