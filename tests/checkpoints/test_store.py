@@ -90,3 +90,11 @@ def test_a_folder_that_cannot_be_written_is_named(model, tmp_path):
     pipeline, info = load_pipeline(model)
     with pytest.raises(OutputError, match=r"file.out cannot be written"):
         save_model(pipeline, info, tmp_path / "file" / "out")
+
+
+@pytest.mark.parametrize("resolution", [1, 130, 100_000])
+def test_a_resolution_that_no_network_takes_is_refused(tiny_model, tmp_path, resolution):
+    told = (tiny_model / "faceref.json").read_text()
+    (tmp_path / "faceref.json").write_text(told.replace('"resolution": 64', f'"resolution": {resolution}'))
+    with pytest.raises(CheckpointError, match="is not a model description: resolution: "):
+        read_info(tmp_path)

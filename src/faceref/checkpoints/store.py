@@ -30,7 +30,7 @@ class ModelInfo(BaseModel):
 
     name: str
     family: Literal["refldm", "ldbfr"]
-    resolution: int = Field(gt=0, description="side of the square pictures, pixels")
+    resolution: int = Field(ge=8, le=4096, multiple_of=8, description="side of the square pictures, pixels")
     alignment: Literal["ffhq"] = "ffhq"
     steps: int = Field(gt=0)
     guidance: float = Field(ge=0, description="towards the references; 1, and anything for ldbfr: none")

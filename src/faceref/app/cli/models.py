@@ -149,6 +149,8 @@ def import_(
 
     ReF-LDM is two files, refldm.ckpt and vqgan.ckpt; LD-BFR is one.
     """
+    if resolution is not None and resolution % 8:
+        raise UsageError(f"No model makes pictures of {resolution} px", hint="give a multiple of 8")
     from faceref.checkpoints.original import import_refldm
     from faceref.checkpoints.original_ldbfr import import_ldbfr
     from faceref.checkpoints.store import models_home
