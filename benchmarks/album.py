@@ -1,13 +1,13 @@
 """Whose references a face is given when an album shows many people: right, wrong or nobody's, by degradation.
 
-    python benchmarks/album.py choose data/lfw128 --without data/raw-people
-    python benchmarks/album.py report data/raw-people
+    python benchmarks/album.py choose data/lfw128 --without data/raw-people --work runs/album/choose
+    python benchmarks/album.py report data/raw-people --work runs/album/report
 
 FOLDER holds a folder for each person. In each round one photograph of every person is taken out of the album, and of a
-quarter of the people all are: these are strangers there. The photographs taken out are looked for in the album as they
-are and degraded mildly, moderately and severely (seeded). The album knows no names: its faces are found, grouped and
-matched as `faceref restore --ref ALBUM` does. choose: other people than those of the folder --without, each threshold
-tried; what is found in report is measured with those of the package.
+quarter of the people all are: these are strangers there. People with a single photograph stay, and are not looked for.
+The photographs taken out are looked for in the album as they are and degraded mildly, moderately and severely (seeded).
+The album knows no names: its faces are found, grouped and matched as `faceref restore --ref ALBUM` does. choose: people
+who are not in the folder --without; every threshold is tried. report: those of the package are measured.
 """
 
 import argparse
@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def labelled(folder: Path, without: Path | None, people: int, rng: np.random.Generator) -> dict[str, list[Path]]:
-    """Photographs by person, of people with two or more; of an index those of its test people are left out."""
+    """Photographs by person, first of people with two or more; of an index those of its test people are left out."""
     index = folder / "index.csv"
     test = (
         {row["person"] for row in read_table(index, ("person", "split")) if row["split"] == "test"}
@@ -100,6 +100,7 @@ def labelled(folder: Path, without: Path | None, people: int, rng: np.random.Gen
     found = {name: sorted(path for path in (folder / name).iterdir() if path.is_file()) for name in names}
     several = [name for name in names if len(found[name]) > 1]
     chosen = sorted(rng.permutation(several)[:people].tolist())
+    chosen += [name for name in names if len(found[name]) == 1][: people - len(chosen)]
     return {name: [found[name][i] for i in rng.permutation(len(found[name]))[:PHOTOGRAPHS]] for name in chosen}
 
 
@@ -122,7 +123,7 @@ def prepare(people: dict[str, list[Path]], folder: Path, work: Path, rounds: int
                 image = opened.convert("RGB")
             faces[path] = nearest(known[path].seen, np.array(image.size) / 2)
             for kind, ranges in KINDS.items():
-                if place < rounds and ranges is not None:
+                if place < rounds and len(paths) > 1 and ranges is not None:
                     target = work / kind / path.relative_to(folder).with_suffix(".png")
                     queries[kind, path] = target
                     if not target.exists():
@@ -133,12 +134,12 @@ def prepare(people: dict[str, list[Path]], folder: Path, work: Path, rounds: int
     looked = look(list(queries.values()))
     for person, paths in people.items():
         for path in (one for one in paths if one in faces):
-            degraded = {"untouched": faces[path]} | {
+            by_kind = {"untouched": faces[path]} | {
                 kind: same(looked[queries[kind, path]].seen, faces[path]) if queries[kind, path] in looked else None
                 for kind in KINDS
                 if (kind, path) in queries
             }
-            photographs.append(Photograph(person, known[path], faces[path], degraded))
+            photographs.append(Photograph(person, known[path], faces[path], by_kind))
     return photographs
 
 
@@ -162,10 +163,10 @@ def play(photographs: Sequence[Photograph], number: int, threshold: float, seed:
     names = sorted({one.person for one in photographs})
     rng = np.random.default_rng([seed, number])
     strangers = set(rng.permutation(names)[: len(names) // STRANGERS].tolist())
-    counted: Counter[str] = Counter()
+    photos, counted = Counter(one.person for one in photographs), Counter[str]()
     queries, shown = [], []
     for one in photographs:
-        (queries if counted[one.person] == number else shown).append(one)
+        (queries if counted[one.person] == number and photos[one.person] > 1 else shown).append(one)
         counted[one.person] += 1
     shown = [one for one in shown if one.person not in strangers]
     whose = {id(one.face.place): one.person for one in shown}
