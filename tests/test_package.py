@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "data": PEOPLE | {"people"},
     "training": INFERENCE | {"data"},
     "evaluation": INFERENCE | {"data", "restore"},
+    "client": {"errors", "restore", "app"},
     "app": INFERENCE | {"restore", "data", "training", "evaluation"},
 }
 

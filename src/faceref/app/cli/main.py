@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from faceref.app.cli import arguments, data, evaluate, models, people, restore, train
+from faceref.app.cli import arguments, data, evaluate, models, people, restore, serve, train
 from faceref.app.cli.console import say
 from faceref.app.cli.wording import sentence
 from faceref.errors import FacerefError
@@ -67,6 +67,7 @@ def _global_options(
 app.command(cls=arguments.PhotosThenReferences, no_args_is_help=True)(restore.restore)
 app.command(no_args_is_help=True)(train.train)
 app.command(no_args_is_help=True)(evaluate.evaluate)
+app.command()(serve.serve)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(people.app, name="people")

@@ -1,0 +1,98 @@
+"""The HTTP server: what it is made of, and what all its routes share."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from starlette.exceptions import HTTPException
+
+from faceref.app.server import jobs, people
+from faceref.app.server.errors import RefusedError, status_of
+from faceref.app.server.limits import Limits
+from faceref.app.server.owners import Owners
+from faceref.app.server.queue import JobQueue
+from faceref.app.server.schema import Problem, State
+from faceref.app.server.service import Service
+from faceref.app.server.watch import Watch
+from faceref.app.server.worker import Worker
+from faceref.errors import FacerefError
+from faceref.restore.restorer import Restorer
+
+DESCRIPTION = """Restore faces in photographs so that they stay the persons they are.
+
+A restored face is partly invented: where the photograph holds nothing, it is a guess led by the references."""
+
+
+def create_app(
+    restorer: Restorer, tokens: Sequence[str] = (), data_dir: Path | None = None, limits: Limits | None = None
+) -> FastAPI:
+    """The server with one model. tokens: who is let in, everybody who reaches it if there are none.
+
+    data_dir: where people and jobs are kept. Raises OutputError if it cannot be, or another server uses it.
+    """
+    limits = limits or Limits()
+    owners = Owners(tokens, data_dir)
+    queue = JobQueue(owners.jobs_folder, limits)
+    worker = Worker(queue, restorer, owners.library, limits)
+    service = Service(restorer, queue, owners, limits)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        worker.start()
+        yield
+        worker.stop()
+        queue.close()
+
+    # Its pages of documentation would load scripts from elsewhere
+    app = FastAPI(title="faceref", description=DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.service = service
+    registry = CollectorRegistry()
+    for state in (State.WAITING, State.RUNNING):
+        gauge = Gauge(f"faceref_jobs_{state}", f"Jobs that are {state}.", registry=registry)
+        gauge.set_function(lambda state=state: queue.count(state))
+    app.add_middleware(Watch, registry=registry, max_bytes=limits.megabytes * 2**20)  # type: ignore[arg-type]
+    app.include_router(jobs.router)
+    app.include_router(people.router)
+    _add_error_handlers(app)
+
+    @app.get("/healthz", tags=["server"])
+    async def healthz() -> str:
+        """Whether the process answers."""
+        return "ok"
+
+    @app.get("/readyz", tags=["server"])
+    async def readyz() -> str:
+        """Whether jobs are done."""
+        if not worker.is_alive:
+            raise RefusedError(503, "not_ready", "The worker is not running", hint="start the server again")
+        return "ok"
+
+    @app.get("/metrics", tags=["server"], response_class=PlainTextResponse)
+    def metrics(request: Request) -> Response:
+        """For Prometheus; they name nobody."""
+        owners.of(request.headers)
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    @app.exception_handler(FacerefError)
+    async def ours(_: Request, error: FacerefError) -> JSONResponse:
+        headers = error.headers if isinstance(error, RefusedError) else None
+        return JSONResponse(Problem.of(error).model_dump(), status_of(error), headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        reason, subject = f"cannot be used: {first['msg']}", str(first["loc"][-1])
+        return JSONResponse(Problem(code="request", subject=subject, reason=reason, hint=None).model_dump(), 422)
+
+    @app.exception_handler(HTTPException)
+    async def http(_: Request, error: HTTPException) -> JSONResponse:
+        said = Problem(code=f"http_{error.status_code}", subject=None, reason=error.detail, hint=None)
+        return JSONResponse(said.model_dump(), error.status_code, error.headers)

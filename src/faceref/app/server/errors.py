@@ -1,0 +1,36 @@
+"""Errors over HTTP: which status each has. What they say is `schema.Problem`, as everywhere."""
+
+from collections.abc import Mapping
+
+from faceref.errors import FacerefError, NoFaceError, PhotoError, UsageError
+
+
+class RefusedError(FacerefError):
+    """The server does not take a request: no token, no such job, a full queue."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        reason: str,
+        *,
+        subject: str | None = None,
+        hint: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(reason, subject=subject, hint=hint, code=code)
+        self.status = status
+        self.headers = headers
+
+
+_BY_CODE = {"unknown_person": 404, "no_job": 404, "internal": 500}
+_BY_CLASS = {UsageError: 400, PhotoError: 422, NoFaceError: 422}
+
+
+def status_of(error: FacerefError) -> int:
+    """400 for a wrong request, 422 for pictures that cannot be used, 500 for what the server's owner must mend."""
+    if isinstance(error, RefusedError):
+        return error.status
+    return _BY_CODE.get(error.code) or next(
+        (status for known, status in _BY_CLASS.items() if isinstance(error, known)), 500
+    )

@@ -1,0 +1,121 @@
+"""The routes of restoring: a photograph becomes a job, which is followed, fetched or cancelled."""
+
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+import anyio
+from fastapi import APIRouter, File, Form, Header, Response, UploadFile
+from fastapi.responses import StreamingResponse
+
+from faceref.app.server.errors import RefusedError
+from faceref.app.server.request import JobRequest
+from faceref.app.server.schema import Job, Problem, read_options
+from faceref.app.server.service import PROBLEMS, Caller, CallerOf, read_all
+
+router = APIRouter(prefix="/v1", tags=["restore"], responses=PROBLEMS)
+
+LOOK = 0.05  # seconds between two looks at a job
+ALIVE = 15.0  # seconds after which an event stream says that it is still there: proxies cut silent ones
+PICTURE = {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}, "description": "The picture"}
+
+Photo = Annotated[UploadFile, File(description="the photograph")]
+References = Annotated[list[UploadFile], File(description="good photographs of one person")]
+Names = Annotated[list[str], Form(description="enrolled people, instead of references", max_length=100)]
+Options = Annotated[
+    str, Form(description="RestoreOptions as JSON", max_length=10_000, examples=['{"seed": 1, "always": true}'])
+]
+
+
+@router.post("/restore", status_code=202, response_model=Job, responses={200: PICTURE})
+async def restore(
+    caller: CallerOf,
+    response: Response,
+    photo: Photo,
+    references: References = [],  # noqa: B006 (FastAPI copies it)
+    people: Names = [],  # noqa: B006
+    options: Options = "{}",
+    prefer: Annotated[str | None, Header(description="wait=N: the picture itself, if it is done in N seconds")] = None,
+    idempotency_key: Annotated[
+        str | None, Header(min_length=1, max_length=200, description="the same key: the same job, done once")
+    ] = None,
+) -> Job | Response:
+    """Accept a photograph to be restored. It is done also if the server is restarted meanwhile."""
+    wait = _seconds(prefer)
+    asked = JobRequest((await read_all([photo]))[0], await read_all(references), tuple(people), read_options(options))
+    job = await anyio.to_thread.run_sync(_accepted, caller, asked, idempotency_key)
+    until = time.monotonic() + min(wait, caller.service.limits.wait_seconds)
+    while not job.is_over and time.monotonic() < until:
+        await anyio.sleep(LOOK)
+        job = await _job(caller, job.id)
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return await result(caller, job.id) if wait and job.is_over else job
+
+
+@router.get("/jobs/{id}")
+async def read_job(caller: CallerOf, id: str) -> Job:
+    """How far a job is, or what was done."""
+    return await _job(caller, id)
+
+
+@router.get("/jobs/{id}/events", response_class=StreamingResponse)
+async def events(caller: CallerOf, id: str) -> Response:
+    """The job, as server-sent events `job`, whenever something of it changes, until it is over or cancelled."""
+    first = await _job(caller, id)
+    return StreamingResponse(_events(caller, first), media_type="text/event-stream")
+
+
+@router.get("/jobs/{id}/result", response_class=Response, responses={200: PICTURE})
+async def result(caller: CallerOf, id: str) -> Response:
+    """The picture, in the photograph's format, which the server forgets a minute later."""
+    picture = await anyio.to_thread.run_sync(caller.service.queue.result, caller.owner, id)
+    headers = {"Content-Location": f"/v1/jobs/{id}/result", "Cache-Control": "no-store"}
+    return Response(picture.data, media_type=picture.media_type, headers=headers)
+
+
+@router.delete("/jobs/{id}", status_code=204)
+async def cancel(caller: CallerOf, id: str) -> None:
+    """Cancel a job, or forget its result: nothing of it is left."""
+    await anyio.to_thread.run_sync(caller.service.queue.discard, caller.owner, id)
+
+
+def _accepted(caller: Caller, asked: JobRequest, key: str | None) -> Job:
+    service = caller.service
+    asked.check(service.limits)
+    service.restorer.check(asked.options, with_references=bool(asked.references or asked.people))
+    for name in asked.people:
+        caller.library.get(name)  # an unknown one is said now
+    return service.queue.submit(caller.owner, asked, key)
+
+
+async def _job(caller: Caller, id: str) -> Job:
+    return await anyio.to_thread.run_sync(caller.service.queue.get, caller.owner, id)
+
+
+async def _events(caller: Caller, job: Job) -> AsyncIterator[str]:
+    said = None
+    silent_since = time.monotonic()
+    while True:
+        if job != said:
+            yield f"event: job\ndata: {job.model_dump_json()}\n\n"
+            said, silent_since = job, time.monotonic()
+        elif time.monotonic() - silent_since > ALIVE:
+            yield ": still here\n\n"
+            silent_since = time.monotonic()
+        if job.is_over:
+            return
+        await anyio.sleep(LOOK)
+        try:
+            job = await _job(caller, job.id)
+        except RefusedError as error:
+            yield f"event: gone\ndata: {Problem.of(error).model_dump_json()}\n\n"
+            return
+
+
+def _seconds(prefer: str | None) -> float:
+    """Of `Prefer: wait=N` (RFC 7240), among other preferences; 0 where there is none."""
+    for preference in (prefer or "").split(","):
+        name, _, value = preference.strip().partition("=")
+        if name.lower() == "wait" and value.strip('" ').isdecimal():
+            return float(value.strip('" '))
+    return 0.0

@@ -1,0 +1,97 @@
+"""The routes beside restoring: looking for faces, people who are kept, models."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form
+
+from faceref.app.server.jobs import Names, Options, Photo, References
+from faceref.app.server.request import JobRequest, check_count, check_pictures
+from faceref.app.server.schema import EnrolledPerson, NewName, NewPerson, PersonDetails, SamePerson, read_options
+from faceref.app.server.service import PROBLEMS, CallerOf, read_all
+from faceref.checkpoints.store import ModelInfo
+from faceref.people.library import check_name
+from faceref.restore.account import Account, ReferenceLeftOut
+
+router = APIRouter(prefix="/v1", responses=PROBLEMS)
+
+
+@router.post("/faces", tags=["restore"])
+async def faces(
+    caller: CallerOf,
+    photo: Photo,
+    references: References = [],  # noqa: B006 (FastAPI copies it)
+    people: Names = [],  # noqa: B006
+    options: Options = "{}",
+) -> Account:
+    """Find the faces of a photograph and who they are, without restoring any."""
+    asked = JobRequest((await read_all([photo]))[0], await read_all(references), tuple(people), read_options(options))
+
+    def match() -> Account:
+        asked.check(caller.service.limits)
+        known = [caller.library.get(name) for name in asked.people]
+        return caller.service.restorer.match(asked.photo, known or asked.references, asked.options).account()
+
+    return await caller.service.look(match)
+
+
+@router.post("/people", status_code=201, tags=["people"])
+async def enroll(
+    caller: CallerOf, photos: References, name: Annotated[str, Form(max_length=1000, examples=["Grandma"])]
+) -> NewPerson:
+    """Keep a new person: the aligned faces of the photographs, and how they are recognised; not the photographs."""
+    pictures = await read_all(photos)
+
+    def read_and_keep() -> NewPerson:
+        known_as = check_name(name)
+        check_count("photographs", len(pictures), caller.service.limits.references)
+        check_pictures(pictures, caller.service.limits)
+        person = caller.service.restorer.person(pictures)
+        caller.library.enroll(known_as, person)
+        left_out = [ReferenceLeftOut(name=one.name, reason=one.reason) for one in person.skipped]
+        return NewPerson(
+            name=known_as,
+            references=len(person.references),
+            references_left_out=left_out,
+            warnings=list(person.warnings),
+        )
+
+    return await caller.service.look(read_and_keep)
+
+
+@router.get("/people", tags=["people"])
+def list_people(caller: CallerOf) -> list[EnrolledPerson]:
+    """Everybody who is kept, by name."""
+    return [EnrolledPerson(**vars(one)) for one in caller.library.everybody()]
+
+
+@router.get("/people/{name}", tags=["people"])
+def read_person(caller: CallerOf, name: str) -> PersonDetails:
+    """What is known of a person; their faces stay here."""
+    person = caller.library.get(name)
+    references = [reference.name for reference in person.references]
+    return PersonDetails(name=str(person.name), references=references, warnings=list(person.warnings))
+
+
+@router.patch("/people/{name}", status_code=204, tags=["people"])
+def rename(caller: CallerOf, name: str, new: NewName) -> None:
+    """Call a person something else."""
+    caller.library.rename(name, new.name)
+
+
+@router.post("/people/{name}/merge", status_code=204, tags=["people"])
+def merge(caller: CallerOf, name: str, same: SamePerson) -> None:
+    """Two names are one person: the references of the other become this one's, and the other goes."""
+    caller.library.merge(name, same.other)
+
+
+@router.delete("/people/{name}", status_code=204, tags=["people"])
+def remove(caller: CallerOf, name: str) -> None:
+    """Forget a person; nothing of them stays on the disk."""
+    caller.library.remove(name)
+
+
+@router.get("/models", tags=["server"])
+async def list_models(caller: CallerOf) -> list[ModelInfo]:
+    """The model in memory, and the one for photographs without references, if that is another."""
+    restorer = caller.service.restorer
+    return [model.info for model in dict.fromkeys((restorer.model, restorer.blind))]

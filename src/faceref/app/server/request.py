@@ -1,0 +1,65 @@
+"""A restoration as it is asked for over HTTP: pictures as bytes, never a path; what is too large is refused unread."""
+
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from faceref.app.server.limits import Limits
+from faceref.errors import PhotoError, UsageError
+from faceref.pictures.decode import open_header
+from faceref.pictures.photo import IN_MEMORY
+from faceref.restore.options import RestoreOptions
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """A photograph, and one person's references or the names of enrolled people, or nobody."""
+
+    photo: bytes
+    references: tuple[bytes, ...]
+    people: tuple[str, ...]
+    options: RestoreOptions
+
+    def check(self, limits: Limits) -> None:
+        """Raises UsageError or PhotoError for what can be seen without decoding anything."""
+        if self.people and self.references:
+            raise UsageError("People and references were given together", hint="enroll the person of the references")
+        check_count("references", len(self.references), limits.references)
+        check_count("people", len(self.people), limits.people)
+        check_pictures([self.photo, *self.references], limits)
+
+    def settings_json(self) -> str:
+        """All but the pictures."""
+        return json.dumps({"people": self.people, "options": self.options.model_dump(mode="json")})
+
+    @classmethod
+    def of(cls, settings: str, pictures: Sequence[bytes]) -> Self:
+        """From `settings_json()` and the photograph before its references."""
+        read = json.loads(settings)
+        options = RestoreOptions.model_validate(read["options"])
+        return cls(pictures[0], tuple(pictures[1:]), tuple(read["people"]), options)
+
+    def digest(self) -> str:
+        """The same for the same request."""
+        parts = [hashlib.sha256(part).digest() for part in (self.photo, *self.references)]
+        return hashlib.sha256(b"".join(parts) + self.settings_json().encode()).hexdigest()
+
+
+def check_count(what: str, given: int, most: int) -> None:
+    """Raises UsageError for more than the server takes."""
+    if given > most:
+        raise UsageError(f"{given} {what} are too many", hint=f"give at most {most}", code="too_many")
+
+
+def check_pictures(pictures: Sequence[bytes], limits: Limits) -> None:
+    """Raises PhotoError for what is no picture, or has too many pixels."""
+    for data in pictures:
+        if not data:
+            raise PhotoError("is empty", subject=IN_MEMORY, hint="it was probably not copied completely")
+        width, height = open_header(io.BytesIO(data), IN_MEMORY).size
+        if width * height > limits.megapixels * 1e6:
+            reason = f"has {width * height / 1e6:.3g} megapixels, and this server takes {limits.megapixels:g}"
+            raise PhotoError(reason, subject=IN_MEMORY, hint="make it smaller or cut out the faces")

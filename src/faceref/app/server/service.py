@@ -1,0 +1,66 @@
+"""What the routes work with, and how they get at it and at a request's pictures."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypeVar
+
+import anyio
+from fastapi import Depends, Request, UploadFile
+
+from faceref.app.server.errors import RefusedError
+from faceref.app.server.limits import Limits
+from faceref.app.server.owners import Owners
+from faceref.app.server.queue import JobQueue
+from faceref.app.server.schema import Problem
+from faceref.people.library import Library
+from faceref.restore.restorer import Restorer
+
+T = TypeVar("T")
+PROBLEMS: dict[int | str, dict[str, Any]] = {"4XX": {"model": Problem}, "5XX": {"model": Problem}}
+
+
+@dataclass(frozen=True)
+class Service:
+    """One model, one queue, and who may use them.
+
+    looking: lets one request at a time look for faces, beside the worker: each takes a core and much memory.
+    """
+
+    restorer: Restorer
+    queue: JobQueue
+    owners: Owners
+    limits: Limits
+    looking: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
+
+    async def look(self, work: Callable[[], T]) -> T:
+        """Find faces in a thread, when it is this request's turn. Raises RefusedError if too many wait."""
+        waiting = self.looking.statistics().tasks_waiting
+        if waiting >= self.limits.waiting:
+            reason = f"{waiting} requests are waiting already"
+            raise RefusedError(429, "queue_full", reason, hint="try again later", headers={"Retry-After": str(waiting)})
+        return await anyio.to_thread.run_sync(work, limiter=self.looking)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A request that was let in."""
+
+    owner: str
+    service: Service
+
+    @property
+    def library(self) -> Library:
+        return self.service.owners.library(self.owner)
+
+
+async def _caller(request: Request) -> Caller:
+    service: Service = request.app.state.service
+    return Caller(service.owners.of(request.headers), service)
+
+
+CallerOf = Annotated[Caller, Depends(_caller)]
+
+
+async def read_all(uploads: list[UploadFile]) -> tuple[bytes, ...]:
+    """The pictures; what the client called them is not looked at."""
+    return tuple([await upload.read() for upload in uploads])

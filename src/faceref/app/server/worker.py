@@ -1,0 +1,107 @@
+"""The one thread that restores: the oldest job first, with one model in memory, whatever comes."""
+
+import logging
+import time
+import traceback
+from collections.abc import Callable
+from threading import Event, Thread
+
+from faceref.app.server.errors import status_of
+from faceref.app.server.limits import Limits
+from faceref.app.server.queue import Claimed, JobQueue, Picture
+from faceref.app.server.schema import Problem
+from faceref.errors import FacerefError
+from faceref.people.library import Library
+from faceref.pictures.formats import HEAD, OUTPUT_FORMATS, format_of
+from faceref.pictures.naming import output_suffix
+from faceref.restore.account import Account
+from faceref.restore.restorer import People, Restorer
+
+log = logging.getLogger(__name__)
+IDLE = 1.0  # seconds between two looks for what is to be deleted
+_MEDIA_TYPES = {"HEIF": "image/heic", "BMP": "image/bmp"} | {
+    name: f"image/{name.lower()}" for name in OUTPUT_FORMATS.values()
+}
+
+
+class _StoppedError(Exception):
+    """The job is not wanted any more, or the server ends."""
+
+
+class Worker:
+    """Does the jobs of a queue from `start` to `stop`."""
+
+    def __init__(self, queue: JobQueue, restorer: Restorer, library: Callable[[str], Library], limits: Limits) -> None:
+        """library: the people of an owner."""
+        self.queue = queue
+        self.restorer = restorer
+        self.library = library
+        self.limits = limits
+        self._ending = Event()
+        self._thread = Thread(target=self._work, name="faceref-worker", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Returns when the thread has ended; its job waits for the next start of the server."""
+        self._ending.set()
+        self.queue.arrived.set()
+        self._thread.join()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def _work(self) -> None:
+        while not self._ending.is_set():
+            try:
+                self.queue.purge()
+                job = self.queue.claim()
+            except FacerefError as error:  # the disk is full: there may be room later
+                log.error("The queue failed: %s", error.code)
+                job = None
+            if job is None:
+                self.queue.arrived.wait(IDLE)
+            else:
+                self._do(job)
+
+    def _do(self, job: Claimed) -> None:
+        started = time.monotonic()
+        try:
+            picture, account = self._restored(job, started)
+            self.queue.finish(job.id, picture, account, time.monotonic() - started)
+        except _StoppedError:
+            if self._ending.is_set():
+                self.queue.release(job.id)
+        except FacerefError as error:
+            self.queue.fail(job.id, Problem.of(error), status_of(error))
+        except Exception as error:  # one request must not end the others
+            where = "".join(traceback.format_tb(error.__traceback__))  # not what it says, which may name somebody
+            log.error("A job failed with %s\n%s", type(error).__name__, where)
+            self.queue.fail(job.id, Problem.of(INTERNAL), status_of(INTERNAL))
+
+    def _restored(self, job: Claimed, started: float) -> tuple[Picture, Account]:
+        request = job.request
+
+        def on_step(done: int, total: int) -> None:
+            if not self.queue.report(job.id, done, total) or self._ending.is_set():
+                raise _StoppedError
+            if time.monotonic() - started > self.limits.seconds:
+                raise FacerefError(
+                    f"It took longer than {self.limits.seconds:g} seconds", hint="ask for fewer steps", code="time"
+                )
+
+        people: People = [self.library(job.owner).get(name) for name in request.people] or request.references
+        result = self.restorer.restore(request.photo, people, request.options, on_step=on_step)
+        account = result.account()
+        if not result.faces:  # nothing was to be restored: as it came
+            media_type = _MEDIA_TYPES[format_of(request.photo[:HEAD]) or "PNG"]
+            return Picture(request.photo, media_type), account
+        format = OUTPUT_FORMATS[output_suffix(result.photo)]
+        data, left_out = result.encode(format)
+        account.warnings += left_out
+        return Picture(data, _MEDIA_TYPES[format]), account
+
+
+INTERNAL = FacerefError("The server failed at this request", hint="its log says where", code="internal")

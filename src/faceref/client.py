@@ -1,0 +1,186 @@
+"""A client of `faceref serve`: the server's routes as functions, its problems as errors.
+
+client = Client("http://127.0.0.1:8000")
+restored = client.restore("old.jpg", references=["a.jpg", "b.jpg"])
+Path("restored.jpg").write_bytes(restored.data)
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+import httpx2 as httpx
+from pydantic import BaseModel, TypeAdapter
+
+from faceref.app.server.schema import EnrolledPerson, Job, NewPerson, PersonDetails
+from faceref.errors import FacerefError
+from faceref.restore.account import Account
+from faceref.restore.options import RestoreOptions
+
+Source = str | Path | bytes
+M = TypeVar("M", bound=BaseModel)
+
+
+class ServerError(FacerefError):
+    """What the server said; `code` tells what it is about, `status` is HTTP's, retry_after in seconds if it said."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        try:
+            said = json.loads(answer.read())
+            parts = {key: said[key] for key in ("reason", "subject", "hint", "code")}
+        except (ValueError, LookupError, TypeError):  # something between here and the server
+            parts = {"reason": f"The answer was {answer.status_code}", "code": f"http_{answer.status_code}"}
+        super().__init__(**parts)
+        self.status = answer.status_code
+        wait = answer.headers.get("retry-after", "")
+        self.retry_after = int(wait) if wait.isdecimal() else None
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A restored photograph as a file's bytes, and the account of it."""
+
+    data: bytes
+    media_type: str
+    account: Account
+
+
+class Client:
+    """One server, one token. Every function raises ServerError, and httpx2's errors where no server answers."""
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8000",
+        token: str | None = None,
+        *,
+        timeout: float = 60,
+        http: httpx.Client | None = None,
+    ) -> None:
+        """timeout: seconds without a sign of life; http: another client of HTTP instead, with its own address."""
+        self._http = http or httpx.Client(base_url=url, timeout=timeout)
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    def restore(
+        self,
+        photo: Source,
+        references: Sequence[Source] = (),
+        people: Sequence[str] = (),
+        options: RestoreOptions = RestoreOptions(),
+        *,
+        on_change: Callable[[Job], None] = lambda job: None,
+    ) -> Restored:
+        """Restore a photograph and leave nothing on the server. on_change: is told how far it is."""
+        job = self.submit(photo, references, people, options)
+        for seen in self.follow(job.id):
+            on_change(seen)
+            job = seen
+        data, media_type = self.result(job.id)  # raises what a failed job failed of
+        self.cancel(job.id)
+        assert job.account is not None  # it is done
+        return Restored(data, media_type, job.account)
+
+    def submit(
+        self,
+        photo: Source,
+        references: Sequence[Source] = (),
+        people: Sequence[str] = (),
+        options: RestoreOptions = RestoreOptions(),
+        *,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """Have a photograph restored later. The same key: the same job, however often it is sent."""
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        return self._model(Job, self._send("POST", "/v1/restore", headers, **_form(photo, references, people, options)))
+
+    def job(self, id: str) -> Job:
+        return self._model(Job, self._send("GET", f"/v1/jobs/{id}"))
+
+    def follow(self, id: str) -> Iterator[Job]:
+        """The job whenever something of it changes, until it is over or cancelled."""
+        with self._http.stream("GET", f"/v1/jobs/{id}/events", headers=self._headers) as answer:
+            if answer.is_error:
+                raise ServerError(answer)
+            event = ""
+            for line in answer.iter_lines():
+                field, _, value = line.partition(": ")
+                if field == "event":
+                    event = value
+                elif field == "data" and event == "job":
+                    yield Job.model_validate_json(value)
+
+    def result(self, id: str) -> tuple[bytes, str]:
+        """The picture and its media type."""
+        answer = self._send("GET", f"/v1/jobs/{id}/result")
+        return answer.content, answer.headers["content-type"]
+
+    def cancel(self, id: str) -> None:
+        """Cancel a job, or have its result forgotten."""
+        self._send("DELETE", f"/v1/jobs/{id}")
+
+    def faces(
+        self,
+        photo: Source,
+        references: Sequence[Source] = (),
+        people: Sequence[str] = (),
+        options: RestoreOptions = RestoreOptions(),
+    ) -> Account:
+        """Which faces there are and who they are; none is restored."""
+        return self._model(Account, self._send("POST", "/v1/faces", **_form(photo, references, people, options)))
+
+    def people(self) -> list[EnrolledPerson]:
+        return TypeAdapter(list[EnrolledPerson]).validate_json(self._send("GET", "/v1/people").content)
+
+    def person(self, name: str) -> PersonDetails:
+        return self._model(PersonDetails, self._send("GET", _person(name)))
+
+    def enroll(self, name: str, photos: Sequence[Source]) -> NewPerson:
+        files = [("photos", ("photo", _bytes(photo))) for photo in photos]
+        return self._model(NewPerson, self._send("POST", "/v1/people", data={"name": name}, files=files))
+
+    def rename(self, name: str, new: str) -> None:
+        self._send("PATCH", _person(name), json={"name": new})
+
+    def merge(self, name: str, other: str) -> None:
+        """The references of `other` become those of `name`."""
+        self._send("POST", f"{_person(name)}/merge", json={"other": other})
+
+    def remove(self, name: str) -> None:
+        self._send("DELETE", _person(name))
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _send(self, method: str, path: str, headers: dict[str, str] | None = None, **content: Any) -> httpx.Response:
+        answer = self._http.request(method, path, headers=self._headers | (headers or {}), **content)
+        if answer.is_error:
+            raise ServerError(answer)
+        return answer
+
+    @staticmethod
+    def _model(kind: type[M], answer: httpx.Response) -> M:
+        return kind.model_validate_json(answer.content)
+
+
+def _form(
+    photo: Source, references: Sequence[Source], people: Sequence[str], options: RestoreOptions
+) -> dict[str, Any]:
+    """A form with the pictures' bytes; their names stay here."""
+    files = [("photo", ("photo", _bytes(photo))), *(("references", ("photo", _bytes(one))) for one in references)]
+    return {"data": {"people": list(people), "options": options.model_dump_json()}, "files": files}
+
+
+def _bytes(source: Source) -> bytes:
+    return source if isinstance(source, bytes) else Path(source).read_bytes()
+
+
+def _person(name: str) -> str:
+    return f"/v1/people/{quote(name, safe='')}"

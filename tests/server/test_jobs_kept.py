@@ -1,0 +1,126 @@
+"""The queue's file: what was accepted is finished once, whatever ends the process; nothing stays for too long."""
+
+import pytest
+
+from faceref.app.server.errors import RefusedError
+from faceref.app.server.limits import Limits
+from faceref.app.server.queue import FILE, STARTS, JobQueue, Picture
+from faceref.app.server.request import JobRequest
+from faceref.app.server.schema import State
+from faceref.errors import OutputError
+from faceref.restore.account import Account
+from faceref.restore.options import RestoreOptions
+
+REQUEST = JobRequest(b"a photograph", (b"a reference",), ("Eileen",), RestoreOptions(seed=3))
+ACCOUNT = Account(photo="the picture", faces=[], references_left_out=[], warnings=[], seconds={}, version="1")
+
+
+@pytest.fixture
+def opened(tmp_path):
+    """`opened()`: the queue of one folder, by a clock that is set by hand."""
+    queues = []
+
+    def again(**limits: float) -> JobQueue:
+        for queue in queues:
+            queue.close()
+        queues.append(JobQueue(tmp_path, Limits.model_validate(limits), clock=lambda: again.now))
+        return queues[-1]
+
+    again.now = 0.0
+    yield again
+    queues[-1].close()
+
+
+def do_next(queue: JobQueue) -> str:
+    job = queue.claim()
+    assert job is not None
+    queue.finish(job.id, Picture(b"a result", "image/png"), ACCOUNT, 1)
+    return job.id
+
+
+def test_accepted_jobs_are_done_in_order_by_the_next_process(opened):
+    queue = opened()
+    ids = [queue.submit("me", REQUEST).id for _ in range(3)]
+    assert do_next(queue) == ids[0]
+    assert queue.claim().id == ids[1]  # and the process ends
+    queue = opened()
+    claimed = queue.claim()
+    assert (claimed.id, claimed.owner, claimed.request) == (ids[1], "me", REQUEST)
+    queue.release(ids[1])
+    assert [do_next(queue), do_next(queue)] == ids[1:]
+    assert queue.claim() is None
+
+
+def test_a_job_that_ends_every_process_fails_at_last(opened):
+    queue = opened()
+    id = queue.submit("me", REQUEST).id
+    for _ in range(STARTS):
+        assert queue.claim().id == id
+        queue = opened()
+    assert queue.claim() is None
+    assert "stopped 3 times" in queue.get("me", id).problem.reason
+
+
+def test_a_cancelled_job_stays_cancelled_when_its_result_comes(opened):
+    queue = opened()
+    id = queue.submit("me", REQUEST).id
+    queue.claim()
+    assert queue.report(id, 1, 2)
+    queue.discard("me", id)
+    assert not queue.report(id, 2, 2)
+    queue.finish(id, Picture(b"a result", "image/png"), ACCOUNT, 1)
+    with pytest.raises(RefusedError, match="no such job"):
+        queue.get("me", id)
+
+
+def test_results_go_after_they_were_fetched_or_when_their_time_is_over(opened):
+    queue = opened(keep_seconds=100, fetched_seconds=10)
+    fetched, left = (queue.submit("me", REQUEST).id for _ in range(2))
+    for _ in range(2):
+        do_next(queue)
+    assert queue.result("me", fetched).data == b"a result"
+    opened.now = 9
+    queue.purge()
+    assert queue.result("me", fetched).data == b"a result"  # a download that broke off
+    opened.now = 11
+    queue.purge()
+    with pytest.raises(RefusedError, match="no such job"):
+        queue.result("me", fetched)
+    assert queue.get("me", left).state == State.DONE
+    opened.now = 101
+    queue.purge()
+    with pytest.raises(RefusedError, match="no such job"):
+        queue.get("me", left)
+
+
+def test_nothing_of_a_job_stays_in_the_files(opened, tmp_path):
+    def kept(what: bytes) -> bool:
+        return any(what in path.read_bytes() for path in tmp_path.iterdir())
+
+    queue = opened()
+    id = queue.submit("me", REQUEST).id
+    assert kept(b"a photograph")
+    do_next(queue)
+    assert not kept(b"a photograph")
+    assert not kept(b"a reference")
+    assert kept(b"a result")
+    queue.discard("me", id)
+    assert not kept(b"a result")
+    assert not kept(b"Eileen")
+
+
+def test_one_owner_may_keep_so_many_results(opened):
+    queue = opened(kept=2)
+    for _ in range(2):
+        queue.submit("me", REQUEST)
+        do_next(queue)
+    with pytest.raises(RefusedError, match="2 of your jobs are kept"):
+        queue.submit("me", REQUEST)
+    queue.submit("you", REQUEST)
+
+
+def test_a_second_server_is_kept_off(opened, tmp_path):
+    opened()
+    with pytest.raises(OutputError, match="stop the other server"):
+        JobQueue(tmp_path, Limits())
+    assert (tmp_path / FILE).stat().st_mode & 0o077 == 0

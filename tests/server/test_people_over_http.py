@@ -1,0 +1,80 @@
+"""People over HTTP, and whose they are: a token sees its own, a web site from elsewhere nothing."""
+
+import pytest
+from serving import FULLY, TOKENS
+
+from faceref.app.server.schema import State
+from faceref.client import Client, ServerError
+
+
+def test_an_enrolled_person_restores_like_their_photographs(client, photo, reference, wall):
+    enrolled = client.enroll("Eileen", [reference, wall])
+    assert (enrolled.references, enrolled.references_left_out[0].reason) == (1, "no face was found in it")
+    by_name = client.restore(photo, people=["eileen"], options=FULLY)
+    assert by_name.data == client.restore(photo, [reference], options=FULLY).data
+    assert by_name.account.faces[0].person == "Eileen"
+
+
+def test_people_are_listed_read_renamed_merged_and_removed(client, photo, reference):
+    client.enroll("Eileen", [reference])
+    client.enroll("Collins", [photo])
+    client.rename("eileen", "Eileen Marie & Collins")
+    assert [one.name for one in client.people()] == ["Collins", "Eileen Marie & Collins"]
+    client.merge("Eileen Marie & Collins", "Collins")
+    assert client.person("eileen marie & collins").references == ["picture 1", "picture 1"]
+    client.remove("Eileen Marie & Collins")
+    assert client.people() == []
+
+
+def test_faces_are_found_and_matched_without_restoring(client, photo, reference):
+    client.enroll("Eileen", [reference])
+    (face,) = client.faces(photo, people=["Eileen"], options=FULLY).faces
+    assert (face.restored, face.matches[0].person) == (False, "Eileen")
+    assert face.matches[0].distance < 0.4
+
+
+@pytest.mark.parametrize(
+    ("ask", "status", "says"),
+    [
+        (lambda client, photo: client.submit(photo, people=["Nobody"]), 404, "Nobody is enrolled as 'Nobody'"),
+        (lambda client, photo: client.submit(photo, [photo], ["Nobody"]), 400, "given together"),
+        (lambda client, photo: client.rename("Nobody", "a/b"), 400, "cannot be a person's name"),
+        (lambda client, photo: client.enroll("Nobody", [b""]), 422, "The picture is empty"),
+        (lambda client, photo: client.job("../x"), 404, "Not Found"),
+    ],
+)
+def test_what_cannot_be_done_is_said(client, photo, ask, status, says):
+    with pytest.raises(ServerError, match=says) as error:
+        ask(client, photo)
+    assert error.value.status == status
+
+
+def test_two_tokens_never_see_each_others_jobs_or_people(serve, photo, reference):
+    http = serve(TOKENS)
+    first, second = (Client(token=token, http=http) for token in TOKENS)
+    first.enroll("Eileen", [reference])
+    job = first.submit(photo, people=["Eileen"], options=FULLY, idempotency_key="a")
+    assert second.people() == []
+    for see in (second.job, second.result, second.cancel, lambda id: list(second.follow(id)), second.person):
+        with pytest.raises(ServerError) as error:
+            see("Eileen" if see == second.person else job.id)
+        assert error.value.status == 404
+    assert second.submit(photo, options=FULLY, idempotency_key="a").id != job.id
+    assert list(first.follow(job.id))[-1].state == State.DONE
+
+
+@pytest.mark.parametrize("token", [None, "", "another token altogether"])
+def test_nobody_is_let_in_without_a_token(serve, token):
+    http = serve(TOKENS)
+    with pytest.raises(ServerError, match="token is missing or wrong") as error:
+        Client(token=token, http=http).people()
+    assert error.value.status == 401
+    assert http.get("/metrics").status_code == 401
+    assert http.get("/healthz").status_code == http.get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Host": "evil.example"}, {"Origin": "http://evil.example"}, {"Origin": "null"}, {"Host": "["}]
+)
+def test_a_web_site_from_elsewhere_cannot_use_the_browsers_user(serve, headers):
+    assert serve().get("/v1/people", headers=headers).status_code == 403

@@ -1,0 +1,134 @@
+"""Restoring over HTTP: the bytes that Python gives, for who waits, follows, cancels or comes again."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from PIL import ImageOps
+from serving import FULLY, png, until
+
+from faceref.app.server.schema import State
+from faceref.client import Client, ServerError
+
+
+@pytest.fixture
+def expected(restorer):
+    """The bytes of a result, restored in Python."""
+    return lambda photo, *references: restorer.restore(photo, references, FULLY).encode("PNG")[0]
+
+
+def test_two_clients_at_once_get_what_each_would_get_alone(serve, expected, portrait, photo, reference):
+    other = png(ImageOps.mirror(portrait.rotate(4)))
+    wanted = [(photo, reference), (other, photo)] * 2
+    http = serve()
+
+    def restored(pictures):
+        return Client(http=http).restore(pictures[0], [pictures[1]], options=FULLY)
+
+    with ThreadPoolExecutor(4) as threads:
+        results = list(threads.map(restored, wanted))
+    assert [one.data for one in results] == [expected(*pictures) for pictures in wanted]
+    assert results[0].data != results[1].data
+    assert {one.media_type for one in results} == {"image/png"}
+    assert results[0].account.faces[0].restored
+    assert results[0].account.photo == "the picture"
+
+
+def test_who_waits_gets_the_picture_itself(serve, expected, photo, reference):
+    answer = serve().post(
+        "/v1/restore",
+        files=[("photo", ("../../etc/passwd", photo)), ("references", ("/x.png", reference))],
+        data={"options": '{"always": true}'},
+        headers={"Prefer": "respond-async, wait=60"},
+    )
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
+    assert answer.content == expected(photo, reference)
+
+
+def test_a_face_that_is_good_already_comes_back_as_it_came(client, photo, reference):
+    restored = client.restore(photo, [reference])
+    assert restored.data == photo
+    assert restored.account.faces[0].left_alone
+
+
+def test_a_job_tells_how_far_it_is(serve, held, photo):
+    client = Client(http=serve(by=held))
+    running, waiting = client.submit(photo, options=FULLY), client.submit(photo, options=FULLY)
+    assert held.begun.wait(60)
+    assert (client.job(running.id).state, client.job(running.id).steps_done) == (State.RUNNING, 1)
+    assert client.job(running.id).steps == 2
+    assert (client.job(waiting.id).state, client.job(waiting.id).ahead) == (State.WAITING, 1)
+    with pytest.raises(ServerError, match="not done yet") as early:
+        client.result(waiting.id)
+    assert early.value.status == 409
+    held.go.set()
+    assert list(client.follow(waiting.id))[-1].state == State.DONE
+
+
+def test_a_cancelled_job_is_gone_and_the_next_is_done(serve, held, photo):
+    client = Client(http=serve(by=held))
+    running, waiting, last = (client.submit(photo, options=FULLY) for _ in range(3))
+    assert held.begun.wait(60)
+    client.cancel(waiting.id)
+    client.cancel(running.id)
+    held.go.set()
+    assert list(client.follow(last.id))[-1].state == State.DONE
+    for gone in (running, waiting):
+        with pytest.raises(ServerError, match="no such job"):
+            client.job(gone.id)
+
+
+def test_a_request_that_is_sent_again_is_done_once(serve, held, photo, reference):
+    client = Client(http=serve(by=held))
+    first = client.submit(photo, options=FULLY, idempotency_key="a")
+    assert client.submit(photo, options=FULLY, idempotency_key="a").id == first.id
+    assert client.submit(photo, options=FULLY, idempotency_key="b").id != first.id
+    with pytest.raises(ServerError, match="was given for another request") as taken:
+        client.submit(reference, options=FULLY, idempotency_key="a")
+    assert taken.value.status == 409
+
+
+def test_a_full_queue_says_when_to_come_again(serve, held, photo):
+    client = Client(http=serve(by=held, waiting=1))
+    client.submit(photo, options=FULLY)
+    assert held.begun.wait(60)
+    client.submit(photo, options=FULLY)
+    with pytest.raises(ServerError, match="1 jobs are waiting already") as full:
+        client.submit(photo, options=FULLY)
+    assert (full.value.status, full.value.retry_after) == (429, 1)
+
+
+def test_a_job_that_fails_says_why(client, wall):
+    job = client.submit(wall)
+    until(lambda: client.job(job.id).is_over)
+    assert client.job(job.id).state == State.FAILED
+    with pytest.raises(ServerError, match="No face was found in the picture") as failed:
+        client.result(job.id)
+    assert (failed.value.status, failed.value.code) == (422, "no_face")
+
+
+def test_a_restoration_that_takes_too_long_is_ended(serve, photo):
+    client = Client(http=serve(seconds=1e-6))
+    with pytest.raises(ServerError, match="took longer than"):
+        client.restore(photo, options=FULLY)
+
+
+@pytest.mark.parametrize(
+    ("options", "subject"),
+    [('{"strength": 2}', "strength"), ('{"cls": 1}', "cls"), ("[]", "options"), ("[" * 5000, "options")],
+)
+def test_wrong_options_are_named(serve, photo, options, subject):
+    answer = serve().post("/v1/restore", files={"photo": photo}, data={"options": options})
+    assert (answer.status_code, answer.json()["subject"]) == (400, subject)
+
+
+def test_what_is_too_large_is_refused(serve, photo, reference):
+    http = serve(megabytes=1, megapixels=0.05, references=3)
+
+    def refused(*references: bytes, photo: bytes = photo) -> tuple[int, str]:
+        with pytest.raises(ServerError) as error:
+            Client(http=http).submit(photo, references)
+        return error.value.status, error.value.reason
+
+    assert refused() == (422, "has 0.0645 megapixels, and this server takes 0.05")
+    assert refused(*[reference] * 4) == (400, "4 references are too many")
+    assert refused(photo=bytes(2**20)) == (413, "The request is larger than 1 MB")

@@ -1,0 +1,84 @@
+"""`faceref serve` as a process: refusals in one sentence, and kill -9 in the middle of its work."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import httpx2 as httpx
+import pytest
+from serving import until
+from typer.testing import CliRunner
+
+from faceref import RestoreOptions
+from faceref.app.cli.main import app
+from faceref.app.server.schema import State
+from faceref.client import Client
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--host", "0.0.0.0"], "everybody would be let in; give --token or FACEREF_TOKEN"),
+        (["--token", "short"], "fewer than 16 characters and could be guessed"),
+        (["--limit", "waiting=0"], "The limit waiting cannot be set"),
+        (["--limit", "weight=1"], "The limit weight cannot be set"),
+        (["--model", "nowhere"], "There is no model 'nowhere'"),
+    ],
+)
+def test_what_cannot_be_served_is_said_in_one_sentence(arguments, says):
+    done = CliRunner().invoke(app, ["serve", *arguments])
+    assert done.exit_code == 2
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    done = CliRunner().invoke(app, ["serve"])
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert "pip install 'faceref[app]'" in done.stderr
+
+
+@contextmanager
+def serving(model, data_dir):
+    """A server in a process of its own, ended with kill -9, and a client of it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "faceref", "serve", "--port", port, "--model", model, "--data-dir", data_dir]
+    command += ["--limit", "fetched_seconds=600"]
+    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL)
+    with Client(f"http://127.0.0.1:{port}") as client:
+        try:
+            until(lambda: process.poll() is not None or _answers(port), 120)
+            yield client
+        finally:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _answers(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/readyz").is_success
+    except httpx.TransportError:
+        return False
+
+
+def test_what_was_accepted_is_finished_once_after_kill_9(tiny_model, photo, reference, tmp_path):
+    options = [RestoreOptions(always=True, seed=seed, steps=10) for seed in range(3)]
+    with serving(tiny_model, tmp_path) as client:
+        jobs = [client.submit(photo, [reference], options=one, idempotency_key=str(one.seed)) for one in options]
+        until(lambda: client.job(jobs[1].id).state == State.RUNNING)
+        first, _ = client.result(jobs[0].id)
+    with serving(tiny_model, tmp_path) as client:
+        again = [client.submit(photo, [reference], options=one, idempotency_key=str(one.seed)) for one in options]
+        assert [job.id for job in again] == [job.id for job in jobs]
+        assert again[0].state == State.DONE
+        results = [client.restore(photo, [reference], options=options[0]).data]
+        until(lambda: all(client.job(job.id).state == State.DONE for job in jobs))
+        results += [client.result(job.id)[0] for job in jobs]
+    assert results[0] == results[1] == first
+    assert len(set(results)) == len(jobs)  # each seed its own picture
