@@ -1,5 +1,6 @@
 """What is known of a person: aligned faces, who dlib's recogniser says they are, and the photographs they come from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -106,8 +107,8 @@ class Identity(Generic[S]):
 
     def without_photograph(self, digest: str) -> Self | None:
         """The same person without the references that are the photograph itself; None if no other is left."""
-        gone = [one for one in self.references if one.digest == digest]
-        return self._without({one.name: "it is the photograph to be restored" for one in gone})
+        reason = "it is the photograph to be restored"
+        return self._without([reason if one.digest == digest else None for one in self.references])
 
     def without_outliers(self) -> Self:
         """The same person without references that seem to show somebody else; nobody knows which of two that is."""
@@ -116,19 +117,22 @@ class Identity(Generic[S]):
         if not 0 < far.sum() < len(far) / 2:
             return self
         name = self.references[typical].name
-        reasons = {
-            one.name: f"it seems to show somebody else than {name} (distance {away:.2f}, "
+        reasons = [
+            f"it seems to show somebody else than {name} (distance {away:.2f}, "
             f"the same person is below {SAME_PERSON_DISTANCE})"
-            for one, away in zip(self.references, distances.tolist(), strict=True)
             if away > SAME_PERSON_DISTANCE
-        }
+            else None
+            for away in distances.tolist()
+        ]
         return self._without(reasons) or self
 
-    def _without(self, reasons: dict[str, str]) -> Self | None:
-        kept = tuple(one for one in self.references if one.name not in reasons)
+    def _without(self, reasons: Sequence[str | None]) -> Self | None:
+        """Without the references that there is a reason against; names may be the same, so that places count."""
+        judged = list(zip(self.references, reasons, strict=True))
+        kept = tuple(one for one, reason in judged if reason is None)
         if len(kept) == len(self.references):
             return self
-        gone = tuple(SkippedReference(name, reason) for name, reason in reasons.items())
+        gone = tuple(SkippedReference(one.name, reason) for one, reason in judged if reason is not None)
         return replace(self, references=kept, skipped=self.skipped + gone) if kept else None
 
     def _typical(self) -> tuple[int, np.ndarray]:
