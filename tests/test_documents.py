@@ -6,9 +6,11 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from documents import DOCUMENTS, REPOSITORY, commands, make_lines, parse, run, text_of
 from PIL import Image, ImageOps
 
@@ -19,7 +21,7 @@ from faceref.restore import restorer as restore
 from faceref.restore import steps
 from faceref.restore.restorer import Restorer
 
-VERBS = (steps.find_faces, steps.assign, steps.restore_faces, steps.compose, Restorer.restore)
+VERBS = (steps.find_faces, steps.assign, steps.show_references, steps.restore_faces, steps.compose, Restorer.restore)
 README = REPOSITORY / "README.md"
 NAMES = [path.relative_to(REPOSITORY) for path in DOCUMENTS]
 
@@ -29,6 +31,19 @@ def test_documents_wrap_at_120_characters(name):
     lines = (REPOSITORY / name).read_text().splitlines()
     tables = re.compile(r"\|")  # a row of a table is one line
     assert [line for line in lines if len(line) > 120 and not tables.match(line)] == []
+
+
+def test_the_version_is_one_and_the_newest_of_the_changes():
+    newest, date = re.findall(r"^## (\S+) \((.*)\)$", (REPOSITORY / "CHANGELOG.md").read_text(), re.M)[0]
+    assert tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"] == newest
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
+    assert (citation["version"], str(citation["date-released"])) == (newest, date)
+
+
+def test_the_readme_shows_each_step_by_the_example_of_its_docstring():
+    rows = re.findall(r"^\| \w+ \| `(.*\(.*)` \|$", README.read_text(), re.M)
+    parser = doctest.DocTestParser()
+    assert rows == [parser.get_examples(step.__doc__ or "")[0].source.strip() for step in VERBS[:-1]]
 
 
 def test_documents_do_show_commands():
@@ -69,6 +84,7 @@ def readers_folder(tmp_path, astronaut, tiny_model, monkeypatch) -> Path:
         (tmp_path / "photos" / person).mkdir(parents=True)
         for i, size in enumerate([(254, 254), (340, 254), (254, 340)]):
             photograph.resize(size).save(tmp_path / "photos" / person / f"{i}.png")
+    shutil.copytree(tmp_path / "photos", tmp_path / "album")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FACEREF_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("FACEREF_DATA_DIR", str(tmp_path / "kept"))

@@ -1,1 +1,1 @@
-"""From a photograph to its result: find, assign, restore, compose."""
+"""From a photograph to its result: find, assign, show, restore, compose."""
