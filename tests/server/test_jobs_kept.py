@@ -61,6 +61,19 @@ def test_a_job_that_ends_every_process_fails_at_last(opened):
     assert "stopped 3 times" in queue.get("me", id).problem.reason
 
 
+def test_a_job_that_a_full_disk_keeps_from_its_end_is_done_again(opened):
+    queue = opened()
+    id = queue.submit("me", REQUEST).id
+    queue.claim()
+    (pages,) = queue._rows.execute("PRAGMA page_count").fetchone()
+    queue._rows.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(OutputError, match="free some space"):
+        queue.finish(id, Picture(bytes(10**6), "image/png"), ACCOUNT, 1)
+    queue._rows.execute(f"PRAGMA max_page_count = {10**6}")
+    assert do_next(queue) == id
+    assert queue.get("me", id).state == State.DONE
+
+
 def test_a_cancelled_job_stays_cancelled_when_its_result_comes(opened):
     queue = opened()
     id = queue.submit("me", REQUEST).id

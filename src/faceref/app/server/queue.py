@@ -140,17 +140,18 @@ class JobQueue:
         self._overwrite()
 
     def claim(self) -> Claimed | None:
-        """The job that has waited longest, for the worker to do."""
+        """The oldest job, for the worker to do: there is one, so that what runs is what it could not finish."""
         with self._transaction() as rows:
             self.arrived.clear()
             rows.execute(
                 "UPDATE job SET state = 'failed', problem = ?, status = 500, expires = ? "
-                "WHERE state = 'waiting' AND starts >= ?",
+                "WHERE state IN ('waiting', 'running') AND starts >= ?",
                 (_STOPPED_THE_SERVER.model_dump_json(), self._expiry(), STARTS),
             )
             row = rows.execute(
                 "UPDATE job SET state = 'running', starts = starts + 1 WHERE number = "
-                "(SELECT min(number) FROM job WHERE state = 'waiting') RETURNING number, id, owner, request"
+                "(SELECT min(number) FROM job WHERE state IN ('waiting', 'running')) "
+                "RETURNING number, id, owner, request"
             ).fetchone()
             if row is None:
                 return None

@@ -18,6 +18,7 @@ from faceref.app.server.schema import Problem
 from faceref.app.server.worker import INTERNAL
 
 log = logging.getLogger(__name__)
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # others are a client's own words
 
 
 class Watch:
@@ -34,6 +35,7 @@ class Watch:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        method = scope["method"] if scope["method"] in METHODS else "other"
         id, started, status, received = uuid.uuid4().hex, time.monotonic(), 0, 0
 
         async def send_with_id(message: Message) -> None:
@@ -61,7 +63,7 @@ class Watch:
                 await said(scope, receive, send_with_id)
         finally:
             route, seconds = getattr(scope.get("route"), "path", "none"), time.monotonic() - started
-            self.requests.labels(scope["method"], route, status).inc()
+            self.requests.labels(method, route, status).inc()
             self.seconds.labels(route).observe(seconds)
-            line = {"request": id, "method": scope["method"], "route": route, "status": status}
+            line = {"request": id, "method": method, "route": route, "status": status}
             log.info(json.dumps(line | {"seconds": round(seconds, 3), "bytes": received}))

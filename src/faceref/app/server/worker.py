@@ -57,14 +57,13 @@ class Worker:
         while not self._ending.is_set():
             try:
                 self.queue.purge()
-                job = self.queue.claim()
+                if job := self.queue.claim():
+                    self._do(job)
+                else:
+                    self.queue.arrived.wait(IDLE)
             except FacerefError as error:  # the disk is full: there may be room later
                 log.error("The queue failed: %s", error.code)
-                job = None
-            if job is None:
-                self.queue.arrived.wait(IDLE)
-            else:
-                self._do(job)
+                self._ending.wait(IDLE)
 
     def _do(self, job: Claimed) -> None:
         started = time.monotonic()
