@@ -127,8 +127,6 @@ def bad_photo(kind: str, album: Path) -> Path:
         case "truncated":
             data = (album / "photo.jpg").read_bytes()
             path.write_bytes(data[: len(data) // 2])
-        case "folder":
-            path.mkdir()
         case "unspeakable":
             path = path.with_stem("x" * 300)
     return path
@@ -141,7 +139,6 @@ def bad_photo(kind: str, album: Path) -> Path:
         ("empty", "is empty"),
         ("text", "is not a picture"),
         ("truncated", "truncated"),
-        ("folder", "is a folder"),
         ("unspeakable", "File name too long"),
     ],
 )

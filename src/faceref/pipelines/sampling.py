@@ -11,7 +11,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from PIL.Image import Image
 from torch import Tensor
 
-from faceref.errors import UsageError
+from faceref.errors import FacerefError, UsageError
 from faceref.models.autoencoder import Autoencoder, decode
 from faceref.models.fusion import PixelFusion
 
@@ -88,11 +88,15 @@ def decode_output(
 ) -> Tensor | list[Image]:
     """Latents [B, C, h, w] as "pil" pictures, "pt" [B, 3, H, W] about [-1, 1] (not clipped), or "latent": as is.
 
-    fusion: corrects the pictures by the low-quality faces `lq` that they were made of; None: they stay.
+    fusion: corrects the pictures by the low-quality faces `lq` that they were made of; None: they stay. Raises
+    FacerefError if a number is not finite: a guidance beyond what the network knows does that.
     """
     if output_type == "latent":
         return latents
     images = decode(vae, latents.to(vae.dtype))  # quantises first, if there is a codebook
     if fusion is not None:
         images = fusion(images.to(fusion.dtype), to_tensor(lq).to(fusion.device, fusion.dtype))
+    if not torch.isfinite(images).all():
+        hint = "choose a smaller guidance or other steps"
+        raise FacerefError("The network's result is not finite", hint=hint, code="not_finite")
     return to_output(images, output_type)

@@ -47,7 +47,9 @@ class Result:
         said += [warning for person in self.people if isinstance(person, Person) for warning in person.warnings]
         shown = [reference for one in self.faces if one.person for reference in one.person.references]
         said += [warning for reference in shown for warning in reference.warnings]
-        if not self.people:
+        if self.photo.restored:
+            said.append(f"{self.photo.name} is AI-restored already: what is made of it is a guess from a guess.")
+        if self.faces and not self.people:
             said.append("No references were given: the face is a guess from the photograph alone.")
         for one in self.faces:
             said += _doubts(one, self.photo.name)
@@ -131,9 +133,10 @@ def _doubts(one: RestoredFace, photo: str) -> list[str]:
         )
     side, resolution = one.face.crop.alignment.side, one.image.width
     if side > MUCH_LARGER * resolution:
+        finer = "finer detail stays as it is in the photograph" if one.face.place else "the result is so small"
         said.append(
             f"Face {one.face.number} of {photo} fills {side:.0f} pixels, and {one.settings.model} draws {resolution}: "
-            "finer detail stays as it is in the photograph."
+            f"{finer}."
         )
     return said
 

@@ -33,6 +33,7 @@ NOT_CHOSEN = "another face was chosen"
 NOBODY = "it is nobody whose references were given"
 NOT_SURE = "it is not sure which of the people it is"
 GOOD = "it is good already"
+NO_STRENGTH = "a strength of 0 leaves it as it is"
 
 
 def find_faces(
@@ -185,9 +186,9 @@ def _as_needed(one: Assignment, options: RestoreOptions) -> Assignment:
     """Restored as much as the options say, else as much as the face needs."""
     if one.left_alone:
         return one
-    shown = options.strength
-    if shown is None:
-        shown = 1.0 if options.always else strength(one.face.quality)
+    if options.strength is not None:
+        return replace(one, strength=options.strength, left_alone=None if options.strength else NO_STRENGTH)
+    shown = 1.0 if options.always else strength(one.face.quality)
     return replace(one, strength=shown, left_alone=None if shown else GOOD)
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # at run time imported on use: --help need not wait for torch
     from faceref.restore.options import FaceChoice
 
 DEFAULTS = RestoreOptions()
+SETTINGS = ("model", "steps", "guidance", "scheduler", "seed")  # that are told, of all faces together
 
 
 def restore(
@@ -160,26 +161,26 @@ def _face_choice(face: str | None) -> "FaceChoice | None":
 
 def _print(account: "Account") -> None:
     """The account for a person: what became of each face, then the remarks."""
-    output.print(f"{account.photo} -> {account.restored or 'nothing was restored'}")
+    output.print(f"{account.photo} -> {account.restored or 'nothing was restored, so nothing was written'}")
     if account.comparison:
         output.print(f"before / after / references: {account.comparison}")
     several = any(len(face.matches) > 1 or face.person for face in account.faces)
-    whose = ["person", "certainty", "photographs", "second best"] if several else []
-    table = Table(
-        "face", *whose, "references", "like the references", "like the photograph", "", box=None, padding=(0, 2)
-    )
+    whose = ["person", "photographs", "second best"] if several else []
+    table = Table("face", *whose, "certainty", "references", "strength", "", box=None, padding=(0, 2))
     for face in account.faces:
+        who, certainty, photographs, second = _matched(face)
         table.add_row(
             f"{face.number} of {len(account.faces)}",
-            *(_matched(face) if several else ()),
+            *((who, photographs, second) if several else ()),
+            certainty,
             str(len(face.references)) if face.restored else "-",
-            _number(face.similarity_to_references),
-            _number(face.similarity_to_photograph),
+            f"{face.strength:.0%}",
             f"left alone: {face.left_alone}" if face.left_alone else "",
         )
     show(table)
-    settings = {key: value for face in account.faces for key, value in face.settings.items()}
-    output.print(", ".join(f"{key} {value}" for key, value in settings.items()))
+    told = {key: {str(face.settings[key]): None for face in account.faces if key in face.settings} for key in SETTINGS}
+    if any(told.values()):
+        output.print(", ".join(f"{key} {' and '.join(values)}" for key, values in told.items() if values))
     output.print("seconds: " + ", ".join(f"{phase} {seconds:.1f}" for phase, seconds in account.seconds.items()))
     for skipped in account.references_left_out:
         say(f"Reference left out: {skipped.name}: {skipped.reason}")
@@ -196,7 +197,3 @@ def _matched(face: "FaceAccount") -> tuple[str, str, str, str]:
     if not face.matched:
         return f"not sure ({called(best.person, best.files)}?)", f"{best.certainty:.0%}", str(len(best.files)), other
     return called(best.person, best.files), f"{best.certainty:.0%}", str(len(best.files)), other
-
-
-def _number(similarity: float | None) -> str:
-    return "-" if similarity is None else f"{similarity:.3f}"
