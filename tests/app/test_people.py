@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from faceref.people.library import Library
+
 
 @pytest.fixture
 def people(faceref, tmp_path):
@@ -60,6 +62,31 @@ def test_people_are_found_on_the_photographs_of_an_album(people, album, wall):
     table = people("find", album / "photo.jpg", wall).output
     assert f"{album / 'photo.jpg'}" in table
     assert "1 of 2 photographs" in table
+
+
+def test_what_was_seen_of_a_person_in_albums_is_forgotten_with_them(people, album, tmp_path):
+    def traces() -> list[bytes]:
+        """What tells of the photographs that anything kept holds."""
+        kept = b"".join(path.read_bytes() for path in (tmp_path / "kept").iterdir())
+        return [trace for trace in (b"photo.jpg", b"new.jpg", embedding) if trace in kept]
+
+    people("enroll", "Eileen", album / "references")
+    embedding = Library(tmp_path / "kept").get("Eileen").embeddings[0].tobytes()
+    people("find", album)
+    assert len(traces()) == 3, "or the test could not fail"
+    done = people("remove", "Eileen")
+    assert (done.code, done.output) == (0, "forgotten: what was seen in 2 photographs of albums\n")
+    assert traces() == []
+
+
+def test_albums_are_forgotten_and_looked_at_anew(people, album, tmp_path):
+    assert people("forget-albums").output == "forgotten: what was seen in 0 photographs of albums\n"
+    assert not (tmp_path / "kept").exists()
+    people("enroll", "Eileen", album / "references")
+    people("find", album)
+    assert people("forget-albums").output == "forgotten: what was seen in 2 photographs of albums\n"
+    assert "Eileen" in people("list").output
+    assert "2 of 2 photographs" in people("find", album).output
 
 
 def test_nobody_can_be_found_before_anybody_is_enrolled(people, album):

@@ -107,6 +107,17 @@ class AlbumIndex:
             if seen is not None:
                 _insert(rows, digest, seen, detector)
 
+    def clear(self) -> int:
+        """Forget everything that was seen, and where; how many photographs that were. Nothing is left in the file."""
+        if not self.path.exists():
+            return 0
+        with self._database.writing() as rows:
+            (count,) = rows.execute("SELECT count(DISTINCT digest) FROM photograph").fetchone()
+            rows.execute("DELETE FROM photograph")  # and their faces
+            rows.execute("DELETE FROM file")
+        self._database.overwrite_log()
+        return count
+
 
 def _key(path: Path) -> str:
     """A path as text that any database takes."""

@@ -72,6 +72,11 @@ class Database:
             check_version(rows, self.path, self.tables)
             yield rows
 
+    def overwrite_log(self) -> None:
+        """What was deleted is overwritten, in the log of changes, too."""
+        with self.opened() as rows:
+            rows.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
 
 def connect(path: Path, readonly: bool = False) -> sqlite3.Connection:
     """A connection that begins no transaction by itself."""

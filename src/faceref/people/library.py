@@ -114,8 +114,7 @@ class Library:
         """Forget a person: nothing of them is left in the file. Raises UsageError if unknown."""
         with self._database.writing() as rows:
             rows.execute("DELETE FROM person WHERE id = ?", (self._known(rows, name),))
-        with self._database.opened() as rows:  # what was deleted is overwritten, in the log of changes, too
-            rows.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._database.overwrite_log()
 
     def export(self, names: Sequence[str], path: str | Path) -> None:
         """Write people (all, where none is named) to one file, whole or not at all. Raises as `get`; OutputError."""

@@ -115,10 +115,20 @@ def merge(
 
 @app.command()
 def remove(name: Name, data_dir: DataDir = None) -> None:
-    """Forget a person; nothing of them stays on the disk."""
+    """Forget a person, and what was seen in albums (forget-albums), where they may be; nothing stays on the disk."""
+    from faceref.people.album_index import AlbumIndex
     from faceref.people.library import Library
 
     Library(data_dir).remove(name)
+    _say_forgotten(AlbumIndex(data_dir).clear())
+
+
+@app.command()
+def forget_albums(data_dir: DataDir = None) -> None:
+    """Forget what was seen in albums, by --ref and find; they are looked at anew when they are given again."""
+    from faceref.people.album_index import AlbumIndex
+
+    _say_forgotten(AlbumIndex(data_dir).clear())
 
 
 @app.command()
@@ -180,6 +190,10 @@ def import_(
 
     for name in Library(data_dir).import_(path):
         output.print(name)
+
+
+def _say_forgotten(photographs: int) -> None:
+    output.print(f"forgotten: what was seen in {photographs} photographs of albums")
 
 
 def _read(photos: list[Path], largest_face: bool) -> "Person":
