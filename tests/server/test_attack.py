@@ -37,7 +37,7 @@ def files(astronaut, tmp_path_factory) -> list[bytes]:
 def test_damaged_pictures_are_answered(serve, files):
     rng = np.random.default_rng(0)
     http = serve()
-    for i in range(40):
+    for i in range(30):
         spoilt = damaged(files[i % len(files)], rng)
         route = ("/v1/faces", "/v1/restore")[i // len(files) % 2]
         answer = http.post(route, files={"photo": spoilt}, headers={"Prefer": "wait=30"})

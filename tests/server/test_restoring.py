@@ -1,11 +1,14 @@
 """Restoring over HTTP: the bytes that Python gives, for who waits, follows, cancels or comes again."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from fastapi.testclient import TestClient
 from PIL import ImageOps
 from serving import FULLY, png, until
 
+from faceref.app.server.api import create_app
 from faceref.app.server.schema import State
 from faceref.client import Client, ServerError
 
@@ -18,16 +21,17 @@ def expected(restorer):
 
 def test_two_clients_at_once_get_what_each_would_get_alone(serve, expected, portrait, photo, reference):
     other = png(ImageOps.mirror(portrait.rotate(4)))
-    wanted = [(photo, reference), (other, photo)] * 2
+    wanted = [(photo, reference), (other, photo)]
+    alone = [expected(*pictures) for pictures in wanted]
     http = serve()
 
     def restored(pictures):
         return Client(http=http).restore(pictures[0], [pictures[1]], options=FULLY)
 
     with ThreadPoolExecutor(4) as threads:
-        results = list(threads.map(restored, wanted))
-    assert [one.data for one in results] == [expected(*pictures) for pictures in wanted]
-    assert results[0].data != results[1].data
+        results = list(threads.map(restored, wanted * 2))
+    assert [one.data for one in results] == alone * 2
+    assert alone[0] != alone[1]
     assert {one.media_type for one in results} == {"image/png"}
     assert results[0].account.faces[0].restored
     assert results[0].account.photo == "the picture"
@@ -75,6 +79,15 @@ def test_a_cancelled_job_is_gone_and_the_next_is_done(serve, held, photo):
     for gone in (running, waiting):
         with pytest.raises(ServerError, match="no such job"):
             client.job(gone.id)
+
+
+def test_a_server_that_is_stopped_goes_on_where_it_was(serve, held, photo, tmp_path):
+    with TestClient(create_app(held, data_dir=tmp_path / "kept"), base_url="http://127.0.0.1") as http:
+        job = Client(http=http).submit(photo, options=FULLY)
+        assert held.begun.wait(60)
+        threading.Timer(0.2, held.go.set).start()  # when the server is stopping
+    client = Client(http=serve())
+    assert list(client.follow(job.id))[-1].state == State.DONE
 
 
 def test_a_request_that_is_sent_again_is_done_once(serve, held, photo, reference):

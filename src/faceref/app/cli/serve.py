@@ -10,6 +10,7 @@ from faceref.app.cli.people import DataDir
 from faceref.errors import UsageError
 
 SHORTEST_TOKEN = 16  # characters
+PATIENCE = 5  # seconds that the end waits for those who follow a job: their job outlives it
 
 
 def serve(
@@ -49,7 +50,15 @@ def serve(
         app = create_app(Restorer.from_pretrained(model), tokens or [], data_dir, bounds)
     logging.getLogger("faceref.app.server").setLevel(logging.INFO)
     say(f"http://{host}:{port}/v1 (Ctrl-C ends it)")
-    uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False, server_header=False)
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=PATIENCE,
+    )
 
 
 def _check_tokens(tokens: list[str], needed: bool) -> None:
