@@ -89,6 +89,17 @@ def test_albums_are_forgotten_and_looked_at_anew(people, album, tmp_path):
     assert "2 of 2 photographs" in people("find", album).output
 
 
+def test_a_place_where_nothing_can_be_remembered_ends_no_restoration(faceref, tiny_model, album, wall, caplog):
+    how = ("--model", tiny_model, "--data-dir", wall, "-o", album / "result.png", "--always", "--json")
+    done = faceref("restore", album / "photo.jpg", "--ref", album / "references", *how)
+    assert done.code == 0, done.errors
+    assert json.loads(done.output)["faces"][0]["restored"]
+    assert [message for message in caplog.messages if "not remembered" in message] == [
+        f"What is seen in albums is not remembered: {wall / 'albums.sqlite'} cannot be written because a part of its "
+        "path is a file; choose another folder."
+    ]
+
+
 def test_nobody_can_be_found_before_anybody_is_enrolled(people, album):
     done = people("find", album)
     assert (done.code, done.errors) == (

@@ -11,7 +11,7 @@ import pytest
 from invented_album import CountingDetector, save_album, strangers, variants
 from PIL import Image, PngImagePlugin
 
-from faceref.errors import CheckpointError, OutputError, PhotoError
+from faceref.errors import PhotoError
 from faceref.faces.recognise import DlibRecogniser
 from faceref.people.album import Album, read_album
 from faceref.people.album_index import FILE, AlbumIndex
@@ -163,20 +163,34 @@ def test_two_processes_may_look_at_once(portrait, tmp_path):
         assert rows.execute("SELECT count(*) FROM face").fetchone() == (7,), "each face is kept once"
 
 
-def test_an_index_that_cannot_be_used_is_one_sentence(folder, monkeypatch):
+@pytest.mark.parametrize("state", ["locked", "damaged", "no folder"])
+def test_an_index_that_cannot_be_used_is_said_once_and_done_without(state, folder, monkeypatch, caplog):
     path = folder / "cache" / FILE
     monkeypatch.setattr("faceref.people.database.PATIENCE", 0.05)
-    with sqlite3.connect(path) as rows:
+    rows = sqlite3.connect(path)
+    if state == "locked":
         rows.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(OutputError, match="is in use by another program; wait for the other program"):
-            look(folder)
+    elif state == "damaged":
+        path.write_text("not a database" * 100)
+    else:
+        shutil.rmtree(folder / "cache")
+        (folder / "cache").write_text("")
+    assert len(look(folder).photos) == 6
     rows.close()
-    path.write_text("not a database" * 100)
-    with pytest.raises(CheckpointError, match=r"is damaged .*; remove it, it is made again"):
-        look(folder)
-    (folder / "a file").write_text("")
-    with pytest.raises(OutputError, match="a part of its path is a file; choose another folder"):
-        read_album([folder / "album"], CountingDetector(), DlibRecogniser(), AlbumIndex(folder / "a file" / "cache"))
+    (said,) = caplog.messages
+    assert said.startswith(f"What is seen in albums is not remembered: {path} ")
+    assert {
+        "locked": "is in use by another program; wait for the other program",
+        "damaged": "remove it, it is made again",
+        "no folder": "a part of its path is a file; choose another folder",
+    }[state] in said
+
+
+def test_without_an_index_nothing_is_written(folder, monkeypatch):
+    monkeypatch.setattr(AlbumIndex, "remember", lambda *_: pytest.fail("it is remembered"))
+    detector = CountingDetector()
+    assert len(read_album([folder / "album"], detector, DlibRecogniser()).photos) == 6
+    assert detector.shown == 6
 
 
 def test_references_are_read_when_they_are_needed_and_only_as_they_were_seen(folder, portrait):

@@ -37,6 +37,11 @@ def test_each_face_of_a_photograph_is_restored_with_its_own_persons_photographs(
         assert best.files == face.references
 
 
+def test_the_library_remembers_nothing_unless_it_is_given_an_index(restorer, album, monkeypatch):
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda *_: pytest.fail("the user's cache folder is used"))
+    assert len(restorer.people(album)) == 2
+
+
 def test_one_persons_photographs_are_read_as_before(restorer, portrait, album):
     for number in (4, 5, 6):
         (album / f"{number}.png").unlink()

@@ -1,14 +1,16 @@
 """An album: photographs of several people, looked at once and remembered, whatever lies in the folder."""
 
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image
 
-from faceref.errors import FacerefError, PhotoError, printable
+from faceref.errors import CheckpointError, OutputError, PhotoError, printable
 from faceref.faces.detect import Detector
 from faceref.faces.recognise import DlibRecogniser
 from faceref.people.album_index import AlbumIndex, Stamp
@@ -17,6 +19,8 @@ from faceref.people.seen import Seen, look, pixel_digest
 from faceref.pictures.photo import PhotoSource, open_photo
 from faceref.pictures.search import list_photos, photo_digest
 
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
 OnPhoto = Callable[[int, int], None]  # (photographs done, photographs in all)
 
 
@@ -49,17 +53,18 @@ def read_album(
     paths: Sequence[str | Path],
     detector: Detector,
     recogniser: DlibRecogniser,
-    index: AlbumIndex,
+    index: AlbumIndex | None = None,
     *,
     exclude: Sequence[PhotoSource] = (),
     on_photo: OnPhoto = lambda *_: None,
 ) -> Album:
     """Look at the photographs of files and folders; those that the index knows are not even opened.
 
-    What was looked at is kept after each photograph: an interruption loses nothing. One that cannot be read, or that
-    vanishes meanwhile, is skipped. exclude: the photographs to be restored, left out as our own results are.
+    What was looked at is kept after each photograph: an interruption loses nothing. index None: nothing is kept, as
+    with one that cannot be used, which is logged. A photograph that cannot be read, or that vanishes
+    meanwhile, is skipped. exclude: the photographs to be restored, left out as our own results are.
 
-    Raises PhotoError for a folder that is missing or has no pictures, OutputError for a cache that cannot be written.
+    Raises PhotoError for a folder that is missing or has no pictures.
     """
     reader = _Reader(detector, recogniser, index)
     files = list_photos(paths)
@@ -76,9 +81,7 @@ def read_album(
             if seen.ours:
                 raise PhotoError("it is AI-restored itself")
             photos.setdefault(seen.pixels, AlbumPhoto(path, seen))
-        except FacerefError as error:
-            if not isinstance(error, PhotoError):  # the index cannot be used
-                raise
+        except PhotoError as error:
             skipped.append(SkippedReference.because(name, error))
         on_photo(done, len(files))
     return Album(tuple(photos.values()), tuple(skipped))
@@ -87,7 +90,7 @@ def read_album(
 class _Reader:
     """Looks at files, and remembers what it saw."""
 
-    def __init__(self, detector: Detector, recogniser: DlibRecogniser, index: AlbumIndex) -> None:
+    def __init__(self, detector: Detector, recogniser: DlibRecogniser, index: AlbumIndex | None) -> None:
         self.detector, self.recogniser, self.index = detector, recogniser, index
         self.name = type(detector).__name__
 
@@ -97,8 +100,8 @@ class _Reader:
         for path in files:
             with suppress(OSError):  # it is said when the file is read
                 stamps[path] = Stamp.of(path)
-        digests = self.index.digests(stamps)
-        seen = self.index.seen(list(digests.values()), self.name)
+        digests = self._ask(lambda index: index.digests(stamps), {})
+        seen = self._ask(lambda index: index.seen(list(digests.values()), self.name), {})
         return {path: (digest, seen[digest]) for path, digest in digests.items() if digest in seen}
 
     def read(self, path: Path) -> tuple[str, Seen]:
@@ -108,10 +111,21 @@ class _Reader:
         except OSError as error:
             raise PhotoError(f"cannot be read ({error.strerror})", subject=path) from error
         digest = hashlib.sha256(content).hexdigest()
-        known = self.index.seen([digest], self.name).get(digest)
+        known = self._ask(lambda index: index.seen([digest], self.name), {}).get(digest)
         seen = known or look(open_photo(content), self.detector, self.recogniser)
-        self.index.remember(path, stamp, digest, None if known else seen, self.name)
+        self._ask(lambda index: index.remember(path, stamp, digest, None if known else seen, self.name), None)
         return digest, seen
+
+    def _ask(self, question: Callable[[AlbumIndex], T], otherwise: T) -> T:
+        """What the index says; one that cannot be used is said once, and done without."""
+        if self.index is None:
+            return otherwise
+        try:
+            return question(self.index)
+        except (OutputError, CheckpointError) as error:
+            logger.error("What is seen in albums is not remembered: %s", error)
+            self.index = None
+            return otherwise
 
 
 def _digest_of(source: PhotoSource) -> str | None:

@@ -129,18 +129,15 @@ class Restorer:
         """Who is on the photographs of files and folders: one person (`person`), or in an album several.
 
         Only a folder can be an album, and is one if its photographs show several people; what was seen in it is
-        remembered in `index`, by default in the user's cache folder. exclude: the photographs to be restored.
-        on_photo: called with (photographs looked at, photographs in all). Raises as `person`, and OutputError for an
-        index that cannot be written.
+        remembered in `index`, if one is given that can be used. exclude: the photographs to be restored. on_photo:
+        called with (photographs looked at, photographs in all). Raises as `person`.
         """
         given = [sources] if isinstance(sources, PhotoSource) else list(sources)
         paths = [one for one in given if isinstance(one, str | Path)]
         one_person = options.aligned or options.largest_reference_face or len(paths) < len(given)
         if one_person or not any(Path(path).is_dir() for path in paths):
             return [self.person(given, options, exclude=exclude)]
-        album = read_album(
-            paths, self.detector, self.recogniser, index or AlbumIndex(), exclude=exclude, on_photo=on_photo
-        )
+        album = read_album(paths, self.detector, self.recogniser, index, exclude=exclude, on_photo=on_photo)
         people = people_of(album)
         if not people or shows_one_person(album, people):
             return [self.person(given, options, exclude=exclude, seen=album.seen)]
