@@ -7,6 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from faceref.app.cli.restore import _matched
+from faceref.restore.account import FaceAccount
+from faceref.restore.steps import NOBODY, NOT_SURE
+
 
 @pytest.fixture
 def restore(faceref, tiny_model):
@@ -256,3 +260,21 @@ def test_an_output_that_cannot_be_written_is_one_sentence(restore, album, out):
     assert (done.code, done.output) == (1, "")
     assert_one_sentence(done.errors)
     assert "cannot be written" in done.errors
+
+
+@pytest.mark.parametrize(
+    ("left_alone", "row"),
+    [(NOBODY, ("-", "-", "-", "-")), (NOT_SURE, ("not sure (Ada?)", "45%", "1", "Eve 40%"))],
+)
+def test_whom_a_face_may_be_is_told_only_where_it_is_not_sure(left_alone, row):
+    matches = [
+        {"person": name, "distance": 0.5, "certainty": sure, "files": ["a.jpg"]}
+        for name, sure in (("Ada", 0.45), ("Eve", 0.4))
+    ]
+    unknown = {"number": 1, "box": None, "restored": False, "quality": 0.1, "strength": 0.0, "person": None}
+    face = FaceAccount.model_validate(
+        unknown
+        | {"left_alone": left_alone, "matches": matches, "matched": False, "references": [], "settings": {}}
+        | {"similarity_to_references": None, "similarity_to_photograph": None}
+    )
+    assert _matched(face) == row

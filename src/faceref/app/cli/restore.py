@@ -189,11 +189,19 @@ def _print(account: "Account") -> None:
 
 
 def _matched(face: "FaceAccount") -> tuple[str, str, str, str]:
-    """Who a face is restored as, how surely, known by how many photographs; and who is second best, how surely."""
-    best, second = ([*face.matches, None, None])[:2]
-    other = f"{called(second.person, second.files)} {second.certainty:.0%}" if second else "-"
-    if best is None:
-        return "-", "-", "-", other
-    if not face.matched:
-        return f"not sure ({called(best.person, best.files)}?)", f"{best.certainty:.0%}", str(len(best.files)), other
-    return called(best.person, best.files), f"{best.certainty:.0%}", str(len(best.files)), other
+    """Who a face is restored as, how surely, known by how many photographs; and who is second best, how surely.
+
+    Of a face that is nobody's it is of no interest whom it is least unlike.
+    """
+    from faceref.restore.steps import NOT_SURE
+
+    if not face.matched and face.left_alone != NOT_SURE:
+        return "-", "-", "-", "-"
+    best, *others = face.matches
+    who = called(best.person, best.files)
+    return (
+        who if face.matched else f"not sure ({who}?)",
+        f"{best.certainty:.0%}",
+        str(len(best.files)),
+        f"{called(others[0].person, others[0].files)} {others[0].certainty:.0%}" if others else "-",
+    )
