@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from faceref import Restorer
-from faceref.checkpoints.store import ModelInfo
+from faceref.checkpoints.info import ModelInfo
 from faceref.devices import Timings
 from faceref.pipelines.protocol import FacePipeline
 from faceref.pipelines.sampling import decode_output

@@ -25,7 +25,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from faceref.checkpoints.store import ModelInfo, load_blind, load_pipeline
+from faceref.checkpoints.info import ModelInfo
+from faceref.checkpoints.store import load_blind, load_pipeline
 from faceref.data.degradation import MODERATE, SEVERE, DegradationRanges, degrade
 from faceref.data.lq_set import seed_for
 from faceref.data.table import read_table

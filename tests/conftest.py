@@ -12,7 +12,8 @@ from diffusers import DDIMScheduler
 from networks import MODEL_UNET
 from PIL import Image
 
-from faceref.checkpoints.store import ModelInfo, load_pipeline, save_model
+from faceref.checkpoints.info import ModelInfo
+from faceref.checkpoints.store import load_pipeline, save_model
 from faceref.models.autoencoder import PixelUnshuffleVQModel
 from faceref.models.ldbfr import InjectedUNet, RestoringVQModel
 from faceref.models.unet import ReferenceUNet

@@ -88,7 +88,8 @@ def readers_folder(tmp_path, astronaut, tiny_model, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FACEREF_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("FACEREF_DATA_DIR", str(tmp_path / "kept"))
-    monkeypatch.setattr("faceref.checkpoints.store.find_model", lambda *_: tiny_model)
+    for user in ("checkpoints.info", "checkpoints.store", "app.cli.restore", "restore.request"):
+        monkeypatch.setattr(f"faceref.{user}.find_model", lambda *_: tiny_model)
     return tmp_path
 
 

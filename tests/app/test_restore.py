@@ -225,11 +225,11 @@ def test_a_face_that_one_photograph_lacks_does_not_keep_the_next_from_being_rest
 @pytest.mark.parametrize(
     ("setting", "says"),
     [
-        ("--steps 0", "0 denoising steps are not possible; choose 1 to 1000."),
+        ("--steps 0", "steps cannot be 0: "),
         ("--steps 1001", "1001 denoising steps are not possible; choose 1 to 1000."),
-        ("--scheduler euler", "There is no scheduler 'euler'; choose one of ddim, dpmsolver++, unipc."),
+        ("--scheduler euler", "scheduler cannot be 'euler': Input should be 'ddim', 'dpmsolver++' or 'unipc'."),
         ("--detector hog", "There is no detector 'hog'; choose mtcnn or dlib or uniface."),
-        ("--guidance -2", "A guidance of -2.0 is not possible; give 0 or more, 1 for none."),
+        ("--guidance -2", "guidance cannot be -2.0: Input should be greater than or equal to 0."),
         ("--face 5", "has no face 5; choose 1, largest or all."),
         ("--face left", "There is no face 'left'; give a number (from the left), largest or all."),
         ("-o result.gif", "result.gif is not a picture that can be written"),

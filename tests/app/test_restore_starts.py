@@ -2,12 +2,15 @@
 
 import os
 import pty
+import shutil
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
+
+from faceref.checkpoints.info import find_model
 
 # says on standard error when torch begins to be imported
 COMMAND = """
@@ -23,7 +26,7 @@ main()
 
 
 def seen(*arguments: object) -> str:
-    """What a terminal shows of `faceref restore ...`."""
+    """What a terminal shows of `faceref ...`."""
     parent, child = pty.openpty()
     shown: list[bytes] = []
 
@@ -35,7 +38,8 @@ def seen(*arguments: object) -> str:
             pass
 
     process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, "restore", *map(str, arguments)],
+        [sys.executable, "-c", COMMAND, *map(str, arguments)],
+        stdout=child,
         stderr=child,
         env=os.environ | {"TERM": "xterm"},
     )
@@ -53,6 +57,34 @@ def test_it_says_what_it_does_before_torch_is_imported(tmp_path: Path, astronaut
     (tmp_path / "photos").mkdir()
     for folder in (tmp_path, tmp_path / "photos"):
         astronaut.save(folder / "photo.jpg")
-    text = seen(tmp_path / what, "--model", tmp_path / "nothing", "-o", tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    shutil.copy(find_model("small") / "faceref.json", tmp_path / "empty")
+    text = seen("restore", tmp_path / what, "--model", tmp_path / "empty", "-o", tmp_path / "out")
     assert "Loading" in text[: text.index("torch is imported")]
-    assert "There is no model" in text
+    assert "model_index.json" in text
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("restore photo.jpg --steps 0", "steps cannot be 0"),
+        ("restore photo.jpg --face 0", "face cannot be 0"),
+        ("restore photo.jpg --scheduler euler", "scheduler cannot be 'euler'"),
+        ("restore photo.jpg --model nope", "There is no model 'nope'"),
+        ("restore text.jpg", "text.jpg is not a picture"),
+        ("restore photo.jpg --person nobody --data-dir kept", "Nobody is enrolled as 'nobody'"),
+        ("restore photos --person nobody --data-dir kept", "Nobody is enrolled as 'nobody'"),
+        ("restore photos", "A folder needs one for its results"),
+        ("restore photos -o photos/out", "lies in photos"),
+        ("models info small", "128"),
+    ],
+)
+def test_what_is_known_at_once_is_said_without_torch(tmp_path: Path, astronaut, monkeypatch, command: str, says: str):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "text.jpg").write_text("Dear diary,")
+    for folder in (tmp_path, tmp_path / "photos"):
+        astronaut.save(folder / "photo.jpg")
+    text = seen(*command.split())
+    assert says in text
+    assert "torch is imported" not in text

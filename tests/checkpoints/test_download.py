@@ -9,7 +9,8 @@ from release_server import GOLDEN, SHA256, release_server
 
 from faceref.checkpoints import download
 from faceref.checkpoints.download import download_refldm
-from faceref.checkpoints.store import load_pipeline, read_info
+from faceref.checkpoints.info import read_info
+from faceref.checkpoints.store import load_pipeline
 from faceref.errors import CheckpointError, FacerefError, OutputError, UsageError
 
 

@@ -9,9 +9,9 @@ from original_layout import denoiser, draw, save_lightning, unet_shapes, vqgan_s
 from safetensors.torch import load_file
 from torch import Tensor
 
+from faceref.checkpoints.info import read_info
 from faceref.checkpoints.original import ImportSummary, import_refldm
 from faceref.checkpoints.original_ldbfr import import_ldbfr
-from faceref.checkpoints.store import read_info
 from faceref.checkpoints.unpickle import read_state_dict
 from faceref.errors import CheckpointError
 from faceref.pipelines.ldbfr import LDBFRPipeline

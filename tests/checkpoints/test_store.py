@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from faceref.checkpoints.info import find_model, read_info
 from faceref.checkpoints.original import import_refldm
-from faceref.checkpoints.store import find_model, load_pipeline, read_info, save_model
+from faceref.checkpoints.store import load_pipeline, save_model
 from faceref.errors import CheckpointError, OutputError, UsageError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "refldm-mini"

@@ -8,7 +8,8 @@ from diffusers import DDIMScheduler
 from networks import UNET
 from PIL import Image, ImageEnhance
 
-from faceref.checkpoints.store import ModelInfo, save_model
+from faceref.checkpoints.info import ModelInfo
+from faceref.checkpoints.store import save_model
 from faceref.models.autoencoder import PixelUnshuffleVQModel
 from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.refldm import ReFLDMPipeline

@@ -7,7 +7,8 @@ import numpy as np
 from diffusers import DiffusionPipeline
 from PIL import Image, ImageOps
 
-from faceref.checkpoints.store import find_model, load_pipeline
+from faceref.checkpoints.info import find_model
+from faceref.checkpoints.store import load_pipeline
 
 PAGE = Path(__file__).parents[2] / "docs" / "diffusers.md"
 

@@ -142,10 +142,12 @@ def test_steps_are_counted_over_all_faces(restorer, couple):
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"steps": 0}, "0 denoising steps are not possible; choose 1 to 1000."),
-        ({"scheduler": "euler"}, "There is no scheduler 'euler'; choose one of ddim, dpmsolver++, unipc."),
-        ({"guidance": -1.0}, "A guidance of -1.0 is not possible; give 0 or more, 1 for none."),
-        ({"guidance": math.nan}, "A guidance of nan is not possible; give 0 or more, 1 for none."),
+        ({"steps": 0}, "steps cannot be 0: Input should be greater than or equal to 1."),
+        ({"steps": 1001}, "1001 denoising steps are not possible; choose 1 to 1000."),  # as the model says
+        ({"scheduler": "euler"}, "scheduler cannot be 'euler': Input should be 'ddim', 'dpmsolver++' or 'unipc'."),
+        ({"guidance": -1.0}, "guidance cannot be -1.0: Input should be greater than or equal to 0."),
+        ({"guidance": math.nan}, "guidance cannot be nan: Input should be a finite number."),
+        ({"face": 0}, "face cannot be 0: Input should be greater than or equal to 1."),
         ({"seed": -1}, "seed cannot be -1: Input should be greater than or equal to 0."),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from faceref.checkpoints.store import read_info
+from faceref.checkpoints.info import read_info
 from faceref.errors import UsageError
 from faceref.models.autoencoder import AUTOENCODERS
 from faceref.models.identity import MobileFaceNet

@@ -7,7 +7,7 @@ from tiny_runs import digest, tiny_refldm
 from typer.testing import CliRunner
 
 from faceref.app.cli.main import app
-from faceref.checkpoints.store import read_info
+from faceref.checkpoints.info import read_info
 from faceref.training.run import train_from
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from faceref.checkpoints.store import load_pipeline, read_info
+from faceref.checkpoints.info import read_info
+from faceref.checkpoints.store import load_pipeline
 from faceref.errors import UsageError
 from faceref.models.fusion import PixelFusion
 from faceref.models.identity import MobileFaceNet

@@ -10,7 +10,7 @@ from tiny_runs import RATE, save_autoencoder
 from tiny_runs import tiny_ldbfr as ldbfr
 from tiny_runs import tiny_restoring as restoring_vq
 
-from faceref.checkpoints.store import read_info
+from faceref.checkpoints.info import read_info
 from faceref.errors import CheckpointError, UsageError
 from faceref.models.autoencoder import AUTOENCODERS, PixelUnshuffleVQModel
 from faceref.models.ldbfr import InjectedReferenceUNet, InjectedUNet, RestoringVQModel

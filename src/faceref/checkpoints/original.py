@@ -7,6 +7,7 @@ from pathlib import Path
 from diffusers import VQModel
 from torch import Tensor
 
+from faceref.checkpoints.info import ModelInfo
 from faceref.checkpoints.layout import (
     PathLike,
     assemble,
@@ -16,7 +17,7 @@ from faceref.checkpoints.layout import (
     unet_layout,
     vqgan_layout,
 )
-from faceref.checkpoints.store import ModelInfo, save_model
+from faceref.checkpoints.store import save_model
 from faceref.checkpoints.unpickle import read_state_dict
 from faceref.errors import CheckpointError
 from faceref.models.unet import ReferenceUNet

@@ -17,6 +17,7 @@ from pathlib import Path
 from diffusers import VQModel
 from torch import Tensor
 
+from faceref.checkpoints.info import ModelInfo
 from faceref.checkpoints.layout import (
     PathLike,
     assemble,
@@ -27,7 +28,7 @@ from faceref.checkpoints.layout import (
     vqgan_layout,
 )
 from faceref.checkpoints.original import ImportSummary, check_family
-from faceref.checkpoints.store import ModelInfo, save_model
+from faceref.checkpoints.store import save_model
 from faceref.checkpoints.unpickle import read_state_dict
 from faceref.models.ldbfr import InjectedUNet, RestoringVQModel
 from faceref.pipelines.ldbfr import LDBFRPipeline

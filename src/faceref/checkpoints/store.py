@@ -1,88 +1,20 @@
-"""Models on disk: what describes them (faceref.json), where the named ones live, how they are written and loaded."""
+"""Models on disk: how they are written and loaded."""
 
 import hashlib
 import os
-from importlib import resources
 from pathlib import Path
-from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from faceref.checkpoints.info import BLIND, ModelInfo, find_model, read_info
 from faceref.devices import check_device
-from faceref.errors import CheckpointError, UsageError
 from faceref.files import new_folder
 from faceref.pipelines.ldbfr import LDBFRPipeline
 from faceref.pipelines.protocol import FacePipeline
 from faceref.pipelines.refldm import ReFLDMPipeline
-from faceref.pipelines.sampling import SchedulerName
-
-BLIND = "blind"  # in a model folder: the model for photographs without references, a folder like any
 
 Pipeline = FacePipeline
 _PIPELINES: dict[str, type[FacePipeline]] = {"refldm": ReFLDMPipeline, "ldbfr": LDBFRPipeline}
-
-
-class ModelInfo(BaseModel):
-    """faceref.json: what a model is, how to use it by default, and what is known of it."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: str
-    family: Literal["refldm", "ldbfr"]
-    resolution: int = Field(ge=8, le=4096, multiple_of=8, description="side of the square pictures, pixels")
-    alignment: Literal["ffhq"] = "ffhq"
-    steps: int = Field(gt=0)
-    guidance: float = Field(ge=0, description="towards the references; 1, and anything for ldbfr: none")
-    scheduler: SchedulerName
-    training_data: str
-    licence: str
-    quality: dict[str, float] = Field(default={}, description="measured, e.g. {'lfw128 severe identity': 0.91}")
-    quality_command: str | None = Field(default=None, description="the command that measured it")
-
-
-def find_model(name_or_path: str | os.PathLike[str]) -> Path:
-    """The folder of `small`, of `refldm-512` if it was downloaded or imported, or the given folder itself.
-
-    Raises UsageError if there is no such model.
-    """
-    if name_or_path == "small":
-        folder = Path(str(resources.files("faceref"))) / "weights" / "small"
-    elif name_or_path == "refldm-512":
-        folder = models_home() / "refldm-512"
-        if not folder.is_dir():
-            raise UsageError(
-                "refldm-512 is not here yet: it is its authors' work, for non-commercial research only",
-                hint="fetch it with faceref.checkpoints.download.download_refldm",
-                code="model_not_here",
-            )
-    else:
-        folder = Path(name_or_path)
-    if not (folder / "faceref.json").is_file():
-        raise UsageError(
-            f"There is no model {str(name_or_path)!r}", hint="give small, refldm-512 or a model folder", code="no_model"
-        )
-    return folder
-
-
-def models_home() -> Path:
-    """Where downloaded models are kept: $FACEREF_HOME, ~/.cache/faceref if that is not set."""
-    return Path(os.environ.get("FACEREF_HOME") or Path.home() / ".cache" / "faceref")
-
-
-def read_info(folder: str | os.PathLike[str]) -> ModelInfo:
-    """What a model folder says of itself. Raises CheckpointError if faceref.json is missing or malformed."""
-    path = Path(folder) / "faceref.json"
-    try:
-        return ModelInfo.model_validate_json(path.read_bytes())
-    except OSError as error:
-        hint = "give a folder that faceref has trained or imported"
-        raise CheckpointError("cannot be read", subject=path, hint=hint) from error
-    except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(map(str, problem["loc"])) or "the file"
-        reason = f"is not a model description: {field}: {problem['msg']}"
-        raise CheckpointError(reason, subject=path) from error
 
 
 def weights_fingerprint(folder: Path) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from faceref.checkpoints.store import ModelInfo
+from faceref.checkpoints.info import ModelInfo
 from faceref.evaluation.conditions import (
     BLIND_CONDITIONS,
     NO_REFERENCES,
@@ -28,7 +28,7 @@ from faceref.models.reference import ReferenceCache
 from faceref.pipelines.ldbfr import LDBFRPipeline
 from faceref.pipelines.protocol import FacePipeline
 from faceref.pipelines.refldm import ReFLDMPipeline
-from faceref.pipelines.sampling import SchedulerName
+from faceref.pipelines.scheduler_name import SchedulerName
 
 Result = TypeVar("Result")
 

@@ -6,13 +6,14 @@ from typing import cast
 
 import torch
 
-from faceref.checkpoints.store import ModelInfo, find_model, load_pipeline, weights_fingerprint
+from faceref.checkpoints.info import ModelInfo, find_model
+from faceref.checkpoints.store import load_pipeline, weights_fingerprint
 from faceref.errors import UsageError
 from faceref.evaluation.families import BlindModel, MeasuredModel, ReferenceModel
 from faceref.pipelines.ldbfr import LDBFRPipeline
 from faceref.pipelines.protocol import FacePipeline
 from faceref.pipelines.refldm import ReFLDMPipeline
-from faceref.pipelines.sampling import SchedulerName
+from faceref.pipelines.scheduler_name import SchedulerName
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,11 @@ def open_photo(source: PhotoSource) -> Photo:
     return _photo(decode(read_bytes(path), name), name, path)
 
 
+def check_photo(path: Path) -> None:
+    """Raises PhotoError for what is empty or no picture, by its first bytes, before anything is decoded."""
+    open_header(io.BytesIO(read_bytes(path)), printable(path))
+
+
 def sides(source: PhotoSource) -> frozenset[int] | None:
     """Width and height, pixels, without decoding; None where the header does not say."""
     try:

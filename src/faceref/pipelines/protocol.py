@@ -22,7 +22,6 @@ from faceref.pipelines.sampling import (
     Generators,
     Images,
     OutputType,
-    SchedulerName,
     check_guidance,
     decode_output,
     denoise,
@@ -30,6 +29,7 @@ from faceref.pipelines.sampling import (
     make_sampler,
     to_tensor,
 )
+from faceref.pipelines.scheduler_name import SchedulerName
 
 References = Sequence[Images | ReferenceCache | None]  # per face of the batch; nothing or None: no references
 Predict = Callable[[Tensor, Tensor], Tensor]  # noisy latents [B, C, h, w] and a timestep -> the network's output

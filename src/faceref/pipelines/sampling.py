@@ -14,8 +14,8 @@ from torch import Tensor
 from faceref.errors import FacerefError, UsageError
 from faceref.models.autoencoder import Autoencoder, decode
 from faceref.models.fusion import PixelFusion
+from faceref.pipelines.scheduler_name import SchedulerName
 
-SchedulerName = Literal["ddim", "dpmsolver++", "unipc"]
 SCHEDULERS = {"ddim": DDIMScheduler, "dpmsolver++": DPMSolverMultistepScheduler, "unipc": UniPCMultistepScheduler}
 
 Images = Tensor | Sequence[Image]  # [N, 3, H, W] in [-1, 1], or N pictures of one size

@@ -9,11 +9,12 @@ from weakref import WeakKeyDictionary
 import torch
 from PIL import Image
 
-from faceref.checkpoints.store import ModelInfo, Pipeline
+from faceref.checkpoints.info import ModelInfo
+from faceref.checkpoints.store import Pipeline
 from faceref.errors import UsageError
 from faceref.models.reference import ReferenceCache
 from faceref.people.person import Person
-from faceref.pipelines.sampling import SchedulerName
+from faceref.pipelines.scheduler_name import SchedulerName
 from faceref.restore.options import RestoreOptions
 
 BATCH = 8  # faces that go through the network together
@@ -66,7 +67,7 @@ class Model:
             model=info.name,
             steps=info.steps if options.steps is None else options.steps,
             guidance=guidance,
-            scheduler=cast(SchedulerName, options.scheduler or info.scheduler),
+            scheduler=options.scheduler or info.scheduler,
             seed=options.seed,
         )
         self.pipeline.check_options(steps=settings.steps, scheduler=settings.scheduler, guidance=guidance)

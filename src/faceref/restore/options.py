@@ -3,13 +3,14 @@
 Python, the command, folders, the page and the API all read them here.
 """
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from faceref.errors import UsageError
+from faceref.pipelines.scheduler_name import SchedulerName
 
-FaceChoice = int | Literal["largest", "all"]  # a number counts from the left, beginning with 1
+FaceChoice = Annotated[int, Field(ge=1)] | Literal["largest", "all"]  # a number counts from the left, beginning with 1
 
 
 class RestoreOptions(BaseModel):
@@ -35,12 +36,16 @@ class RestoreOptions(BaseModel):
         ge=1,
         description="How many references a face is shown at the most: good ones, turned like it, that differ.",
     )
-    steps: int | None = Field(default=None, description="Denoising steps; the model's own by default.")
+    steps: int | None = Field(default=None, ge=1, description="Denoising steps; the model's own by default.")
     guidance: float | None = Field(
         default=None,
+        ge=0,
+        allow_inf_nan=False,
         description="How strongly to follow the references; 1 is plainly, the model's own by default.",
     )
-    scheduler: str | None = Field(default=None, description="ddim, dpmsolver++ or unipc; the model's own by default.")
+    scheduler: SchedulerName | None = Field(
+        default=None, description="ddim, dpmsolver++ or unipc; the model's own by default."
+    )
     seed: int = Field(default=0, ge=0, lt=2**63, description="The same seed gives the same picture.")
     strength: float | None = Field(
         default=None,

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from faceref.checkpoints.store import find_model, read_info, weights_fingerprint
+from faceref.checkpoints.info import find_model, read_info
+from faceref.checkpoints.store import weights_fingerprint
 from faceref.faces.detect import load_detector
 from faceref.journal import fingerprint
 from faceref.people.album_index import AlbumIndex

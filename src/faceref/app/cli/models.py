@@ -24,7 +24,7 @@ app = typer.Typer(
 @app.command("list")
 def list_models() -> None:
     """The models that --model takes by name, and where they are; it takes the folder of any other as well."""
-    from faceref.checkpoints.store import find_model, models_home, read_info
+    from faceref.checkpoints.info import find_model, models_home, read_info
 
     table = Table("name", "resolution", "licence", "folder", box=None)
     for name in ("small", "refldm-512"):
@@ -42,7 +42,7 @@ def info(
     model: Annotated[str, typer.Argument(help="A name or a folder.", show_default=False)],
 ) -> None:
     """What a model says of itself: resolution, defaults, training data, licence, measured quality."""
-    from faceref.checkpoints.store import BLIND, find_model, read_info
+    from faceref.checkpoints.info import BLIND, find_model, read_info
 
     folder = find_model(model)
     described = read_info(folder).model_dump() | {"folder": folder}
@@ -90,7 +90,7 @@ def download(
     Given again it goes on where it broke off.
     """
     from faceref.checkpoints.download import REFLDM_LICENCE, REFLDM_RELEASE, REFLDM_SHA256, download_refldm
-    from faceref.checkpoints.store import models_home
+    from faceref.checkpoints.info import models_home
 
     digests = REFLDM_SHA256 | _digests(sha256 or [], REFLDM_SHA256)
     if not accept_licence:
@@ -151,9 +151,9 @@ def import_(
     """
     if resolution is not None and resolution % 8:
         raise UsageError(f"No model makes pictures of {resolution} px", hint="give a multiple of 8")
+    from faceref.checkpoints.info import models_home
     from faceref.checkpoints.original import import_refldm
     from faceref.checkpoints.original_ldbfr import import_ldbfr
-    from faceref.checkpoints.store import models_home
 
     if vqgan is not None:
         done = import_refldm(checkpoint, vqgan, out or models_home() / "refldm-512", resolution or 512)

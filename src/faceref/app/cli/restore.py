@@ -8,10 +8,12 @@ from rich.table import Table
 
 from faceref.app.cli.console import output, progress, say, show, working
 from faceref.app.cli.people import DataDir
-from faceref.app.cli.restore_folder import Again, DryRun, Jobs, Ray, restore_folder
+from faceref.app.cli.restore_folder import Again, DryRun, Jobs, Ray, folder_of_results, restore_folder
 from faceref.app.cli.wording import called, sentence
+from faceref.checkpoints.info import find_model
 from faceref.errors import FacerefError, UsageError
 from faceref.pictures.naming import check_outputs, plan_outputs
+from faceref.pictures.photo import check_photo
 from faceref.pictures.search import check_exists, list_photos
 from faceref.restore.options import RestoreOptions, help_text
 
@@ -97,20 +99,24 @@ def restore(
 
     if names and references:
         raise UsageError("Give either --ref, photographs of one person, or --person, people who are enrolled")
+    find_model(model)
     for photo in photos:
         check_exists(photo)
+    people: list[Identity[Any]] = [Library(data_dir).get(name) for name in names or []]
     if any(photo.is_dir() for photo in photos):
         if len(photos) > 1 or compare:
             raise UsageError("A folder is restored alone, and compared on its contact sheet", hint="give nothing else")
+        results = folder_of_results(photos[0], out, dry_run=dry_run)
         with working("Loading torch"):
             from faceref.restore.request import Request
 
         request = Request(model, detector, tuple(references or ()), tuple(names or ()), data_dir, options)
-        restore_folder(photos[0], out, request, jobs=jobs, ray=ray, again=again, dry_run=dry_run, as_json=as_json)
+        restore_folder(photos[0], results, request, jobs=jobs, ray=ray, again=again, as_json=as_json)
         return
     if again or dry_run or ray or jobs > 1:
         raise UsageError("--again, --dry-run, --jobs and --ray are for folders", hint="give one, or leave them out")
-    people: list[Identity[Any]] = [Library(data_dir).get(name) for name in names or []]
+    if len(photos) == 1:  # of several the others are restored, and each is said in its turn
+        check_photo(photos[0])
     good = list_photos(references or [])
     targets = plan_outputs(photos, out)
     comparisons = {photo: _comparison(target) for photo, target in targets.items()} if compare else {}

@@ -11,8 +11,9 @@ from rich.table import Table
 
 from faceref.app.cli.console import output, say, show
 from faceref.app.cli.data_options import UseRay
-from faceref.app.cli.wording import called
+from faceref.app.cli.wording import FOLDER_HINTS, called
 from faceref.errors import FacerefError, UsageError
+from faceref.pictures.naming import check_tree
 
 if TYPE_CHECKING:  # at run time imported on use: --help need not wait for torch
     from faceref.restore.folder import Outcome
@@ -22,11 +23,16 @@ Jobs = Annotated[int, typer.Option(min=1, help="Processes, for a folder; each lo
 Again = Annotated[bool, typer.Option("--again", help="Do a folder again, with other settings perhaps.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would become of a folder; write nothing.")]
 Ray = UseRay
-HINTS = {
-    "other_settings": "choose another folder, or do all of it again with --again",
-    "worker_ended": "run the command again with fewer --jobs",
-    "ray_failed": "run the command again, with fewer --jobs or without --ray",
-}
+
+
+def folder_of_results(photos: Path, out: Path | None, *, dry_run: bool) -> Path | None:
+    """Where the results go, None for a dry run. Raises UsageError if that is not said, or within the photographs."""
+    if dry_run:
+        return None
+    if out is None:
+        raise UsageError("A folder needs one for its results", hint="name it with --out")
+    check_tree(photos, out)
+    return out
 
 
 def restore_folder(
@@ -37,19 +43,16 @@ def restore_folder(
     jobs: int,
     ray: bool,
     again: bool,
-    dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Restore a tree, or say what would be done. Raises FacerefError, also if a photograph failed."""
+    """Restore a tree, or without `out` say what would be done. Raises FacerefError; exits with 1 if a photo failed."""
     try:
-        if dry_run:
+        if out is None:
             failed = _dry_run(photos, request, jobs, ray, as_json)
-        elif out is None:
-            raise UsageError("A folder needs one for its results", hint="name it with --out")
         else:
             failed = _restore(photos, out, request, jobs, ray, again, as_json)
     except FacerefError as error:
-        if hint := HINTS.get(error.code):
+        if hint := FOLDER_HINTS.get(error.code):
             raise type(error)(error.reason, subject=error.subject, hint=hint) from error
         raise
     if failed:

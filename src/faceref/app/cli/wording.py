@@ -31,6 +31,12 @@ HINTS: dict[str, str] = {
     "wrong_digest": "download it again, or give --sha256 NAME=DIGEST if you trust the file",
     "ray_failed": "run the command again, with fewer --workers or without --ray",
 }
+# where `faceref restore FOLDER`, whose processes are --jobs, has other words
+FOLDER_HINTS: dict[str, str] = {
+    "other_settings": "choose another folder, or do all of it again with --again",
+    "worker_ended": "run the command again with fewer --jobs",
+    "ray_failed": "run the command again, with fewer --jobs or without --ray",
+}
 
 
 def sentence(error: FacerefError) -> str:

@@ -8,7 +8,7 @@ from faceref.app.server.jobs import Names, Options, Photo, References
 from faceref.app.server.request import JobRequest, check_count, check_pictures
 from faceref.app.server.schema import EnrolledPerson, NewName, NewPerson, PersonDetails, SamePerson, read_options
 from faceref.app.server.service import PROBLEMS, CallerOf, read_all
-from faceref.checkpoints.store import ModelInfo
+from faceref.checkpoints.info import ModelInfo
 from faceref.people.library import check_name
 from faceref.restore.account import Account, ReferenceLeftOut
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from faceref.pipelines.sampling import SchedulerName
+from faceref.pipelines.scheduler_name import SchedulerName
 from faceref.training.config import Config, StageConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from diffusers import DDIMScheduler, UNet2DModel
 from torch import Tensor, nn
 
-from faceref.checkpoints.store import ModelInfo, Pipeline, save_model
+from faceref.checkpoints.info import ModelInfo
+from faceref.checkpoints.store import Pipeline, save_model
 from faceref.data.dataset import make_batch
 from faceref.models.autoencoder import Autoencoder, encode
 from faceref.models.identity import FaceRecogniser

@@ -7,7 +7,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from faceref.checkpoints.store import ModelInfo, Pipeline, load_blind, load_pipeline, save_model
+from faceref.checkpoints.info import ModelInfo
+from faceref.checkpoints.store import Pipeline, load_blind, load_pipeline, save_model
 from faceref.data.dataset import FaceDataset, make_batch
 from faceref.errors import UsageError
 from faceref.models.autoencoder import encode
