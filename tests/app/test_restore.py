@@ -50,6 +50,13 @@ def test_compare_writes_a_second_picture(restore, album):
     done = restore(album / "photo.jpg", "--ref", album / "references", "--compare", "-o", album / "out" / "old.png")
     assert done.code == 0, done.errors
     assert files(album / "out") == {"old.png", "old_compare.png"}
+    with Image.open(album / "out" / "old_compare.png") as picture:
+        sheet = np.asarray(picture.convert("RGB"), int)
+    before, after, reference = (sheet[-528:-16, left : left + 512] for left in (16, 544, 1072))  # with gaps of 16
+    differs = np.abs(before - after).mean(axis=2)
+    assert differs[150:350, 150:350].mean() > 10 * differs[:20].mean() + 1, "the face, and nothing above it"
+    mirrored = reference[:, ::-1]  # the reference is the photograph's mirror image
+    assert np.abs(before - mirrored).mean() < np.abs(before - reference).mean()
 
 
 def test_ref_takes_all_files_that_follow_it(restore, album):

@@ -28,7 +28,13 @@ def test_without_references_all_faces_are_restored_and_that_is_said(restorer, co
 
 def test_a_face_can_be_chosen_by_number_or_size(restorer, couple, mirrored):
     assert [face.face.number for face in restore(restorer, couple, mirrored, face=1).faces] == [1]
-    assert len(restore(restorer, couple, face="largest").faces) == 1
+    small = couple.crop((0, 0, couple.width // 2, couple.height)).reduce(2)
+    sizes = couple.copy()
+    sizes.paste("gray", (0, 0, couple.width // 2, couple.height))
+    sizes.paste(small)
+    mirror = ImageOps.mirror(sizes)  # the largest is on the other side
+    assert [face.face.number for face in restore(restorer, sizes, face="largest").faces] == [2]
+    assert [face.face.number for face in restore(restorer, mirror, face="largest").faces] == [1]
     with pytest.raises(UsageError, match=r"no face 3; choose 1 to 2"):
         restore(restorer, couple, face=3)
 

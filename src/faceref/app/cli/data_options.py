@@ -21,15 +21,14 @@ RecogniserFile = Annotated[
 
 def embed(faces: Path, rows: list, path: Path | None, workers: int | None, ray: bool) -> tuple[Any, Any]:
     """The embedding space and the embeddings of the rows' files; on a GPU in this process if there is one."""
-    import torch
-
     from faceref.data.embedding import embed_faces
     from faceref.data.embedding_space import embedding_space
+    from faceref.devices import best_device
     from faceref.jobs import DEFAULT_WORKERS
 
     space = embedding_space(path)
-    device = "cuda" if torch.cuda.is_available() and not ray else "cpu"
-    processes = 1 if device == "cuda" else workers or DEFAULT_WORKERS
+    device = "cpu" if ray else best_device().type
+    processes = 1 if device != "cpu" else workers or DEFAULT_WORKERS
     return space, embed_faces(faces, rows, space, device=device, workers=processes, ray=ray)
 
 

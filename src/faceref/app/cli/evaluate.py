@@ -64,8 +64,7 @@ def evaluate(
 
     Given again, it goes on where it was interrupted.
     """
-    import torch
-
+    from faceref.devices import best_device
     from faceref.evaluation.models import ModelSpec, Sampling
     from faceref.evaluation.report import remarks, standing
     from faceref.evaluation.request import Request
@@ -91,8 +90,7 @@ def evaluate(
         labels=labels,
         product=product,
     )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    summary = run_study(request, out, device=device)
+    summary = run_study(request, out, device=best_device())
     typer.echo(standing(summary))
     if summary.left_out:
         typer.echo(f"{remarks(summary)}: {out / 'left_out.csv'}")
