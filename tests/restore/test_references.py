@@ -1,14 +1,20 @@
 """References: which are used, which are left out and why; on a real face, with a tiny model."""
 
 import re
+from dataclasses import replace
 
 import pytest
+import torch
+from invented_album import variants
 from PIL import Image
 from restoring import restore
 
-from faceref import RestoreOptions
+from faceref import RestoreOptions, Restorer
 from faceref.errors import NoFaceError
+from faceref.faces.quality import quality
+from faceref.people.person import Person
 from faceref.pictures.photo import open_photo
+from faceref.restore.model import Model
 
 
 def test_unusable_references_are_left_out_and_named(restorer, portrait, mirrored, couple, tmp_path):
@@ -122,3 +128,40 @@ def test_a_person_read_beforehand_is_no_reference_for_a_photograph_of_theirs(res
     assert [one.name for one in result.account().references_left_out] == ["picture 1"]
     with pytest.raises(NoFaceError, match="it is the photograph to be restored"):
         restore(restorer, portrait, restorer.person(portrait))
+
+
+def test_references_chosen_of_many_are_judged_and_encoded_once_for_all_photographs(
+    restorer, portrait, mirrored, monkeypatch
+):
+    model = Model(restorer.model.pipeline, restorer.model.info)
+    fresh = Restorer(model, detector=restorer.detector, recogniser=restorer.recogniser)
+    person = fresh.person(variants(mirrored))  # one of them is the photograph
+    encoded, judged = [], []
+    encode = model.pipeline.encode_references
+    monkeypatch.setattr(model.pipeline, "encode_references", lambda faces: encoded.append(len(faces)) or encode(faces))
+    monkeypatch.setattr("faceref.people.person.quality", lambda *face: judged.append(face) or quality(*face))
+    first, second = (restore(fresh, portrait, person, max_refs=2) for _ in range(2))
+    assert first.image.tobytes() == second.image.tobytes()
+    assert (encoded, len(judged)) == ([2], 3)
+
+
+def test_two_people_of_one_photograph_are_not_taken_for_each_other(restorer, portrait, mirrored):
+    (one,) = restorer.person(portrait).references
+    (other,) = restorer.person(mirrored).references
+    caches = [restorer.model.cache(Person((reference,))) for reference in (one, replace(other, digest=one.digest))]
+    assert not torch.equal(caches[0].keys[0], caches[1].keys[0])
+
+
+def test_a_model_keeps_no_more_than_the_people_used_last(restorer, portrait, monkeypatch):
+    monkeypatch.setattr("faceref.restore.model.KEPT", 2)
+    model = Model(restorer.model.pipeline, restorer.model.info)
+    (reference,) = restorer.person(portrait).references
+    a, b, c = (Person((replace(reference, digest=digest),)) for digest in "abc")
+    cache = model.cache(a)
+    model.cache(b)
+    assert model.cache(a) is cache
+    model.cache(c)
+    assert model.cache(a) is cache
+    model.cache(b)
+    model.cache(c)
+    assert model.cache(a) is not cache

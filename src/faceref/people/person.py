@@ -57,9 +57,16 @@ class Reference:
     embedding: np.ndarray
     digest: str
     warnings: tuple[str, ...] = ()
+    _traits: Traits | None = field(default=None, init=False, repr=False)  # computed when they are first asked for
 
     def traits(self, landmarker: DlibDetector) -> Traits:
         """From the aligned face alone, so that somebody enrolled has the same as their photographs."""
+        if self._traits is None:
+            object.__setattr__(self, "_traits", self._judged(landmarker))
+        assert self._traits is not None
+        return self._traits
+
+    def _judged(self, landmarker: DlibDetector) -> Traits:
         corners = np.array([(0, 0), (0, FACE_SIZE), (FACE_SIZE, FACE_SIZE), (FACE_SIZE, 0)]) - 0.5
         everywhere = np.full((FACE_SIZE, FACE_SIZE), 255, np.uint8)
         judged = quality(AlignedFace(self.face, everywhere, Alignment(corners, FACE_SIZE)), JUDGED_AT)

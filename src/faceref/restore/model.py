@@ -1,10 +1,10 @@
 """A model as restoring uses it: checks what is asked of it, keeps what it made of people, restores faces in batches."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from threading import Lock
 from typing import Any, cast
-from weakref import WeakKeyDictionary
 
 import torch
 from PIL import Image
@@ -18,6 +18,7 @@ from faceref.pipelines.scheduler_name import SchedulerName
 from faceref.restore.options import RestoreOptions
 
 BATCH = 8  # faces that go through the network together
+KEPT = 8  # people whose references a model keeps encoded, those used last; a batch has no more
 OnStep = Callable[[int, int], None]  # (steps done, steps in all)
 
 
@@ -45,7 +46,7 @@ class Model:
     def __init__(self, pipeline: Pipeline, info: ModelInfo) -> None:
         self.pipeline = pipeline
         self.info = info
-        self._caches: WeakKeyDictionary[Person, ReferenceCache] = WeakKeyDictionary()  # for as long as a person lives
+        self._caches: OrderedDict[tuple[Any, ...], ReferenceCache] = OrderedDict()  # used last at the end
         self._lock = Lock()
 
     @property
@@ -82,14 +83,18 @@ class Model:
             )
 
     def cache(self, person: Person) -> ReferenceCache:
-        """What the network keeps of a person's references, computed once for each person."""
+        """What the network keeps of a person's references, computed once while they are among the KEPT used last."""
+        # One photograph may show two people, and a face may be cut from it in two ways: embeddings tell them apart.
+        key = tuple((one.digest, one.embedding.tobytes()) for one in person.references)
         with self._lock:
-            known = self._caches.get(person)
-        if known is not None:
-            return known
+            if (known := self._caches.get(key)) is not None:
+                self._caches.move_to_end(key)
+                return known
         cache = self.pipeline.encode_references([self.input(one.face) for one in person.references])
         with self._lock:
-            self._caches[person] = cache
+            self._caches[key] = cache
+            if len(self._caches) > KEPT:
+                self._caches.popitem(last=False)
         return cache
 
     def input(self, face: Image.Image) -> Image.Image:
