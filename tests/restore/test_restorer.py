@@ -1,5 +1,6 @@
 """Restorer: what changes, what stays untouched, what is said; on a real face, with a tiny model."""
 
+import io
 import json
 import math
 import threading
@@ -155,6 +156,15 @@ def test_impossible_settings_are_refused_before_any_work(restorer, wrong, says):
     with pytest.raises(UsageError) as refused:  # not the PhotoError that opening or the NoFaceError that finding gives
         restore(restorer, "nowhere.jpg", "nobody.jpg", **wrong)
     assert str(refused.value) == says
+
+
+def test_the_bytes_of_a_result_hold_its_picture(restorer, portrait):
+    result = restore(restorer, portrait)
+    content, left_out = result.encode("PNG")
+    with Image.open(io.BytesIO(content)) as picture:
+        assert (picture.format, picture.tobytes()) == ("PNG", result.image.tobytes())
+        assert picture.info["model"] == "tiny"
+    assert left_out == ()
 
 
 def test_settings_default_to_the_models_own(restorer, portrait):

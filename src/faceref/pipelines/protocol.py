@@ -67,16 +67,27 @@ class FacePipeline(DiffusionPipeline, ABC):
         """The side of the picture that it makes of a face of `side` pixels."""
         return side * (1 if self.fusion is None else self.fusion.scale)
 
-    def check_options(self, *, steps: int, scheduler: SchedulerName, guidance: float | None = None) -> None:
-        """Raise UsageError for options that `__call__` would refuse; it takes no time."""
+    def check_options(
+        self, *, steps: int, scheduler: SchedulerName, guidance: float | None = None, called: str = "The model"
+    ) -> None:
+        """Raise UsageError for options that `__call__` would refuse; it takes no time. called: by the error."""
         make_sampler(self.scheduler, scheduler, steps, torch.device("cpu"))
         if guidance is not None:
             check_guidance(guidance)
         if not self.takes_references and guidance not in (None, 1):
             raise UsageError(
-                "The model restores without references, so that there is no guidance towards them",
+                f"{called} restores without references, so that there is no guidance towards them",
                 hint="leave guidance out, or choose a model of the family refldm",
                 code="no_guidance",
+            )
+
+    def check_takes_references(self, called: str = "The model") -> None:
+        """Raise UsageError if the model takes no references. called: by the error."""
+        if not self.takes_references:
+            raise UsageError(
+                f"{called} restores without references and cannot use any",
+                hint="give none, or choose a model of the family refldm",
+                code="no_references",
             )
 
     def encode_references(self, images: Images) -> ReferenceCache:
@@ -84,7 +95,8 @@ class FacePipeline(DiffusionPipeline, ABC):
 
         Raises UsageError if the model takes no references.
         """
-        raise self._without_references()
+        self.check_takes_references()
+        raise NotImplementedError(f"{type(self).__name__} takes references and has to encode them")
 
     @torch.no_grad()
     def __call__(
@@ -118,8 +130,8 @@ class FacePipeline(DiffusionPipeline, ABC):
         latents are given.
         """
         self.check_options(steps=steps, scheduler=scheduler, guidance=guidance)
-        if references is not None and not self.takes_references:
-            raise self._without_references()
+        if references is not None:
+            self.check_takes_references()
         sampler = make_sampler(self.scheduler, scheduler, steps, self.unet.device)
         lq = to_tensor(lq)
         predict, shape = self._prediction(lq, references, 1.0 if guidance is None else guidance)
@@ -132,10 +144,3 @@ class FacePipeline(DiffusionPipeline, ABC):
         self, lq: Tensor, references: References | ReferenceCache | None, guidance: float
     ) -> tuple[Predict, Sequence[int]]:
         """What the network says of noisy latents, told of the faces `lq` [B, 3, H, H] and all else; and their shape."""
-
-    def _without_references(self) -> UsageError:
-        return UsageError(
-            "The model restores without references and cannot use any",
-            hint="give none, or choose a model of the family refldm",
-            code="no_references",
-        )

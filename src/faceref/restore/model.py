@@ -11,7 +11,6 @@ from PIL import Image
 
 from faceref.checkpoints.info import ModelInfo
 from faceref.checkpoints.store import Pipeline
-from faceref.errors import UsageError
 from faceref.models.reference import ReferenceCache
 from faceref.people.person import Person
 from faceref.pipelines.scheduler_name import SchedulerName
@@ -56,31 +55,28 @@ class Model:
     def settings(self, options: RestoreOptions) -> Settings:
         """The options with this model's defaults. Raises UsageError for what it cannot do."""
         info = self.info
-        guidance = info.guidance if options.guidance is None else options.guidance
-        if not self.pipeline.takes_references:
-            if options.guidance is not None:
-                raise UsageError(
-                    f"The model {info.name} restores without references, so that there is no guidance towards them",
-                    hint="leave it out, or choose a model of the family refldm",
-                )
-            guidance = None
+        guidance = options.guidance
+        if guidance is None and self.pipeline.takes_references:
+            guidance = info.guidance
         settings = Settings(
             model=info.name,
             steps=info.steps if options.steps is None else options.steps,
-            guidance=guidance,
+            guidance=guidance if self.pipeline.takes_references else None,
             scheduler=options.scheduler or info.scheduler,
             seed=options.seed,
         )
-        self.pipeline.check_options(steps=settings.steps, scheduler=settings.scheduler, guidance=guidance)
+        self.pipeline.check_options(
+            steps=settings.steps, scheduler=settings.scheduler, guidance=guidance, called=self._called
+        )
         return settings
 
     def check_takes_references(self) -> None:
         """Raises UsageError where references were given to a model that cannot use any."""
-        if not self.pipeline.takes_references:
-            raise UsageError(
-                f"The model {self.info.name} restores without references and cannot use any",
-                hint="give none, or choose a model of the family refldm",
-            )
+        self.pipeline.check_takes_references(self._called)
+
+    @property
+    def _called(self) -> str:
+        return f"The model {self.info.name}"
 
     def cache(self, person: Person) -> ReferenceCache:
         """What the network keeps of a person's references, computed once while they are among the KEPT used last."""
