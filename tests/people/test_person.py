@@ -1,10 +1,12 @@
 """A person by their references: those of one name are told apart."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 from PIL import Image
 
+from faceref.people.measure import most_typical
 from faceref.people.person import FACE_SIZE, Person, Reference
 
 FACE = Image.new("RGB", (FACE_SIZE, FACE_SIZE))
@@ -37,3 +39,22 @@ def test_of_two_references_with_one_name_only_the_stranger_is_left_out():
     assert digests(left) == ["a", "c"]
     assert len(left.skipped) == 1
     assert "seems to show somebody else than 1.jpg (distance 2.00" in left.skipped[0].reason
+
+
+def test_the_most_typical_of_some_by_hand():
+    typical, distances = most_typical(np.array([[0.0], [1.0], [2.0], [9.0], [1.5]], np.float32))
+    assert typical == 4  # the medians are 1.5, 1, 1, 7.5 and 0.5
+    assert distances.tolist() == [1.5, 0.5, 0.5, 7.5, 0]
+
+
+def test_outliers_among_thousands_are_found_in_little_memory():
+    close = np.random.default_rng(0).normal(0, 0.01, (2000, 128)).astype(np.float32)
+    close[7, 0] += 2
+    shown = reference("a")
+    person = Person(tuple(replace(shown, digest=str(i), embedding=row) for i, row in enumerate(close)))
+    tracemalloc.start()
+    left = person.without_outliers()
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (len(left.references), "7" in digests(left)) == (1999, False)
+    assert most < 15e6  # bytes; a matrix of float32 has 16 MB, that of all differences 2 GB

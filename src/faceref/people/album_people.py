@@ -12,11 +12,11 @@ from faceref.faces.align import align
 from faceref.faces.dlib_detector import DlibDetector
 from faceref.faces.face import Face
 from faceref.faces.landmarks import yaw
-from faceref.faces.recognise import SAME_PERSON_DISTANCE, distance
+from faceref.faces.recognise import SAME_PERSON_DISTANCE
 from faceref.people.album import Album, AlbumPhoto
 from faceref.people.graph import close_pairs
 from faceref.people.grouping import average_linkage
-from faceref.people.measure import Measure
+from faceref.people.measure import Measure, most_typical
 from faceref.people.person import FACE_SIZE, Identity, Reference, Traits
 from faceref.people.seen import SeenFace, pixel_digest
 from faceref.pictures.photo import open_photo
@@ -80,9 +80,8 @@ def shows_one_person(album: Album, people: list[AlbumPerson]) -> bool:
     embeddings = {photo.seen.pixels: face.embedding for photo in album.photos for face in _only(photo)}
     if not embeddings:
         return len(people) == 1
-    vectors = np.stack(list(embeddings.values()))
-    distances = distance(vectors[:, None], vectors[None])  # [N, N]
-    far = distances[np.median(distances, axis=1).argmin()] > SAME_PERSON_DISTANCE
+    _, distances = most_typical(np.stack(list(embeddings.values())))
+    far = distances > SAME_PERSON_DISTANCE
     strangers = {digest for digest, away in zip(embeddings, far.tolist(), strict=True) if away}
     several = any(sum(one.digest in strangers for one in person.references) > 1 for person in people)
     return len(strangers) < len(embeddings) / 2 and not several

@@ -3,6 +3,9 @@
 from enum import Enum
 
 import numpy as np
+from scipy.spatial.distance import cdist
+
+ROWS = 256  # of a matrix of distances that are there at once
 
 
 class Measure(Enum):
@@ -26,3 +29,14 @@ class Measure(Enum):
     def between(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Distances [...] of embeddings [..., D]."""
         return self.distances(((a - b) ** 2).sum(-1))
+
+
+def most_typical(embeddings: np.ndarray) -> tuple[int, np.ndarray]:
+    """Which of embeddings [N, D] has the least median distance to all, and how far each is from it, float64 [N].
+
+    Euclidean; in blocks of ROWS, so that no N x N matrix is made.
+    """
+    blocks = (embeddings[start : start + ROWS] for start in range(0, len(embeddings), ROWS))
+    medians = np.concatenate([np.median(cdist(block, embeddings), axis=1) for block in blocks])
+    typical = int(medians.argmin())
+    return typical, cdist(embeddings[typical : typical + 1], embeddings)[0]

@@ -13,6 +13,7 @@ from faceref.faces.dlib_detector import DlibDetector
 from faceref.faces.landmarks import landmarks_of_aligned, yaw
 from faceref.faces.quality import JUDGED_AT, quality
 from faceref.faces.recognise import SAME_PERSON_DISTANCE, distance
+from faceref.people.measure import most_typical
 
 FACE_SIZE = 512  # pixels of an aligned face that is kept: any model can be shown it
 
@@ -119,7 +120,7 @@ class Identity(Generic[S]):
 
     def without_outliers(self) -> Self:
         """The same person without references that seem to show somebody else; nobody knows which of two that is."""
-        typical, distances = self._typical()
+        typical, distances = most_typical(self.embeddings)
         far = distances > SAME_PERSON_DISTANCE
         if not 0 < far.sum() < len(far) / 2:
             return self
@@ -142,12 +143,6 @@ class Identity(Generic[S]):
         gone = tuple(SkippedReference(one.name, reason) for one, reason in judged if reason is not None)
         return replace(self, references=kept, skipped=self.skipped + gone) if kept else None
 
-    def _typical(self) -> tuple[int, np.ndarray]:
-        """Which reference is most like the others, and how far each is from it [N]."""
-        distances = distance(self.embeddings[:, None], self.embeddings[None])  # [N, N]
-        typical = int(np.median(distances, axis=1).argmin())
-        return typical, distances[typical]
-
 
 @dataclass(frozen=True, eq=False)
 class Person(Identity[Reference]):
@@ -157,7 +152,7 @@ class Person(Identity[Reference]):
     def warnings(self) -> tuple[str, ...]:
         """A sentence for each reference that is not whole, or seems to show somebody else than the most typical one."""
         damaged = tuple(warning for reference in self.references for warning in reference.warnings)
-        typical, distances = self._typical()
+        typical, distances = most_typical(self.embeddings)
         return damaged + tuple(
             f"{reference.name} seems to show somebody else than {self.references[typical].name} "
             f"(distance {far:.2f}, the same person is below {SAME_PERSON_DISTANCE})."
