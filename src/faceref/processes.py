@@ -22,20 +22,32 @@ def is_main() -> bool:
 
 
 def from_main(make: Callable[[], T]) -> T:
-    """What `make` returns in the main process, in all of them; a FacerefError that it raises is raised in all."""
+    """What `make` returns in the main process, in all of them; what it raises is raised in all.
+
+    An error that is none of ours is a FacerefError in the others, which cannot be sent every kind of exception.
+    """
     if not several():
         return make()
     outcome: list[tuple[T | None, FacerefError | None]] = [(None, None)]
+    unexpected: Exception | None = None
     if is_main():
         try:
             outcome = [(make(), None)]
         except FacerefError as error:
             outcome = [(None, error)]
+        except Exception as error:  # the others wait: they must hear of anything
+            unexpected, outcome = error, [(None, _ended(error))]
     dist.broadcast_object_list(outcome)
     value, error = outcome[0]
     if error is not None:
-        raise error
+        raise unexpected or error
     return value  # type: ignore[return-value]
+
+
+def _ended(error: Exception) -> FacerefError:
+    return FacerefError(
+        f"The main process ended with {type(error).__name__}: {error}", hint="see what it says", code="main_ended"
+    )
 
 
 def take_from_main(tensor: torch.Tensor) -> None:
