@@ -15,7 +15,6 @@ from faceref import Restorer
 from faceref.checkpoints.info import ModelInfo
 from faceref.devices import Timings
 from faceref.pipelines.protocol import FacePipeline
-from faceref.pipelines.sampling import decode_output
 
 REFERENCES = (0, 1, 3, 5)
 STEPS = (10, 50)  # and the model's own
@@ -67,9 +66,8 @@ def time_phases(pipeline: FacePipeline, info: ModelInfo, references: int, steps:
     latents = restore().images
     assert isinstance(latents, torch.Tensor)  # which output_type says
 
-    @torch.no_grad()
     def decode():
-        return decode_output(pipeline.vae, latents, pipeline.fusion, lq, "pt")
+        return pipeline.draw(latents, lq)
 
     encoding, denoising, decoding = (best_time(pipeline.device, work) for work in (encode, restore, decode))
     return encoding, denoising, decoding

@@ -8,8 +8,10 @@ import torch
 from safetensors.torch import save_file
 
 from faceref.checkpoints.info import read_info
+from faceref.checkpoints.store import load_pipeline, save_model
 from faceref.errors import UsageError
 from faceref.models.autoencoder import AUTOENCODERS
+from faceref.models.detail_decoder import DetailDecoder
 from faceref.models.identity import MobileFaceNet
 from faceref.models.ldbfr import InjectedUNet, RestoringVQModel
 from faceref.models.loading import load_component
@@ -17,6 +19,7 @@ from faceref.training.config_files import load_config, save_config
 from faceref.training.run import train_from
 from faceref.training.stages.configs import (
     DenoisingConfig,
+    DetailConfig,
     DiffusionConfig,
     FusionConfig,
     LDBFRConfig,
@@ -56,6 +59,14 @@ def untrained(folder: Path, copies: Path) -> Path:
     return copies / folder
 
 
+def with_decoder(folder: Path) -> Path:
+    """The model that ships, with an untrained decoder of details."""
+    pipeline, info = load_pipeline("small")
+    pipeline.register_modules(detail=DetailDecoder())
+    save_model(pipeline, info, folder)
+    return folder
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_a_shipped_configuration_trains_two_steps(path: Path, photographs: Path, recogniser: Path, tmp_path: Path):
     settings = [
@@ -92,6 +103,8 @@ def test_a_shipped_configuration_trains_two_steps(path: Path, photographs: Path,
         settings.append(f"unet.block_out_channels={[32 * width // widths[0] for width in widths]}")
     if isinstance(config, FusionConfig):
         settings += [f"model={ROOT / 'src/faceref/weights/small'}", "initial=null", as_it_is]
+    if isinstance(config, DetailConfig):
+        settings += [f"model={with_decoder(tmp_path / 'model')}", as_it_is]
     config = load_config(path, settings)
     summary = train_from(config, tmp_path / "run")
     assert summary.finished

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from faceref.checkpoints.info import ModelInfo
@@ -87,8 +88,9 @@ class MeasuredModel(ABC):
     @torch.no_grad()
     def reconstruct(self, truth: Tensor) -> tuple[Tensor, torch.Size]:
         """What the autoencoder makes of the truth [B, 3, H, W] in [-1, 1]: the same shape; and a latent's shape."""
-        latents = encode(self.pipeline.vae, truth.to(self.device))
-        return decode(self.pipeline.vae, latents).float(), latents.shape[1:]
+        latents = encode(self.pipeline.vae, self.pipeline.shrink(truth.to(self.device)))
+        decoded = decode(self.pipeline.vae, latents).float()
+        return F.interpolate(decoded, size=truth.shape[-2:], mode="bicubic"), latents.shape[1:]
 
     @abstractmethod
     def conditions(self, plan: Plan) -> tuple[Condition, ...]:
@@ -113,7 +115,8 @@ class ReferenceModel(MeasuredModel):
 
     @property
     def sampling(self) -> dict[str, Any]:
-        return super().sampling | {"guidance": self.guidance}
+        crispness = {} if self.info.crisp is None else {"crisp": self.info.crisp}
+        return super().sampling | {"guidance": self.guidance} | crispness
 
     def conditions(self, plan: Plan) -> tuple[Condition, ...]:
         return reference_conditions(plan)
@@ -136,6 +139,7 @@ class ReferenceModel(MeasuredModel):
             guidance=1.0 if condition.zero or not condition.count else self.guidance,
             steps=self.steps,
             scheduler=self.scheduler,
+            crisp=self.info.crisp,
             latents=noise,
             output_type="pt",
         ).images  # type: ignore[return-value]

@@ -17,13 +17,14 @@ class PixelFusion(ModelMixin, ConfigMixin):
     """
 
     scale = 1  # how many times larger its result is
+    sizes = ("patch_size", "channels", "residual_blocks")  # weights of one fit another where these are alike
 
     @register_to_config
     def __init__(self, patch_size: int = 2, channels: int = 64, residual_blocks: int = 4) -> None:
         """patch_size: convolutions run at 1/patch_size of the resolution; channels: a multiple of 32 (norm groups)."""
         super().__init__()
         self.conv_in = nn.Conv2d(2 * 3 * patch_size**2, channels, 3, padding=1)
-        self.blocks = nn.Sequential(*(_Block(channels) for _ in range(residual_blocks)))
+        self.blocks = nn.Sequential(*(ResidualBlock(channels) for _ in range(residual_blocks)))
         self.conv_out = nn.Conv2d(channels, 3 * patch_size**2, 3, padding=1)
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(self.conv_out.bias)  # type: ignore[arg-type]
@@ -37,7 +38,7 @@ class PixelFusion(ModelMixin, ConfigMixin):
         return restored + F.pixel_shuffle(self.conv_out(self.blocks(self.conv_in(patches))), self.config["patch_size"])
 
 
-class _Block(ResnetBlock2D):
+class ResidualBlock(ResnetBlock2D):
     """diffusers' residual block without a time embedding."""
 
     def __init__(self, channels: int) -> None:

@@ -13,7 +13,8 @@ from PIL.Image import Image
 from torch import Tensor
 
 from faceref.errors import UsageError
-from faceref.models.autoencoder import Autoencoder
+from faceref.models.autoencoder import Autoencoder, decode
+from faceref.models.detail_decoder import DetailDecoder, draw_between, shrink
 from faceref.models.fusion import PixelFusion
 from faceref.models.reference import ReferenceCache
 from faceref.pipelines.loading import load_pipeline_folder
@@ -23,10 +24,10 @@ from faceref.pipelines.sampling import (
     Images,
     OutputType,
     check_guidance,
-    decode_output,
     denoise,
     draw_noise,
     make_sampler,
+    to_output,
     to_tensor,
 )
 from faceref.pipelines.scheduler_name import SchedulerName
@@ -57,6 +58,8 @@ class FacePipeline(DiffusionPipeline, ABC):
     vae: Autoencoder
     scheduler: DDIMScheduler
     fusion: PixelFusion | None
+    detail: DetailDecoder | None = None
+    crisp_detail: DetailDecoder | None = None
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str], torch_dtype: torch.dtype = torch.float32) -> Self:
@@ -68,10 +71,20 @@ class FacePipeline(DiffusionPipeline, ABC):
         return side * (1 if self.fusion is None else self.fusion.scale)
 
     def check_options(
-        self, *, steps: int, scheduler: SchedulerName, guidance: float | None = None, called: str = "The model"
+        self,
+        *,
+        steps: int,
+        scheduler: SchedulerName,
+        guidance: float | None = None,
+        crisp: float | None = None,
+        called: str = "The model",
     ) -> None:
         """Raise UsageError for options that `__call__` would refuse; it takes no time. called: by the error."""
         make_sampler(self.scheduler, scheduler, steps, torch.device("cpu"))
+        if crisp is not None and not 0 <= crisp <= 1:
+            raise UsageError(f"A crispness of {crisp} is not possible", hint="give 0 (soft) to 1 (crisp)")
+        if crisp is not None and self.crisp_detail is None:
+            raise UsageError("The model draws in one way only", hint="leave crisp out", code="no_crispness")
         if guidance is not None:
             check_guidance(guidance)
         if not self.takes_references and guidance not in (None, 1):
@@ -107,6 +120,7 @@ class FacePipeline(DiffusionPipeline, ABC):
         steps: int,
         scheduler: SchedulerName = "ddim",
         guidance: float | None = None,
+        crisp: float | None = None,
         generator: Generators | None = None,
         latents: Tensor | None = None,
         callback: Callback | None = None,
@@ -119,6 +133,8 @@ class FacePipeline(DiffusionPipeline, ABC):
         steps: denoising steps, 1 to the number of training timesteps.
         guidance: scale s of classifier-free guidance towards the references, eps(null) + s (eps(ref) - eps(null));
             None: 1, which is none.
+        crisp: from 0, the most faithful drawing, to 1, the one that looks most like a photograph, where the model has
+            both; None: 0.
         generator: draws the starting noise; one per face makes a face's result independent of its neighbours'.
         latents: the starting noise itself, [B, C, h, w].
         callback: called with (step, latents) after each step, counted from 1; an exception in it ends the restoration.
@@ -129,15 +145,30 @@ class FacePipeline(DiffusionPipeline, ABC):
         cannot use or that another network encoded; ValueError for shapes that do not fit or if neither generator nor
         latents are given.
         """
-        self.check_options(steps=steps, scheduler=scheduler, guidance=guidance)
+        self.check_options(steps=steps, scheduler=scheduler, guidance=guidance, crisp=crisp)
         if references is not None:
             self.check_takes_references()
         sampler = make_sampler(self.scheduler, scheduler, steps, self.unet.device)
         lq = to_tensor(lq)
-        predict, shape = self._prediction(lq, references, 1.0 if guidance is None else guidance)
+        predict, shape = self._prediction(self.shrink(lq), references, 1.0 if guidance is None else guidance)
         noise = draw_noise(shape, generator, self.unet.device) if latents is None else latents.to(self.unet.device)
         x = denoise(sampler, noise, predict, callback)
-        return Restoration(images=decode_output(self.vae, x, self.fusion, lq, output_type))
+        if output_type == "latent":
+            return Restoration(images=x)
+        return Restoration(images=to_output(self.draw(x, lq, crisp or 0.0), output_type))
+
+    def shrink(self, pictures: Tensor) -> Tensor:
+        """Pictures [B, 3, H, H], as the pipeline is given them, at the size that the autoencoder works at."""
+        return pictures if self.detail is None else shrink(pictures, self.detail.config["enlargement"])
+
+    @torch.no_grad()
+    def draw(self, latents: Tensor, lq: Tensor, crisp: float = 0.0) -> Tensor:
+        """Denoised latents [B, C, h, w] of the faces `lq` [B, 3, H, H] as pictures [B, 3, S, S], about [-1, 1]."""
+        decoded = decode(self.vae, latents.to(self.vae.dtype))  # quantises first, if there is a codebook
+        lq = lq.to(decoded.device, decoded.dtype)
+        if self.detail is not None:
+            return draw_between(self.detail, self.crisp_detail or self.detail, crisp, latents.to(lq.dtype), decoded, lq)
+        return decoded if self.fusion is None else self.fusion(decoded, lq)
 
     @abstractmethod
     def _prediction(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from faceref.errors import UsageError
 from faceref.models.autoencoder import AUTOENCODERS, Autoencoder
+from faceref.models.detail_decoder import DetailDecoder
 from faceref.models.fusion import PixelFusion
 from faceref.models.ldbfr import InjectedReferenceUNet, RestoringVQModel
 from faceref.models.loading import fingerprint
@@ -33,8 +34,10 @@ class ReFLDMPipeline(FacePipeline):
         "vae": AUTOENCODERS,
         "vq": (RestoringVQModel,),
         "fusion": (PixelFusion,),
+        "detail": (DetailDecoder,),
+        "crisp_detail": (DetailDecoder,),
     }
-    _optional_components: ClassVar = ["vq", "fusion"]
+    _optional_components: ClassVar = ["vq", "fusion", "detail", "crisp_detail"]
 
     unet: ReferenceUNet
     vq: RestoringVQModel | None
@@ -46,15 +49,23 @@ class ReFLDMPipeline(FacePipeline):
         scheduler: DDIMScheduler,
         vq: RestoringVQModel | None = None,
         fusion: PixelFusion | None = None,
+        detail: DetailDecoder | None = None,
+        crisp_detail: DetailDecoder | None = None,
     ) -> None:
         """vq: repairs the features that an `InjectedReferenceUNet`, and only that, is given of the LQ face.
 
-        fusion: corrects the decoded face by the LQ face.
+        fusion: corrects the decoded face by the LQ face. detail: takes its place and draws the face larger; all faces
+        are given at the size that it draws. crisp_detail: the same network, trained to draw what looks like a
+        photograph.
         """
         super().__init__()
         if isinstance(unet, InjectedReferenceUNet) != (vq is not None):
             raise ValueError("a U-Net with injections and a restoring VQ model need each other; give both or neither")
-        self.register_modules(unet=unet, vae=vae, scheduler=scheduler, vq=vq, fusion=fusion)
+        if detail is None and crisp_detail is not None:
+            raise ValueError("a crisp decoder needs the soft one")
+        self.register_modules(
+            unet=unet, vae=vae, scheduler=scheduler, vq=vq, fusion=fusion, detail=detail, crisp_detail=crisp_detail
+        )
         self._null: tuple[tuple, ReferenceCache] | None = None
 
     @cached_property
@@ -69,7 +80,7 @@ class ReFLDMPipeline(FacePipeline):
         joint: encode them side by side as one strip, as the released script does (see PAPERS.md: quadratic in N; order
         then matters a little).
         """
-        pixels = to_tensor(images)
+        pixels = self.shrink(to_tensor(images))
         if joint:
             strip = torch.cat(list(pixels), dim=2)[None]  # [1, 3, H, N * W]
             latents = torch.cat(self._encode(strip).chunk(len(pixels), dim=3))  # [N, C, h, w]

@@ -12,8 +12,6 @@ from PIL.Image import Image
 from torch import Tensor
 
 from faceref.errors import FacerefError, UsageError
-from faceref.models.autoencoder import Autoencoder, decode
-from faceref.models.fusion import PixelFusion
 from faceref.pipelines.scheduler_name import SchedulerName
 
 SCHEDULERS = {"ddim": DDIMScheduler, "dpmsolver++": DPMSolverMultistepScheduler, "unipc": UniPCMultistepScheduler}
@@ -78,25 +76,12 @@ def to_tensor(images: Images) -> Tensor:
 
 
 def to_output(images: Tensor, output_type: OutputType) -> Tensor | list[Image]:
-    """Decoded pictures [B, 3, H, W], about [-1, 1], as they are (float32) or, for "pil", as PIL pictures."""
-    images = images.float()
-    return cast(list[Image], VaeImageProcessor().postprocess(images)) if output_type == "pil" else images
+    """Decoded pictures [B, 3, H, W], about [-1, 1], as they are (float32) or, for "pil", as PIL pictures.
 
-
-def decode_output(
-    vae: Autoencoder, latents: Tensor, fusion: PixelFusion | None, lq: Images, output_type: OutputType
-) -> Tensor | list[Image]:
-    """Latents [B, C, h, w] as "pil" pictures, "pt" [B, 3, H, W] about [-1, 1] (not clipped), or "latent": as is.
-
-    fusion: corrects the pictures by the low-quality faces `lq` that they were made of; None: they stay. Raises
-    FacerefError if a number is not finite: a guidance beyond what the network knows does that.
+    Raises FacerefError if a number is not finite: a guidance beyond what the network knows does that.
     """
-    if output_type == "latent":
-        return latents
-    images = decode(vae, latents.to(vae.dtype))  # quantises first, if there is a codebook
-    if fusion is not None:
-        images = fusion(images.to(fusion.dtype), to_tensor(lq).to(fusion.device, fusion.dtype))
+    images = images.float()
     if not torch.isfinite(images).all():
         hint = "choose a smaller guidance or other steps"
         raise FacerefError("The network's result is not finite", hint=hint, code="not_finite")
-    return to_output(images, output_type)
+    return cast(list[Image], VaeImageProcessor().postprocess(images)) if output_type == "pil" else images

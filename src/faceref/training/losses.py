@@ -27,6 +27,11 @@ def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Ten
     return (of_reconstruction.norm() / (of_adversarial.norm() + 1e-4)).clamp(0, 1e4).detach()
 
 
+def feature_matching(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+    """Mean absolute difference of a discriminator's activations, summed over levels (pix2pixHD, Wang et al. 2018)."""
+    return torch.stack([(a - b).abs().mean() for a, b in zip(found, wanted, strict=True)]).sum()
+
+
 def perceptual_distance(features: Callable[[Tensor], Sequence[Tensor]], images: Tensor, target: Tensor) -> Tensor:
     """`feature_distance` of the batch; `images`, `target` [B, 3, H, W] in [-1, 1], gradients flow to `images`."""
     with torch.no_grad():
@@ -73,6 +78,15 @@ class PatchDiscriminator(nn.Sequential):
                 nn.LeakyReLU(0.2),
             ]
         super().__init__(*blocks, nn.Conv2d(channels * min(2**layers, 8), 1, 4, 1, 1))
+
+    def activations(self, pictures: Tensor) -> list[Tensor]:
+        """What each level makes of pictures [B, 3, H, W], the logits last."""
+        found, x = [], pictures
+        for layer in self:
+            x = layer(x)
+            if isinstance(layer, nn.LeakyReLU):
+                found.append(x)
+        return [*found, x]
 
 
 def identity_scale(alpha_bar: Tensor, timestep: Tensor, scaling: str) -> Tensor:

@@ -26,14 +26,17 @@ class ReconstructionWeights(Config):
     perceptual: Weight = 1.0
     codebook: Weight = 1.0
     adversarial: Weight = 0.8
+    feature_matching: Weight = 0.0  # ours; of the discriminator's activations, relative to the adversarial loss
     identity: Weight = 0.0  # ours
     adversarial_from: int = Field(default=30_001, ge=0)  # step
+    warm_up: int = Field(default=0, ge=0)  # steps that the discriminator learns alone before its loss counts
 
 
 class ReconstructionConfig(StageConfig):
     """What a network that makes pictures of pictures is trained for."""
 
     weights: ReconstructionWeights = ReconstructionWeights()
+    discriminator_channels: int = Field(default=64, multiple_of=16)  # of its first layer
     perceptual: str = "recogniser"  # whose features the perceptual loss compares; or timm's name of a backbone
     recogniser: Path | None = None  # weights, safetensors or ONNX
 
@@ -149,4 +152,23 @@ class FusionConfig(ReconstructionConfig):
     reference_dropout: Share = 0.3  # share of the samples that are restored without references (ldbfr: all are)
 
 
-TrainConfig = VQGANConfig | RestoringVQConfig | DiffusionConfig | LDBFRConfig | FusionConfig
+class DetailConfig(ReconstructionConfig):
+    """The last step of a trained model of the family refldm: its latents drawn larger, with what the LQ picture shows.
+
+    First the soft decoder, then, with `crisp` and an adversarial loss, the crisp one from it (ours).
+    """
+
+    stage: Literal["detail"]
+    model: Path  # folder of the trained model; each sample is restored by it, with its number of steps
+    crisp: bool = False  # train the crisp decoder, beginning from the model's soft one
+    detail: dict[str, Any] = Field(default={})  # constructor arguments of a new DetailDecoder
+    reference_dropout: float = 0.3  # share of the samples that are restored without references
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.crisp and self.detail:
+            raise ValueError("a crisp decoder is built as the soft one is: leave detail out")
+        return self
+
+
+TrainConfig = VQGANConfig | RestoringVQConfig | DiffusionConfig | LDBFRConfig | FusionConfig | DetailConfig

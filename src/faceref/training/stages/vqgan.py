@@ -22,6 +22,7 @@ from faceref.processes import is_main, take_from_main
 from faceref.training.losses import (
     PatchDiscriminator,
     adaptive_weight,
+    feature_matching,
     hinge_discriminator_loss,
     identity_similarity,
     masked_mean,
@@ -69,7 +70,7 @@ class ReconstructionStage(Stage):
         """
         super().__init__()
         self.weights = config.weights
-        self.discriminator = PatchDiscriminator()
+        self.discriminator = PatchDiscriminator(config.discriminator_channels)
         self.keep_frozen(perceptual=perceptual, recogniser=recogniser, **others)
 
     @property
@@ -86,7 +87,8 @@ class ReconstructionStage(Stage):
         """Pictures [B, 3, H, W] that shall be `batch["hq"]`, and the codebook loss."""
 
     def turns(self, step: int) -> tuple[str, ...]:
-        return self.all_turns if step >= self.weights.adversarial_from else self.all_turns[:1]
+        learns = step >= self.weights.adversarial_from - self.weights.warm_up
+        return self.all_turns if learns else self.all_turns[:1]
 
     def forward(self, batch: Batch, generator: torch.Generator, step: int, turn: str) -> Losses:
         hq, mask = batch["hq"], batch["mask"]
@@ -103,10 +105,17 @@ class ReconstructionStage(Stage):
         loss = self.weights.l1 * l1 + self.weights.perceptual * perceptual
         numbers = {"l1": l1.detach(), "perceptual": perceptual.detach(), "codebook": codebook.detach()}
         if step >= self.weights.adversarial_from:
-            adversarial = -self.discriminator(reconstruction * mask).mean()
+            *found, logits = self.discriminator.activations(reconstruction * mask)
+            adversarial = -logits.mean()
             weight = adaptive_weight(loss, adversarial, self.last_layer)
-            loss = loss + self.weights.adversarial * weight * adversarial
             numbers |= {"adversarial": adversarial.detach(), "adversarial_weight": weight}
+            if self.weights.feature_matching > 0:
+                with torch.no_grad():
+                    *wanted, _ = self.discriminator.activations(hq * mask)
+                matching = feature_matching(found, wanted)
+                adversarial = adversarial + self.weights.feature_matching * matching
+                numbers["feature_matching"] = matching.detach()
+            loss = loss + self.weights.adversarial * weight * adversarial
         if self.recogniser is not None and self.weights.identity > 0:
             identity = (1 - identity_similarity(self.recogniser, reconstruction, hq, mask, generator)).mean()
             loss = loss + self.weights.identity * identity
