@@ -66,8 +66,9 @@ def here(faces, tmp_path, monkeypatch) -> Path:
     mine = (tmp_path / "configs" / "small-refldm.yaml").read_text()
     (tmp_path / "my-refldm.yaml").write_text(mine.replace("root: data", "root: .").replace("lfw128", "faces"))
     monkeypatch.chdir(tmp_path)
-    named = "faceref.checkpoints.store.find_model"
-    monkeypatch.setattr(named, lambda name, *_: Path(name) if Path(name).is_dir() else SMALL)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/refldm-512").symlink_to(SMALL)
+    monkeypatch.setenv("FACEREF_HOME", str(tmp_path / "home"))
     return tmp_path
 
 

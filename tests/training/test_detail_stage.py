@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from faceref.checkpoints.store import load_pipeline, read_info
+from faceref.data.dataset import FaceDataset
 from faceref.errors import UsageError
 from faceref.models.identity import MobileFaceNet
 from faceref.pipelines.refldm import ReFLDMPipeline
@@ -82,7 +83,7 @@ def test_a_stop_and_a_finish_are_one_straight_run_to_the_bit(photographs: Path, 
 
 def test_the_discriminator_learns_alone_before_it_counts(photographs: Path, tiny_model):
     weights = {"perceptual": 0.0, "adversarial_from": 5, "warm_up": 2, "feature_matching": 1.0}
-    stage = DetailStage.build(config_for(photographs, tiny_model, weights=weights), cast(None, None))
+    stage = DetailStage.build(config_for(photographs, tiny_model, weights=weights), cast(FaceDataset, None))
     assert [len(stage.turns(step)) for step in (2, 3, 5)] == [1, 2, 2]
     picture = torch.zeros(1, 3, 128, 128)
     batch = {
@@ -109,7 +110,9 @@ def test_it_is_shown_references_in_all_but_a_share_of_the_samples(photographs: P
     }
 
     def latents(dropout: float, training: bool = True) -> torch.Tensor:
-        stage = DetailStage.build(config_for(photographs, tiny_model, reference_dropout=dropout), cast(None, None))
+        stage = DetailStage.build(
+            config_for(photographs, tiny_model, reference_dropout=dropout), cast(FaceDataset, None)
+        )
         return stage.train(training).make_batch(items, torch.Generator().manual_seed(0))["latents"]
 
     shown = latents(0.0)
