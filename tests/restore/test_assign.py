@@ -57,6 +57,34 @@ def test_a_face_that_is_not_the_person_is_restored_only_if_it_is_chosen(restorer
     assert any("may be somebody else" in warning for warning in restore(restorer, portrait, negative, face=1).warnings)
 
 
+def test_what_is_said_of_single_faces_by_hand_becomes_of_them(restorer, couple, mirrored, stranger):
+    people = [replace(restorer.person(one), name=name) for one, name in ((mirrored, "Eileen"), (stranger, "Other"))]
+
+    def restored_as(*by_hand: dict, **settings):
+        account = restore(restorer, couple, people, by_hand=by_hand, **settings).account()
+        return [(one.person, len(one.references), one.left_alone) for one in account.faces]
+
+    assert restored_as() == [("Other", 1, None), ("Eileen", 1, None)]
+    swapped = {"face": 1, "become": "person", "person": "Eileen"}
+    assert restored_as(swapped, {"face": 2, "become": "blind"}) == [("Eileen", 1, None), (None, 0, None)]
+    assert restored_as({"face": 2, "become": "skip"}) == [("Other", 1, None), (None, 0, "you said so")]
+
+
+def test_by_hand_a_face_is_the_only_person_though_another_is_more_like_them(restorer, couple, mirrored):
+    result = restore(restorer, couple, mirrored, by_hand=[{"face": 1, "become": "person"}])
+    assert [face.face.number for face in result.faces] == [1]
+    assert any("Face 1 of the picture may be somebody else" in warning for warning in result.warnings)
+    result = restore(restorer, couple, mirrored, face="all", by_hand=[{"face": 2, "become": "skip"}], unknown="blind")
+    assert [face.person for face in result.faces] == [None]
+
+
+def test_by_hand_only_what_is_there_can_be_said(restorer, couple, mirrored):
+    with pytest.raises(UsageError, match=r"the picture has no face 3; choose 1 to 2 \(from the left\)"):
+        restore(restorer, couple, mirrored, by_hand=[{"face": 3, "become": "skip"}])
+    with pytest.raises(UsageError, match=r"Face 1 of the picture is to be Nobody, who is not among those looked for"):
+        restore(restorer, couple, mirrored, by_hand=[{"face": 1, "become": "person", "person": "Nobody"}])
+
+
 def test_a_good_face_is_left_alone_unless_the_options_overrule_that(restorer, portrait, mirrored):
     left = restore(restorer, portrait, mirrored, always=False)
     assert (left.faces, left.image.tobytes()) == ((), portrait.tobytes())

@@ -13,6 +13,20 @@ from faceref.pipelines.scheduler_name import SchedulerName
 FaceChoice = Annotated[int, Field(ge=1)] | Literal["largest", "all"]  # a number counts from the left, beginning with 1
 
 
+class ByHand(BaseModel):
+    """What becomes of one face, whoever it looks like."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    face: int = Field(ge=1, description="Its number from the left, beginning with 1.")
+    become: Literal["person", "blind", "skip"] = Field(
+        description="Restored with a person's references (person) or without any (blind), or left alone (skip)."
+    )
+    person: str | None = Field(
+        default=None, max_length=1000, description="The name of one of those looked for; null is the only one given."
+    )
+
+
 class RestoreOptions(BaseModel):
     """How to restore a photograph. None stands for what the model or the photograph says."""
 
@@ -30,6 +44,9 @@ class RestoreOptions(BaseModel):
         default="skip",
         description="What becomes of a face that is none of the people, where each is looked for: "
         "restored without references (blind), or left alone (skip).",
+    )
+    by_hand: tuple[ByHand, ...] = Field(
+        default=(), description="What becomes of single faces; the others are looked for as without it."
     )
     max_refs: int = Field(
         default=5,

@@ -125,8 +125,9 @@ def _shown(one: RestoredFace) -> list[Image.Image]:
 
 def _doubts(one: RestoredFace, photo: str) -> list[str]:
     said = []
-    match = one.assignment.matches[0] if one.person else None
-    if match is not None and not is_sure(one.assignment.matches):
+    matches = one.assignment.matches
+    match = next((match for match in matches if match.person is one.assignment.person), None)
+    if match is not None and not (match is matches[0] and is_sure(matches)):
         said.append(
             f"Face {one.face.number} of {photo} may be somebody else than the references "
             f"({100 * match.certainty:.0f} % sure that it is the person, distance {match.distance:.2f})."

@@ -1,6 +1,6 @@
 """The four steps from a photograph to its result, each a function of values: find, assign, restore, compose."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,12 +24,13 @@ from faceref.people.person import FACE_SIZE, Identity, Person
 from faceref.pictures.photo import Photo, check_aligned_face
 from faceref.restore.faces import Assignment, FoundFace, RestoredFace
 from faceref.restore.model import Model, OnStep
-from faceref.restore.options import FaceChoice, RestoreOptions
+from faceref.restore.options import ByHand, FaceChoice, RestoreOptions
 
 # The certainty that a lone face needs. `certainty` is as if strangers were as frequent as the person; who gives a
 # portrait and references mostly means that face (at ten to one 0.22 is even), and bad faces are never certain.
 LONE_FACE = 0.3
 NOT_CHOSEN = "another face was chosen"
+SAID_SO = "you said so"
 NOBODY = "it is nobody whose references were given"
 NOT_SURE = "it is not sure which of the people it is"
 GOOD = "it is good already"
@@ -79,15 +80,19 @@ def assign(
         >>> assignments = assign(faces, [grandma, grandpa], RestoreOptions(unknown="blind", always=True))
     """
     only = people[0] if len(people) == 1 and isinstance(people[0], Person) else None  # not one of an album
-    chosen = _chosen(faces, only, options.face)
-    by_hand = only is not None and options.face != "all"
-    assignments = [
-        _assigned(face, match(face.embedding, face.quality.score, people), by_hand, options.unknown)
-        if face in chosen
-        else Assignment(face, left_alone=NOT_CHOSEN)
-        for face in faces
-    ]
-    return tuple(_as_needed(one, options) for one in assignments)
+    by_hand = _by_number(faces, options.by_hand)
+    chosen = _chosen(faces, only, options.face, by_hand)
+    believed = only is not None and options.face != "all"
+
+    def assigned(face: FoundFace) -> Assignment:
+        if face.number not in by_hand and face not in chosen:
+            return Assignment(face, left_alone=NOT_CHOSEN)
+        matches = match(face.embedding, face.quality.score, people)
+        if (said := by_hand.get(face.number)) is not None:
+            return _said(face, matches, said, people)
+        return _assigned(face, matches, believed, options.unknown)
+
+    return tuple(_as_needed(assigned(face), options) for face in faces)
 
 
 def show_references(
@@ -171,11 +176,31 @@ def _yaw(face: FoundFace, landmarker: DlibDetector) -> float:
     return yaw(face.place.landmarks if face.place else landmarks_of_aligned(face.crop.image, landmarker))
 
 
-def _assigned(face: FoundFace, matches: tuple[Match, ...], by_hand: bool, unknown: str) -> Assignment:
+def _by_number(faces: Sequence[FoundFace], by_hand: Sequence[ByHand]) -> dict[int, ByHand]:
+    """What was said of each face. Raises UsageError for a face that is not there."""
+    for one in by_hand:
+        if one.face > len(faces):
+            hint = f"choose {_numbers(faces)}"
+            raise UsageError(f"has no face {one.face}", subject=faces[0].photo.name, hint=hint)
+    return {one.face: one for one in by_hand}
+
+
+def _said(face: FoundFace, matches: tuple[Match, ...], said: ByHand, people: Sequence[Identity[Any]]) -> Assignment:
+    """A face as somebody said. Raises UsageError for a person who was not given."""
+    if said.become != "person":
+        return Assignment(face, None, matches, left_alone=SAID_SO if said.become == "skip" else None)
+    for person in people:
+        if person.name == said.person or (said.person is None and len(people) == 1):
+            return Assignment(face, person, matches)
+    reason = f"is to be {said.person or 'a person'}, who is not among those looked for"
+    raise UsageError(reason, subject=f"Face {face.number} of {face.photo.name}", hint="look for them, too")
+
+
+def _assigned(face: FoundFace, matches: tuple[Match, ...], believed: bool, unknown: str) -> Assignment:
     """A face that was chosen, with whom it is most like, or with nobody."""
     if not matches:
         return Assignment(face)
-    if by_hand or is_sure(matches):
+    if believed or is_sure(matches):
         return Assignment(face, matches[0].person, matches)
     nobody = 1 - sum(one.certainty for one in matches)
     reason = NOT_SURE if len(matches) > 1 and matches[0].certainty > nobody else NOBODY
@@ -202,9 +227,14 @@ def _whole_picture(photo: Photo, recogniser: DlibRecogniser) -> FoundFace:
     return FoundFace(photo, 1, None, crop, recogniser.embed_aligned([photo.image])[0], quality(crop, JUDGED_AT))
 
 
-def _chosen(faces: Sequence[FoundFace], only: Person | None, choice: FaceChoice | None) -> list[FoundFace]:
+def _chosen(
+    faces: Sequence[FoundFace], only: Person | None, choice: FaceChoice | None, by_hand: Mapping[int, ByHand]
+) -> list[FoundFace]:
     """The faces that the options mean. Raises UsageError, or NoFaceError if none may be the only person given."""
     if choice is None and only is not None:
+        faces = [face for face in faces if face.number not in by_hand]
+        if not faces or any(one.become == "person" for one in by_hand.values()):
+            return []
         face = min(faces, key=lambda face: only.distance(face.embedding))
         if face.place is not None:  # who gives an aligned picture has chosen
             _check_may_be(only, faces)
@@ -215,8 +245,12 @@ def _chosen(faces: Sequence[FoundFace], only: Person | None, choice: FaceChoice 
         return [max(faces, key=lambda face: face.crop.alignment.side)]
     if choice in range(1, len(faces) + 1):
         return [faces[choice - 1]]
-    numbers = "1" if len(faces) == 1 else f"1 to {len(faces)} (from the left)"
-    raise UsageError(f"has no face {choice!r}", subject=faces[0].photo.name, hint=f"choose {numbers}, largest or all")
+    hint = f"choose {_numbers(faces)}, largest or all"
+    raise UsageError(f"has no face {choice!r}", subject=faces[0].photo.name, hint=hint)
+
+
+def _numbers(faces: Sequence[FoundFace]) -> str:
+    return "1" if len(faces) == 1 else f"1 to {len(faces)} (from the left)"
 
 
 def _check_may_be(person: Person, faces: Sequence[FoundFace]) -> None:
