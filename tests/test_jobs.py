@@ -5,9 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from faceref.jobs import run
 
 # two workers write their process ids into the folder and then work for long
 PARENT = """
@@ -28,8 +31,24 @@ class Long:
         time.sleep(120)
 
 if __name__ == "__main__":
-    list(run(Long(Path(sys.argv[1])), [1, 2], workers=2, description="sleeping"))
+    list(run(Long(Path(sys.argv[1])), [1, 2], workers=2))
 """
+
+
+@dataclass(frozen=True)
+class Square:
+    def start(self):
+        return lambda number: number**2
+
+
+def test_who_asks_is_told_how_far_the_work_is_and_nothing_is_drawn(capsys):
+    told = []
+    done = run(Square(), [1, 2, 3], workers=1, on_item=lambda *progress: told.append(progress))
+    assert next(done) == 1
+    assert told == [(1, 3)]
+    assert list(done) == [4, 9]
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert capsys.readouterr() == ("", "")
 
 
 def wait_until(condition, seconds: float = 60) -> bool:

@@ -13,13 +13,11 @@ from multiprocessing.connection import wait
 from threading import Thread
 from typing import Any, Generic, Protocol, TypeVar
 
-from rich.console import Console
-from rich.progress import track
-
 from faceref.errors import FacerefError, UsageError
 
 Item = TypeVar("Item", contravariant=True)
 Result = TypeVar("Result", covariant=True)
+OnItem = Callable[[int, int], None]  # (items done, items in all)
 AT_ONCE = 64  # items handed to each worker before the next are: bounds what a queue holds
 
 DEFAULT_WORKERS = min(os.cpu_count() or 1, 4)  # a worker that finds or embeds faces takes up to 0.9 GB
@@ -34,11 +32,17 @@ class Work(Protocol, Generic[Item, Result]):
 
 
 def run(
-    work: Work[Item, Result], items: Sequence[Item], *, workers: int, ray: bool = False, description: str
+    work: Work[Item, Result],
+    items: Sequence[Item],
+    *,
+    workers: int,
+    ray: bool = False,
+    on_item: OnItem = lambda *_: None,
 ) -> Iterator[Result]:
-    """The results of `work` on `items` as they are finished, with a progress bar; their order is not to be relied on.
+    """The results of `work` on `items` as they are finished; their order is not to be relied on.
 
-    One worker is this process. Raises UsageError if Ray is asked for and not installed, FacerefError if a worker died.
+    One worker is this process. on_item: told how far it is, whoever may draw that. Raises UsageError if Ray is asked
+    for and not installed, FacerefError if a worker died.
     """
     if not items:
         return
@@ -48,7 +52,9 @@ def run(
         results = map(work.start(), items)
     else:
         results = _in_processes(work, items, workers)
-    yield from track(results, total=len(items), description=description, console=Console(stderr=True))
+    for done, result in enumerate(results, start=1):
+        on_item(done, len(items))
+        yield result
 
 
 def _in_processes(work: Work[Item, Result], items: Sequence[Item], workers: int) -> Iterator[Result]:

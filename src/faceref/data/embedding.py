@@ -13,7 +13,7 @@ from faceref.data.embedding_space import EmbeddingSpace, load_recogniser
 from faceref.data.table import Row
 from faceref.errors import DataError
 from faceref.files import write_atomically
-from faceref.jobs import run
+from faceref.jobs import OnItem, run
 from faceref.people.measure import Measure
 from faceref.pictures.aligned import open_face
 
@@ -73,6 +73,7 @@ def embed_faces(
     device: str = "cpu",
     workers: int = 1,
     ray: bool = False,
+    on_batch: OnItem = lambda *_: None,
 ) -> Embeddings:
     """The embeddings of the aligned faces that `rows` name, those of earlier runs from FOLDER/embeddings/.
 
@@ -90,7 +91,7 @@ def embed_faces(
     unsaved = 0
     try:
         work = EmbedWork(folder.absolute(), space, device)
-        for batch in run(work, batches, workers=workers, ray=ray, description="recognising"):
+        for batch in run(work, batches, workers=workers, ray=ray, on_item=on_batch):
             for file, result in batch:
                 if isinstance(result, str):
                     unreadable.append((file, result))

@@ -14,7 +14,7 @@ from faceref.data.mapping import ReferenceMapping
 from faceref.data.table import Row, write_table
 from faceref.errors import DataError, UsageError
 from faceref.files import write_atomically
-from faceref.jobs import run
+from faceref.jobs import OnItem, run
 from faceref.journal import claim
 from faceref.pictures.aligned import open_face
 from faceref.pictures.formats import PICTURE_SUFFIXES
@@ -65,6 +65,7 @@ def degrade_files(
     seed: int,
     purpose: str,
     workers: int = 1,
+    on_file: OnItem = lambda *_: None,
 ) -> tuple[int, list[Row]]:
     """Degrade files (Eq. 4 of ReF-LDM), `ranges` brought to the size of each.
 
@@ -82,7 +83,7 @@ def degrade_files(
         left = [name for name in names if name not in journal.done or not (out / lq_name(name)).exists()]
         work = DegradeWork(faces.absolute(), out.absolute(), ranges, seed, purpose)
         reasons: dict[str, str] = {}
-        for name, outcome in run(work, left, workers=workers, description="degrading"):
+        for name, outcome in run(work, left, workers=workers, on_item=on_file):
             if isinstance(outcome, Degradation):
                 journal.record(name, asdict(outcome))
             else:

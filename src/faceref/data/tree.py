@@ -14,7 +14,7 @@ from faceref.errors import DataError, PhotoError, UsageError
 from faceref.faces.align import AlignedFace, align
 from faceref.faces.detect import DlibDetector
 from faceref.files import write_atomically
-from faceref.jobs import run
+from faceref.jobs import OnItem, run
 from faceref.journal import claim
 from faceref.pictures.formats import PHOTO_SUFFIXES
 from faceref.pictures.mark import is_marked_restored
@@ -97,6 +97,7 @@ def align_tree(
     person_from_folder: bool = False,
     workers: int = 1,
     ray: bool = False,
+    on_photo: OnItem = lambda *_: None,
 ) -> AlignedTree:
     """Align every photograph below `photos` by FFHQ's rule to `size` px; faces, index.csv and left_out.csv go to `out`.
 
@@ -115,7 +116,7 @@ def align_tree(
         left = [name for name in names if name not in outcomes]
         try:
             work = AlignWork(photos.absolute(), out.absolute(), size, all_faces)
-            for outcome in run(work, left, workers=workers, ray=ray, description="aligning"):
+            for outcome in run(work, left, workers=workers, ray=ray, on_item=on_photo):
                 outcomes[outcome.photo] = outcome
                 journal.record(outcome.photo, asdict(outcome))
         finally:  # also when interrupted: the index then holds what there is

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from faceref.errors import FacerefError, NoFaceError, OutputError, PhotoError, printable
 from faceref.files import write_atomically
-from faceref.jobs import run
+from faceref.jobs import OnItem, run
 from faceref.journal import claim
 from faceref.people.person import Identity
 from faceref.pictures.formats import NAMES, OUTPUT_FORMATS
@@ -141,13 +141,20 @@ class RestoreWork:
 
 
 def restore_folder(
-    photos: Path, out: Path, request: Request, *, jobs: int = 1, ray: bool = False, again: bool = False
+    photos: Path,
+    out: Path,
+    request: Request,
+    *,
+    jobs: int = 1,
+    ray: bool = False,
+    again: bool = False,
+    on_photo: OnItem = lambda *_: None,
 ) -> Iterator[Outcome]:
     """Restore all photographs below `photos` into the same tree below `out`; the outcomes as they are reached.
 
     A photograph with nothing to restore is copied byte for byte; results of ours are passed over; one that cannot be
     read is told as failed. What an earlier run with the same settings did comes first and is not done again, whatever
-    ended that run. again: do all of it again, with other settings perhaps.
+    ended that run. again: do all of it again, with other settings perhaps. on_photo: told how far it is.
 
     Raises UsageError for trees within one another, and (code "other_settings") if `out` was made with other settings;
     PhotoError if there is no photograph or the folder vanishes; OutputError if `out` cannot be written or a file that
@@ -170,7 +177,7 @@ def restore_folder(
             else:
                 items.append(item)
         work = RestoreWork(photos.absolute(), out.absolute(), request)
-        for outcome in run(work, items, workers=jobs, ray=ray, description="restoring"):
+        for outcome in run(work, items, workers=jobs, ray=ray, on_item=on_photo):
             if outcome.status == "failed":
                 _check_still_there(photos)
             else:
@@ -178,10 +185,12 @@ def restore_folder(
             yield outcome
 
 
-def match_folder(photos: Path, request: Request, *, jobs: int = 1, ray: bool = False) -> Iterator[Outcome]:
+def match_folder(
+    photos: Path, request: Request, *, jobs: int = 1, ray: bool = False, on_photo: OnItem = lambda *_: None
+) -> Iterator[Outcome]:
     """What `restore_folder` would do with each photograph, without results; raises as it does."""
     items = [Item(name, name) for name in _photos(photos)]
-    yield from run(MatchWork(photos.absolute(), request), items, workers=jobs, ray=ray, description="matching")
+    yield from run(MatchWork(photos.absolute(), request), items, workers=jobs, ray=ray, on_item=on_photo)
 
 
 def _photos(folder: Path) -> list[str]:

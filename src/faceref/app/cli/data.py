@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from faceref.app.cli import data_sets
+from faceref.app.cli import console, data_sets
 from faceref.app.cli.console import output, say
 from faceref.app.cli.data_options import Folder, RecogniserFile, UseRay, Workers, embed, progress, say_all
 from faceref.errors import DataError, UsageError
@@ -37,15 +37,17 @@ def align(
     from faceref.data.tree import LEFT_OUT, align_tree
     from faceref.jobs import DEFAULT_WORKERS
 
-    done = align_tree(
-        photos,
-        out,
-        size=size,
-        all_faces=all_faces,
-        person_from_folder=person_from_folder,
-        workers=workers or DEFAULT_WORKERS,
-        ray=ray,
-    )
+    with console.progress("aligning", "photographs") as on_photo:
+        done = align_tree(
+            photos,
+            out,
+            size=size,
+            all_faces=all_faces,
+            person_from_folder=person_from_folder,
+            workers=workers or DEFAULT_WORKERS,
+            ray=ray,
+            on_photo=on_photo,
+        )
     output.print(f"{out / 'index.csv'}: {len(done.rows)} faces; {done.new} photographs were new.")
     if done.left_out:
         counts = Counter(row["kind"] for row in done.left_out)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import track
 
+from faceref.app.cli import console
 from faceref.app.cli.console import output, remarks
 
 Folder = Annotated[
@@ -29,7 +30,8 @@ def embed(faces: Path, rows: list, path: Path | None, workers: int | None, ray: 
     space = embedding_space(path)
     device = "cpu" if ray else best_device().type
     processes = 1 if device != "cpu" else workers or DEFAULT_WORKERS
-    return space, embed_faces(faces, rows, space, device=device, workers=processes, ray=ray)
+    with console.progress("recognising", "batches of faces") as on_batch:
+        return space, embed_faces(faces, rows, space, device=device, workers=processes, ray=ray, on_batch=on_batch)
 
 
 def progress(description: str) -> Any:

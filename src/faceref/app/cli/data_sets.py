@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from faceref.app.cli import console
 from faceref.app.cli.console import output
 from faceref.app.cli.data_options import RecogniserFile, UseRay, Workers, embed, progress
 from faceref.errors import UsageError
@@ -50,9 +51,17 @@ def degrade(
     except ValidationError as error:
         raise UsageError(f"These ranges cannot be used: {error.errors()[0]['msg']}") from error
     names = files_to_degrade(faces, split, mapping)
-    made, failed = degrade_files(
-        faces, names, out, ranges, seed=seed, purpose=preset.value, workers=workers or DEFAULT_WORKERS
-    )
+    with console.progress("degrading", "faces") as on_file:
+        made, failed = degrade_files(
+            faces,
+            names,
+            out,
+            ranges,
+            seed=seed,
+            purpose=preset.value,
+            workers=workers or DEFAULT_WORKERS,
+            on_file=on_file,
+        )
     output.print(f"{out}: {made} degraded faces; their parameters are in degradation.csv.")
     if failed:
         output.print(f"{out / LEFT_OUT}: {len(failed)} could not be read.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from faceref.app.cli.console import output, say, show
+from faceref.app.cli.console import output, progress, say, show
 from faceref.app.cli.data_options import UseRay
 from faceref.app.cli.wording import FOLDER_HINTS, called
 from faceref.errors import FacerefError, UsageError
@@ -66,10 +66,11 @@ def _restore(photos: Path, out: Path, request: "Request", jobs: int, ray: bool, 
 
     outcomes: list[Outcome] = []
     try:
-        for outcome in restore_folder(photos, out, request, jobs=jobs, ray=ray, again=again):
-            outcomes.append(outcome)
-            if as_json:
-                typer.echo(json.dumps(asdict(outcome)))
+        with progress("restoring", "photographs") as on_photo:
+            for outcome in restore_folder(photos, out, request, jobs=jobs, ray=ray, again=again, on_photo=on_photo):
+                outcomes.append(outcome)
+                if as_json:
+                    typer.echo(json.dumps(asdict(outcome)))
     finally:  # also when interrupted: it then tells what is done
         if outcomes:
             write_summary(out, outcomes)
@@ -89,7 +90,9 @@ def _restore(photos: Path, out: Path, request: "Request", jobs: int, ray: bool, 
 def _dry_run(photos: Path, request: "Request", jobs: int, ray: bool, as_json: bool) -> int:
     from faceref.restore.folder import match_folder
 
-    outcomes = sorted(match_folder(photos, request, jobs=jobs, ray=ray), key=lambda outcome: outcome.photo)
+    with progress("matching", "photographs") as on_photo:
+        found = match_folder(photos, request, jobs=jobs, ray=ray, on_photo=on_photo)
+        outcomes = sorted(found, key=lambda outcome: outcome.photo)
     if as_json:
         for outcome in outcomes:
             typer.echo(json.dumps(asdict(outcome)))
