@@ -7,8 +7,9 @@ from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from faceref.errors import DataError
+from faceref.errors import DataError, PhotoError
 from faceref.pictures.formats import FORMATS
+from faceref.pictures.jpeg import JPEG, check_scans
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,13 @@ def _read(path: Path) -> tuple[bytes, Image.Image]:
     try:
         content = path.read_bytes()
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            if image.format in JPEG:
+                check_scans(content, str(path))
             face = ImageOps.exif_transpose(image)
     except FileNotFoundError:
         raise DataError("is missing", subject=path) from None
+    except PhotoError as error:
+        raise DataError(error.reason, subject=path, hint=error.hint) from error
     except UnidentifiedImageError:
         reason = f"it is in none of the formats {', '.join(FORMATS)}"
         raise DataError(f"cannot be read as a picture ({reason})", subject=path) from None

@@ -14,6 +14,7 @@ from PIL import Image
 
 from faceref.errors import PhotoError
 from faceref.pictures.formats import HEAD, NAMES, READERS, format_of
+from faceref.pictures.jpeg import JPEG, check_scans
 from faceref.pictures.metadata import file_losses
 from faceref.pictures.quiet import pillow_warnings
 
@@ -40,6 +41,8 @@ def decode(data: bytes, name: str) -> Decoded:
     """Decode JPEG, PNG, WebP, BMP, TIFF, AVIF or HEIC; raises PhotoError about `name` for anything else."""
     image = open_header(io.BytesIO(data), name)
     check_size(image.size, name)
+    if image.format in JPEG:
+        check_scans(data, name)
     losses: tuple[str, ...] = ()
     try:
         losses = tuple(file_losses(image, data))
@@ -47,7 +50,7 @@ def decode(data: bytes, name: str) -> Decoded:
         with pillow_warnings() if image.format == "TIFF" else nullcontext():
             image.load()
     except _DAMAGED as error:
-        if image.format not in ("JPEG", "MPO"):  # MPO: the JPEG of many cameras, with previews behind it
+        if image.format not in JPEG:
             raise _cannot_be_decoded(name) from error
     except Image.DecompressionBombError as error:  # a single tile of a TIFF file
         raise _too_large_for_pillow(name) from error
