@@ -111,9 +111,13 @@ class Client:
                 elif field == "data" and event == "job":
                     yield Job.model_validate_json(value)
 
-    def result(self, id: str) -> tuple[bytes, str]:
-        """The picture and its media type."""
-        answer = self._send("GET", f"/v1/jobs/{id}/result")
+    def result(self, id: str, *, strength: float | None = None, keep: bool = False) -> tuple[bytes, str]:
+        """The picture and its media type.
+
+        strength: show so much of the restored faces, 0 to 1, without restoring again. keep: until its time is over.
+        """
+        look = {"keep": keep} | ({} if strength is None else {"strength": strength})
+        answer = self._send("GET", f"/v1/jobs/{id}/result", params=look)
         return answer.content, answer.headers["content-type"]
 
     def cancel(self, id: str) -> None:
@@ -135,6 +139,10 @@ class Client:
 
     def person(self, name: str) -> PersonDetails:
         return self._model(PersonDetails, self._send("GET", _person(name)))
+
+    def face(self, name: str, number: int) -> bytes:
+        """The aligned face of one of a person's references, from 1, as a JPEG."""
+        return self._send("GET", f"{_person(name)}/faces/{number}").content
 
     def enroll(self, name: str, photos: Sequence[Source]) -> NewPerson:
         files = [("photos", ("photo", _bytes(photo))) for photo in photos]

@@ -1,18 +1,24 @@
 """The queue's file: what was accepted is finished once, whatever ends the process; nothing stays for too long."""
 
+from dataclasses import replace
+
 import pytest
 
 from faceref.app.server.errors import RefusedError
+from faceref.app.server.jobs_file import FILE
 from faceref.app.server.limits import Limits
-from faceref.app.server.queue import FILE, STARTS, JobQueue, Picture
+from faceref.app.server.pictures import Picture
+from faceref.app.server.queue import STARTS, Done, JobQueue
 from faceref.app.server.request import JobRequest
 from faceref.app.server.schema import State
 from faceref.errors import OutputError
 from faceref.restore.account import Account
+from faceref.restore.layers import Layers
 from faceref.restore.options import RestoreOptions
 
 REQUEST = JobRequest(b"a photograph", (b"a reference",), ("Eileen",), RestoreOptions(seed=3))
 ACCOUNT = Account(photo="the picture", faces=[], references_left_out=[], warnings=[], seconds={}, version="1")
+DONE = Done(Picture(b"a result", "image/png"), Layers(faces=[], colour="keep", metadata={}), ACCOUNT)
 
 
 @pytest.fixture
@@ -34,7 +40,7 @@ def opened(tmp_path):
 def do_next(queue: JobQueue) -> str:
     job = queue.claim()
     assert job is not None
-    queue.finish(job.id, Picture(b"a result", "image/png"), ACCOUNT, 1)
+    queue.finish(job.id, DONE, 1)
     return job.id
 
 
@@ -68,7 +74,7 @@ def test_a_job_that_a_full_disk_keeps_from_its_end_is_done_again(opened):
     (pages,) = queue._rows.execute("PRAGMA page_count").fetchone()
     queue._rows.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(OutputError, match="free some space"):
-        queue.finish(id, Picture(bytes(10**6), "image/png"), ACCOUNT, 1)
+        queue.finish(id, replace(DONE, picture=Picture(bytes(10**6), "image/png")), 1)
     queue._rows.execute(f"PRAGMA max_page_count = {10**6}")
     assert do_next(queue) == id
     assert queue.get("me", id).state == State.DONE
@@ -81,7 +87,7 @@ def test_a_cancelled_job_stays_cancelled_when_its_result_comes(opened):
     assert queue.report(id, 1, 2)
     queue.discard("me", id)
     assert not queue.report(id, 2, 2)
-    queue.finish(id, Picture(b"a result", "image/png"), ACCOUNT, 1)
+    queue.finish(id, DONE, 1)
     with pytest.raises(RefusedError, match="no such job"):
         queue.get("me", id)
 
@@ -114,10 +120,11 @@ def test_nothing_of_a_job_stays_in_the_files(opened, tmp_path):
     id = queue.submit("me", REQUEST).id
     assert kept(b"a photograph")
     do_next(queue)
-    assert not kept(b"a photograph")
     assert not kept(b"a reference")
+    assert kept(b"a photograph")  # for other strengths
     assert kept(b"a result")
     queue.discard("me", id)
+    assert not kept(b"a photograph")
     assert not kept(b"a result")
     assert not kept(b"Eileen")
 

@@ -1,6 +1,9 @@
 """People over HTTP, and whose they are: a token sees its own, a web site from elsewhere nothing."""
 
+import io
+
 import pytest
+from PIL import Image
 from serving import FULLY, TOKENS
 
 from faceref.app.server.schema import State
@@ -22,6 +25,10 @@ def test_people_are_listed_read_renamed_merged_and_removed(client, photo, refere
     assert [one.name for one in client.people()] == ["Collins", "Eileen Marie & Collins"]
     client.merge("Eileen Marie & Collins", "Collins")
     assert client.person("eileen marie & collins").references == ["picture 1", "picture 1"]
+    with Image.open(io.BytesIO(client.face("Eileen Marie & Collins", 2))) as face:
+        assert (face.format, face.size) == ("JPEG", (512, 512))
+    with pytest.raises(ServerError, match="has 2 references"):
+        client.face("Eileen Marie & Collins", 3)
     client.remove("Eileen Marie & Collins")
     assert client.people() == []
 

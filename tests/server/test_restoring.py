@@ -1,11 +1,12 @@
 """Restoring over HTTP: the bytes that Python gives, for who waits, follows, cancels or comes again."""
 
+import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from fastapi.testclient import TestClient
-from PIL import ImageOps
+from PIL import Image, ImageOps
 from serving import FULLY, png, until
 
 from faceref.app.server.api import create_app
@@ -52,6 +53,37 @@ def test_a_face_that_is_good_already_comes_back_as_it_came(client, photo, refere
     restored = client.restore(photo, [reference])
     assert restored.data == photo
     assert restored.account.faces[0].left_alone
+
+
+@pytest.mark.parametrize("strength", [0.3, 1])
+def test_another_strength_is_what_restoring_with_it_gives(client, restorer, photo, reference, strength):
+    job = client.submit(photo, [reference], options=FULLY)
+    assert list(client.follow(job.id))[-1].state == State.DONE
+    asked = FULLY.model_copy(update={"strength": strength})
+    expected = restorer.restore(photo, [reference], asked).encode("PNG")[0]
+    assert client.result(job.id, strength=strength) == (expected, "image/png")
+    assert client.result(job.id, strength=0)[0] == photo
+
+
+def test_what_is_looked_at_is_kept_and_what_is_fetched_is_not(serve, photo):
+    http = serve(fetched_seconds=0)
+    client = Client(http=http)
+    id = client.submit(photo, options=FULLY).id
+    assert list(client.follow(id))[-1].state == State.DONE
+    seen = [client.result(id, keep=True)[0] for _ in range(2)]
+    assert http.get(f"/v1/jobs/{id}/photo").content == photo
+    assert [client.result(id)[0]] * 2 == seen
+    until(lambda: http.get(f"/v1/jobs/{id}").status_code == 404)
+
+
+def test_a_photograph_is_shown_as_a_jpeg_of_its_size(serve, portrait):
+    tiff = io.BytesIO()
+    portrait.save(tiff, "TIFF")
+    http = serve()
+    answer = http.post("/v1/preview", files={"photo": tiff.getvalue()})
+    with Image.open(io.BytesIO(answer.content)) as shown:
+        assert (answer.headers["content-type"], shown.format, shown.size) == ("image/jpeg", "JPEG", portrait.size)
+    assert http.post("/v1/preview", files={"photo": b"no picture"}).json()["subject"] == "The picture"
 
 
 def test_a_job_tells_how_far_it_is(serve, held, photo):

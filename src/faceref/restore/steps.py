@@ -8,8 +8,7 @@ import numpy as np
 from PIL import Image
 
 from faceref.errors import NoFaceError, PhotoError, UsageError
-from faceref.faces.align import AlignedFace, Alignment, align
-from faceref.faces.blend import blend_aligned, blend_face
+from faceref.faces.align import AlignedFace
 from faceref.faces.certainty import refusal_threshold
 from faceref.faces.colour import match_color
 from faceref.faces.dlib_detector import DlibDetector
@@ -20,9 +19,10 @@ from faceref.faces.recognise import DlibRecogniser
 from faceref.faces.tone import Tone
 from faceref.people.choice import choose_references
 from faceref.people.matching import Match, is_sure, match
-from faceref.people.person import FACE_SIZE, Identity, Person
+from faceref.people.person import Identity, Person
 from faceref.pictures.photo import Photo, check_aligned_face
-from faceref.restore.faces import Assignment, FoundFace, RestoredFace
+from faceref.restore.faces import Assignment, FoundFace, RestoredFace, crop_of
+from faceref.restore.layers import Layer, compose_layers
 from faceref.restore.model import Model, OnStep
 from faceref.restore.options import ByHand, FaceChoice, RestoreOptions
 
@@ -59,7 +59,7 @@ def find_faces(
         raise PhotoError("is truncated through the face", subject=photo.name, hint="use another copy of it")
     landmarks = [face.landmarks for face in whole]
     embeddings = recogniser.embed_batch([photo.image] * len(whole), landmarks)
-    crops = [align(photo.image, points, FACE_SIZE) for points in landmarks]
+    crops = [crop_of(photo, points) for points in landmarks]
     numbers = range(1, len(whole) + 1)
     judged = [quality(crop, JUDGED_AT) for crop in crops]
     return tuple(FoundFace(photo, *parts) for parts in zip(numbers, whole, crops, embeddings, judged, strict=True))
@@ -155,20 +155,7 @@ def compose(photo: Photo, restored: Sequence[RestoredFace], options: RestoreOpti
 
         >>> compose(photo, restored, RestoreOptions()).show()
     """
-    image = photo.image
-    for one in restored:
-        shown = one.assignment.strength
-        if one.face.place is None:
-            image = blend_aligned(one.image, one.face.crop, strength=shown, colour=options.colour)
-        else:
-            landmarks, rng = one.face.place.landmarks, np.random.default_rng(one.settings.seed)
-            image = blend_face(
-                image, one.image, one.face.crop, landmarks, strength=shown, colour=options.colour, rng=rng
-            )
-    if photo.alpha is not None:
-        image = image.copy()
-        image.putalpha(photo.alpha.resize(image.size))
-    return image
+    return compose_layers(photo, [Layer.of(one) for one in restored], options.colour)
 
 
 def _yaw(face: FoundFace, landmarker: DlibDetector) -> float:
@@ -220,10 +207,7 @@ def _as_needed(one: Assignment, options: RestoreOptions) -> Assignment:
 def _whole_picture(photo: Photo, recogniser: DlibRecogniser) -> FoundFace:
     """The picture itself as an aligned face."""
     check_aligned_face(photo, photo.name)
-    side = photo.image.width
-    corners = np.array([(0, 0), (0, side), (side, side), (side, 0)]) - 0.5
-    alpha = photo.alpha or Image.new("L", (side, side), 255)  # padding, where FFHQ's square left the photograph
-    crop = AlignedFace(photo.image, np.asarray(alpha), Alignment(corners, side))
+    crop = crop_of(photo, None)
     return FoundFace(photo, 1, None, crop, recogniser.embed_aligned([photo.image])[0], quality(crop, JUDGED_AT))
 
 

@@ -2,21 +2,25 @@
 
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated
 
 import anyio
-from fastapi import APIRouter, File, Form, Header, Response, UploadFile
+from fastapi import APIRouter, File, Form, Header, Query, Response, UploadFile
 from fastapi.responses import StreamingResponse
 
 from faceref.app.server.errors import RefusedError
+from faceref.app.server.pictures import at_strength
 from faceref.app.server.request import JobRequest
 from faceref.app.server.schema import Job, Problem, read_options
-from faceref.app.server.service import PROBLEMS, Caller, CallerOf, read_all
+from faceref.app.server.service import PROBLEMS, Caller, CallerOf, as_response, read_all
 
 router = APIRouter(prefix="/v1", tags=["restore"], responses=PROBLEMS)
 
 LOOK = 0.05  # seconds between two looks at a job
 ALIVE = 15.0  # seconds after which an event stream says that it is still there: proxies cut silent ones
+Strength = Annotated[float | None, Query(ge=0, le=1, description="how much of the restored faces is shown")]
+Keep = Annotated[bool, Query(description="look at it, and have it kept until its time is over")]
 PICTURE = {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}, "description": "The picture"}
 
 Photo = Annotated[UploadFile, File(description="the photograph")]
@@ -66,11 +70,24 @@ async def events(caller: CallerOf, id: str) -> Response:
 
 
 @router.get("/jobs/{id}/result", response_class=Response, responses={200: PICTURE})
-async def result(caller: CallerOf, id: str) -> Response:
-    """The picture, in the photograph's format, which the server forgets a minute later."""
-    picture = await anyio.to_thread.run_sync(caller.service.queue.result, caller.owner, id)
-    headers = {"Content-Location": f"/v1/jobs/{id}/result", "Cache-Control": "no-store"}
-    return Response(picture.data, media_type=picture.media_type, headers=headers)
+async def result(caller: CallerOf, id: str, keep: Keep = False, strength: Strength = None) -> Response:
+    """The picture, in the photograph's format, which the server forgets a minute later if it is not to be kept.
+
+    With another strength it is composed again, not restored again.
+    """
+    queue = caller.service.queue
+    picture = await anyio.to_thread.run_sync(partial(queue.result, caller.owner, id, keep=keep))
+    if strength is not None:
+        picture = await caller.service.look(
+            lambda: at_strength(queue.photo(caller.owner, id).data, queue.layers(caller.owner, id), strength)
+        )
+    return as_response(picture, {"Content-Location": f"/v1/jobs/{id}/result"})
+
+
+@router.get("/jobs/{id}/photo", response_class=Response, responses={200: PICTURE})
+async def photo_of_job(caller: CallerOf, id: str) -> Response:
+    """The photograph as it was sent, until the job is over with its result, or has failed."""
+    return as_response(await anyio.to_thread.run_sync(caller.service.queue.photo, caller.owner, id))
 
 
 @router.delete("/jobs/{id}", status_code=204)

@@ -2,12 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form
+from fastapi import APIRouter, Form, Path, Response
 
-from faceref.app.server.jobs import Names, Options, Photo, References
+from faceref.app.server.errors import RefusedError
+from faceref.app.server.jobs import PICTURE, Names, Options, Photo, References
+from faceref.app.server.pictures import Picture, face, preview
 from faceref.app.server.request import JobRequest, check_count, check_pictures
 from faceref.app.server.schema import EnrolledPerson, NewName, NewPerson, PersonDetails, SamePerson, read_options
-from faceref.app.server.service import PROBLEMS, CallerOf, read_all
+from faceref.app.server.service import PROBLEMS, CallerOf, as_response, read_all
 from faceref.checkpoints.info import ModelInfo
 from faceref.people.library import check_name
 from faceref.restore.account import Account, ReferenceLeftOut
@@ -32,6 +34,18 @@ async def faces(
         return caller.service.restorer.match(asked.photo, known or asked.references, asked.options).account()
 
     return await caller.service.look(match)
+
+
+@router.post("/preview", tags=["restore"], response_class=Response, responses={200: PICTURE})
+async def show(caller: CallerOf, photo: Photo) -> Response:
+    """A photograph as a JPEG: browsers show neither HEIC nor TIFF."""
+    (data,) = await read_all([photo])
+
+    def shown() -> Picture:
+        check_pictures([data], caller.service.limits)
+        return preview(data)
+
+    return as_response(await caller.service.look(shown))
 
 
 @router.post("/people", status_code=201, tags=["people"])
@@ -66,10 +80,19 @@ def list_people(caller: CallerOf) -> list[EnrolledPerson]:
 
 @router.get("/people/{name}", tags=["people"])
 def read_person(caller: CallerOf, name: str) -> PersonDetails:
-    """What is known of a person; their faces stay here."""
+    """What is known of a person, but for their faces."""
     person = caller.library.get(name)
     references = [reference.name for reference in person.references]
     return PersonDetails(name=str(person.name), references=references, warnings=list(person.warnings))
+
+
+@router.get("/people/{name}/faces/{number}", tags=["people"], response_class=Response, responses={200: PICTURE})
+def read_face(caller: CallerOf, name: str, number: Annotated[int, Path(ge=1)]) -> Response:
+    """The aligned face of one of a person's references, as a JPEG; the first is number 1."""
+    references = caller.library.get(name).references
+    if number > len(references):
+        raise RefusedError(404, "no_face", f"{name} has {len(references)} references")
+    return as_response(face(references[number - 1].face))
 
 
 @router.patch("/people/{name}", status_code=204, tags=["people"])

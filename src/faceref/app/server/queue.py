@@ -4,7 +4,6 @@ What was accepted is finished once, also after kill -9: a job is over in the sam
 forgets its pictures. (huey's queue in SQLite deletes a task before it runs it, so that a kill would lose it.)
 """
 
-import os
 import secrets
 import sqlite3
 import time
@@ -15,35 +14,16 @@ from pathlib import Path
 from threading import Event, RLock
 
 from faceref.app.server.errors import RefusedError
+from faceref.app.server.jobs_file import FILE, open_jobs
 from faceref.app.server.limits import Limits
+from faceref.app.server.pictures import Picture
 from faceref.app.server.request import JobRequest
 from faceref.app.server.schema import Job, Problem, State
 from faceref.errors import OutputError
-from faceref.files import cannot_be_written
 from faceref.restore.account import Account
+from faceref.restore.layers import Layers
 
-FILE = "jobs.sqlite"
 STARTS = 3  # a job that the process has died of so many times is not tried again
-_TABLES = """
-CREATE TABLE IF NOT EXISTS job (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, owner TEXT NOT NULL, key TEXT,
-    digest TEXT NOT NULL, state TEXT NOT NULL DEFAULT 'waiting', starts INTEGER NOT NULL DEFAULT 0, expires REAL,
-    request TEXT NOT NULL, picture BLOB, media_type TEXT, account TEXT, problem TEXT, status INTEGER,
-    UNIQUE (owner, key)
-) STRICT;
-CREATE TABLE IF NOT EXISTS upload (
-    job INTEGER NOT NULL REFERENCES job ON DELETE CASCADE, position INTEGER NOT NULL, data BLOB NOT NULL,
-    PRIMARY KEY (job, position)
-) STRICT;
-"""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A result as a file's bytes."""
-
-    data: bytes
-    media_type: str
 
 
 @dataclass(frozen=True)
@@ -53,6 +33,15 @@ class Claimed:
     id: str
     owner: str
     request: JobRequest
+
+
+@dataclass(frozen=True)
+class Done:
+    """What the worker has made of a job; layers: to show it at another strength."""
+
+    picture: Picture
+    layers: Layers
+    account: Account
 
 
 class JobQueue:
@@ -66,7 +55,7 @@ class JobQueue:
         self._lock = RLock()
         self._steps: dict[str, tuple[int, int]] = {}
         self._pace = 1.0  # seconds that a job takes
-        self._rows = _open(folder / FILE)
+        self._rows = open_jobs(folder / FILE)
         with self._transaction() as rows:
             rows.execute("UPDATE job SET state = 'waiting' WHERE state = 'running'")
 
@@ -115,21 +104,34 @@ class JobQueue:
             problem=problem and Problem.model_validate_json(problem),
         )
 
-    def result(self, owner: str, id: str) -> Picture:
-        """The picture, which is deleted soon after. Raises RefusedError: not there, not over, or what it failed of."""
+    def result(self, owner: str, id: str, *, keep: bool = False) -> Picture:
+        """The picture, which is deleted soon after, if it is not to be kept until its time is over.
+
+        Raises RefusedError: not there, not over, or what it failed of.
+        """
         with self._transaction() as rows:
-            state, data, media_type, problem, status = self._row(
-                owner, id, "state, picture, media_type, problem, status"
-            )
-            if state == State.FAILED:
-                said = Problem.model_validate_json(problem)
-                raise RefusedError(status, said.code, said.reason, subject=said.subject, hint=said.hint)
-            if state != State.DONE:
-                hint = "ask again later, or follow its events"
-                raise RefusedError(409, "not_done", "The job is not done yet", hint=hint, headers={"Retry-After": "1"})
+            data, media_type = self._done(owner, id, "picture, media_type")
+            if keep:
+                return Picture(data, media_type)
             soon = self._clock() + self.limits.fetched_seconds
             rows.execute("UPDATE job SET expires = min(expires, ?) WHERE id = ?", (soon, id))
         return Picture(data, media_type)
+
+    def photo(self, owner: str, id: str) -> Picture:
+        """The photograph as it came, until the job is gone or has failed. Raises RefusedError."""
+        with self._lock:
+            number, *_ = self._row(owner, id, "number")
+            found = self._rows.execute("SELECT data FROM upload WHERE job = ? AND position = 0", (number,)).fetchone()
+        if found is None:
+            raise RefusedError(404, "no_photo", "The photograph is not kept any more", hint="send it again")
+        return Picture.as_it_came(found[0])
+
+    def layers(self, owner: str, id: str) -> Layers:
+        """What the picture is composed of. Raises as `result`."""
+        with self._lock:
+            (number,) = self._done(owner, id, "number")
+            (data,) = self._rows.execute("SELECT data FROM layers WHERE job = ?", (number,)).fetchone()
+        return Layers.model_validate_json(data)
 
     def discard(self, owner: str, id: str) -> None:
         """Cancel a job, or forget its result: nothing of it is left. Raises RefusedError."""
@@ -172,13 +174,14 @@ class JobQueue:
         with self._transaction() as rows:
             rows.execute("UPDATE job SET state = 'waiting', starts = starts - 1 WHERE id = ?", (id,))
 
-    def finish(self, id: str, picture: Picture, account: Account, seconds: float) -> None:
-        """Keep a result and forget what was uploaded; nothing, if the job was cancelled meanwhile."""
+    def finish(self, id: str, done: Done, seconds: float) -> None:
+        """Keep a result with its photograph and forget the references; nothing, if the job was cancelled meanwhile."""
         self._pace += 0.2 * (seconds - self._pace)
         self._end(
             id,
             "state = 'done', picture = ?, media_type = ?, account = ?",
-            (picture.data, picture.media_type, account.model_dump_json()),
+            (done.picture.data, done.picture.media_type, done.account.model_dump_json()),
+            done.layers,
         )
 
     def fail(self, id: str, problem: Problem, status: int) -> None:
@@ -215,6 +218,17 @@ class JobQueue:
             hint = "fetch their results and delete them"
             raise RefusedError(429, "too_many_kept", f"{kept} of your jobs are kept already", hint=hint)
 
+    def _done(self, owner: str, id: str, columns: str) -> tuple:
+        """Columns of a job that is done. Raises RefusedError: not there, not over, or what it failed of."""
+        state, problem, status, *values = self._row(owner, id, f"state, problem, status, {columns}")
+        if state == State.FAILED:
+            said = Problem.model_validate_json(problem)
+            raise RefusedError(status, said.code, said.reason, subject=said.subject, hint=said.hint)
+        if state != State.DONE:
+            hint = "ask again later, or follow its events"
+            raise RefusedError(409, "not_done", "The job is not done yet", hint=hint, headers={"Retry-After": "1"})
+        return tuple(values)
+
     def _row(self, owner: str, id: str, columns: str) -> tuple:
         row = self._rows.execute(f"SELECT {columns} FROM job WHERE id = ? AND owner = ?", (id, owner)).fetchone()
         if row is None:
@@ -222,12 +236,18 @@ class JobQueue:
             raise RefusedError(404, "no_job", "There is no such job", hint=hint)
         return row
 
-    def _end(self, id: str, what: str, values: tuple) -> None:
+    def _end(self, id: str, what: str, values: tuple, layers: Layers | None = None) -> None:
         with self._transaction() as rows:
+            ended = rows.execute(
+                f"UPDATE job SET {what}, expires = ? WHERE id = ? AND state = 'running' RETURNING number",
+                (*values, self._expiry(), id),
+            ).fetchone()
+            if ended and layers is not None:
+                rows.execute("INSERT INTO layers VALUES (?, ?)", (*ended, layers.model_dump_json()))
             rows.execute(
-                f"UPDATE job SET {what}, expires = ? WHERE id = ? AND state = 'running'", (*values, self._expiry(), id)
+                "DELETE FROM upload WHERE job = (SELECT number FROM job WHERE id = ?) AND (position > 0 OR ?)",
+                (id, layers is None),
             )
-            rows.execute("DELETE FROM upload WHERE job = (SELECT number FROM job WHERE id = ?)", (id,))
             self._steps.pop(id, None)
         self._overwrite()
 
@@ -254,25 +274,3 @@ class JobQueue:
 _STOPPED_THE_SERVER = Problem(
     code="internal", subject=None, reason=f"The server stopped {STARTS} times while it did this job", hint=None
 )
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    """The file, readable by its owner alone, and locked for as long as this process lives."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    except OSError as error:
-        raise cannot_be_written(path, error) from error
-    rows = sqlite3.connect(path, timeout=1, isolation_level=None, check_same_thread=False)
-    try:
-        rows.execute("PRAGMA locking_mode = EXCLUSIVE")
-        rows.execute("PRAGMA journal_mode = WAL")
-        rows.execute("PRAGMA synchronous = FULL")  # an answer 202 outlives the machine's power, too
-        rows.execute("PRAGMA foreign_keys = ON")
-        rows.execute("PRAGMA secure_delete = ON")
-        rows.executescript(_TABLES)
-    except sqlite3.DatabaseError as error:
-        rows.close()
-        hint = "stop the other server, or use another data folder"
-        raise OutputError(f"cannot be used ({error})", subject=path, hint=hint, code="in_use") from error
-    return rows

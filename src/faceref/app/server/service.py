@@ -1,15 +1,16 @@
 """What the routes work with, and how they get at it and at a request's pictures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
 import anyio
-from fastapi import Depends, Request, UploadFile
+from fastapi import Depends, Request, Response, UploadFile
 
 from faceref.app.server.errors import RefusedError
 from faceref.app.server.limits import Limits
 from faceref.app.server.owners import Owners
+from faceref.app.server.pictures import Picture
 from faceref.app.server.queue import JobQueue
 from faceref.app.server.schema import Problem
 from faceref.people.library import Library
@@ -59,6 +60,13 @@ async def _caller(request: Request) -> Caller:
 
 
 CallerOf = Annotated[Caller, Depends(_caller)]
+
+
+def as_response(picture: Picture, headers: Mapping[str, str] | None = None) -> Response:
+    """A picture of somebody, which no cache keeps."""
+    return Response(
+        picture.data, media_type=picture.media_type, headers={"Cache-Control": "no-store", **(headers or {})}
+    )
 
 
 async def read_all(uploads: list[UploadFile]) -> tuple[bytes, ...]:

@@ -8,20 +8,16 @@ from threading import Event, Thread
 
 from faceref.app.server.errors import status_of
 from faceref.app.server.limits import Limits
-from faceref.app.server.queue import Claimed, JobQueue, Picture
+from faceref.app.server.pictures import Picture, encoded
+from faceref.app.server.queue import Claimed, Done, JobQueue
 from faceref.app.server.schema import Problem
 from faceref.errors import FacerefError
 from faceref.people.library import Library
-from faceref.pictures.formats import HEAD, OUTPUT_FORMATS, format_of
-from faceref.pictures.naming import output_suffix
-from faceref.restore.account import Account
+from faceref.restore.layers import Layers
 from faceref.restore.restorer import People, Restorer
 
 log = logging.getLogger(__name__)
 IDLE = 1.0  # seconds between two looks for what is to be deleted
-_MEDIA_TYPES = {"HEIF": "image/heic", "BMP": "image/bmp"} | {
-    name: f"image/{name.lower()}" for name in OUTPUT_FORMATS.values()
-}
 
 
 class _StoppedError(Exception):
@@ -68,8 +64,8 @@ class Worker:
     def _do(self, job: Claimed) -> None:
         started = time.monotonic()
         try:
-            picture, account = self._restored(job, started)
-            self.queue.finish(job.id, picture, account, time.monotonic() - started)
+            done = self._restored(job, started)
+            self.queue.finish(job.id, done, time.monotonic() - started)
         except _StoppedError:
             if self._ending.is_set():
                 self.queue.release(job.id)
@@ -80,7 +76,7 @@ class Worker:
             log.error("A job failed with %s\n%s", type(error).__name__, where)
             self.queue.fail(job.id, Problem.of(INTERNAL), status_of(INTERNAL))
 
-    def _restored(self, job: Claimed, started: float) -> tuple[Picture, Account]:
+    def _restored(self, job: Claimed, started: float) -> Done:
         request = job.request
 
         def on_step(done: int, total: int) -> None:
@@ -93,14 +89,12 @@ class Worker:
 
         people: People = [self.library(job.owner).get(name) for name in request.people] or request.references
         result = self.restorer.restore(request.photo, people, request.options, on_step=on_step)
-        account = result.account()
-        if not result.faces:  # nothing was to be restored: as it came
-            media_type = _MEDIA_TYPES[format_of(request.photo[:HEAD]) or "PNG"]
-            return Picture(request.photo, media_type), account
-        format = OUTPUT_FORMATS[output_suffix(result.photo)]
-        data, left_out = result.encode(format)
+        account, layers = result.account(), Layers.of(result, request.options.colour)
+        if not result.faces:  # nothing was to be restored
+            return Done(Picture.as_it_came(request.photo), layers, account)
+        picture, left_out = encoded(result)
         account.warnings += left_out
-        return Picture(data, _MEDIA_TYPES[format]), account
+        return Done(picture, layers, account)
 
 
 INTERNAL = FacerefError("The server failed at this request", hint="its log says where", code="internal")

@@ -1,0 +1,62 @@
+"""Pictures as they leave the server: results in the photograph's format, and what a browser can show."""
+
+import io
+from dataclasses import dataclass
+
+from PIL import Image
+
+from faceref.pictures.formats import HEAD, OUTPUT_FORMATS, format_of
+from faceref.pictures.naming import output_suffix
+from faceref.pictures.photo import open_photo
+from faceref.restore.layers import Layers
+from faceref.restore.result import Result
+
+_MEDIA_TYPES = {"HEIF": "image/heic", "BMP": "image/bmp"} | {
+    name: f"image/{name.lower()}" for name in OUTPUT_FORMATS.values()
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as a file's bytes."""
+
+    data: bytes
+    media_type: str
+
+    @classmethod
+    def as_it_came(cls, data: bytes) -> "Picture":
+        return cls(data, _MEDIA_TYPES[format_of(data[:HEAD]) or "PNG"])
+
+
+def encoded(result: Result) -> tuple[Picture, tuple[str, ...]]:
+    """A result in its photograph's format, and a sentence for each thing that this cannot hold."""
+    format = OUTPUT_FORMATS[output_suffix(result.photo)]
+    data, left_out = result.encode(format)
+    return Picture(data, _MEDIA_TYPES[format]), left_out
+
+
+def at_strength(photo: bytes, layers: Layers, strength: float) -> Picture:
+    """What restoring with that strength gives, without restoring; nothing restored is the photograph as it came."""
+    if not layers.faces or strength == 0:
+        return Picture.as_it_came(photo)
+    opened = open_photo(photo)
+    format = OUTPUT_FORMATS[output_suffix(opened)]
+    data, _ = layers.encode(opened, format, strength)
+    return Picture(data, _MEDIA_TYPES[format])
+
+
+def preview(photo: bytes) -> Picture:
+    """A photograph of any format as a JPEG of the same size, upright. Raises PhotoError."""
+    opened = open_photo(photo)
+    return Picture(_jpeg(opened.image, opened.file.icc_profile), "image/jpeg")
+
+
+def face(image: Image.Image) -> Picture:
+    """An aligned face as a JPEG."""
+    return Picture(_jpeg(image, None), "image/jpeg")
+
+
+def _jpeg(image: Image.Image, icc_profile: bytes | None) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=92, icc_profile=icc_profile)
+    return buffer.getvalue()
