@@ -1,10 +1,14 @@
 """What the tests of this folder ask a server for, and a restorer that can be held in the middle."""
 
 import io
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Event
 
+import uvicorn
+from fastapi import FastAPI
 from PIL import Image
 
 from faceref import RestoreOptions, Restorer, Result
@@ -35,6 +39,19 @@ class HeldRestorer(Restorer):
             on_step(done, total)
 
         return super().restore(photo, people, options, on_step=held)
+
+
+@contextmanager
+def listening(app: FastAPI) -> Iterator[str]:
+    """A server in a thread of this process; where it listens."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1))
+    sockets = [server.config.bind_socket()]
+    thread = threading.Thread(target=server.run, args=(sockets,))
+    thread.start()
+    until(lambda: server.started)
+    yield f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
 
 
 def until(true: Callable[[], bool], seconds: float = 60) -> None:

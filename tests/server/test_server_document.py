@@ -5,13 +5,12 @@ import re
 import shlex
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 
 import pytest
-import uvicorn
 from documents import REPOSITORY, text_of
 from PIL import Image
+from serving import listening
 
 from faceref.app.server.api import create_app
 from faceref.app.server.limits import Limits
@@ -30,13 +29,8 @@ def address(restorer, tmp_path, portrait, monkeypatch) -> Iterator[str]:
         portrait.transpose(Image.Transpose.FLIP_LEFT_RIGHT).rotate(ord(name[0]) - 97).save(tmp_path / "good" / name)
     monkeypatch.chdir(tmp_path)
     app = create_app(restorer, data_dir=tmp_path / "kept")
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
-    sockets = [server.config.bind_socket()]
-    thread = threading.Thread(target=server.run, args=(sockets,))
-    thread.start()
-    yield f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+    with listening(app) as address:
+        yield address
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="install curl to run this test")
