@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from PIL import Image
 
 from faceref import RestoreOptions, Restorer, Result
+from faceref.app.server.connections import bounded_protocol
 
 FULLY = RestoreOptions(always=True)  # the portrait of these tests is a good one
 TOKENS = ("a token for the first", "a token for the second")
@@ -42,9 +43,10 @@ class HeldRestorer(Restorer):
 
 
 @contextmanager
-def listening(app: FastAPI) -> Iterator[str]:
-    """A server in a thread of this process; where it listens."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1))
+def listening(app: FastAPI, connections: int = 100) -> Iterator[str]:
+    """A server in a thread of this process, behind a socket as in `faceref serve`; where it listens."""
+    options = {"log_level": "error", "ws": "none", "timeout_graceful_shutdown": 1}
+    server = uvicorn.Server(uvicorn.Config(app, port=0, http=bounded_protocol(connections), **options))
     sockets = [server.config.bind_socket()]
     thread = threading.Thread(target=server.run, args=(sockets,))
     thread.start()

@@ -37,6 +37,7 @@ def serve(
     try:
         import uvicorn
 
+        from faceref.app.server.connections import BACKLOG, bounded_protocol, most_connections
         from faceref.app.server.limits import Limits
         from faceref.app.server.owners import LOOPBACK
     except ImportError as error:
@@ -54,6 +55,9 @@ def serve(
         app,
         host=host,
         port=port,
+        http=bounded_protocol(most_connections()),
+        ws="none",
+        backlog=BACKLOG,
         log_level="warning",
         access_log=False,
         server_header=False,

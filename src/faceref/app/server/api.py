@@ -54,7 +54,7 @@ def create_app(
     for state in (State.WAITING, State.RUNNING):
         gauge = Gauge(f"faceref_jobs_{state}", f"Jobs that are {state}.", registry=registry)
         gauge.set_function(lambda state=state: queue.count(state))
-    app.add_middleware(Watch, registry=registry, max_bytes=limits.megabytes * 2**20)  # type: ignore[arg-type]
+    app.add_middleware(Watch, registry=registry, limits=limits, admit=owners.of)  # type: ignore[arg-type]
     app.include_router(jobs.router)
     app.include_router(people.router)
     _add_error_handlers(app)

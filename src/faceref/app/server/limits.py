@@ -13,6 +13,8 @@ class Limits(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     megabytes: int = Field(default=64, gt=0, description="of a request, all its pictures together (2**20 bytes)")
+    arriving: int = Field(default=64, gt=0, description="requests that are being sent at once")
+    arriving_seconds: float = Field(default=300, gt=0, description="until a request has arrived")
     megapixels: float = Field(default=50, gt=0, description="of each picture")
     references: int = Field(default=20, gt=0, description="photographs of a person in a request")
     people: int = Field(default=20, gt=0, description="enrolled people looked for in a request")

@@ -1,0 +1,101 @@
+"""Clients that are slow, stop in the middle, or say nothing: they are answered or closed, and others are served."""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from urllib.parse import urlsplit
+
+import httpx2 as httpx
+import pytest
+from serving import TOKENS, listening, until
+
+from faceref.app.server import connections, watch
+from faceref.app.server.api import create_app
+from faceref.app.server.limits import Limits
+
+HEADING = (
+    f"POST /v1/restore HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKENS[0]}\r\n"
+    "Content-Type: multipart/form-data; boundary=x\r\n"
+)
+Connect = Callable[[str], socket.socket]
+
+
+@pytest.fixture
+def connect(restorer, tmp_path) -> Iterator[Callable[..., Connect]]:
+    """`connect(connections=..., name=limit...)`: a server; what it returns opens a connection and says something."""
+    with ExitStack() as stack:
+
+        def served(connections: int = 100, **limits: float) -> Connect:
+            app = create_app(restorer, TOKENS, tmp_path, Limits.model_validate(limits))
+            address = urlsplit(stack.enter_context(listening(app, connections)))
+
+            def say(what: str) -> socket.socket:
+                opened = stack.enter_context(socket.create_connection((address.hostname, address.port), timeout=60))
+                opened.sendall(what.encode())
+                return opened
+
+            return say
+
+        yield served
+
+
+def answer(connection: socket.socket) -> str:
+    """What comes until a problem is told or the connection closed."""
+    told = b""
+    try:
+        while not told.endswith(b"}") and (part := connection.recv(65536)):
+            told += part
+    except ConnectionResetError:
+        pass
+    return told.decode()
+
+
+def is_healthy(say: Connect) -> bool:
+    address, port = say("").getpeername()
+    return httpx.get(f"http://{address}:{port}/healthz").is_success
+
+
+def test_who_says_nothing_or_half_a_heading_is_closed(connect, monkeypatch):
+    monkeypatch.setattr(connections, "HEADING", 0.3)
+    say = connect()
+    assert [answer(say(what)) for what in ("", "GET /healthz HT")] == ["", ""]
+    assert is_healthy(say)
+
+
+def test_where_there_are_too_many_the_oldest_that_asks_nothing_goes(connect):
+    say = connect(connections=5)
+    busy = say(HEADING + "Content-Length: 9\r\n\r\n")
+    assert is_healthy(say)  # the server has read what came before
+    opened = [say("") for _ in range(20)]
+    assert is_healthy(say)
+    assert [answer(one) for one in opened[:15]] == [""] * 15
+    busy.sendall(b"a message")
+    assert "400" in answer(busy)
+
+
+@pytest.mark.parametrize("limits", [{"arriving_seconds": 0.3}, {}])
+def test_a_body_that_does_not_come_is_not_waited_for(connect, monkeypatch, limits):
+    if not limits:
+        monkeypatch.setattr(watch, "SILENCE", 0.3)
+    say = connect(**limits)
+    told = answer(say(HEADING + "Content-Length: 1000\r\n\r\n--x\r\n"))
+    assert "408" in told.splitlines()[0]
+    assert "did not arrive in time" in told
+
+
+def test_so_many_requests_arrive_at_once_and_no_more(connect):
+    say = connect(arriving=2)
+    slow = [say(HEADING + "Content-Length: 9\r\n\r\n") for _ in range(2)]
+    assert is_healthy(say)  # the server has read what came before
+    told = answer(say(HEADING + "Content-Length: 9\r\n\r\n"))
+    assert "429" in told.splitlines()[0]
+    assert "retry-after: 5" in told
+    slow[0].close()
+    until(lambda: "400" in answer(say(HEADING + "Content-Length: 9\r\n\r\na message")))
+    assert is_healthy(say)
+
+
+def test_who_is_not_let_in_hears_it_before_the_pictures_are_sent(connect):
+    told = answer(connect()("POST /v1/restore HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n"))
+    assert "401" in told.splitlines()[0]
+    assert "token is missing" in told
