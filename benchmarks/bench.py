@@ -6,6 +6,7 @@ import logging
 import platform
 import resource
 from collections.abc import Callable
+from typing import get_args
 
 import torch
 from rich.console import Console
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from faceref import Restorer
 from faceref.checkpoints.info import ModelInfo
+from faceref.compute import DtypeName, Memory
 from faceref.devices import Timings
 from faceref.pipelines.protocol import FacePipeline
 
@@ -25,9 +27,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", nargs="?", default="small", help="small, refldm-512 or a model folder")
     parser.add_argument("--device", help="cuda, mps or cpu; the best there is by default")
+    parser.add_argument("--dtype", choices=get_args(DtypeName), default="float32")
+    parser.add_argument("--memory", choices=get_args(Memory), default="normal")
     arguments = parser.parse_args()
     logging.getLogger("faceref").setLevel(logging.ERROR)
-    restorer = Restorer.from_pretrained(arguments.model, device=arguments.device)
+    restorer = Restorer.from_pretrained(arguments.model, arguments.device, arguments.dtype, memory=arguments.memory)
     info, device = restorer.model.info, restorer.model.device
     name = (
         torch.cuda.get_device_name()
@@ -69,7 +73,7 @@ def time_phases(pipeline: FacePipeline, info: ModelInfo, references: int, steps:
     def decode():
         return pipeline.draw(latents, lq)
 
-    encoding, denoising, decoding = (best_time(pipeline.device, work) for work in (encode, restore, decode))
+    encoding, denoising, decoding = (best_time(pipeline.execution_device, work) for work in (encode, restore, decode))
     return encoding, denoising, decoding
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from accelerate.utils.memory import should_reduce_batch_size
 
 from faceref.errors import UsageError
 
@@ -26,6 +27,11 @@ def check_device(device: torch.device | str) -> torch.device:
             f"The device {device} is not here", hint="choose one of cuda, mps and cpu that is", code="no_device"
         ) from error
     return device
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a device, a GPU or the CPU, had too little memory for what was asked of it."""
+    return should_reduce_batch_size(error)
 
 
 def wait_for(device: torch.device) -> None:

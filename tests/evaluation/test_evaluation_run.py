@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from faceref.compute import Compute
 from faceref.data.lq_set import seed_for
 from faceref.data.mapping import mapping_from_index
 from faceref.errors import OutputError, UsageError
@@ -41,7 +42,7 @@ def cases(album: Path) -> CaseSet:
 def models(model_folder: Path, tiny_blind_model: Path) -> list[MeasuredModel]:
     """One that is shown references, one of the other family."""
     specs = [ModelSpec.parse(str(folder), Sampling()) for folder in (model_folder, tiny_blind_model)]
-    return load_models(specs, torch.device("cpu"))
+    return load_models(specs, Compute("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -252,7 +253,7 @@ def test_one_person_alone_is_measured_without_a_wrong_person(cases, models, inst
 def test_models_are_named_shortly_and_take_settings(model_folder: Path, other_model_folder: Path):
     specs = [ModelSpec.parse(f"{model_folder},steps=1,scheduler=unipc", Sampling(guidance=2.0))]
     specs.append(ModelSpec.parse(str(other_model_folder), Sampling()))
-    first, second = load_models(specs, torch.device("cpu"))
+    first, second = load_models(specs, Compute("cpu"))
     assert (first.label, second.label) == ("tiny steps=1 guidance=2.0 scheduler=unipc", "other")
     assert first.settings == {"weights": first.fingerprint, "steps": 1, "guidance": 2.0, "scheduler": "unipc"}
     assert second.settings == {"weights": second.fingerprint, "steps": 2, "guidance": 1.5, "scheduler": "ddim"}
@@ -262,19 +263,19 @@ def test_models_are_named_shortly_and_take_settings(model_folder: Path, other_mo
 def test_models_that_share_a_name_are_told_apart_by_their_paths(model_folder: Path, tmp_path: Path):
     shutil.copytree(model_folder, tmp_path / "copy")
     specs = [ModelSpec.parse(str(path), Sampling()) for path in (model_folder, tmp_path / "copy")]
-    assert [model.label for model in load_models(specs, torch.device("cpu"))] == [spec.path for spec in specs]
+    assert [model.label for model in load_models(specs, Compute("cpu"))] == [spec.path for spec in specs]
     with pytest.raises(UsageError, match="given twice"):
-        load_models(specs[:1] * 2, torch.device("cpu"))
+        load_models(specs[:1] * 2, Compute("cpu"))
 
 
 def test_guidance_for_a_model_that_takes_no_references_is_refused(tiny_blind_model: Path):
     with pytest.raises(UsageError, match=f"{tiny_blind_model}: The model restores without references, so that there"):
-        load_models([ModelSpec.parse(str(tiny_blind_model), Sampling(guidance=2.0))], torch.device("cpu"))
+        load_models([ModelSpec.parse(str(tiny_blind_model), Sampling(guidance=2.0))], Compute("cpu"))
 
 
 def test_steps_that_are_not_possible_are_refused(tiny_blind_model: Path):
     with pytest.raises(UsageError, match="0 denoising steps are not possible"):
-        load_models([ModelSpec.parse(f"{tiny_blind_model},steps=0", Sampling())], torch.device("cpu"))
+        load_models([ModelSpec.parse(f"{tiny_blind_model},steps=0", Sampling())], Compute("cpu"))
 
 
 @pytest.mark.parametrize("text", ["small,steps=many", "small,colour=red", "small,steps"])

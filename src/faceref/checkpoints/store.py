@@ -1,17 +1,20 @@
 """Models on disk: how they are written and loaded."""
 
 import hashlib
+import json
 import os
 from pathlib import Path
 
 import torch
 
 from faceref.checkpoints.info import BLIND, ModelInfo, find_model, read_info
-from faceref.devices import check_device
+from faceref.compute import DtypeName, Memory
+from faceref.devices import best_device, check_device
 from faceref.files import new_folder
 from faceref.pipelines.ldbfr import LDBFRPipeline
 from faceref.pipelines.protocol import FacePipeline
 from faceref.pipelines.refldm import ReFLDMPipeline
+from faceref.precision import LayerSize, to_dtype
 
 Pipeline = FacePipeline
 _PIPELINES: dict[str, type[FacePipeline]] = {"refldm": ReFLDMPipeline, "ldbfr": LDBFRPipeline}
@@ -27,27 +30,47 @@ def weights_fingerprint(folder: Path) -> str:
 
 def load_pipeline(
     name_or_path: str | os.PathLike[str],
-    device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = "cpu",
+    dtype: torch.dtype | DtypeName = torch.float32,
+    memory: Memory = "normal",
 ) -> tuple[Pipeline, ModelInfo]:
     """A model ready to restore, and its description. No code of the folder is ever run.
 
+    device, dtype, memory: see `faceref.compute.Compute`.
     Raises UsageError (no such model or device) or CheckpointError (a damaged folder, a component of a foreign class).
     """
-    device = check_device(device)
+    device = best_device() if device is None else check_device(device)
     folder = find_model(name_or_path)
     info = read_info(folder)
-    return _PIPELINES[info.family].from_pretrained(folder, torch_dtype=dtype).to(device), info
+    number_format = to_dtype(dtype, device, _layer_sizes(folder, info))
+    pipeline = _PIPELINES[info.family].from_pretrained(folder, torch_dtype=number_format)
+    if memory == "low":
+        pipeline.enable_vae_tiling()
+        if device.type != "cpu":
+            pipeline.enable_sequential_cpu_offload(device=device)
+            return pipeline, info
+    return pipeline.to(device), info
 
 
 def load_blind(
     name_or_path: str | os.PathLike[str],
-    device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = "cpu",
+    dtype: torch.dtype | DtypeName = torch.float32,
+    memory: Memory = "normal",
 ) -> tuple[Pipeline, ModelInfo] | None:
-    """The model that a model brings along for photographs without references, if any; raises as `load_pipeline`."""
+    """The model that a model brings along for photographs without references, if any; as `load_pipeline`."""
     folder = find_model(name_or_path) / BLIND
-    return load_pipeline(folder, device, dtype) if folder.is_dir() else None
+    return load_pipeline(folder, device, dtype, memory) if folder.is_dir() else None
+
+
+def _layer_sizes(folder: Path, info: ModelInfo) -> list[LayerSize]:
+    """Of the denoiser, a size for each of its levels; nothing where its description is damaged, which loading says."""
+    try:
+        config = json.loads((folder / "unet" / "config.json").read_bytes())
+        side = int(config.get("sample_size") or info.resolution // 8)
+        return [LayerSize(int(width), side >> level) for level, width in enumerate(config["block_out_channels"])]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
 
 
 def save_model(

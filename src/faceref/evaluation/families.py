@@ -69,7 +69,7 @@ class MeasuredModel(ABC):
 
     @property
     def device(self) -> torch.device:
-        return self.pipeline.device
+        return self.pipeline.execution_device
 
     @property
     def resolution(self) -> int:
@@ -78,7 +78,9 @@ class MeasuredModel(ABC):
     @property
     def settings(self) -> dict[str, str | float]:
         """What its results depend on, by name."""
-        return {"weights": self.fingerprint, **self.sampling}
+        dtype = self.pipeline.unet.dtype
+        rounded = {} if dtype == torch.float32 else {"dtype": str(dtype).removeprefix("torch.")}
+        return {"weights": self.fingerprint, **self.sampling, **rounded}
 
     @property
     def sampling(self) -> dict[str, Any]:
@@ -88,7 +90,7 @@ class MeasuredModel(ABC):
     @torch.no_grad()
     def reconstruct(self, truth: Tensor) -> tuple[Tensor, torch.Size]:
         """What the autoencoder makes of the truth [B, 3, H, W] in [-1, 1]: the same shape; and a latent's shape."""
-        latents = encode(self.pipeline.vae, self.pipeline.shrink(truth.to(self.device)))
+        latents = encode(self.pipeline.vae, self.pipeline.shrink(truth.to(self.device, self.pipeline.vae.dtype)))
         decoded = decode(self.pipeline.vae, latents).float()
         return F.interpolate(decoded, size=truth.shape[-2:], mode="bicubic"), latents.shape[1:]
 

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
-import torch
-
 from faceref.checkpoints.info import ModelInfo, find_model
 from faceref.checkpoints.store import load_pipeline, weights_fingerprint
+from faceref.compute import Compute
 from faceref.errors import UsageError
 from faceref.evaluation.families import BlindModel, MeasuredModel, ReferenceModel
 from faceref.pipelines.ldbfr import LDBFRPipeline
@@ -53,14 +52,15 @@ class ModelSpec:
 _SETTINGS = {"steps": int, "guidance": float, "scheduler": str}
 
 
-def load_models(specs: Sequence[ModelSpec], device: torch.device) -> list[MeasuredModel]:
+def load_models(specs: Sequence[ModelSpec], compute: Compute) -> list[MeasuredModel]:
     """Load every model once.
 
     Raises UsageError if one is named twice or their resolutions differ, if there is no such scheduler, number of steps
     or guidance, or if a model without references is to have guidance towards them; CheckpointError if one cannot be
     loaded.
     """
-    loaded = {path: load_pipeline(path, device) for path in dict.fromkeys(spec.path for spec in specs)}
+    paths = dict.fromkeys(spec.path for spec in specs)
+    loaded = {path: load_pipeline(path, compute.device, compute.dtype, compute.memory) for path in paths}
     for pipeline, _ in loaded.values():
         pipeline.set_progress_bar_config(disable=True)
     labels = _labels(specs, {path: info.name for path, (_, info) in loaded.items()})

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import torch
-
+from faceref.compute import Compute
 from faceref.evaluation.cases import load_cases
 from faceref.evaluation.conditions import Plan, with_product
 from faceref.evaluation.faces import Centre, FaceDescriber, compute_centre
@@ -21,13 +20,14 @@ from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.models.recogniser_files import load_recogniser
 
 
-def run_study(request: Request, out: Path, *, device: torch.device) -> Summary:
+def run_study(request: Request, out: Path, compute: Compute = Compute()) -> Summary:
     """Measure and write everything below `out`, going on where it was interrupted; docs/evaluation.md has the files.
 
     Raises UsageError for a request that contradicts itself, DataError, CheckpointError and OutputError.
     """
     sets, counts = sets_of(request), counts_of(request)
-    models = load_models(request.models, device)
+    models = load_models(request.models, compute)
+    device = models[0].device
     cases = load_cases(
         mapping_of(request),
         request.hq,

@@ -3,20 +3,25 @@
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from threading import RLock
+from typing import Any, ClassVar, Self
 
 import torch
+from accelerate import cpu_offload
 from diffusers import DDIMScheduler, DiffusionPipeline, ModelMixin, UNet2DModel
 from diffusers.utils.outputs import BaseOutput
 from PIL.Image import Image
-from torch import Tensor
+from torch import Tensor, nn
 
+from faceref.devices import best_device
 from faceref.errors import UsageError
 from faceref.models.autoencoder import Autoencoder, decode
 from faceref.models.detail_decoder import DetailDecoder, draw_between, shrink
 from faceref.models.fusion import PixelFusion
 from faceref.models.reference import ReferenceCache
+from faceref.models.strips import decode_in_strips
 from faceref.pipelines.loading import load_pipeline_folder
 from faceref.pipelines.sampling import (
     Callback,
@@ -53,6 +58,7 @@ class FacePipeline(DiffusionPipeline, ABC):
     takes_references: ClassVar[bool]
     known: ClassVar[Mapping[str, Sequence[type[ModelMixin]]]]
     _optional_components: ClassVar[Collection[str]]
+    _exclude_from_cpu_offload: ClassVar = ["vae", "vq", "fusion", "detail", "crisp_detail"]
 
     unet: UNet2DModel
     vae: Autoencoder
@@ -60,11 +66,42 @@ class FacePipeline(DiffusionPipeline, ABC):
     fusion: PixelFusion | None
     detail: DetailDecoder | None = None
     crisp_detail: DetailDecoder | None = None
+    in_strips: bool = False
+    _turn: AbstractContextManager[Any] = nullcontext()
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str], torch_dtype: torch.dtype = torch.float32) -> Self:
         """Load what `save_pretrained` wrote. Raises CheckpointError if the folder is not such a model."""
         return load_pipeline_folder(cls, folder, cls.known, torch_dtype, cls._optional_components)
+
+    @property
+    def execution_device(self) -> torch.device:
+        """Where the networks compute; `device` is where they are kept, elsewhere when they are offloaded."""
+        return self._execution_device
+
+    def enable_vae_tiling(self) -> None:
+        """From now on encode and decode one picture at a time, in strips (`faceref.models.strips`).
+
+        The results are the same but for rounding.
+        """
+        self.in_strips = True
+
+    def enable_sequential_cpu_offload(
+        self, gpu_id: int | None = None, device: torch.device | str | None = None
+    ) -> None:
+        """As diffusers' own, for the denoiser: its layers are on the device only while they compute.
+
+        The other networks are there always: they are smaller, and do not compute in their `forward` alone, where
+        offloading looks. The pipeline then restores for one thread at a time.
+        """
+        device = best_device() if device is None else torch.device(device)
+        device = device if gpu_id is None else torch.device(device.type, gpu_id)
+        self.remove_all_hooks()
+        for name, network in self.components.items():
+            if isinstance(network, nn.Module) and name in self._exclude_from_cpu_offload:
+                network.to(device)
+        cpu_offload(self.unet.to("cpu"), device)
+        self._turn = RLock()
 
     def output_side(self, side: int) -> int:
         """The side of the picture that it makes of a face of `side` pixels."""
@@ -148,11 +185,13 @@ class FacePipeline(DiffusionPipeline, ABC):
         self.check_options(steps=steps, scheduler=scheduler, guidance=guidance, crisp=crisp)
         if references is not None:
             self.check_takes_references()
-        sampler = make_sampler(self.scheduler, scheduler, steps, self.unet.device)
+        device = self.execution_device
+        sampler = make_sampler(self.scheduler, scheduler, steps, device)
         lq = to_tensor(lq)
-        predict, shape = self._prediction(self.shrink(lq), references, 1.0 if guidance is None else guidance)
-        noise = draw_noise(shape, generator, self.unet.device) if latents is None else latents.to(self.unet.device)
-        x = denoise(sampler, noise, predict, callback)
+        with self._turn:
+            predict, shape = self._prediction(self.shrink(lq), references, 1.0 if guidance is None else guidance)
+            noise = draw_noise(shape, generator, device) if latents is None else latents.to(device)
+            x = denoise(sampler, noise, predict, callback)
         if output_type == "latent":
             return Restoration(images=x)
         return Restoration(images=to_output(self.draw(x, lq, crisp or 0.0), output_type))
@@ -164,7 +203,10 @@ class FacePipeline(DiffusionPipeline, ABC):
     @torch.no_grad()
     def draw(self, latents: Tensor, lq: Tensor, crisp: float = 0.0) -> Tensor:
         """Denoised latents [B, C, h, w] of the faces `lq` [B, 3, H, H] as pictures [B, 3, S, S], about [-1, 1]."""
-        decoded = decode(self.vae, latents.to(self.vae.dtype))  # quantises first, if there is a codebook
+        if self.in_strips and len(latents) > 1:
+            return torch.cat([self.draw(*one, crisp) for one in zip(latents.split(1), lq.split(1), strict=True)])
+        drawn_by = decode_in_strips if self.in_strips else decode  # they quantise first, if there is a codebook
+        decoded = drawn_by(self.vae, latents.to(self.vae.device, self.vae.dtype))
         lq = lq.to(decoded.device, decoded.dtype)
         if self.detail is not None:
             return draw_between(self.detail, self.crisp_detail or self.detail, crisp, latents.to(lq.dtype), decoded, lq)

@@ -11,13 +11,14 @@ from diffusers import DDIMScheduler
 from torch import Tensor
 
 from faceref.errors import UsageError
-from faceref.models.autoencoder import AUTOENCODERS, Autoencoder
+from faceref.models.autoencoder import AUTOENCODERS, Autoencoder, encode
 from faceref.models.detail_decoder import DetailDecoder
 from faceref.models.fusion import PixelFusion
 from faceref.models.ldbfr import InjectedReferenceUNet, RestoringVQModel
 from faceref.models.loading import fingerprint
 from faceref.models.mechanisms import REFERENCE_UNETS
 from faceref.models.reference import Encoder, ReferenceCache
+from faceref.models.strips import encode_in_strips
 from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.protocol import FacePipeline, Predict, References
 from faceref.pipelines.sampling import Images, to_tensor
@@ -73,6 +74,13 @@ class ReFLDMPipeline(FacePipeline):
         """Of the networks that encode references, as they were when first asked."""
         return fingerprint(self.unet, self.vae)
 
+    def enable_sequential_cpu_offload(
+        self, gpu_id: int | None = None, device: torch.device | str | None = None
+    ) -> None:
+        """As `FacePipeline.enable_sequential_cpu_offload`."""
+        _ = self.fingerprint  # it reads weights, which then are nowhere to be read
+        super().enable_sequential_cpu_offload(gpu_id, device)
+
     @torch.no_grad()
     def encode_references(self, images: Images, joint: bool = False) -> ReferenceCache:
         """As `FacePipeline.encode_references`.
@@ -86,7 +94,9 @@ class ReFLDMPipeline(FacePipeline):
             latents = torch.cat(self._encode(strip).chunk(len(pixels), dim=3))  # [N, C, h, w]
         else:
             latents = self._encode(pixels)
-        return replace(self.unet.encode_references(latents[None]), encoder=Encoder(self.fingerprint, pixels.shape[-1]))
+        with self._turn:
+            cache = self.unet.encode_references(latents[None])
+        return replace(cache, encoder=Encoder(self.fingerprint, pixels.shape[-1]))
 
     def _prediction(
         self, lq: Tensor, references: References | ReferenceCache | None, guidance: float
@@ -137,7 +147,7 @@ class ReFLDMPipeline(FacePipeline):
                 hint="encode the photographs again with this one",
                 code="foreign_references",
             )
-        return cache.to(self.unet.device, self.unet.dtype)
+        return cache.to(self.execution_device, self.unet.dtype)
 
     def _null_cache(self, latents: Tensor) -> ReferenceCache:
         """The cache of one zero latent ("no reference"), computed once for latents like these."""
@@ -150,7 +160,8 @@ class ReFLDMPipeline(FacePipeline):
 
     def _encode(self, pixels: Tensor) -> Tensor:
         """Pictures [B, 3, H, W] -> latents [B, C, h, w] before quantisation, unscaled, as the U-Net takes them."""
-        return self.vae.encode(pixels.to(self.vae.device, self.vae.dtype)).latents.to(self.unet.dtype)
+        encoded_by = encode_in_strips if self.in_strips else encode
+        return encoded_by(self.vae, pixels.to(self.vae.device, self.vae.dtype)).to(self.unet.dtype)
 
     def _features(self, lq: Tensor) -> tuple[Tensor, ...]:
         """q' [B, c, s, s] of the LQ faces for a U-Net that takes them, nothing for any other."""

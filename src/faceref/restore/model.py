@@ -7,10 +7,13 @@ from threading import Lock
 from typing import Any, cast
 
 import torch
+from accelerate.utils.memory import clear_device_cache
 from PIL import Image
 
 from faceref.checkpoints.info import ModelInfo
 from faceref.checkpoints.store import Pipeline
+from faceref.devices import is_out_of_memory
+from faceref.errors import FacerefError
 from faceref.models.reference import ReferenceCache
 from faceref.people.person import Person
 from faceref.pipelines.scheduler_name import SchedulerName
@@ -25,7 +28,7 @@ OnStep = Callable[[int, int], None]  # (steps done, steps in all)
 class Settings:
     """All that decides what the network makes of a face, beside the pictures.
 
-    guidance: None for a model that takes no references.
+    guidance: None for a model that takes no references. dtype: of the network; None for float32.
     """
 
     model: str
@@ -33,6 +36,7 @@ class Settings:
     guidance: float | None
     scheduler: SchedulerName
     seed: int
+    dtype: str | None = None
 
     def by_name(self) -> dict[str, Any]:
         """Those that the model has."""
@@ -50,7 +54,7 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        return self.pipeline.device
+        return self.pipeline.execution_device
 
     def settings(self, options: RestoreOptions) -> Settings:
         """The options with this model's defaults. Raises UsageError for what it cannot do."""
@@ -64,6 +68,7 @@ class Model:
             guidance=guidance if self.pipeline.takes_references else None,
             scheduler=options.scheduler or info.scheduler,
             seed=options.seed,
+            dtype=None if self.pipeline.unet.dtype == torch.float32 else str(self.pipeline.unet.dtype)[len("torch.") :],
         )
         self.pipeline.check_options(
             steps=settings.steps, scheduler=settings.scheduler, guidance=guidance, called=self._called
@@ -117,15 +122,61 @@ class Model:
         for start in range(0, len(faces), BATCH):
             part, whose = faces[start : start + BATCH], people[start : start + BATCH]
             before = self.steps(start, settings)
-            caches = [person and self.cache(person) for person in whose]
-            output = self.pipeline(
-                [self.input(face) for face in part],
-                references=caches if any(caches) else None,
-                guidance=settings.guidance,
-                steps=settings.steps,
-                scheduler=settings.scheduler,
-                generator=[torch.Generator().manual_seed(settings.seed) for _ in part],  # no face depends on another
-                callback=lambda step, _, before=before: on_step(before + step),
-            )
-            restored += cast(list[Image.Image], output.images)
+            restored += self._restore_batch(part, whose, settings, lambda step, before=before: on_step(before + step))
         return restored
+
+    def _restore_batch(
+        self,
+        faces: Sequence[Image.Image],
+        people: Sequence[Person | None],
+        settings: Settings,
+        on_step: Callable[[int], None],
+    ) -> list[Image.Image]:
+        """At most BATCH faces together; in halves where they are too many for the device, the last one in strips."""
+        try:
+            return self._restore_together(faces, people, settings, on_step)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        self._free_memory()  # not before the error is gone, whose traceback holds tensors
+        if (half := len(faces) // 2) > 0:
+            return [
+                *self._restore_batch(faces[:half], people[:half], settings, lambda step: on_step(step // 2)),
+                *self._restore_batch(
+                    faces[half:], people[half:], settings, lambda step: on_step((settings.steps + step) // 2)
+                ),
+            ]
+        if not self.pipeline.in_strips:
+            self.pipeline.enable_vae_tiling()
+            return self._restore_batch(faces, people, settings, on_step)
+        raise FacerefError(
+            f"{self.device} has too little memory for a face of {self.info.resolution} px",
+            hint="end other programs that use it, load the model with low memory, or compute on the CPU",
+            code="out_of_memory",
+        )
+
+    def _restore_together(
+        self,
+        faces: Sequence[Image.Image],
+        people: Sequence[Person | None],
+        settings: Settings,
+        on_step: Callable[[int], None],
+    ) -> list[Image.Image]:
+        """In one call of the pipeline."""
+        caches = [person and self.cache(person) for person in people]
+        output = self.pipeline(
+            [self.input(face) for face in faces],
+            references=caches if any(caches) else None,
+            guidance=settings.guidance,
+            steps=settings.steps,
+            scheduler=settings.scheduler,
+            generator=[torch.Generator().manual_seed(settings.seed) for _ in faces],  # no face depends on another
+            callback=lambda step, _: on_step(step),
+        )
+        return cast(list[Image.Image], output.images)
+
+    def _free_memory(self) -> None:
+        """Give up what was kept of people, and give back to the device what nothing uses."""
+        with self._lock:
+            self._caches.clear()
+        clear_device_cache(garbage_collection=True)

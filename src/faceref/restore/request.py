@@ -1,11 +1,12 @@
 """A restoration as values that any process can start from, and that tell whether another one is the same."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from faceref.checkpoints.info import find_model, read_info
 from faceref.checkpoints.store import weights_fingerprint
+from faceref.compute import Compute
 from faceref.faces.detect import load_detector
 from faceref.journal import fingerprint
 from faceref.people.album_index import AlbumIndex
@@ -14,6 +15,13 @@ from faceref.people.person import Identity
 from faceref.pictures.search import find_photos, photo_digest
 from faceref.restore.options import RestoreOptions
 from faceref.restore.restorer import Restorer
+
+
+def load_restorer(model: str, compute: Compute, detector: str = "mtcnn") -> Restorer:
+    """Whoever restores with a model, computes and finds faces as these say; raises as `Restorer.from_pretrained`."""
+    return Restorer.from_pretrained(
+        model, compute.device, compute.dtype, detector=load_detector(detector), memory=compute.memory
+    )
 
 
 @dataclass(frozen=True)
@@ -29,10 +37,11 @@ class Request:
     names: tuple[str, ...] = ()
     data_dir: Path | None = None
     options: RestoreOptions = RestoreOptions()
+    compute: Compute = field(default_factory=Compute)
 
     def load(self) -> tuple[Restorer, list[Identity[Any]]]:
         """Whoever restores, and who is looked for. Raises UsageError, NoFaceError, PhotoError or CheckpointError."""
-        restorer = Restorer.from_pretrained(self.model, detector=load_detector(self.detector))
+        restorer = load_restorer(self.model, self.compute, self.detector)
         restorer.check(self.options, with_references=bool(self.references or self.names))
         people: list[Identity[Any]] = [Library(self.data_dir).get(name) for name in self.names]
         if self.references:
@@ -48,6 +57,7 @@ class Request:
             "model": read_info(folder).model_dump(include={"name", "steps", "guidance", "scheduler"}),
             "weights": weights_fingerprint(folder),
             "detector": self.detector,
+            "dtype": self.compute.dtype,
             "references": fingerprint(digests) if digests else None,
             "people": {
                 str(person.name): fingerprint([reference.digest for reference in person.references])

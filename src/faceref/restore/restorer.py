@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from faceref.checkpoints.store import load_blind, load_pipeline
-from faceref.devices import Timings, best_device
+from faceref.compute import DtypeName, Memory
+from faceref.devices import Timings
 from faceref.errors import NoFaceError, UsageError
 from faceref.faces.detect import Detector, load_detector
 from faceref.faces.dlib_detector import DlibDetector
@@ -50,17 +51,17 @@ class Restorer:
         cls,
         name_or_path: str | Path = "small",
         device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | DtypeName = "float32",
         detector: Detector | None = None,
+        memory: Memory = "normal",
     ) -> "Restorer":
-        """Load a named model or a model folder, by default in float32 on the best device that there is.
+        """Load a named model or a model folder, by default on the best device that there is.
 
-        detector: see `faceref.faces.detect.load_detector`.
+        device, dtype, memory: see `faceref.compute.Compute`. detector: see `faceref.faces.detect.load_detector`.
         Raises UsageError (no such model) or CheckpointError (a damaged one).
         """
-        device, dtype = device or best_device(), dtype or torch.float32
-        blind = load_blind(name_or_path, device, dtype)
-        return cls(Model(*load_pipeline(name_or_path, device, dtype)), blind and Model(*blind), detector)
+        blind = load_blind(name_or_path, device, dtype, memory)
+        return cls(Model(*load_pipeline(name_or_path, device, dtype, memory)), blind and Model(*blind), detector)
 
     def restore(
         self,

@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from faceref.app.cli import console, data_sets
+from faceref.app.cli.compute_options import Device
 from faceref.app.cli.console import output, say
 from faceref.app.cli.data_options import Folder, RecogniserFile, UseRay, Workers, embed, progress, say_all
 from faceref.errors import DataError, UsageError
@@ -61,6 +62,7 @@ def identities(
         float | None, typer.Option(min=0, help="Closer than this is one person.", show_default="the recogniser's")
     ] = None,
     recogniser: RecogniserFile = None,
+    device: Device = None,
     labels: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Compare with the people of this column; change no person.")
     ] = None,
@@ -85,7 +87,7 @@ def identities(
     if labels is not None and not any(row.get(labels) for row in rows):
         raise UsageError(f"has nothing in a column {labels!r} to compare with", subject=faces / "index.csv")
     corrections = read_corrections(faces, {row["file"] for row in rows})
-    space, embeddings = embed(faces, rows, recogniser, workers, ray)
+    space, embeddings = embed(faces, rows, recogniser, workers, ray, device)
     distance = space.threshold if threshold is None else threshold
     found = identify(embeddings, space, distance, corrections)
     write_findings(faces, found)
@@ -164,6 +166,7 @@ def references(
     at_least: Annotated[int, typer.Option(min=1, help="References that a target must have.")] = 1,
     at_most: Annotated[int, typer.Option(min=1, help="References of a target.")] = 9,
     recogniser: RecogniserFile = None,
+    device: Device = None,
     workers: Workers = None,
     ray: UseRay = False,
 ) -> None:
@@ -180,7 +183,7 @@ def references(
             subject=faces / "index.csv",
             hint="run faceref data splits first",
         )
-    space, embeddings = embed(faces, rows, recogniser, workers, ray)
+    space, embeddings = embed(faces, rows, recogniser, workers, ray, device)
     left_out, targets = {}, 0
     for split in (split for split in SPLITS if split in present):
         closest = (0.0 if split == "train" else space.near_duplicate) if min_distance is None else min_distance

@@ -20,18 +20,20 @@ RecogniserFile = Annotated[
 ]
 
 
-def embed(faces: Path, rows: list, path: Path | None, workers: int | None, ray: bool) -> tuple[Any, Any]:
-    """The embedding space and the embeddings of the rows' files; on a GPU in this process if there is one."""
+def embed(
+    faces: Path, rows: list, path: Path | None, workers: int | None, ray: bool, device: str | None
+) -> tuple[Any, Any]:
+    """The embedding space and the embeddings of the rows' files; on a GPU in this process."""
     from faceref.data.embedding import embed_faces
     from faceref.data.embedding_space import embedding_space
-    from faceref.devices import best_device
+    from faceref.devices import best_device, check_device
     from faceref.jobs import DEFAULT_WORKERS
 
     space = embedding_space(path)
-    device = "cpu" if ray else best_device().type
-    processes = 1 if device != "cpu" else workers or DEFAULT_WORKERS
+    chosen = "cpu" if ray else str(check_device(device) if device else best_device())
+    processes = 1 if chosen != "cpu" else workers or DEFAULT_WORKERS
     with console.progress("recognising", "batches of faces") as on_batch:
-        return space, embed_faces(faces, rows, space, device=device, workers=processes, ray=ray, on_batch=on_batch)
+        return space, embed_faces(faces, rows, space, device=chosen, workers=processes, ray=ray, on_batch=on_batch)
 
 
 def progress(description: str) -> Any:

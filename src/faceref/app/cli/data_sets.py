@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from faceref.app.cli import console
+from faceref.app.cli.compute_options import Device
 from faceref.app.cli.console import output
 from faceref.app.cli.data_options import RecogniserFile, UseRay, Workers, embed, progress
 from faceref.errors import UsageError
@@ -77,6 +78,7 @@ def check(
         bool, typer.Option("--near-duplicates/--no-near-duplicates", help="Look for them by face.")
     ] = True,
     recogniser: RecogniserFile = None,
+    device: Device = None,
     workers: Workers = None,
     ray: UseRay = False,
 ) -> None:
@@ -89,7 +91,7 @@ def check(
     pairs = []
     rows = [{"file": file} for file in data.files if not states[file].problem]
     if near_duplicates and rows:
-        space, embeddings = embed(faces, rows, recogniser, workers, ray)
+        space, embeddings = embed(faces, rows, recogniser, workers, ray, device)
         pairs = find_near_duplicates(embeddings, space)
     problems = data.problems(states, pairs)
     for problem in problems:

@@ -5,6 +5,9 @@ from typing import Annotated
 
 import typer
 
+from faceref.app.cli.compute_options import DEFAULTS as COMPUTE
+from faceref.app.cli.compute_options import Device, Dtype, MemoryUse
+from faceref.compute import Compute
 from faceref.errors import UsageError
 
 
@@ -58,13 +61,15 @@ def evaluate(
     product: Annotated[
         bool, typer.Option("--product", help="Measure finding, aligning and pasting as well, as a user has it.")
     ] = False,
+    device: Device = COMPUTE.device,
+    dtype: Dtype = COMPUTE.dtype,
+    memory: MemoryUse = COMPUTE.memory,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path("evaluation"),
 ) -> None:
     """Restore, measure and compare: per_image.csv, summary.md, summary.json, plots and contact sheets in OUT.
 
     Given again, it goes on where it was interrupted.
     """
-    from faceref.devices import best_device
     from faceref.evaluation.models import ModelSpec, Sampling
     from faceref.evaluation.report import remarks, standing
     from faceref.evaluation.request import Request
@@ -90,7 +95,7 @@ def evaluate(
         labels=labels,
         product=product,
     )
-    summary = run_study(request, out, device=best_device())
+    summary = run_study(request, out, Compute(device, dtype, memory))
     typer.echo(standing(summary))
     if summary.left_out:
         typer.echo(f"{remarks(summary)}: {out / 'left_out.csv'}")

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from faceref.app.cli.compute_options import DEFAULTS as COMPUTE
+from faceref.app.cli.compute_options import Device, Dtype, MemoryUse
 from faceref.app.cli.console import output, progress, say, show, working
 from faceref.app.cli.people import DataDir
 from faceref.app.cli.restore_folder import Again, DryRun, Jobs, Ray, folder_of_results, restore_folder
 from faceref.app.cli.wording import called, sentence
 from faceref.checkpoints.info import find_model
+from faceref.compute import Compute
 from faceref.errors import FacerefError, UsageError
 from faceref.pictures.naming import check_outputs, plan_outputs
 from faceref.pictures.photo import check_photo
@@ -71,6 +74,9 @@ def restore(
     largest_reference_face: Annotated[
         bool, typer.Option("--largest-reference-face", help=help_text("largest_reference_face"))
     ] = DEFAULTS.largest_reference_face,
+    device: Device = COMPUTE.device,
+    dtype: Dtype = COMPUTE.dtype,
+    memory: MemoryUse = COMPUTE.memory,
     compare: Annotated[
         bool, typer.Option("--compare", help="Also write before, after and references side by side.")
     ] = False,
@@ -95,6 +101,7 @@ def restore(
         colour=colour,
         largest_reference_face=largest_reference_face,
     )
+    compute = Compute(device, dtype, memory)
     from faceref.people.library import Library
 
     if names and references:
@@ -110,7 +117,7 @@ def restore(
         with working("Loading torch"):
             from faceref.restore.request import Request
 
-        request = Request(model, detector, tuple(references or ()), tuple(names or ()), data_dir, options)
+        request = Request(model, detector, tuple(references or ()), tuple(names or ()), data_dir, options, compute)
         restore_folder(photos[0], results, request, jobs=jobs, ray=ray, again=again, as_json=as_json)
         return
     if again or dry_run or ray or jobs > 1:
@@ -122,11 +129,10 @@ def restore(
     comparisons = {photo: _comparison(target) for photo, target in targets.items()} if compare else {}
     check_outputs([*targets.values(), *comparisons.values()], [*photos, *good])
     with working("Loading the model"):  # seconds, most of them torch's
-        from faceref.faces.detect import load_detector
         from faceref.people.album_index import AlbumIndex
-        from faceref.restore.restorer import Restorer
+        from faceref.restore.request import load_restorer
 
-        restorer = Restorer.from_pretrained(model, detector=load_detector(detector))
+        restorer = load_restorer(model, compute, detector)
     restorer.check(options, with_references=bool(references or people))
     if references:
         with progress("references", "photographs") as on_photo:

@@ -5,8 +5,11 @@ from typing import Annotated
 
 import typer
 
+from faceref.app.cli.compute_options import DEFAULTS as COMPUTE
+from faceref.app.cli.compute_options import Device, Dtype, MemoryUse
 from faceref.app.cli.console import say, working
 from faceref.app.cli.people import DataDir
+from faceref.compute import Compute
 from faceref.errors import UsageError
 
 SHORTEST_TOKEN = 16  # characters
@@ -19,6 +22,9 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 8000,
     model: Annotated[str, typer.Option(help="small, refldm-512 or a model folder.")] = "small",
+    device: Device = COMPUTE.device,
+    dtype: Dtype = COMPUTE.dtype,
+    memory: MemoryUse = COMPUTE.memory,
     data_dir: DataDir = None,
     tokens: Annotated[
         list[str] | None,
@@ -46,9 +52,10 @@ def serve(
     bounds = Limits.of(limits or [])
     with working("Loading the model"):
         from faceref.app.server.api import create_app
-        from faceref.restore.restorer import Restorer
+        from faceref.restore.request import load_restorer
 
-        app = create_app(Restorer.from_pretrained(model), tokens or [], data_dir, bounds)
+        restorer = load_restorer(model, Compute(device, dtype, memory))
+        app = create_app(restorer, tokens or [], data_dir, bounds)
     logging.getLogger("faceref.app.server").setLevel(logging.INFO)
     say(f"http://{host}:{port}/v1 (Ctrl-C ends it)")
     uvicorn.run(

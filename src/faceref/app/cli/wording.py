@@ -27,6 +27,7 @@ HINTS: dict[str, str] = {
     "worker_ended": "run the command again with fewer --workers",
     "no_ray": "pip install 'faceref[ray]', or leave --ray out",
     "model_not_here": "faceref models download refldm-512",
+    "out_of_memory": "add --memory low, or --device cpu",
     "licence": "add --accept-licence if you agree",
     "wrong_digest": "download it again, or give --sha256 NAME=DIGEST if you trust the file",
     "ray_failed": "run the command again, with fewer --workers or without --ray",

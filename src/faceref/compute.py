@@ -1,0 +1,20 @@
+"""Where and in what networks compute, as a value to take along to any process; without torch, which takes seconds."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
+Memory = Literal["normal", "low"]
+
+
+@dataclass(frozen=True)
+class Compute:
+    """How to compute, as `faceref.checkpoints.store.load_pipeline` takes it.
+
+    device: cuda, cuda:1, mps or cpu; None: the best there is. dtype: of the networks; auto: what is measured to be
+    fastest of float32 and bfloat16. memory: low takes less of it and more time.
+    """
+
+    device: str | None = None
+    dtype: DtypeName = "float32"
+    memory: Memory = "normal"
