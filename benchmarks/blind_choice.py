@@ -98,7 +98,7 @@ def _of_run(choices: list[str]) -> str:
 def _kinds(runs: list[dict[str, Any]]) -> Iterator[tuple[str, list[int]]]:
     """All runs, and those of each folder of photographs without and with references."""
     yield "all runs", list(range(len(runs)))
-    for folder in ("group", "old", "raw-people"):
+    for folder in ("group", "old", "lq", "raw-people"):
         for name, shown in (("without references", False), ("with references", True)):
             yield (
                 f"{folder}, {name}",
