@@ -15,7 +15,7 @@ from urllib.parse import quote
 import httpx2 as httpx
 from pydantic import BaseModel, TypeAdapter
 
-from faceref.app.server.schema import EnrolledPerson, Job, NewPerson, PersonDetails
+from faceref.app.server.schema import AddedPhotos, EnrolledPerson, Job, NewPerson, PersonDetails
 from faceref.errors import FacerefError
 from faceref.restore.account import Account
 from faceref.restore.options import RestoreOptions
@@ -145,8 +145,11 @@ class Client:
         return self._send("GET", f"{_person(name)}/faces/{number}").content
 
     def enroll(self, name: str, photos: Sequence[Source]) -> NewPerson:
-        files = [("photos", ("photo", _bytes(photo))) for photo in photos]
-        return self._model(NewPerson, self._send("POST", "/v1/people", data={"name": name}, files=files))
+        return self._model(NewPerson, self._send("POST", "/v1/people", data={"name": name}, files=_photos(photos)))
+
+    def add(self, name: str, photos: Sequence[Source]) -> AddedPhotos:
+        """More photographs of a person."""
+        return self._model(AddedPhotos, self._send("POST", f"{_person(name)}/photos", files=_photos(photos)))
 
     def rename(self, name: str, new: str) -> None:
         self._send("PATCH", _person(name), json={"name": new})
@@ -184,6 +187,10 @@ def _form(
     """A form with the pictures' bytes; their names stay here."""
     files = [("photo", ("photo", _bytes(photo))), *(("references", ("photo", _bytes(one))) for one in references)]
     return {"data": {"people": list(people), "options": options.model_dump_json()}, "files": files}
+
+
+def _photos(photos: Sequence[Source]) -> list[tuple[str, tuple[str, bytes]]]:
+    return [("photos", ("photo", _bytes(photo))) for photo in photos]
 
 
 def _bytes(source: Source) -> bytes:

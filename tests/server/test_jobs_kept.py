@@ -1,5 +1,7 @@
 """The queue's file: what was accepted is finished once, whatever ends the process; nothing stays for too long."""
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -8,10 +10,11 @@ from faceref.app.server.errors import RefusedError
 from faceref.app.server.jobs_file import FILE
 from faceref.app.server.limits import Limits
 from faceref.app.server.pictures import Picture
-from faceref.app.server.queue import STARTS, Done, JobQueue
+from faceref.app.server.queue import JobQueue
 from faceref.app.server.request import JobRequest
-from faceref.app.server.schema import State
-from faceref.errors import OutputError
+from faceref.app.server.schema import Problem, State
+from faceref.app.server.work import STARTS, Done
+from faceref.errors import CheckpointError, OutputError
 from faceref.restore.account import Account
 from faceref.restore.layers import Layers
 from faceref.restore.options import RestoreOptions
@@ -38,9 +41,9 @@ def opened(tmp_path):
 
 
 def do_next(queue: JobQueue) -> str:
-    job = queue.claim()
+    job = queue.work.claim()
     assert job is not None
-    queue.finish(job.id, DONE, 1)
+    queue.work.finish(job.id, DONE, 1)
     return job.id
 
 
@@ -48,34 +51,34 @@ def test_accepted_jobs_are_done_in_order_by_the_next_process(opened):
     queue = opened()
     ids = [queue.submit("me", REQUEST).id for _ in range(3)]
     assert do_next(queue) == ids[0]
-    assert queue.claim().id == ids[1]  # and the process ends
+    assert queue.work.claim().id == ids[1]  # and the process ends
     queue = opened()
-    claimed = queue.claim()
+    claimed = queue.work.claim()
     assert (claimed.id, claimed.owner, claimed.request) == (ids[1], "me", REQUEST)
-    queue.release(ids[1])
+    queue.work.release(ids[1])
     assert [do_next(queue), do_next(queue)] == ids[1:]
-    assert queue.claim() is None
+    assert queue.work.claim() is None
 
 
 def test_a_job_that_ends_every_process_fails_at_last(opened):
     queue = opened()
     id = queue.submit("me", REQUEST).id
     for _ in range(STARTS):
-        assert queue.claim().id == id
+        assert queue.work.claim().id == id
         queue = opened()
-    assert queue.claim() is None
+    assert queue.work.claim() is None
     assert "stopped 3 times" in queue.get("me", id).problem.reason
 
 
 def test_a_job_that_a_full_disk_keeps_from_its_end_is_done_again(opened):
     queue = opened()
     id = queue.submit("me", REQUEST).id
-    queue.claim()
-    (pages,) = queue._rows.execute("PRAGMA page_count").fetchone()
-    queue._rows.execute(f"PRAGMA max_page_count = {pages}")
+    queue.work.claim()
+    (pages,) = queue._file.rows.execute("PRAGMA page_count").fetchone()
+    queue._file.rows.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(OutputError, match="free some space"):
-        queue.finish(id, replace(DONE, picture=Picture(bytes(10**6), "image/png")), 1)
-    queue._rows.execute(f"PRAGMA max_page_count = {10**6}")
+        queue.work.finish(id, replace(DONE, picture=Picture(bytes(10**6), "image/png")), 1)
+    queue._file.rows.execute(f"PRAGMA max_page_count = {10**6}")
     assert do_next(queue) == id
     assert queue.get("me", id).state == State.DONE
 
@@ -83,11 +86,11 @@ def test_a_job_that_a_full_disk_keeps_from_its_end_is_done_again(opened):
 def test_a_cancelled_job_stays_cancelled_when_its_result_comes(opened):
     queue = opened()
     id = queue.submit("me", REQUEST).id
-    queue.claim()
-    assert queue.report(id, 1, 2)
+    queue.work.claim()
+    assert queue.work.report(id, 1, 2)
     queue.discard("me", id)
-    assert not queue.report(id, 2, 2)
-    queue.finish(id, DONE, 1)
+    assert not queue.work.report(id, 2, 2)
+    queue.work.finish(id, DONE, 1)
     with pytest.raises(RefusedError, match="no such job"):
         queue.get("me", id)
 
@@ -99,15 +102,15 @@ def test_results_go_after_they_were_fetched_or_when_their_time_is_over(opened):
         do_next(queue)
     assert queue.result("me", fetched).data == b"a result"
     opened.now = 9
-    queue.purge()
+    queue.work.purge()
     assert queue.result("me", fetched).data == b"a result"  # a download that broke off
     opened.now = 11
-    queue.purge()
+    queue.work.purge()
     with pytest.raises(RefusedError, match="no such job"):
         queue.result("me", fetched)
     assert queue.get("me", left).state == State.DONE
     opened.now = 101
-    queue.purge()
+    queue.work.purge()
     with pytest.raises(RefusedError, match="no such job"):
         queue.get("me", left)
 
@@ -137,6 +140,27 @@ def test_one_owner_may_keep_so_many_results(opened):
     with pytest.raises(RefusedError, match="2 of your jobs are kept"):
         queue.submit("me", REQUEST)
     queue.submit("you", REQUEST)
+
+
+def test_jobs_of_another_version_are_refused_and_stay(opened, tmp_path):
+    queue = opened()
+    queue.submit("me", REQUEST)
+    queue._file.rows.execute("PRAGMA user_version = 2")
+    with pytest.raises(CheckpointError, match="holds jobs in the form 2, and this version of faceref reads 1; let the"):
+        opened()
+    with closing(sqlite3.connect(tmp_path / FILE)) as rows:
+        rows.execute("PRAGMA user_version = 1")
+    assert do_next(opened())
+
+
+def test_what_was_finished_is_counted_across_processes(opened):
+    queue = opened()
+    for _ in range(3):
+        queue.submit("me", REQUEST)
+    do_next(queue)
+    queue.work.fail(queue.work.claim().id, Problem(code="x", subject=None, reason="x", hint=None), 500)
+    queue.discard("me", queue.work.claim() and queue.submit("me", REQUEST).id)
+    assert opened().work.finished() == {State.DONE: 1, State.FAILED: 1}
 
 
 def test_a_second_server_is_kept_off(opened, tmp_path):

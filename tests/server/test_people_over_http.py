@@ -4,10 +4,13 @@ import io
 
 import pytest
 from PIL import Image
-from serving import FULLY, TOKENS
+from serving import FULLY, TOKENS, png
 
+from faceref.app.server import kept_people
 from faceref.app.server.schema import State
 from faceref.client import Client, ServerError
+from faceref.errors import UsageError
+from faceref.people.library import Library
 
 
 def test_an_enrolled_person_restores_like_their_photographs(client, photo, reference, wall):
@@ -31,6 +34,36 @@ def test_people_are_listed_read_renamed_merged_and_removed(client, photo, refere
         client.face("Eileen Marie & Collins", 3)
     client.remove("Eileen Marie & Collins")
     assert client.people() == []
+
+
+def test_more_photographs_are_added_and_show_at_once(client, photo, reference, wall):
+    client.enroll("Eileen", [reference])
+    alone = client.restore(photo, people=["Eileen"], options=FULLY)
+    more = png(Image.open(io.BytesIO(reference)).rotate(5))
+    added = client.add("eileen", [reference, more, wall])
+    assert (added.new, added.references, len(added.references_left_out)) == (1, 2, 1)
+    both = client.restore(photo, people=["Eileen"], options=FULLY)
+    assert both.data == client.restore(photo, [reference, more], options=FULLY).data != alone.data
+    with pytest.raises(ServerError, match="Nobody is enrolled as 'Collins'"):
+        client.add("Collins", [b"not even read"])
+
+
+def test_people_in_memory_are_those_on_the_disk_and_not_many(tmp_path, restorer, reference, monkeypatch):
+    monkeypatch.setattr(kept_people, "KEPT", 2)
+    library, people = Library(tmp_path), kept_people.KeptPeople(lambda owner: Library(tmp_path))
+    for name in ("Eileen", "Marie", "Collins"):
+        library.enroll(name, restorer.person([reference]))
+    first = people.get("me", "Eileen")
+    assert people.get("me", "Eileen") is first
+    library.rename("Eileen", "eileen")
+    assert people.get("me", "Eileen").name == "eileen"
+    again = people.get("me", "Eileen")
+    for name in ("Marie", "Collins"):
+        people.get("me", name)
+    assert people.get("me", "Eileen") is not again
+    library.remove("Collins")
+    with pytest.raises(UsageError, match="Nobody is enrolled"):
+        people.get("me", "Collins")
 
 
 def test_faces_are_found_and_matched_without_restoring(client, photo, reference):
@@ -62,12 +95,29 @@ def test_two_tokens_never_see_each_others_jobs_or_people(serve, photo, reference
     first.enroll("Eileen", [reference])
     job = first.submit(photo, people=["Eileen"], options=FULLY, idempotency_key="a")
     assert second.people() == []
-    for see in (second.job, second.result, second.cancel, lambda id: list(second.follow(id)), second.person):
+    hidden = [
+        lambda: second.job(job.id),
+        lambda: second.result(job.id),
+        lambda: second.result(job.id, strength=0.5),
+        lambda: second.cancel(job.id),
+        lambda: list(second.follow(job.id)),
+        lambda: second.person("Eileen"),
+        lambda: second.face("Eileen", 1),
+        lambda: second.add("Eileen", [reference]),
+        lambda: second.rename("Eileen", "Marie"),
+        lambda: second.remove("Eileen"),
+        lambda: second.faces(photo, people=["Eileen"]),
+        lambda: second.submit(photo, people=["Eileen"]),
+    ]
+    for look in hidden:
         with pytest.raises(ServerError) as error:
-            see("Eileen" if see == second.person else job.id)
+            look()
         assert error.value.status == 404
+    assert http.get(f"/v1/jobs/{job.id}/photo", headers=second._headers).status_code == 404
     assert second.submit(photo, options=FULLY, idempotency_key="a").id != job.id
+    second.enroll("Eileen", [photo])  # somebody else of that name
     assert list(first.follow(job.id))[-1].state == State.DONE
+    assert first.result(job.id)[0] == first.restore(photo, [reference], options=FULLY).data
 
 
 @pytest.mark.parametrize("token", [None, "", "another token altogether"])

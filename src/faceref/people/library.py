@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import platformdirs
@@ -76,6 +77,18 @@ class Library:
             raise self._unknown(name, [])
         with self._database.reading() as rows:
             return self._person(rows, name)
+
+    def stamp(self, name: str) -> tuple[Any, ...]:
+        """What changes whenever the person does, without reading their faces. Raises UsageError if unknown."""
+        if not self.path.exists():
+            raise self._unknown(name, [])
+        with self._database.reading() as rows:
+            key = self._known(rows, name)
+            (spelled,) = rows.execute("SELECT name FROM person WHERE id = ?", (key,)).fetchone()
+            found = rows.execute(
+                "SELECT digest, name, embedding FROM reference WHERE person = ? ORDER BY rowid", (key,)
+            )
+            return (spelled, *found.fetchall())
 
     def enroll(self, name: str, person: Person) -> None:
         """Keep a new person. Raises UsageError for a name that is taken or none, OutputError for a folder."""

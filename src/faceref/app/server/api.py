@@ -7,15 +7,18 @@ from pathlib import Path
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.exceptions import HTTPException
 
-from faceref.app.server import jobs, people
+from faceref.app.server import jobs
 from faceref.app.server.errors import RefusedError, status_of
+from faceref.app.server.kept_people import KeptPeople
 from faceref.app.server.limits import Limits
+from faceref.app.server.metrics import JobsCollector
 from faceref.app.server.owners import Owners
+from faceref.app.server.people import router as people_router
 from faceref.app.server.queue import JobQueue
-from faceref.app.server.schema import Problem, State
+from faceref.app.server.schema import Problem
 from faceref.app.server.service import Service
 from faceref.app.server.watch import Watch
 from faceref.app.server.worker import Worker
@@ -37,8 +40,9 @@ def create_app(
     limits = limits or Limits()
     owners = Owners(tokens, data_dir)
     queue = JobQueue(owners.jobs_folder, limits)
-    worker = Worker(queue, restorer, owners.library, limits)
-    service = Service(restorer, queue, owners, limits)
+    people = KeptPeople(owners.library)
+    worker = Worker(queue.work, restorer, people, limits)
+    service = Service(restorer, queue, owners, people, limits)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -51,12 +55,10 @@ def create_app(
     app = FastAPI(title="faceref", description=DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
     registry = CollectorRegistry()
-    for state in (State.WAITING, State.RUNNING):
-        gauge = Gauge(f"faceref_jobs_{state}", f"Jobs that are {state}.", registry=registry)
-        gauge.set_function(lambda state=state: queue.count(state))
+    registry.register(JobsCollector(queue.work))
     app.add_middleware(Watch, registry=registry, limits=limits, admit=owners.of)  # type: ignore[arg-type]
     app.include_router(jobs.router)
-    app.include_router(people.router)
+    app.include_router(people_router)
     _add_error_handlers(app)
 
     @app.get("/healthz", tags=["server"])

@@ -46,8 +46,7 @@ async def restore(
 ) -> Job | Response:
     """Accept a photograph to be restored. It is done also if the server is restarted meanwhile."""
     wait = _seconds(prefer)
-    asked = JobRequest((await read_all([photo]))[0], await read_all(references), tuple(people), read_options(options))
-    job = await anyio.to_thread.run_sync(_accepted, caller, asked, idempotency_key)
+    job = await _submitted(caller, photo, references, people, options, idempotency_key)
     until = time.monotonic() + min(wait, caller.service.limits.wait_seconds)
     while not job.is_over and time.monotonic() < until:
         await anyio.sleep(LOOK)
@@ -96,12 +95,20 @@ async def cancel(caller: CallerOf, id: str) -> None:
     await anyio.to_thread.run_sync(caller.service.queue.discard, caller.owner, id)
 
 
+async def _submitted(
+    caller: Caller, photo: UploadFile, references: list[UploadFile], people: list[str], options: str, key: str | None
+) -> Job:
+    """The pictures are let go when this returns: the queue's file has them, and many may wait for their results."""
+    asked = JobRequest((await read_all([photo]))[0], await read_all(references), tuple(people), read_options(options))
+    return await anyio.to_thread.run_sync(_accepted, caller, asked, key)
+
+
 def _accepted(caller: Caller, asked: JobRequest, key: str | None) -> Job:
     service = caller.service
     asked.check(service.limits)
     service.restorer.check(asked.options, with_references=bool(asked.references or asked.people))
     for name in asked.people:
-        caller.library.get(name)  # an unknown one is said now
+        caller.library.stamp(name)  # an unknown one is said now
     return service.queue.submit(caller.owner, asked, key)
 
 

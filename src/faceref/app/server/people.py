@@ -1,6 +1,7 @@
 """The routes beside restoring: looking for faces, people who are kept, models."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Path, Response
 
@@ -8,10 +9,19 @@ from faceref.app.server.errors import RefusedError
 from faceref.app.server.jobs import PICTURE, Names, Options, Photo, References
 from faceref.app.server.pictures import Picture, face, preview
 from faceref.app.server.request import JobRequest, check_count, check_pictures
-from faceref.app.server.schema import EnrolledPerson, NewName, NewPerson, PersonDetails, SamePerson, read_options
-from faceref.app.server.service import PROBLEMS, CallerOf, as_response, read_all
+from faceref.app.server.schema import (
+    AddedPhotos,
+    EnrolledPerson,
+    NewName,
+    NewPerson,
+    PersonDetails,
+    SamePerson,
+    read_options,
+)
+from faceref.app.server.service import PROBLEMS, Caller, CallerOf, as_response, read_all
 from faceref.checkpoints.info import ModelInfo
 from faceref.people.library import check_name
+from faceref.people.person import Person
 from faceref.restore.account import Account, ReferenceLeftOut
 
 router = APIRouter(prefix="/v1", responses=PROBLEMS)
@@ -30,7 +40,7 @@ async def faces(
 
     def match() -> Account:
         asked.check(caller.service.limits)
-        known = [caller.library.get(name) for name in asked.people]
+        known = [caller.person(name) for name in asked.people]
         return caller.service.restorer.match(asked.photo, known or asked.references, asked.options).account()
 
     return await caller.service.look(match)
@@ -57,19 +67,25 @@ async def enroll(
 
     def read_and_keep() -> NewPerson:
         known_as = check_name(name)
-        check_count("photographs", len(pictures), caller.service.limits.references)
-        check_pictures(pictures, caller.service.limits)
-        person = caller.service.restorer.person(pictures)
+        person = _read(caller, pictures)
         caller.library.enroll(known_as, person)
-        left_out = [ReferenceLeftOut(name=one.name, reason=one.reason) for one in person.skipped]
-        return NewPerson(
-            name=known_as,
-            references=len(person.references),
-            references_left_out=left_out,
-            warnings=list(person.warnings),
-        )
+        return NewPerson(name=known_as, references=len(person.references), **_left_out(person))
 
     return await caller.service.look(read_and_keep)
+
+
+@router.post("/people/{name}/photos", tags=["people"])
+async def add_photos(caller: CallerOf, name: str, photos: References) -> AddedPhotos:
+    """Keep more photographs of a person; those that are there already do not count again."""
+    pictures = await read_all(photos)
+
+    def read_and_add() -> AddedPhotos:
+        caller.library.stamp(name)  # an unknown one is said before the photographs are read
+        person = _read(caller, pictures)
+        new = caller.library.add(name, person)
+        return AddedPhotos(new=new, references=len(caller.person(name).references), **_left_out(person))
+
+    return await caller.service.look(read_and_add)
 
 
 @router.get("/people", tags=["people"])
@@ -81,7 +97,7 @@ def list_people(caller: CallerOf) -> list[EnrolledPerson]:
 @router.get("/people/{name}", tags=["people"])
 def read_person(caller: CallerOf, name: str) -> PersonDetails:
     """What is known of a person, but for their faces."""
-    person = caller.library.get(name)
+    person = caller.person(name)
     references = [reference.name for reference in person.references]
     return PersonDetails(name=str(person.name), references=references, warnings=list(person.warnings))
 
@@ -89,7 +105,7 @@ def read_person(caller: CallerOf, name: str) -> PersonDetails:
 @router.get("/people/{name}/faces/{number}", tags=["people"], response_class=Response, responses={200: PICTURE})
 def read_face(caller: CallerOf, name: str, number: Annotated[int, Path(ge=1)]) -> Response:
     """The aligned face of one of a person's references, as a JPEG; the first is number 1."""
-    references = caller.library.get(name).references
+    references = caller.person(name).references
     if number > len(references):
         raise RefusedError(404, "no_face", f"{name} has {len(references)} references")
     return as_response(face(references[number - 1].face))
@@ -118,3 +134,16 @@ async def list_models(caller: CallerOf) -> list[ModelInfo]:
     """The model in memory, and the one for photographs without references, if that is another."""
     restorer = caller.service.restorer
     return [model.info for model in dict.fromkeys((restorer.model, restorer.blind))]
+
+
+def _read(caller: Caller, pictures: Sequence[bytes]) -> Person:
+    """The person on photographs that were sent. Raises UsageError, PhotoError or NoFaceError."""
+    check_count("photographs", len(pictures), caller.service.limits.references)
+    check_pictures(pictures, caller.service.limits)
+    return caller.service.restorer.person(pictures)
+
+
+def _left_out(person: Person) -> dict[str, Any]:
+    """What is said of photographs that were read."""
+    left_out = [ReferenceLeftOut(name=one.name, reason=one.reason) for one in person.skipped]
+    return {"references_left_out": left_out, "warnings": list(person.warnings)}

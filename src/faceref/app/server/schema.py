@@ -85,6 +85,15 @@ class NewPerson(BaseModel):
     warnings: list[str]
 
 
+class AddedPhotos(BaseModel):
+    """What more photographs of a person came to."""
+
+    new: int = Field(description="how many of them were not there yet")
+    references: int = Field(description="how many photographs the person is known by now")
+    references_left_out: list[ReferenceLeftOut]
+    warnings: list[str]
+
+
 class PersonDetails(BaseModel):
     """What is known of a person who is kept."""
 

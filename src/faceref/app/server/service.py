@@ -8,12 +8,14 @@ import anyio
 from fastapi import Depends, Request, Response, UploadFile
 
 from faceref.app.server.errors import RefusedError
+from faceref.app.server.kept_people import KeptPeople
 from faceref.app.server.limits import Limits
 from faceref.app.server.owners import Owners
 from faceref.app.server.pictures import Picture
 from faceref.app.server.queue import JobQueue
 from faceref.app.server.schema import Problem
 from faceref.people.library import Library
+from faceref.people.person import Person
 from faceref.restore.restorer import Restorer
 
 T = TypeVar("T")
@@ -22,7 +24,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {"4XX": {"model": Problem}, "5XX": {
 
 @dataclass(frozen=True)
 class Service:
-    """One model, one queue, and who may use them.
+    """One model, one queue, and who may use them; people: those in memory.
 
     looking: lets one request at a time look for faces, beside the worker: each takes a core and much memory.
     """
@@ -30,6 +32,7 @@ class Service:
     restorer: Restorer
     queue: JobQueue
     owners: Owners
+    people: KeptPeople
     limits: Limits
     looking: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
 
@@ -52,6 +55,10 @@ class Caller:
     @property
     def library(self) -> Library:
         return self.service.owners.library(self.owner)
+
+    def person(self, name: str) -> Person:
+        """Raises UsageError if nobody is enrolled by that name."""
+        return self.service.people.get(self.owner, name)
 
 
 async def _caller(request: Request) -> Caller:

@@ -3,16 +3,15 @@
 import logging
 import time
 import traceback
-from collections.abc import Callable
 from threading import Event, Thread
 
 from faceref.app.server.errors import status_of
+from faceref.app.server.kept_people import KeptPeople
 from faceref.app.server.limits import Limits
 from faceref.app.server.pictures import Picture, encoded
-from faceref.app.server.queue import Claimed, Done, JobQueue
 from faceref.app.server.schema import Problem
+from faceref.app.server.work import Claimed, Done, Work
 from faceref.errors import FacerefError
-from faceref.people.library import Library
 from faceref.restore.layers import Layers
 from faceref.restore.restorer import People, Restorer
 
@@ -25,13 +24,12 @@ class _StoppedError(Exception):
 
 
 class Worker:
-    """Does the jobs of a queue from `start` to `stop`."""
+    """Does the work of a queue from `start` to `stop`."""
 
-    def __init__(self, queue: JobQueue, restorer: Restorer, library: Callable[[str], Library], limits: Limits) -> None:
-        """library: the people of an owner."""
-        self.queue = queue
+    def __init__(self, work: Work, restorer: Restorer, people: KeptPeople, limits: Limits) -> None:
+        self.work = work
         self.restorer = restorer
-        self.library = library
+        self.people = people
         self.limits = limits
         self._ending = Event()
         self._thread = Thread(target=self._work, name="faceref-worker", daemon=True)
@@ -42,7 +40,7 @@ class Worker:
     def stop(self) -> None:
         """Returns when the thread has ended; its job waits for the next start of the server."""
         self._ending.set()
-        self.queue.arrived.set()
+        self.work.arrived.set()
         self._thread.join()
 
     @property
@@ -52,11 +50,11 @@ class Worker:
     def _work(self) -> None:
         while not self._ending.is_set():
             try:
-                self.queue.purge()
-                if job := self.queue.claim():
+                self.work.purge()
+                if job := self.work.claim():
                     self._do(job)
                 else:
-                    self.queue.arrived.wait(IDLE)
+                    self.work.arrived.wait(IDLE)
             except FacerefError as error:  # the disk is full: there may be room later
                 log.error("The queue failed: %s", error.code)
                 self._ending.wait(IDLE)
@@ -65,29 +63,29 @@ class Worker:
         started = time.monotonic()
         try:
             done = self._restored(job, started)
-            self.queue.finish(job.id, done, time.monotonic() - started)
+            self.work.finish(job.id, done, time.monotonic() - started)
         except _StoppedError:
             if self._ending.is_set():
-                self.queue.release(job.id)
+                self.work.release(job.id)
         except FacerefError as error:
-            self.queue.fail(job.id, Problem.of(error), status_of(error))
+            self.work.fail(job.id, Problem.of(error), status_of(error))
         except Exception as error:  # one request must not end the others
             where = "".join(traceback.format_tb(error.__traceback__))  # not what it says, which may name somebody
             log.error("A job failed with %s\n%s", type(error).__name__, where)
-            self.queue.fail(job.id, Problem.of(INTERNAL), status_of(INTERNAL))
+            self.work.fail(job.id, Problem.of(INTERNAL), status_of(INTERNAL))
 
     def _restored(self, job: Claimed, started: float) -> Done:
         request = job.request
 
         def on_step(done: int, total: int) -> None:
-            if not self.queue.report(job.id, done, total) or self._ending.is_set():
+            if not self.work.report(job.id, done, total) or self._ending.is_set():
                 raise _StoppedError
             if time.monotonic() - started > self.limits.seconds:
                 raise FacerefError(
                     f"It took longer than {self.limits.seconds:g} seconds", hint="ask for fewer steps", code="time"
                 )
 
-        people: People = [self.library(job.owner).get(name) for name in request.people] or request.references
+        people: People = [self.people.get(job.owner, name) for name in request.people] or request.references
         result = self.restorer.restore(request.photo, people, request.options, on_step=on_step)
         account, layers = result.account(), Layers.of(result, request.options.colour)
         if not result.faces:  # nothing was to be restored

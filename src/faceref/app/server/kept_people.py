@@ -1,0 +1,38 @@
+"""Enrolled people in memory between requests, so that their faces are not read and judged again for each photograph."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+from faceref.people.library import Library
+from faceref.people.person import Person
+
+KEPT = 16  # people, those used last; one with 20 references takes 16 MB
+
+Key = tuple[str, str]  # owner and name
+
+
+class KeptPeople:
+    """The people of all owners, as they are enrolled now. Threads may share it."""
+
+    def __init__(self, library: Callable[[str], Library]) -> None:
+        """library: the people of an owner."""
+        self._library = library
+        self._kept: OrderedDict[Key, tuple[tuple[Any, ...], Person]] = OrderedDict()  # used last at the end
+        self._lock = Lock()
+
+    def get(self, owner: str, name: str) -> Person:
+        """As `Library.get`; whoever was changed or removed since is not in memory any more."""
+        key = (owner, name)
+        with self._lock:
+            stamp, person = self._kept.pop(key, (None, None))
+        library = self._library(owner)
+        now = library.stamp(name)
+        if person is None or now != stamp:
+            person = library.get(name)
+        with self._lock:
+            self._kept[key] = (now, person)
+            if len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return person
