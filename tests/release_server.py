@@ -22,8 +22,8 @@ class Release:
 
 
 @contextmanager
-def release_server() -> Iterator[Release]:
-    """Serves tests/golden/refldm-mini."""
+def release_server(folder: Path = GOLDEN) -> Iterator[Release]:
+    """Serves the files of a folder."""
     release = Release()
 
     class Handler(BaseHTTPRequestHandler):
@@ -33,7 +33,7 @@ def release_server() -> Iterator[Release]:
             release.ranges.append((name, asked))
             if release.fault == "missing":
                 return self.send_error(404)
-            content = (GOLDEN / name).read_bytes()
+            content = (folder / name).read_bytes()
             if release.fault == "other":
                 content = content[:-1] + b"?"
             begin = int(asked.removeprefix("bytes=").rstrip("-")) if asked and release.fault != "no_range" else 0

@@ -1,6 +1,7 @@
 """`faceref models`: what it says of models, and the import of checkpoints in the released layout."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -36,6 +37,7 @@ def test_imported_checkpoints_restore_by_the_name_refldm_512(faceref, album):
     done = faceref("models", "import", GOLDEN / "refldm.ckpt", GOLDEN / "vqgan.ckpt", "--resolution", 32)
     assert done.code == 0, done.errors
     assert "moving average" in done.output
+    assert re.search("licence accepted +not recorded", faceref("models", "info", "refldm-512").output)
     references = album / "references"
     restored = faceref(
         "restore", album / "photo.jpg", "--ref", references, "--model", "refldm-512", "--steps", 2, "--always"
@@ -65,10 +67,10 @@ def test_a_model_that_is_not_here_is_not_downloaded_without_consent(faceref, alb
     assert "add --accept-licence" in refused.errors
 
 
-def test_a_downloaded_model_is_checked_imported_and_told_of(faceref):
+def test_a_downloaded_model_is_checked_imported_and_told_of(faceref, tmp_path):
     wrong = faceref("models", "download", "refldm-512", "--from", GOLDEN, "--accept-licence")
     assert wrong.code == 1
-    assert "give --sha256 NAME=DIGEST" in wrong.errors
+    assert "give its digest with --sha256" in wrong.errors
     digests = [part for name, digest in SHA256.items() for part in ("--sha256", f"{name}={digest}")]
     arguments = ("models", "download", "refldm-512", "--accept-licence", *digests, "--resolution", 32)
     with release_server() as release:
@@ -78,7 +80,12 @@ def test_a_downloaded_model_is_checked_imported_and_told_of(faceref):
         assert "it broke off" in broken.errors
         done = faceref(*arguments, "--from", release.url)
     assert done.code == 0, done.errors
-    assert "non-commercial" in faceref("models", "info", "refldm-512").output
+    told = faceref("models", "info", "refldm-512").output
+    assert "non-commercial" in told
+    assert re.search(r"licence accepted +on 20\d\d-\d\d-\d\d, of release 1\.0\.0", told)
+    shutil.rmtree(tmp_path / "home" / "refldm-512")
+    again = faceref(*(part for part in arguments if part != "--accept-licence"), "--from", GOLDEN)
+    assert again.code == 0, again.errors
 
 
 @pytest.mark.parametrize("text", ["refldm.ckpt", "other.ckpt=" + "0" * 64, "refldm.ckpt=123"])

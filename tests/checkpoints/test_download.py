@@ -2,15 +2,18 @@
 
 import shutil
 from collections import namedtuple
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from release_server import GOLDEN, SHA256, release_server
 
-from faceref.checkpoints import download
-from faceref.checkpoints.download import download_refldm
-from faceref.checkpoints.info import read_info
+from faceref import download
+from faceref.checkpoints.info import REFLDM, read_info
+from faceref.checkpoints.released import REFLDM_SHA256, download_refldm
 from faceref.checkpoints.store import load_pipeline
+from faceref.consent import FILE, accepted_on
 from faceref.errors import CheckpointError, FacerefError, OutputError, UsageError
 
 
@@ -36,7 +39,7 @@ def test_it_is_imported_and_the_downloads_are_removed(release, folder):
     get(release.url, folder, on_progress=lambda *progress: seen.append(progress))
     pipeline, info = load_pipeline(folder)
     assert (info.family, info.resolution, pipeline.takes_references) == ("refldm", 32, True)
-    assert [path.name for path in folder.parent.iterdir()] == ["refldm-512"]
+    assert {path.name for path in folder.parent.iterdir()} == {"refldm-512", FILE}
     sizes = {name: (GOLDEN / name).stat().st_size for name in SHA256}
     assert {name: (done, total) for name, done, total in seen} == {name: (size, size) for name, size in sizes.items()}
 
@@ -46,6 +49,24 @@ def test_nothing_is_fetched_before_the_licence_is_accepted(release, folder):
         get(release.url, folder, accept_licence=False)
     assert error.value.code == "licence"
     assert not release.ranges
+
+
+def test_the_licence_is_accepted_once_for_each_version(release, folder, monkeypatch):
+    assert accepted_on(REFLDM, folder.parent) is None
+    get(release.url, folder)
+    assert accepted_on(REFLDM, folder.parent) == datetime.now(UTC).date().isoformat()
+    shutil.rmtree(folder)
+    get(release.url, folder, accept_licence=False)
+    for other in (replace(REFLDM, version="1.1.0"), replace(REFLDM, terms="Other terms.")):
+        assert accepted_on(other, folder.parent) is None
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"refldm-512 1.0.0": 1}'])
+def test_a_damaged_memory_of_licences_asks_again(release, folder, content):
+    folder.parent.mkdir(parents=True)
+    (folder.parent / FILE).write_text(content)
+    with pytest.raises(UsageError, match="non-commercial research only"):
+        get(release.url, folder, accept_licence=False)
 
 
 def test_a_download_that_breaks_off_says_so_and_goes_on_where_it_was(release, folder):
@@ -120,7 +141,7 @@ def test_a_folder_with_the_files_is_checked_and_read_where_it_is(folder, tmp_pat
 
 def test_the_released_digests_are_expected_unless_others_are_given(folder):
     with pytest.raises(CheckpointError, match="ad953ba72b52ed32dd280232ff0070bc6cb097a71dce250318730c884e38b778"):
-        get(GOLDEN, folder, sha256=download.REFLDM_SHA256)
+        get(GOLDEN, folder, sha256=REFLDM_SHA256)
 
 
 def test_a_disk_without_room_is_said_before_the_download(release, folder, monkeypatch):

@@ -7,9 +7,16 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from faceref.consent import Licensed
 from faceref.errors import CheckpointError, UsageError
 from faceref.pipelines.scheduler_name import SchedulerName
 
+REFLDM = Licensed(
+    "refldm-512",
+    "1.0.0",
+    "refldm-512 is the work of the authors of ReF-LDM (https://github.com/ChiWeiHsiao/ref-ldm) and free for "
+    "non-commercial research only. Whoever downloads it agrees to that.",
+)
 BLIND = "blind"  # in a model folder: the model for photographs without references, a folder like any
 
 
@@ -44,7 +51,7 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
         if not folder.is_dir():
             raise UsageError(
                 "refldm-512 is not here yet: it is its authors' work, for non-commercial research only",
-                hint="fetch it with faceref.checkpoints.download.download_refldm",
+                hint="fetch it with faceref.checkpoints.released.download_refldm",
                 code="model_not_here",
             )
     else:

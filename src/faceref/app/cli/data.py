@@ -1,4 +1,4 @@
-"""`faceref data`: from a folder of photographs to a data set: align, identities, splits, references, degrade, check."""
+"""`faceref data`: photographs into a data set: align, identities, splits, references, degrade, check; download."""
 
 from collections import Counter
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from faceref.app.cli import console, data_sets
+from faceref.app.cli import console, data_download, data_sets
 from faceref.app.cli.compute_options import Device
 from faceref.app.cli.console import output, say
 from faceref.app.cli.data_options import Folder, RecogniserFile, UseRay, Workers, embed, progress, say_all
@@ -202,4 +202,5 @@ def references(
 
 
 app.command()(data_sets.degrade)
+app.command()(data_download.download)
 app.command()(data_sets.check)

@@ -1,7 +1,5 @@
 """`faceref models`: which models there are, what is known of one, download and import of checkpoints, export."""
 
-import re
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
@@ -10,10 +8,10 @@ from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
-from rich.progress import DownloadColumn, Progress, TaskID
 from rich.table import Table
 
-from faceref.app.cli.console import output, remarks, show
+from faceref.app.cli.console import output, show
+from faceref.app.cli.downloads import AcceptLicence, Source, agreed, bytes_bar, check_digest
 from faceref.errors import UsageError
 
 app = typer.Typer(
@@ -42,10 +40,14 @@ def info(
     model: Annotated[str, typer.Argument(help="A name or a folder.", show_default=False)],
 ) -> None:
     """What a model says of itself: resolution, defaults, training data, licence, measured quality."""
-    from faceref.checkpoints.info import BLIND, find_model, read_info
+    from faceref.checkpoints.info import BLIND, REFLDM, find_model, models_home, read_info
+    from faceref.consent import accepted_on
 
     folder = find_model(model)
     described = read_info(folder).model_dump() | {"folder": folder}
+    if model == REFLDM.name:
+        day = accepted_on(REFLDM, models_home())
+        described["licence accepted"] = f"on {day}, of release {REFLDM.version}" if day else "not recorded"
     if (folder / BLIND).is_dir():
         described["without references"] = f"{read_info(folder / BLIND).name} ({folder / BLIND})"
     table = Table(show_header=False, box=None)
@@ -63,18 +65,8 @@ class Downloadable(StrEnum):
 @app.command()
 def download(
     model: Annotated[Downloadable, typer.Argument(help="Whose checkpoints to get.", show_default=False)],
-    accept_licence: Annotated[
-        bool, typer.Option("--accept-licence", help="Agree to its licence without being asked.")
-    ] = False,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="DIR_OR_URL",
-            help="A mirror, or a folder that has refldm.ckpt and vqgan.ckpt.",
-            show_default="the authors' release page",
-        ),
-    ] = None,
+    accept_licence: AcceptLicence = False,
+    source: Source = None,
     sha256: Annotated[
         list[str] | None,
         typer.Option(
@@ -89,28 +81,20 @@ def download(
 
     Given again it goes on where it broke off.
     """
-    from faceref.checkpoints.download import REFLDM_LICENCE, REFLDM_RELEASE, REFLDM_SHA256, download_refldm
-    from faceref.checkpoints.info import models_home
+    from faceref.checkpoints.info import REFLDM, models_home
+    from faceref.checkpoints.released import REFLDM_RELEASE, REFLDM_SHA256, download_refldm
 
     digests = REFLDM_SHA256 | _digests(sha256 or [], REFLDM_SHA256)
-    if not accept_licence:
-        output.print(REFLDM_LICENCE)
-        accept_licence = sys.stdin.isatty() and typer.confirm("Do you agree?")
-    with Progress(*Progress.get_default_columns()[:2], DownloadColumn(), console=remarks) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def show(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = bar.add_task(name)
-            bar.update(tasks[name], completed=done, total=total)
-
+    home = models_home()
+    accept_licence = agreed(REFLDM, home, accept_licence)
+    with bytes_bar() as on_progress:
         done = download_refldm(
-            models_home() / model.value,
+            home / model.value,
             source or REFLDM_RELEASE,
             accept_licence=accept_licence,
             sha256=digests,
             resolution=resolution,
-            on_progress=show,
+            on_progress=on_progress,
         )
     output.print(f"{done.folder}: ready, as --model {model.value}.")
 
@@ -120,11 +104,8 @@ def _digests(given: list[str], known: Mapping[str, str]) -> dict[str, str]:
     digests = {}
     for text in given:
         name, _, digest = text.partition("=")
-        if name not in known or not re.fullmatch("[0-9a-fA-F]{64}", digest):
-            raise UsageError(
-                "is no digest of a file", subject=text, hint=f"write {' or '.join(known)}=64 hexadecimal digits"
-            )
-        digests[name] = digest
+        hint = f"write {' or '.join(known)}=64 hexadecimal digits"
+        digests[name] = check_digest(digest if name in known else "", text, hint)
     return digests
 
 

@@ -29,7 +29,8 @@ HINTS: dict[str, str] = {
     "model_not_here": "faceref models download refldm-512",
     "out_of_memory": "add --memory low, or --device cpu",
     "licence": "add --accept-licence if you agree",
-    "wrong_digest": "download it again, or give --sha256 NAME=DIGEST if you trust the file",
+    "wrong_digest": "download it again, or give its digest with --sha256 if you trust the file",
+    "no_room": "free some space or choose another folder (-o, or FACEREF_HOME for models)",
     "ray_failed": "run the command again, with fewer --workers or without --ray",
 }
 # where `faceref restore FOLDER`, whose processes are --jobs, has other words
