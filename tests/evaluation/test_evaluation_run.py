@@ -18,11 +18,12 @@ from faceref.errors import OutputError, UsageError
 from faceref.evaluation.cases import Case, CaseSet, load_cases
 from faceref.evaluation.conditions import Plan
 from faceref.evaluation.faces import Centre, FaceDescriber
-from faceref.evaluation.families import MeasuredModel, Photographs
+from faceref.evaluation.families import MeasuredModel
 from faceref.evaluation.groups import Row
 from faceref.evaluation.measurement import Instruments
 from faceref.evaluation.models import ModelSpec, Sampling, load_models
 from faceref.evaluation.pictures import picture_path, to_pixels, to_tensor
+from faceref.evaluation.restorer import Batch, Photographs
 from faceref.evaluation.run import measure_cases, read_rows
 from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.models.ldbfr import InjectedUNet
@@ -47,8 +48,9 @@ def models(model_folder: Path, tiny_blind_model: Path) -> list[MeasuredModel]:
 
 @pytest.fixture(scope="module")
 def instruments() -> Instruments:
-    describer = FaceDescriber(TorchDlibRecogniser(torch.device("cpu")), SIZE)
-    return Instruments(describer, Centre.shipped(), second_recogniser=None, learned=None)
+    device = torch.device("cpu")
+    describer = FaceDescriber(TorchDlibRecogniser(device), SIZE)
+    return Instruments(device, describer, Centre.shipped(), second_recogniser=None, learned=None)
 
 
 @pytest.fixture(scope="module")
@@ -160,8 +162,9 @@ def test_stage_1_comes_back_from_the_size_that_its_features_need(models):
     blind = models[1].pipeline
     unet = InjectedUNet.from_config(blind.unet.config, feature_size=8)  # of 128 px, while faces have 64
     model = replace(models[1], pipeline=LDBFRPipeline(blind.vq, unet, blind.vae, blind.scheduler))  # type: ignore[arg-type]
-    lq, noise = torch.linspace(-1, 1, 3 * SIZE**2).reshape(1, 3, SIZE, SIZE), torch.zeros(1, 4, SIZE // 4, SIZE // 4)
-    done = {r.condition.key: r for r in model.restorations(PLAN, {"severe": lq}, noise, Photographs([], []))}
+    lq = torch.linspace(-1, 1, 3 * SIZE**2).reshape(1, 3, SIZE, SIZE)
+    batch = Batch(("a.png",), {"severe": lq}, Photographs([], []), seed=0)
+    done = {r.condition.key: r for r in model.restorations(PLAN, batch)}
     torch.testing.assert_close(done["stage-1"].pictures, model.pipeline.restore_stage1(lq))
 
 
@@ -172,7 +175,7 @@ def test_controls_are_what_they_are_called(done, cases, models):
     np.testing.assert_array_equal(read_picture(picture_path(out / "pictures/truth", case.name)), truth)
     nearest = read_picture(picture_path(out / "pictures/any/controls/nearest-reference", case.name))
     assert any(np.array_equal(nearest, read_picture(path)) for path in case.references)
-    reconstruction, _ = models[0].reconstruct(to_tensor(truth[None]))
+    reconstruction = models[0].ceiling(to_tensor(truth[None]))
     saved = read_picture(picture_path(out / "pictures/any/tiny/autoencoder", case.name))
     np.testing.assert_array_equal(saved, to_pixels(reconstruction)[0])
     identity = {c: float(rows_of(rows, c)[case.name]["identity_cosine"]) for c in ("nearest-reference", "lq", "none")}

@@ -92,7 +92,7 @@ def test_no_difference_is_called_real_where_there_is_none():
     assert sum(c.differences["identity_cosine"].excludes_zero for c in between) <= 1
 
 
-def test_a_blind_model_is_compared_with_its_stage_1_and_with_what_others_do_without_references():
+def test_a_blind_model_is_compared_with_its_stage_1_and_with_others_without_references_and_at_their_best():
     rows = make_rows("one", 0.0, np.random.default_rng(0))
     none = [row | {"model": "two"} for row in rows if row["condition"] == "none"]
     stage1 = [row | {"condition": "stage-1", "identity_cosine": float(row["identity_cosine"]) - 0.05} for row in none]
@@ -103,6 +103,7 @@ def test_a_blind_model_is_compared_with_its_stage_1_and_with_what_others_do_with
         ("two: no references", "the LQ input itself"): pytest.approx(0.1, abs=0.02),
         ("two: no references", "two: stage 1 alone"): pytest.approx(0.05),
         ("two: no references", "one: no references"): pytest.approx(0),
+        ("two: no references", "one: 3 references"): pytest.approx(-0.3, abs=0.02),
     }
 
 

@@ -97,7 +97,7 @@ def load_cases(
     photos = sorted({name for entry in mapping for name in (entry.gt_image, *entry.ref_images)})
     with ThreadPoolExecutor() as pool:
         checked = dict(zip(photos, pool.map(lambda name: inspect_face(hq / name), photos), strict=True))
-    low_quality = {} if lq is None else _by_stem(lq)
+    low_quality = {} if lq is None else pictures_by_stem(lq)
     identities = _identities(mapping)
     cases: list[Case] = []
     left_out: list[LeftOut] = []
@@ -166,7 +166,7 @@ def _usable_references(
     return tuple(usable), problems
 
 
-def _by_stem(folder: Path) -> dict[str, list[Path]]:
+def pictures_by_stem(folder: Path) -> dict[str, list[Path]]:
     """Pictures below a folder by their relative name without suffix."""
     found: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.rglob("*")):

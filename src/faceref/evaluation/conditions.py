@@ -26,6 +26,7 @@ Conditions = Mapping[str, tuple[Condition, ...]]  # of every model, by its label
 NO_REFERENCES = Condition("none", "no references")
 STAGE_1 = Condition("stage-1", "stage 1 alone")
 BLIND_CONDITIONS = (NO_REFERENCES, STAGE_1)
+ELSEWHERE = Condition(NO_REFERENCES.key, "restored elsewhere")  # with or without references: nobody here knows
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,11 @@
 """Models that are measured, by family: under which conditions each restores, what it restores then, and how fast."""
 
-import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,9 +20,11 @@ from faceref.evaluation.conditions import (
     Condition,
     Plan,
     reference_conditions,
+    with_product,
 )
 from faceref.evaluation.faces import read_face
 from faceref.evaluation.pictures import to_tensor
+from faceref.evaluation.restorer import Batch, MeasuredRestorer, Photographs, Restoration, timed
 from faceref.models.autoencoder import decode, encode
 from faceref.models.reference import ReferenceCache
 from faceref.pipelines.ldbfr import LDBFRPipeline
@@ -31,33 +32,9 @@ from faceref.pipelines.protocol import FacePipeline
 from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.pipelines.scheduler_name import SchedulerName
 
-Result = TypeVar("Result")
-
 
 @dataclass(frozen=True, eq=False)
-class Restoration:
-    """What a model makes of a batch of B faces of one set under one condition.
-
-    pictures: float32 [B, 3, S, S], about [-1, 1]. seconds: float64 [B], of each face: its share of the batch's time,
-    and the time that the encoding of its references took.
-    """
-
-    set: str
-    condition: Condition
-    pictures: Tensor
-    seconds: np.ndarray
-
-
-@dataclass(frozen=True)
-class Photographs:
-    """What to show for each of a few faces: photographs of the person and of a wrong one; empty if none are shown."""
-
-    own: Sequence[Sequence[Path]]
-    wrong: Sequence[Sequence[Path]]
-
-
-@dataclass(frozen=True, eq=False)
-class MeasuredModel(ABC):
+class MeasuredModel(MeasuredRestorer):
     """A loaded model with the sampling it is measured with; `fingerprint` is of its weights."""
 
     label: str
@@ -88,24 +65,26 @@ class MeasuredModel(ABC):
         return {"steps": self.steps, "scheduler": self.scheduler}
 
     @torch.no_grad()
-    def reconstruct(self, truth: Tensor) -> tuple[Tensor, torch.Size]:
-        """What the autoencoder makes of the truth [B, 3, H, W] in [-1, 1]: the same shape; and a latent's shape."""
-        latents = encode(self.pipeline.vae, self.pipeline.shrink(truth.to(self.device, self.pipeline.vae.dtype)))
-        decoded = decode(self.pipeline.vae, latents).float()
-        return F.interpolate(decoded, size=truth.shape[-2:], mode="bicubic"), latents.shape[1:]
+    def ceiling(self, truth: Tensor) -> Tensor:
+        """What the autoencoder makes of the truth [B, 3, S, S] in [-1, 1]: the same shape."""
+        decoded = decode(self.pipeline.vae, self._latents(truth)).float()
+        return F.interpolate(decoded, size=truth.shape[-2:], mode="bicubic")
 
-    @abstractmethod
+    @cached_property
+    @torch.no_grad()
+    def latent_shape(self) -> torch.Size:
+        """Of one face: [C, h, w]."""
+        return self._latents(torch.zeros(1, 3, self.resolution, self.resolution)).shape[1:]
+
     def conditions(self, plan: Plan) -> tuple[Condition, ...]:
-        """The ways in which it restores."""
+        return with_product(self.bare_conditions(plan), plan)
 
     @abstractmethod
-    def restorations(
-        self, plan: Plan, lq: Mapping[str, Tensor], noise: Tensor, photographs: Photographs
-    ) -> Iterator[Restoration]:
-        """Restore a batch under every condition.
+    def bare_conditions(self, plan: Plan) -> tuple[Condition, ...]:
+        """The ways in which the pipeline alone restores."""
 
-        lq: the faces [B, 3, S, S] in [-1, 1] of every set, by its name. noise: to start from, [B, C, h, w].
-        """
+    def _latents(self, pictures: Tensor) -> Tensor:
+        return encode(self.pipeline.vae, self.pipeline.shrink(pictures.to(self.device, self.pipeline.vae.dtype)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,17 +99,16 @@ class ReferenceModel(MeasuredModel):
         crispness = {} if self.info.crisp is None else {"crisp": self.info.crisp}
         return super().sampling | {"guidance": self.guidance} | crispness
 
-    def conditions(self, plan: Plan) -> tuple[Condition, ...]:
+    def bare_conditions(self, plan: Plan) -> tuple[Condition, ...]:
         return reference_conditions(plan)
 
-    def restorations(
-        self, plan: Plan, lq: Mapping[str, Tensor], noise: Tensor, photographs: Photographs
-    ) -> Iterator[Restoration]:
-        memories = self._memories(plan, photographs, noise)
-        for set_name, faces in lq.items():
-            for condition in self.conditions(plan):
+    def restorations(self, plan: Plan, batch: Batch) -> Iterator[Restoration]:
+        noise = batch.noise(self.latent_shape)
+        memories = self._memories(plan, batch.photographs, noise)
+        for set_name, faces in batch.lq.items():
+            for condition in self.bare_conditions(plan):
                 memory = memories[condition.key]
-                pictures, seconds = _timed(self.device, partial(self._restore, faces, memory, noise, condition))
+                pictures, seconds = timed(self.device, partial(self._restore, faces, memory, noise, condition))
                 encoding = np.array([person.seconds for person in memory])
                 yield Restoration(set_name, condition, pictures, seconds / len(faces) + encoding)
 
@@ -151,7 +129,7 @@ class ReferenceModel(MeasuredModel):
         nothing = self._remember_nothing(noise)
         own, wrong = (list(map(self._remember, paths)) for paths in (photographs.own, photographs.wrong))
         memories = {}
-        for condition in self.conditions(plan):
+        for condition in self.bare_conditions(plan):
             if not condition.count:
                 memories[condition.key] = [nothing.first(0)] * len(noise)
             elif condition.zero:  # as many as the case has references
@@ -163,7 +141,7 @@ class ReferenceModel(MeasuredModel):
 
     def _remember(self, paths: Sequence[Path]) -> "_Memory":
         pixels = to_tensor(np.stack([read_face(path, self.resolution).pixels for path in paths]))
-        return _Memory(*_timed(self.device, partial(self.pipeline.encode_references, pixels)))
+        return _Memory(*timed(self.device, partial(self.pipeline.encode_references, pixels)))
 
     @torch.no_grad()
     def _remember_nothing(self, noise: Tensor) -> "_Memory":
@@ -202,34 +180,19 @@ class BlindModel(MeasuredModel):
 
     pipeline: LDBFRPipeline
 
-    def conditions(self, plan: Plan) -> tuple[Condition, ...]:
+    def bare_conditions(self, plan: Plan) -> tuple[Condition, ...]:
         return BLIND_CONDITIONS
 
-    def restorations(
-        self, plan: Plan, lq: Mapping[str, Tensor], noise: Tensor, photographs: Photographs
-    ) -> Iterator[Restoration]:
-        for set_name, faces in lq.items():
+    def restorations(self, plan: Plan, batch: Batch) -> Iterator[Restoration]:
+        noise = batch.noise(self.latent_shape)
+        for set_name, faces in batch.lq.items():
             work = {
                 NO_REFERENCES: partial(self._restore, faces, noise),
                 STAGE_1: partial(self.pipeline.restore_stage1, faces),
             }
-            for condition in self.conditions(plan):
-                pictures, seconds = _timed(self.device, work[condition])
+            for condition in self.bare_conditions(plan):
+                pictures, seconds = timed(self.device, work[condition])
                 yield Restoration(set_name, condition, pictures, np.full(len(faces), seconds / len(faces)))
 
     def _restore(self, lq: Tensor, noise: Tensor) -> Tensor:
         return self.pipeline(lq, steps=self.steps, scheduler=self.scheduler, latents=noise, output_type="pt").images  # type: ignore[return-value]
-
-
-def _timed(device: torch.device, work: Callable[[], Result]) -> tuple[Result, float]:
-    """What `work` gives, and the seconds until the device has done it."""
-    _wait_for(device)
-    start = time.perf_counter()
-    result = work()
-    _wait_for(device)
-    return result, time.perf_counter() - start
-
-
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

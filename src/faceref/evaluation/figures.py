@@ -67,7 +67,7 @@ def _by_references(table: Table, plan: Plan, models: Conditions) -> Figure:
     first = next(iter(models))
     for axis, set_name in zip(axes, plan.sets, strict=True):
         for model, conditions in models.items():
-            subjects = [Subject(set_name, model, c.key) for c in conditions if c.own or c == NO_REFERENCES]
+            subjects = [Subject(set_name, model, c.key) for c in conditions if c.own or c.key == NO_REFERENCES.key]
             shown = [table.values[s]["references"].mean() for s in subjects]
             estimates = [table.estimate(table.values[s][IDENTITY.key], plan.seed) for s in subjects]
             means = np.array([e.mean for e in estimates])
@@ -78,8 +78,9 @@ def _by_references(table: Table, plan: Plan, models: Conditions) -> Figure:
             (Subject("", "", "nearest-reference"), "nearest reference shown", "-."),
             (Subject("", first, "autoencoder"), f"{first}: autoencoder", "--"),
         ):
-            level = float(table.values[subject][IDENTITY.key].mean())
-            axis.axhline(level, linestyle=style, color="0.5", label=label)
+            if subject in table.values:  # not every restorer has an autoencoder
+                level = float(table.values[subject][IDENTITY.key].mean())
+                axis.axhline(level, linestyle=style, color="0.5", label=label)
         axis.set(title=set_name, xlabel="references shown (mean)", ylabel=IDENTITY.title)
         axis.legend()
     return figure

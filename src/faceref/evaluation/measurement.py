@@ -15,14 +15,14 @@ from faceref.data.degradation import MILD, MODERATE, SEVERE, degrade
 from faceref.data.lq_set import seed_for
 from faceref.errors import DataError
 from faceref.evaluation.cases import Case, CaseSet
-from faceref.evaluation.conditions import Condition, Plan, product_condition
+from faceref.evaluation.conditions import Condition, Plan
 from faceref.evaluation.faces import Centre, DescribedFace, FaceDescriber, read_face
-from faceref.evaluation.families import MeasuredModel, Photographs
 from faceref.evaluation.groups import Row, individual_typology_angle
 from faceref.evaluation.learned import LearnedMetrics
 from faceref.evaluation.metrics import METRICS, fidelity
 from faceref.evaluation.pictures import picture_folder, picture_path, to_pixels, to_tensor
 from faceref.evaluation.product import Product
+from faceref.evaluation.restorer import Batch, MeasuredRestorer, Photographs
 from faceref.faces.recognise import distance
 from faceref.faces.sharpness import face_region, sharpness
 from faceref.files import write_atomically
@@ -35,8 +35,9 @@ COLUMNS = ("set", "model", "condition", "image", "identity", "group", "ita", "re
 
 @dataclass(frozen=True, eq=False)
 class Instruments:
-    """What measures; the second recogniser and the learned metrics may be missing."""
+    """What measures, and on which device all is done; second recogniser and learned metrics may be missing."""
 
+    device: torch.device
     describer: FaceDescriber
     centre: Centre
     second_recogniser: FaceRecogniser | None
@@ -47,9 +48,10 @@ class Measurement:
     """A few cases on their way through all sets, models and conditions."""
 
     def __init__(
-        self, few: Sequence[Case], cases: CaseSet, plan: Plan, instruments: Instruments, size: int, pictures: Path
+        self, few: Sequence[Case], cases: CaseSet, plan: Plan, instruments: Instruments, pictures: Path
     ) -> None:
-        self.few, self.plan, self.instruments, self.size, self.pictures = few, plan, instruments, size, pictures
+        self.few, self.plan, self.instruments, self.pictures = few, plan, instruments, pictures
+        self.size = size = instruments.describer.size
         self.references = [case.references[: plan.most] for case in few]
         self.wrong = []
         if plan.most and plan.wrong_person:
@@ -64,8 +66,8 @@ class Measurement:
         self.own = [self._describe(paths) for paths in self.references]
         self.rows: list[Row] = []
 
-    def measure(self, models: Sequence[MeasuredModel], products: Mapping[str, Product]) -> list[Row]:
-        """Rows of every case; products: by the models' labels, those that are measured as users have them."""
+    def measure(self, restorers: Sequence[MeasuredRestorer], products: Mapping[str, Product]) -> list[Row]:
+        """Rows of every case; products: by the restorers' labels, those that are measured as users have them."""
         plan = self.plan
         self._save("truth", self.truth)
         lq = {name: self._degraded(name) for name in plan.sets}
@@ -78,28 +80,31 @@ class Measurement:
             self._record("", "", "nearest-reference", pixels, embeddings=embeddings)
         inputs = {name: to_tensor(pixels) for name, pixels in lq.items()}
         photographs = Photographs(self.references if plan.most else [], self.wrong)
-        for model in models:
-            reconstruction, latent_shape = model.reconstruct(to_tensor(self.truth))
-            self._record("", model.label, "autoencoder", to_pixels(reconstruction))
-            for done in model.restorations(plan, inputs, self._noise(latent_shape), photographs):
+        batch = Batch(tuple(case.name for case in self.few), inputs, photographs, plan.seed)
+        for restorer in restorers:
+            if (ceiling := restorer.ceiling(to_tensor(self.truth))) is not None:
+                self._record("", restorer.label, "autoencoder", to_pixels(ceiling))
+            for done in restorer.restorations(plan, batch):
                 if not done.pictures.isfinite().all():
-                    raise DataError(f"restores {self.few[0].name} or a neighbour to NaN", subject=model.label)
+                    raise DataError(f"restores {self.few[0].name} or a neighbour to NaN", subject=restorer.label)
                 shown = self._shown(done.condition)
                 pixels = to_pixels(done.pictures)
-                self._record(done.set, model.label, done.condition.key, pixels, shown, seconds=done.seconds)
-            if model.label in products:
-                for name in plan.sets:
-                    self._record_product(name, model, products[model.label], lq[name])
+                self._record(done.set, restorer.label, done.condition.key, pixels, shown, seconds=done.seconds)
+            for condition in restorer.conditions(plan):
+                if condition.product:
+                    for name in plan.sets:
+                        self._record_product(name, restorer.label, condition, products[restorer.label], lq[name])
         return self.rows
 
-    def _record_product(self, set_name: str, model: MeasuredModel, product: Product, lq: np.ndarray) -> None:
+    def _record_product(
+        self, set_name: str, label: str, condition: Condition, product: Product, lq: np.ndarray
+    ) -> None:
         """Restore LQ inputs uint8 [B, S, S, 3] as a user does, from the same noise, and measure what comes out."""
-        condition = product_condition(model.conditions(self.plan))
         references = [paths[: condition.count] for paths in self.references]
         seeds = [seed_for(self.plan.seed, case.name, "noise") for case in self.few]
         done = product.restore(lq, references, seeds)
         shown, found = self._shown(condition), {"face_found": done.found}
-        self._record(set_name, model.label, condition.key, done.pixels, shown, seconds=done.seconds, also=found)
+        self._record(set_name, label, condition.key, done.pixels, shown, seconds=done.seconds, also=found)
 
     def _shown(self, condition: Condition) -> list[list[DescribedFace]]:
         if condition.wrong_person:
@@ -196,14 +201,6 @@ class Measurement:
             pictures.append(read_face(paths[nearest], self.size).pixels)
             embeddings.append(faces[nearest].embedding)
         return np.stack(pictures), np.stack(embeddings)
-
-    def _noise(self, latent_shape: torch.Size) -> Tensor:
-        """Starting noise [B, C, h, w]: one for each case, the same for all conditions and models."""
-        noise = []
-        for case in self.few:
-            generator = torch.Generator().manual_seed(seed_for(self.plan.seed, case.name, "noise"))
-            noise.append(torch.randn(latent_shape, generator=generator))
-        return torch.stack(noise)
 
     def _describe(self, paths: Sequence[Path]) -> list[DescribedFace]:
         return self.instruments.describer.photographs(paths)

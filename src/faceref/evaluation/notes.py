@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 
-import torch
-
 from faceref.evaluation.cases import Case
-from faceref.evaluation.conditions import STAGE_1, Conditions, Plan
+from faceref.evaluation.conditions import STAGE_1, Plan
 from faceref.evaluation.groups import ITA
 from faceref.evaluation.measurement import Instruments
 from faceref.evaluation.metrics import MS_SSIM_WEIGHTS, ms_ssim_weights
 from faceref.evaluation.request import Request
+from faceref.evaluation.restorer import MeasuredRestorer
 from faceref.evaluation.run import name_device
 
 
@@ -18,12 +17,10 @@ def notes_of(
     plan: Plan,
     instruments: Instruments,
     chosen: Sequence[Case],
-    size: int,
-    conditions: Conditions,
-    device: torch.device,
+    restorers: Sequence[MeasuredRestorer],
 ) -> list[str]:
     """How to read the table."""
-    centre = instruments.centre
+    centre, size = instruments.centre, instruments.describer.size
     notes = [
         "identity (cosine): of dlib's embeddings of result and truth after subtracting their mean over "
         f"{centre.photographs} photographs ({centre.source}); identity (distance): Euclidean, as dlib defines it; "
@@ -34,13 +31,14 @@ def notes_of(
         "references: to those that the model was given",
         "face PSNR: within the convex hull of the truth's landmarks; sharpness: variance of the Laplacian there at 128 "
         "px, which noise raises, too",
-        f"seconds per face: of a batch of up to {plan.batch_size} faces on {name_device(device)}, shared by them, and "
-        "of encoding each one's references; reading and writing of pictures not counted",
+        f"seconds per face: of a batch of up to {plan.batch_size} faces on {name_device(instruments.device)}, shared "
+        "by them, and of encoding each one's references; reading and writing of pictures not counted",
         "no references: an empty cache, or a model that takes no references; zero references: as many zero latents as "
         "there are references, which is what guidance subtracts",
         f"a case with fewer than {plan.most} references is shown all it has (mean in the second column)",
     ]
-    if any(STAGE_1 in of_model for of_model in conditions.values()):
+    notes += [note for one in restorers for note in one.notes]
+    if any(STAGE_1 in one.conditions(plan) for one in restorers):
         notes.append("stage 1 alone: LD-BFR's vector-quantised restoration decoded as it is, without diffusion")
     if len(weights := ms_ssim_weights(size)) < len(MS_SSIM_WEIGHTS):
         notes.append(f"MS-SSIM has {len(weights)} scales, their weights renormalised: {size} px are too few for five")

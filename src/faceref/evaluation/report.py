@@ -133,9 +133,7 @@ def markdown(summary: Summary) -> str:
         f"{settings['seed']}. Each cell: the mean over photographs [95 % interval, bootstrap over people]."
     )
     parts.append("")
-    for label, model in settings["models"].items():
-        guidance = f", guidance {model['guidance']}" if "guidance" in model else ""
-        parts.append(f"- {label}: {model['steps']} steps of {model['scheduler']}{guidance}, weights {model['weights']}")
+    parts += [f"- {label}: {_described(of_one)}" for label, of_one in settings["models"].items()]
     for set_name in settings["sets"]:
         chosen = [line for line in summary.lines if line.subject.set in ("", set_name)]
         parts += ["", f"## {set_name}", "", *_markdown_table(chosen)]
@@ -150,6 +148,14 @@ def markdown(summary: Summary) -> str:
     parts += ["", "## Left out", "", f"{remarks(summary)} (all: left_out.csv)."]
     parts += [f"- {item.name}: {item.reason}" for item in summary.left_out[:NAMED_IN_SUMMARY]]
     return "\n".join(parts) + "\n"
+
+
+def _described(settings: dict) -> str:
+    """What is measured, in words: a model by its sampling, others by what their results depend on."""
+    if "steps" not in settings:
+        return ", ".join(f"{key} {value}" for key, value in settings.items())
+    guidance = f", guidance {settings['guidance']}" if "guidance" in settings else ""
+    return f"{settings['steps']} steps of {settings['scheduler']}{guidance}, weights {settings['weights']}"
 
 
 def _subjects(table: Table, plan: Plan, models: Conditions) -> list[Subject]:
@@ -195,7 +201,7 @@ def _title(subject: Subject, models: Conditions) -> str:
 def _comparisons(table: Table, plan: Plan, models: Conditions) -> list[Comparison]:
     """Does it restore (with - LQ), what do finding, aligning and pasting cost (product - with), does diffusion add to
     stage 1, do references help (with - without), are they used (wrong - without), do more help (each count - the one
-    before), does it copy (with - nearest reference); and each model - the first, alike."""
+    before), does it copy (with - nearest reference); and each restorer - the first, alike and each at its best."""
     first, *others = models
     comparisons = []
     for set_name in plan.sets:
@@ -216,8 +222,11 @@ def _comparisons(table: Table, plan: Plan, models: Conditions) -> list[Compariso
             pairs += [(subject[b.key], subject[a.key]) for a, b in pairwise(counts)]
             pairs.append((top, Subject("", "", "nearest-reference")))
         for other in others:
-            shared = [c.key for c in models[other] if c in models[first]]
-            pairs += [(Subject(set_name, other, key), Subject(set_name, first, key)) for key in shared]
+            keys = {c.key for c in models[first]}
+            alike = [(c.key, c.key) for c in models[other] if c.key in keys]
+            each_at_its_best = (best(models[other]).key, best(models[first]).key)
+            for key, of_first in dict.fromkeys([*alike, each_at_its_best]):
+                pairs.append((Subject(set_name, other, key), Subject(set_name, first, of_first)))
         comparisons += [_compare(table, set_name, a, b, plan, models) for a, b in pairs]
     return comparisons
 

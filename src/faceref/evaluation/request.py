@@ -6,9 +6,11 @@ from pathlib import Path
 from faceref.data.mapping import ReferenceMapping, mapping_from_index
 from faceref.errors import UsageError
 from faceref.evaluation.cases import mapping_from_folders
+from faceref.evaluation.elsewhere import RestoredSpec
 from faceref.evaluation.groups import ITA, read_groups
 from faceref.evaluation.measurement import PRESETS, STORED
 from faceref.evaluation.models import ModelSpec
+from faceref.evaluation.onnx_restorer import OnnxSpec
 
 COUNTS = (1, 3)  # references shown beside the most, unless others are asked for
 
@@ -18,6 +20,8 @@ class Request:
     """What `faceref evaluate` was asked for; see its help. At most one of mapping and index is given."""
 
     models: tuple[ModelSpec, ...]
+    restored: tuple[RestoredSpec, ...]
+    onnx: tuple[OnnxSpec, ...]
     hq: Path
     mapping: Path | None
     index: Path | None
@@ -38,6 +42,12 @@ class Request:
 
 def sets_of(request: Request) -> tuple[str, ...]:
     """The sets to measure on. Raises UsageError if the request contradicts itself."""
+    if not (request.models or request.restored or request.onnx):
+        hint = "name a model, a folder of restored pictures or an ONNX file"
+        raise UsageError("There is nothing to measure", hint=hint, code="nothing_to_measure")
+    if request.product and not request.models:
+        hint = "name a model, or leave the product out"
+        raise UsageError("Only a model's product can be measured", hint=hint, code="no_product")
     if request.lq is not None and request.degradations:
         reason = "LQ pictures and a degradation were given"
         raise UsageError(reason, hint="give either: LQ pictures are read or made, not both", code="lq_and_degradation")

@@ -12,12 +12,13 @@ from rich.progress import track
 
 from faceref.data.table import write_table
 from faceref.evaluation.cases import Case, CaseSet
-from faceref.evaluation.conditions import Plan, with_product
+from faceref.evaluation.conditions import Plan
 from faceref.evaluation.families import MeasuredModel
 from faceref.evaluation.groups import Row
 from faceref.evaluation.measurement import COLUMNS, Instruments, Measurement
 from faceref.evaluation.metrics import METRICS
 from faceref.evaluation.product import Product
+from faceref.evaluation.restorer import MeasuredRestorer
 from faceref.journal import claim, fingerprint
 
 JOURNAL, TABLE = "evaluation.jsonl", "per_image.csv"
@@ -26,7 +27,7 @@ JOURNAL, TABLE = "evaluation.jsonl", "per_image.csv"
 def measure_cases(
     cases: CaseSet,
     chosen: Sequence[Case],
-    models: Sequence[MeasuredModel],
+    restorers: Sequence[MeasuredRestorer],
     plan: Plan,
     instruments: Instruments,
     out: Path,
@@ -36,14 +37,15 @@ def measure_cases(
     Pictures go to OUT/pictures as 8-bit PNG, and it is these that are measured. Given again, it goes on where it was
     interrupted. Raises UsageError if OUT holds the results of another evaluation, OutputError.
     """
-    with claim(out / JOURNAL, settings_of(cases, chosen, models, plan, instruments)) as journal:
-        products = {model.label: Product(model) for model in models} if plan.product else {}
+    with claim(out / JOURNAL, settings_of(cases, chosen, restorers, plan, instruments)) as journal:
+        models = [one for one in restorers if isinstance(one, MeasuredModel)] if plan.product else []
+        products = {model.label: Product(model) for model in models}
         left = [case for case in chosen if case.name not in journal.done]
         few = [left[i : i + plan.batch_size] for i in range(0, len(left), plan.batch_size)]
         try:
             for together in track(few, description="restoring and measuring", console=Console(stderr=True)):
-                measurement = Measurement(together, cases, plan, instruments, models[0].resolution, out / "pictures")
-                rows = measurement.measure(models, products)
+                measurement = Measurement(together, cases, plan, instruments, out / "pictures")
+                rows = measurement.measure(restorers, products)
                 for case in together:
                     journal.record(case.name, [_written(row) for row in rows if row["image"] == case.name])
         finally:  # also when interrupted: the table then holds what there is
@@ -70,19 +72,16 @@ def name_device(device: torch.device) -> str:
 
 
 def settings_of(
-    cases: CaseSet, chosen: Sequence[Case], models: Sequence[MeasuredModel], plan: Plan, instruments: Instruments
+    cases: CaseSet, chosen: Sequence[Case], restorers: Sequence[MeasuredRestorer], plan: Plan, instruments: Instruments
 ) -> dict:
     """Everything that the rows depend on."""
     recogniser = instruments.second_recogniser
     return {
-        "models": {model.label: model.settings for model in models},
-        "conditions": {
-            model.label: [asdict(condition) for condition in with_product(model.conditions(plan), plan)]
-            for model in models
-        },
-        "device": name_device(models[0].device),
+        "models": {one.label: one.settings for one in restorers},
+        "conditions": {one.label: [asdict(condition) for condition in one.conditions(plan)] for one in restorers},
+        "device": name_device(instruments.device),
         "columns": list(COLUMNS),
-        "resolution": models[0].resolution,
+        "resolution": instruments.describer.size,
         "sets": list(plan.sets),
         "seed": plan.seed,
         "cases": len(chosen),

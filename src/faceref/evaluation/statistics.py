@@ -32,11 +32,23 @@ def estimate_mean(values: np.ndarray, identities: np.ndarray, seed: int) -> Esti
     values, identities = values[known], identities[known]
     if not len(values):
         return Estimate(np.nan, np.nan, np.nan, 0)
-    _, person = np.unique(identities, return_inverse=True)
+    draws, person = draw_people(identities, seed)
     sums, sizes = np.bincount(person, weights=values), np.bincount(person)
     if len(sums) < 2:
         return Estimate(float(values.mean()), np.nan, np.nan, len(values))
-    draws = np.random.default_rng(seed).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=RESAMPLES)
     means = (draws @ sums) / (draws @ sizes)  # [RESAMPLES]
-    low, high = np.quantile(means, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
-    return Estimate(float(values.mean()), float(low), float(high), len(values))
+    return Estimate(float(values.mean()), *interval_of(means), len(values))
+
+
+def draw_people(identities: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """How often each of P people is drawn in each resample, [RESAMPLES, P], and who of them each photograph [N] shows."""
+    _, person = np.unique(identities, return_inverse=True)
+    people = int(person.max()) + 1
+    draws = np.random.default_rng(seed).multinomial(people, np.full(people, 1 / people), size=RESAMPLES)
+    return draws, person
+
+
+def interval_of(resampled: np.ndarray) -> tuple[float, float]:
+    """The percentile interval of what resamples gave; NaN is left out, of those that could not be measured."""
+    low, high = np.nanquantile(resampled, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
+    return float(low), float(high)

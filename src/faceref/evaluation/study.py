@@ -1,23 +1,36 @@
 """A whole evaluation: from the request to the table, the plots and the contact sheets in a folder."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import torch
+
 from faceref.compute import Compute
-from faceref.evaluation.cases import load_cases
-from faceref.evaluation.conditions import Plan, with_product
-from faceref.evaluation.faces import Centre, FaceDescriber, compute_centre
+from faceref.devices import best_device, check_device
+from faceref.errors import UsageError
+from faceref.evaluation.cases import Case, CaseSet, load_cases
+from faceref.evaluation.conditions import Plan
+from faceref.evaluation.elsewhere import load_restored
+from faceref.evaluation.faces import Centre, FaceDescriber, compute_centre, read_face
+from faceref.evaluation.families import MeasuredModel
 from faceref.evaluation.figures import draw_sheets, plot_all
 from faceref.evaluation.groups import ITA, by_ita
 from faceref.evaluation.learned import LearnedMetrics, load_learned_metrics
 from faceref.evaluation.measurement import Instruments
 from faceref.evaluation.models import load_models
 from faceref.evaluation.notes import notes_of
-from faceref.evaluation.pictures import picture_folder
+from faceref.evaluation.onnx_restorer import load_onnx_restorer
+from faceref.evaluation.pictures import picture_folder, to_tensor
 from faceref.evaluation.report import Subject, Summary, Table, summarise, write_summary
 from faceref.evaluation.request import Request, counts_of, groups_of, mapping_of, sets_of
+from faceref.evaluation.restorer import MeasuredRestorer
 from faceref.evaluation.run import measure_cases, settings_of
 from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.models.recogniser_files import load_recogniser
+
+ANY_SIZE = 512  # pixels at which a network that takes any size is measured if there is no model beside it
 
 
 def run_study(request: Request, out: Path, compute: Compute = Compute()) -> Summary:
@@ -27,7 +40,7 @@ def run_study(request: Request, out: Path, compute: Compute = Compute()) -> Summ
     """
     sets, counts = sets_of(request), counts_of(request)
     models = load_models(request.models, compute)
-    device = models[0].device
+    device = models[0].device if models else check_device(compute.device or best_device())
     cases = load_cases(
         mapping_of(request),
         request.hq,
@@ -38,27 +51,28 @@ def run_study(request: Request, out: Path, compute: Compute = Compute()) -> Summ
     several = len(cases.photographs) > 1
     plan = Plan(sets, request.references, counts, request.seed, request.batch_size, several, request.product)
     chosen = cases.sample(request.limit, request.seed)
-    size = models[0].resolution
+    restorers, size = _restorers(request, models, sets, cases, chosen, device)
     describer = FaceDescriber(TorchDlibRecogniser(device), size)
     learned, not_measured = load_learned_metrics(device)
     instruments = Instruments(
+        device,
         describer,
         _centre(request, describer),
         load_recogniser(request.recogniser) if request.recogniser else None,
         learned,
     )
-    rows = measure_cases(cases, chosen, models, plan, instruments, out)
+    rows = measure_cases(cases, chosen, restorers, plan, instruments, out)
     if request.center_index:
         instruments.centre.write(out / "center.json")
-    conditions = {model.label: with_product(model.conditions(plan), plan) for model in models}
+    conditions = {one.label: one.conditions(plan) for one in restorers}
     table = Table(by_ita(rows) if request.group_by == ITA else rows)
     summary = summarise(
         table,
         plan,
         conditions,
-        settings=settings_of(cases, chosen, models, plan, instruments),
+        settings=settings_of(cases, chosen, restorers, plan, instruments),
         left_out=cases.left_out,
-        notes=notes_of(request, plan, instruments, chosen, size, conditions, device),
+        notes=notes_of(request, plan, instruments, chosen, restorers),
         not_measured=not_measured,
         of_all=_of_all(learned, table, plan, out / "pictures") if learned else {},
     )
@@ -66,6 +80,31 @@ def run_study(request: Request, out: Path, compute: Compute = Compute()) -> Summ
     plot_all(table, plan, conditions, out)
     draw_sheets(table, chosen, plan, conditions, size, out)
     return summary
+
+
+def _restorers(
+    request: Request,
+    models: Sequence[MeasuredModel],
+    sets: Sequence[str],
+    cases: CaseSet,
+    chosen: Sequence[Case],
+    device: torch.device,
+) -> tuple[list[MeasuredRestorer], int]:
+    """All that is measured, the models first, and the side in pixels at which: the models', or else what others take.
+
+    Raises UsageError if two have one name.
+    """
+    labels = [one.label for one in (*models, *request.restored, *request.onnx)]
+    if twice := {label for label in labels if labels.count(label) > 1}:
+        raise UsageError(f"Two are called {min(twice)}", hint="give one of them another name, as in NAME=FOLDER")
+    size = models[0].resolution if models else None
+    example = to_tensor(np.stack([read_face(chosen[0].hq, size or ANY_SIZE).pixels]))
+    networks = [load_onnx_restorer(spec, example, device) for spec in request.onnx]
+    if networks and size is None:
+        size = min(one.side or ANY_SIZE for one in networks)
+    folders = [load_restored(spec, sets, cases, chosen, size) for spec in request.restored]
+    size = size or min(one.side for one in folders)
+    return [*models, *(replace(one, size=size) for one in folders), *networks], size
 
 
 def _centre(request: Request, describer: FaceDescriber) -> Centre:

@@ -14,19 +14,20 @@ from faceref.pictures.jpeg import JPEG, check_scans
 
 @dataclass(frozen=True)
 class FileState:
-    """What was found of a file: its SHA-256, or what is wrong with it, as in "is missing"."""
+    """What was found of a file: its SHA-256 and the picture's side in pixels, or what is wrong, as in "is missing"."""
 
     digest: str = ""
+    side: int = 0
     problem: str = ""
 
 
 def inspect_face(path: Path) -> FileState:
     """Read and decode a file that should be an aligned face."""
     try:
-        content, _ = _read(path)
+        content, face = _read(path)
     except DataError as error:
         return FileState(problem=error.reason)
-    return FileState(digest=hashlib.sha256(content).hexdigest())
+    return FileState(digest=hashlib.sha256(content).hexdigest(), side=face.width)
 
 
 def open_face(path: Path) -> Image.Image:

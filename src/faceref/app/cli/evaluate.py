@@ -12,16 +12,29 @@ from faceref.errors import UsageError
 
 
 def evaluate(
-    models: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="MODEL...", help="small, or folders; settings may follow: MODEL,steps=50,scheduler=ddim"
-        ),
-    ],
     hq: Annotated[
         Path,
         typer.Option(help="Folder of the true photographs; without --mapping or --index, of a folder a person."),
     ],
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL...]", help="small, or folders; settings may follow: MODEL,steps=50,scheduler=ddim"
+        ),
+    ] = None,
+    restored: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FOLDER", help="Pictures that another program restored, named as the targets; may be repeated."
+        ),
+    ] = None,
+    restorer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]FILE.onnx",
+            help="Another restorer, of one picture to one; its pixels' range may follow: FILE.onnx,range=0..1",
+        ),
+    ] = None,
     mapping: Annotated[
         Path | None, typer.Option(help="CSV of targets and references: gt_image, ref_image[, lq_image].")
     ] = None,
@@ -66,18 +79,23 @@ def evaluate(
     memory: MemoryUse = COMPUTE.memory,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path("evaluation"),
 ) -> None:
-    """Restore, measure and compare: per_image.csv, summary.md, summary.json, plots and contact sheets in OUT.
+    """Restore, measure and compare models, and what others restored.
 
+    OUT holds per_image.csv, summary.md, summary.json, plots and contact sheets.
     Given again, it goes on where it was interrupted.
     """
+    from faceref.evaluation.elsewhere import RestoredSpec
     from faceref.evaluation.models import ModelSpec, Sampling
+    from faceref.evaluation.onnx_restorer import OnnxSpec
     from faceref.evaluation.report import remarks, standing
     from faceref.evaluation.request import Request
     from faceref.evaluation.study import run_study
 
     default = Sampling(steps, guidance, scheduler)
     request = Request(
-        models=tuple(ModelSpec.parse(model, default) for model in models),
+        models=tuple(ModelSpec.parse(model, default) for model in models or ()),
+        restored=tuple(map(RestoredSpec.parse, restored or ())),
+        onnx=tuple(map(OnnxSpec.parse, restorer or ())),
         hq=hq,
         mapping=mapping,
         index=index,

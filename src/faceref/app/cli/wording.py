@@ -19,6 +19,8 @@ HINTS: dict[str, str] = {
     "no_groups": "give --index or --labels for --group-by",
     "no_column": "name one of their columns with --group-by",
     "impossible_count": "give --reference-counts from 1 to that, or more --references",
+    "nothing_to_measure": "name a model, --restored NAME=FOLDER or --restorer FILE.onnx",
+    "no_product": "name a model, or leave --product out",
     "no_people": "give --mapping or --index",
     "no_identities": "run faceref data identities first",
     "threshold_joins_all": "give a lower --threshold",

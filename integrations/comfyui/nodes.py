@@ -1,0 +1,190 @@
+"""The four nodes: load a model, read a person's photographs, restore faces, compare before and after.
+
+Types that only these nodes hand on: FACEREF_RESTORER (a `Restorer`), FACEREF_PERSON (a list of `Person`, so that
+several can be joined) and FACEREF_RESULTS (a `Result` for each photograph of the batch). What a user can do wrong
+raises a `FacerefError`, whose sentence ComfyUI shows.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from faceref import Person, RestoreOptions, Restorer, Result
+
+from .images import to_images, to_pictures
+from .progress import progress
+
+CATEGORY = "faceref"
+LARGEST_SEED = 2**53 - 1  # the largest whole number that the page, JavaScript, holds exactly
+OWN = -1.0  # in place of a number: what the model, or the face, says
+
+
+class LoadModel:
+    """A model by name or folder, loaded once for all photographs."""
+
+    CATEGORY = CATEGORY
+    FUNCTION = "load"
+    RETURN_TYPES = ("FACEREF_RESTORER",)
+    RETURN_NAMES = ("restorer",)
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, dict]:
+        return {
+            "required": {
+                "model": ("STRING", {"default": "small", "tooltip": "small, refldm-512, or the folder of a model."}),
+                "device": (["auto", "cuda", "mps", "cpu"], {"default": "auto"}),
+            }
+        }
+
+    def load(self, model: str, device: str) -> tuple[Restorer]:
+        return (Restorer.from_pretrained(model, None if device == "auto" else device),)
+
+
+class ReadPerson:
+    """Good photographs of one person, as images or as a folder; several of these nodes can be joined by `others`."""
+
+    CATEGORY = CATEGORY
+    FUNCTION = "read"
+    RETURN_TYPES = ("FACEREF_PERSON",)
+    RETURN_NAMES = ("people",)
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, dict]:
+        return {
+            "required": {
+                "restorer": ("FACEREF_RESTORER",),
+                "folder": ("STRING", {"default": "", "tooltip": "A folder of photographs of one person, or nothing."}),
+                "aligned": ("BOOLEAN", {"default": False, "tooltip": _tooltip("aligned")}),
+            },
+            "optional": {"images": ("IMAGE",), "others": ("FACEREF_PERSON",)},
+        }
+
+    @classmethod
+    def IS_CHANGED(cls, restorer: None, folder: str, aligned: bool, images: None = None, others: None = None) -> str:
+        """The files of the folder: ComfyUI reads them again when one is added, removed or changed."""
+        files = sorted(path for path in Path(folder).rglob("*") if path.is_file()) if folder else []
+        return json.dumps([(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files])
+
+    def read(
+        self,
+        restorer: Restorer,
+        folder: str,
+        aligned: bool,
+        images: Tensor | None = None,
+        others: list[Person] | None = None,
+    ) -> tuple[list[Person]]:
+        pictures = [] if images is None else to_pictures(images)
+        sources = [*([folder] if folder else []), *pictures]
+        return ([*(others or []), restorer.person(sources, RestoreOptions(aligned=aligned))],)
+
+
+class RestoreFaces:
+    """Each photograph of a batch with its faces restored; with nobody given, from the photograph alone."""
+
+    CATEGORY = CATEGORY
+    FUNCTION = "restore"
+    RETURN_TYPES = ("IMAGE", "FACEREF_RESULTS", "STRING")
+    RETURN_NAMES = ("images", "results", "account")
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, dict]:
+        return {
+            "required": {
+                "restorer": ("FACEREF_RESTORER",),
+                "images": ("IMAGE",),
+                "face": _option("STRING", "face", default="auto"),
+                "strength": _option("FLOAT", "strength", default=OWN, min=OWN, max=1.0, step=0.05),
+                "steps": _option("INT", "steps", default=0, min=0, max=1000),
+                "guidance": _option("FLOAT", "guidance", default=OWN, min=OWN, max=20.0, step=0.1),
+                "seed": _option("INT", "seed", default=0, min=0, max=LARGEST_SEED),
+                "max_refs": _option("INT", "max_refs", default=RestoreOptions().max_refs, min=1, max=20),
+                "colour": _option(["keep", "allow"], "colour", default=RestoreOptions().colour),
+                "unknown": _option(["skip", "blind"], "unknown", default=RestoreOptions().unknown),
+                "always": _option("BOOLEAN", "always", default=False),
+                "aligned": _option("BOOLEAN", "aligned", default=False),
+            },
+            "optional": {"people": ("FACEREF_PERSON",)},
+        }
+
+    def restore(
+        self,
+        restorer: Restorer,
+        images: Tensor,
+        face: str,
+        strength: float,
+        steps: int,
+        guidance: float,
+        seed: int,
+        max_refs: int,
+        colour: str,
+        unknown: str,
+        always: bool,
+        aligned: bool,
+        people: list[Person] | None = None,
+    ) -> tuple[Tensor, list[Result], str]:
+        options = RestoreOptions.of(
+            face=None if face == "auto" else int(face) if face.isdecimal() else face,
+            strength=None if strength == OWN else strength,
+            steps=steps or None,
+            guidance=None if guidance == OWN else guidance,
+            seed=seed,
+            max_refs=max_refs,
+            colour=colour,
+            unknown=unknown,
+            always=always,
+            aligned=aligned,
+        )
+        photographs = to_pictures(images)
+        tell = progress(len(photographs))
+        results = [
+            restorer.restore(
+                photograph, people or (), options, on_step=lambda done, total, number=number: tell(number, done, total)
+            )
+            for number, photograph in enumerate(photographs)
+        ]
+        accounts = [result.account().model_dump(mode="json") for result in results]
+        return to_images([result.image for result in results]), results, json.dumps(accounts, indent=1)
+
+
+class Compare:
+    """Each face before and after, beside its references; a photograph without a restored face is shown as it is."""
+
+    CATEGORY = CATEGORY
+    FUNCTION = "compare"
+    RETURN_TYPES = ("IMAGE",)
+    RETURN_NAMES = ("sheets",)
+    OUTPUT_IS_LIST: ClassVar = (True,)  # sheets of different photographs have different sizes
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, dict]:
+        return {"required": {"results": ("FACEREF_RESULTS",)}}
+
+    def compare(self, results: list[Result]) -> tuple[list[Tensor]]:
+        sheets = [result.comparison() if result.faces else result.image.convert("RGB") for result in results]
+        return ([to_images([sheet]) for sheet in sheets],)
+
+
+def _option(kind: str | list[str], name: str, **limits: Any) -> tuple[str | list[str], dict[str, Any]]:
+    """An input that is one of RestoreOptions, with its help as tooltip."""
+    default = f" {limits['default']:g} stands for the default." if limits["default"] in (OWN, 0) else ""
+    return kind, limits | {"tooltip": _tooltip(name) + (default if name in ("strength", "guidance", "steps") else "")}
+
+
+def _tooltip(name: str) -> str:
+    return RestoreOptions.model_fields[name].description or ""
+
+
+NODE_CLASS_MAPPINGS = {
+    "FacerefLoadModel": LoadModel,
+    "FacerefReadPerson": ReadPerson,
+    "FacerefRestoreFaces": RestoreFaces,
+    "FacerefCompare": Compare,
+}
+NODE_DISPLAY_NAME_MAPPINGS = {
+    "FacerefLoadModel": "Load model (faceref)",
+    "FacerefReadPerson": "References -> person (faceref)",
+    "FacerefRestoreFaces": "Restore faces (faceref)",
+    "FacerefCompare": "Compare (faceref)",
+}
