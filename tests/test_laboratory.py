@@ -51,7 +51,7 @@ def here(faces, tmp_path, monkeypatch) -> Path:
     links |= {"ffhq/images512x512": faces, "FFHQ-Ref/test_images/severe_degrad": faces}
     mappings = faces / "reference_mapping"
     links |= {"FFHQ-Ref/reference_mapping": mappings, "ffhq/test_references.csv": mappings / "test_references.csv"}
-    links["ffhq/people"] = faces / "people"
+    links |= {name: faces / "people" for name in ("ffhq/people", "lq", "restored/gfpgan")}
     links |= {"labels.csv": faces / "labels.csv", "src/faceref/weights": REPOSITORY / "src/faceref/weights"}
     for name, target in links.items():
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)

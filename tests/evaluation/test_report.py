@@ -11,6 +11,7 @@ from faceref.evaluation.conditions import BLIND_CONDITIONS, Plan, reference_cond
 from faceref.evaluation.groups import Row
 from faceref.evaluation.metrics import METRICS
 from faceref.evaluation.report import Subject, Table, markdown, summarise, write_summary
+from faceref.evaluation.statistics import Estimate
 
 PLAN = Plan(sets=("severe",), most=3, counts=(1,), seed=0, batch_size=1)
 CONDITIONS = {model: reference_conditions(PLAN) for model in ("one", "two")}
@@ -34,6 +35,10 @@ def make_rows(model: str, gain: float, rng: np.random.Generator) -> list[Row]:
     return rows
 
 
+def of_all(mean: float, low: float = np.nan, high: float = np.nan) -> Estimate:
+    return Estimate(mean, low, high, 30)
+
+
 @pytest.fixture(scope="module")
 def summary():
     rng = np.random.default_rng(0)
@@ -47,7 +52,7 @@ def summary():
         left_out=[LeftOut("x.png", "it is missing")],
         notes=["a note"],
         not_measured={"LPIPS": "pip install it"},
-        of_all={Subject("severe", "one", "none"): {"fid": 12.3, "kid": 4.5}},
+        of_all={Subject("severe", "one", "none"): {"fid": of_all(12.3), "kernel": of_all(4.5, 4.1, 4.9)}},
     )
 
 
@@ -64,7 +69,7 @@ def test_the_table_holds_every_control_and_condition_of_every_model(summary):
         "two: 3 references of a wrong person",
         "LPIPS: not measured: pip install it",
         "x.png: it is missing",
-        "12.3 | 4.50 |",
+        "12.3 | 4.50 [4.10, 4.90] |",
     ):
         assert words in text, words
 

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from faceref.evaluation.statistics import Estimate
+
 NAMES = "LPIPS, face LPIPS, NIQE, MUSIQ, FID, KID"
 HOW_TO_GET_THEM = "pip install 'faceref[metrics]'"
 
@@ -36,7 +38,7 @@ class LearnedMetrics:
             }
         return {key: value.reshape(-1).double().cpu().numpy() for key, value in numbers.items()}
 
-    def of_folders(self, pictures: Path, truth: Path, seed: int) -> dict[str, float]:
+    def of_folders(self, pictures: Path, truth: Path, seed: int) -> dict[str, Estimate]:
         """Frechet and kernel inception distance (times 1,000) between two folders of pictures.
 
         KID (Binkowski et al. 2018) is the squared MMD under the kernel (x y / d + 1)^3, without bias: unlike FID it can
@@ -49,7 +51,9 @@ class LearnedMetrics:
             kid = self._metrics["fid"](str(pictures), str(truth), distance_type="mmd")
         finally:
             np.random.set_state(state)
-        return {"fid": float(fid), "kid": 1000 * float(kid)}
+        count = sum(path.is_file() for path in pictures.rglob("*"))
+        numbers = {"fid": float(fid), "kid": 1000 * float(kid)}
+        return {name: Estimate(value, np.nan, np.nan, count) for name, value in numbers.items()}
 
 
 def load_learned_metrics(device: torch.device) -> tuple[LearnedMetrics | None, dict[str, str]]:

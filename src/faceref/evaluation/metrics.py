@@ -43,7 +43,12 @@ METRICS = (
     Metric("face_found", "face found", "", 2),
     Metric("seconds", "seconds per face", "lower"),
 )
-FOLDER_METRICS = (Metric("fid", "FID", "lower", 1), Metric("kid", "KID x 1000", "lower", 2))  # of all pictures at once
+FOLDER_METRICS = (  # of all pictures at once
+    Metric("fid", "FID", "lower", 1),
+    Metric("kid", "KID x 1000", "lower", 2),
+    Metric("frechet", "Fréchet (2nd recogniser)", "lower"),
+    Metric("kernel", "kernel x 1000 (2nd recogniser)", "lower", 2),
+)
 
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003
 KERNEL_SIZE = 11  # of SSIM's Gaussian window

@@ -11,6 +11,8 @@ from faceref.evaluation.request import Request
 from faceref.evaluation.restorer import MeasuredRestorer
 from faceref.evaluation.run import name_device
 
+FEW_PHOTOGRAPHS = 2000  # below some ten for each of a recogniser's dimensions a Fréchet distance is mostly their number
+
 
 def notes_of(
     request: Request,
@@ -47,8 +49,15 @@ def notes_of(
     if request.recogniser:
         notes.append(
             f"2nd recogniser: {request.recogniser.name}; for a model that had it in its loss this is no evidence of "
-            "identity; its features: LPIPS without learned weights on its feature maps"
+            "identity; its features: LPIPS without learned weights on its feature maps. Fréchet and kernel: distances "
+            f"of the distributions of its embeddings ({request.recogniser.name}) of results and truths, as FID and KID "
+            "are on Inception's: no FID, and comparable only within this table"
         )
+        if len(chosen) < FEW_PHOTOGRAPHS:
+            notes.append(
+                f"{len(chosen)} photographs are few for a Fréchet distance, which grows as they get fewer: trust the "
+                "kernel distance, which does not, and its interval"
+            )
     if not plan.wrong_person:
         notes.append("there is only one identity, so that nobody else's references could be shown")
     if request.group_by == ITA:

@@ -41,7 +41,7 @@ class Line:
     title: str
     references: float
     estimates: dict[str, Estimate]
-    of_all: dict[str, float]
+    of_all: dict[str, Estimate]
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def summarise(
     left_out: Sequence[LeftOut],
     notes: Sequence[str],
     not_measured: dict[str, str],
-    of_all: dict[Subject, dict[str, float]],
+    of_all: dict[Subject, dict[str, Estimate]],
 ) -> Summary:
     """Means with 95 % intervals of every condition, of every group, and the differences that answer a question."""
     subjects = _subjects(table, plan, models)
@@ -174,7 +174,7 @@ def _line(
     subject: Subject,
     plan: Plan,
     models: Conditions,
-    of_all: dict[Subject, dict[str, float]],
+    of_all: dict[Subject, dict[str, Estimate]],
     within: np.ndarray | None = None,
 ) -> Line:
     columns = table.values[subject]
@@ -248,7 +248,7 @@ def _markdown_table(lines: Sequence[Line]) -> list[str]:
     rows = [header, ["---", *["---:"] * (len(header) - 1)]]
     for line in lines:
         cells = [_cell(line.estimates.get(metric.key), metric) for metric in shown]
-        cells += [f"{line.of_all[m.key]:.{m.decimals}f}" if m.key in line.of_all else "" for m in of_all]
+        cells += [_cell(line.of_all[m.key], m) if m.key in line.of_all else "" for m in of_all]
         rows.append([line.title, f"{line.references:.2g}", *cells])
     return ["| " + " | ".join(row) + " |" for row in rows]
 

@@ -41,7 +41,7 @@ def estimate_mean(values: np.ndarray, identities: np.ndarray, seed: int) -> Esti
 
 
 def draw_people(identities: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """How often each of P people is drawn in each resample, [RESAMPLES, P], and who of them each photograph [N] shows."""
+    """How often each of P people is drawn in each resample [RESAMPLES, P], and whom each photograph [N] shows."""
     _, person = np.unique(identities, return_inverse=True)
     people = int(person.max()) + 1
     draws = np.random.default_rng(seed).multinomial(people, np.full(people, 1 / people), size=RESAMPLES)

@@ -12,12 +12,13 @@ from faceref.devices import best_device, check_device
 from faceref.errors import UsageError
 from faceref.evaluation.cases import Case, CaseSet, load_cases
 from faceref.evaluation.conditions import Plan
+from faceref.evaluation.distribution import compare_distributions, embed_pictures
 from faceref.evaluation.elsewhere import load_restored
 from faceref.evaluation.faces import Centre, FaceDescriber, compute_centre, read_face
 from faceref.evaluation.families import MeasuredModel
 from faceref.evaluation.figures import draw_sheets, plot_all
 from faceref.evaluation.groups import ITA, by_ita
-from faceref.evaluation.learned import LearnedMetrics, load_learned_metrics
+from faceref.evaluation.learned import load_learned_metrics
 from faceref.evaluation.measurement import Instruments
 from faceref.evaluation.models import load_models
 from faceref.evaluation.notes import notes_of
@@ -27,6 +28,7 @@ from faceref.evaluation.report import Subject, Summary, Table, summarise, write_
 from faceref.evaluation.request import Request, counts_of, groups_of, mapping_of, sets_of
 from faceref.evaluation.restorer import MeasuredRestorer
 from faceref.evaluation.run import measure_cases, settings_of
+from faceref.evaluation.statistics import Estimate
 from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.models.recogniser_files import load_recogniser
 
@@ -74,7 +76,7 @@ def run_study(request: Request, out: Path, compute: Compute = Compute()) -> Summ
         left_out=cases.left_out,
         notes=notes_of(request, plan, instruments, chosen, restorers),
         not_measured=not_measured,
-        of_all=_of_all(learned, table, plan, out / "pictures") if learned else {},
+        of_all=_of_all(table, plan, instruments, out / "pictures"),
     )
     write_summary(summary, out)
     plot_all(table, plan, conditions, out)
@@ -113,9 +115,22 @@ def _centre(request: Request, describer: FaceDescriber) -> Centre:
     return compute_centre(request.center_index, "train", describer, request.seed)
 
 
-def _of_all(learned: LearnedMetrics, table: Table, plan: Plan, pictures: Path) -> dict[Subject, dict[str, float]]:
-    folders = {subject: pictures / picture_folder(*_parts(subject)) for subject in table.values}
-    return {subject: learned.of_folders(folder, pictures / "truth", plan.seed) for subject, folder in folders.items()}
+def _of_all(table: Table, plan: Plan, instruments: Instruments, pictures: Path) -> dict[Subject, dict[str, Estimate]]:
+    """What is measured on all pictures at once, of every row of the table."""
+    truth, names, recogniser = pictures / "truth", table.images, instruments.second_recogniser
+    size = instruments.describer.size
+    true = None if recogniser is None else embed_pictures(truth, names, size, recogniser)
+    of_all: dict[Subject, dict[str, Estimate]] = {}
+    for subject in table.values:
+        folder = pictures / picture_folder(*_parts(subject))
+        numbers: dict[str, Estimate] = {}
+        if instruments.learned is not None:
+            numbers |= instruments.learned.of_folders(folder, truth, plan.seed)
+        if recogniser is not None and true is not None:
+            restored = embed_pictures(folder, names, size, recogniser)
+            numbers |= compare_distributions(restored, true, table.identities, plan.seed)
+        of_all[subject] = numbers
+    return of_all
 
 
 def _parts(subject: Subject) -> tuple[str, str, str]:

@@ -1,0 +1,62 @@
+"""Distances of distributions are what is known of Gaussians, whatever the number of photographs."""
+
+import numpy as np
+import pytest
+
+from faceref.evaluation.distribution import compare_distributions, frechet_distance, kernel_distance
+
+
+def with_moments(count: int, mean: np.ndarray, deviations: np.ndarray, seed: int) -> np.ndarray:
+    """Rows [count, D] whose mean and covariance are exactly these, not only about."""
+    x = np.random.default_rng(seed).normal(size=(count, len(mean)))
+    x -= x.mean(0)
+    return x @ np.linalg.inv(np.linalg.cholesky(np.cov(x.T))).T * deviations + mean
+
+
+def test_the_frechet_distance_of_gaussians_is_their_closed_form():
+    a = with_moments(50, np.zeros(3), np.array([1.0, 2.0, 3.0]), seed=0)
+    b = with_moments(70, np.array([1.0, 0.0, -2.0]), np.array([2.0, 2.0, 0.5]), seed=1)
+    # |means|^2 = 5; for covariances that commute, the squared differences of deviations: 1 + 0 + 6.25
+    assert frechet_distance(a, b) == pytest.approx(12.25)
+    turned = np.linalg.qr(np.random.default_rng(2).normal(size=(3, 3)))[0]
+    assert frechet_distance(a @ turned, b @ turned) == pytest.approx(12.25)
+    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-9)
+
+
+def test_a_frechet_distance_of_fewer_photographs_than_dimensions_is_too_large_and_a_kernel_distance_is_not():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 20, 100)) / 10  # the same distribution
+    assert frechet_distance(a, b) > 0.5
+    kernel = kernel_distance(a, b, np.arange(20), seed=0)
+    assert kernel.low < 0 < kernel.high
+
+
+def test_the_kernel_distance_of_gaussians_is_their_closed_form():
+    def expected(m: np.ndarray, n: np.ndarray) -> float:
+        """E (x y / d + 1)^3 for independent Gaussians x and y of means m and n and variance 1, by their moments."""
+        d, mn, squares = len(m), m @ n, m @ m + n @ n
+        first, second = mn / d, (squares + mn**2 + d) / d**2
+        third = (mn**3 + 3 * mn * (squares + d + 2)) / d**3
+        return third + 3 * second + 3 * first + 1
+
+    zero, shift, tries = np.zeros(2), np.array([1.0, 0.0]), 60
+    drawn = np.random.default_rng(0).normal(size=(tries, 2, 50, 2))
+    found = np.array([kernel_distance(a + shift, b, np.arange(50), seed=0).mean for a, b in drawn])
+    truth = expected(shift, shift) + expected(zero, zero) - 2 * expected(shift, zero)
+    assert abs(found.mean() - truth) < 2 * found.std() / np.sqrt(tries)  # without bias, however few there are
+    assert found.std() / np.sqrt(tries) < truth / 8
+
+
+def test_photographs_of_one_person_are_drawn_together_and_one_person_has_no_interval():
+    rng = np.random.default_rng(0)
+    a = np.repeat(rng.normal(size=(10, 4)), 8, axis=0)  # eight photographs of each of ten, all alike
+    b = rng.normal(size=(80, 4))
+    people = np.repeat(np.arange(10), 8)
+    together, apart = kernel_distance(a, b, people, seed=0), kernel_distance(a, b, np.arange(80), seed=0)
+    assert together.mean == apart.mean
+    assert together.high - together.low > apart.high - apart.low
+    assert np.isnan(kernel_distance(a, b, np.zeros(80), seed=0).low)
+
+
+def test_a_single_photograph_has_no_distribution():
+    assert compare_distributions(np.ones((1, 4)), np.ones((1, 4)), np.array(["a"]), seed=0) == {}
