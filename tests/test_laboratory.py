@@ -35,6 +35,11 @@ def faces(tmp_path_factory, astronaut) -> Path:
             index.append(f"{name},{person},{split},300")
             labels.append(f"{name},{person[0]}")
         targets[split] += [ReferenceEntry(name, tuple(n for n in names if n != name), name) for name in names]
+    for path in folder.rglob("*.png"):  # what another program restored, at the size of `small`
+        restored = folder.with_name("gfpgan") / path.relative_to(folder / "people")
+        restored.parent.mkdir(parents=True, exist_ok=True)
+        with Image.open(path) as picture:
+            picture.resize((128, 128)).save(restored)
     (folder / "index.csv").write_text("\n".join(index) + "\n")
     (folder / "labels.csv").write_text("\n".join(labels) + "\n")
     (folder / "reference_mapping").mkdir()
@@ -51,7 +56,7 @@ def here(faces, tmp_path, monkeypatch) -> Path:
     links |= {"ffhq/images512x512": faces, "FFHQ-Ref/test_images/severe_degrad": faces}
     mappings = faces / "reference_mapping"
     links |= {"FFHQ-Ref/reference_mapping": mappings, "ffhq/test_references.csv": mappings / "test_references.csv"}
-    links |= {name: faces / "people" for name in ("ffhq/people", "lq", "restored/gfpgan")}
+    links |= {"ffhq/people": faces / "people", "lq": faces / "people", "restored/gfpgan": faces.with_name("gfpgan")}
     links |= {"labels.csv": faces / "labels.csv", "src/faceref/weights": REPOSITORY / "src/faceref/weights"}
     for name, target in links.items():
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
