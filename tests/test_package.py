@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -120,6 +121,14 @@ def test_public_names():
 def test_help_does_not_wait_for_torch():
     code = "import sys, faceref.app.cli.main; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_everything_that_is_no_code_is_in_the_wheel():
+    tools = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]
+    packaged = {path for glob in tools["setuptools"]["package-data"]["faceref"] for path in PACKAGE.glob(glob)}
+    others = {path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc"}}
+    assert others <= packaged
+    assert PACKAGE / "app" / "page" / "index.html" in packaged
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "configs").glob("*.yaml")), ids=lambda path: path.name)

@@ -1,4 +1,4 @@
-"""`faceref serve`: restoring over HTTP, for programs, with one model in memory."""
+"""`faceref serve`: restoring in a browser and over HTTP, with one model in memory."""
 
 import logging
 from typing import Annotated
@@ -39,7 +39,7 @@ def serve(
         list[str] | None, typer.Option("--limit", metavar="NAME=VALUE", help="Another limit; see docs/server.md.")
     ] = None,
 ) -> None:
-    """Restore photographs over HTTP (docs/server.md); ends with Ctrl-C, and goes on where it was."""
+    """Restore photographs in a browser or over HTTP (docs/server.md); ends with Ctrl-C, and goes on where it was."""
     try:
         import uvicorn
 
@@ -57,7 +57,7 @@ def serve(
         restorer = load_restorer(model, Compute(device, dtype, memory))
         app = create_app(restorer, tokens or [], data_dir, bounds)
     logging.getLogger("faceref.app.server").setLevel(logging.INFO)
-    say(f"http://{host}:{port}/v1 (Ctrl-C ends it)")
+    say(f"http://{host}:{port} (Ctrl-C ends it)")
     uvicorn.run(
         app,
         host=host,

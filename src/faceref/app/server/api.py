@@ -16,6 +16,7 @@ from faceref.app.server.kept_people import KeptPeople
 from faceref.app.server.limits import Limits
 from faceref.app.server.metrics import JobsCollector
 from faceref.app.server.owners import Owners
+from faceref.app.server.page import Page
 from faceref.app.server.people import router as people_router
 from faceref.app.server.queue import JobQueue
 from faceref.app.server.schema import Problem
@@ -79,6 +80,7 @@ def create_app(
         owners.of(request.headers)
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
+    app.mount("/", Page(), name="page")  # behind all other routes
     return app
 
 

@@ -1,0 +1,95 @@
+/** The page: its parts, and how they are put together. */
+
+import { models } from "./api.js";
+import { find, say } from "./dom.js";
+import { takeFiles } from "./intake.js";
+import { Looking } from "./looking.js";
+import { People } from "./people.js";
+import { words } from "./problem.js";
+import { Restoring } from "./restoring.js";
+import { current, Store } from "./store.js";
+import { Strength } from "./strength.js";
+import { viewAction } from "./views/action.js";
+import { viewFaces } from "./views/faces.js";
+import { viewOutcome } from "./views/outcome.js";
+import { viewPeople } from "./views/people.js";
+import { viewSettings } from "./views/settings.js";
+import { viewStage } from "./views/stage.js";
+import { viewStrip } from "./views/strip.js";
+import { viewWho } from "./views/who.js";
+
+const store = new Store();
+const looking = new Looking(store);
+const restoring = new Restoring(store, looking);
+const people = new People(store, sayOfPeople);
+
+viewStrip(store);
+viewStage(store);
+viewFaces(store);
+viewWho(store, looking, people);
+viewSettings(store, looking);
+viewOutcome(store, new Strength(store));
+viewAction(store, restoring);
+const enrollPhotos = viewPeople(store, people);
+store.subscribe(({ message }) => sayIn("#message", message));
+
+takeFiles({
+  photos: (files) => void looking.add(files.map((file) => ({ name: file.name, blob: file }))),
+  references: (files) => void looking.addReferences(files),
+  enroll: enrollPhotos,
+});
+find("#try-example", HTMLElement).addEventListener("click", () => attempt(restoreExample));
+find("#start-over", HTMLElement).addEventListener("click", startOver);
+find("#remove-photo", HTMLElement).addEventListener("click", () => {
+  const photo = current(store.state);
+  if (photo) restoring.remove(photo);
+});
+void attempt(begin);
+
+async function begin() {
+  await restoring.resume();
+  await people.read();
+  const names = (await models()).map(({ name, resolution }) => `${name} (${resolution} px)`);
+  say(find("#model", HTMLElement), `Model: ${names.join(", ")}`);
+}
+
+/** NASA's portrait made bad, with the same portrait as its reference: examples/README.md says what that shows. */
+async function restoreExample() {
+  await looking.addReferences([await example("reference.jpg")]);
+  const photo = await example("photo.jpg");
+  await looking.add([{ name: photo.name, blob: photo }]);
+  await restoring.restoreAll();
+}
+
+/** @param {string} name */
+async function example(name) {
+  const answer = await fetch(`example/${name}`);
+  return new File([await answer.blob()], name, { type: "image/jpeg" });
+}
+
+function startOver() {
+  for (const photo of [...store.state.photos]) restoring.remove(photo);
+  while (store.state.references.length) looking.removeReference(0);
+}
+
+/** @param {() => Promise<void>} work */
+async function attempt(work) {
+  try {
+    await work();
+  } catch (error) {
+    store.change((state) => (state.message = words(error)));
+  }
+}
+
+/** In the window of people if it is open, else above the page. @param {string | null} problem */
+function sayOfPeople(problem) {
+  if (find("#people", HTMLDialogElement).open) sayIn("#people-message", problem);
+  else store.change((state) => (state.message = problem));
+}
+
+/** @param {string} selector @param {string | null} problem */
+function sayIn(selector, problem) {
+  const element = find(selector, HTMLElement);
+  element.hidden = !problem;
+  say(element, problem ?? "");
+}

@@ -1,0 +1,46 @@
+/** What goes wrong, in the sentence that the command would say. */
+
+/** @typedef {import("./types.js").Said} Said */
+
+/** @param {Said} said @returns {string} */
+export function sentence({ subject, reason, hint }) {
+  const about = subject === null ? reason : `${subject} ${reason}`;
+  return hint ? `${about}; ${hint}.` : `${about}.`;
+}
+
+export class Problem extends Error {
+  /** @param {Said} said @param {number} status of HTTP, 0 where no server answered @param {number | null} retryAfter seconds */
+  constructor(said, status, retryAfter = null) {
+    super(sentence(said));
+    this.code = said.code;
+    this.status = status;
+    this.retryAfter = retryAfter;
+  }
+
+  /** @param {Response} answer */
+  static async of(answer) {
+    const wait = Number.parseInt(answer.headers.get("retry-after") ?? "", 10);
+    const said = await answer.json().catch(() => null);
+    const known = said && typeof said.reason === "string" ? said : nothing(`The answer was ${answer.status}`);
+    return new Problem(known, answer.status, Number.isNaN(wait) ? null : wait);
+  }
+
+  static noAnswer() {
+    return new Problem({ ...nothing("The server does not answer"), hint: "see whether faceref serve still runs" }, 0);
+  }
+}
+
+/** @param {string} reason @returns {Said} */
+function nothing(reason) {
+  return { code: "http", subject: null, reason, hint: null };
+}
+
+/** @param {unknown} error @returns {string} */
+export function words(error) {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** @param {unknown} error whether it is only that something was broken off on purpose */
+export function isAbort(error) {
+  return error instanceof DOMException && error.name === "AbortError";
+}

@@ -1,0 +1,168 @@
+/** Photographs are restored: sent, followed, cancelled, and gone on with after a reload. */
+
+import { cancel, follow, photoOf, readJob, result, submit } from "./api.js";
+import { forget, show } from "./pictures.js";
+import { isAbort, Problem, words } from "./problem.js";
+import { remember, remembered } from "./session.js";
+import { isRestored, isToDo, optionsFor, whoOf } from "./store.js";
+
+/** @typedef {import("./store.js").Store} Store */
+/** @typedef {import("./looking.js").Looking} Looking */
+/** @typedef {import("./types.js").Photo} Photo */
+/** @typedef {import("./types.js").Job} Job */
+
+export class Restoring {
+  /** @param {Store} store @param {Looking} looking */
+  constructor(store, looking) {
+    this.store = store;
+    this.looking = looking;
+  }
+
+  /** Restore all that is new or was changed; they are sent one after the other. */
+  async restoreAll() {
+    const photos = this.store.state.photos.filter(isToDo);
+    for (const photo of photos) this.#begin(photo);
+    for (const photo of photos) await this.#send(photo);
+  }
+
+  /** @param {Photo} photo */
+  cancel(photo) {
+    photo.asking.abort();
+    this.#forgetJob(photo);
+    this.store.change(() => {
+      photo.state = "ready";
+      photo.job = null;
+    });
+    this.#remember();
+    if (!photo.account) void this.looking.look(photo);
+  }
+
+  /** @param {Photo} photo */
+  remove(photo) {
+    photo.asking.abort();
+    this.#forgetJob(photo);
+    for (const shown of [photo.shown, photo.full, photo.exact]) forget(shown);
+    this.store.change((state) => {
+      const at = state.photos.indexOf(photo);
+      state.photos.splice(at, 1);
+      state.current = (state.photos[at] ?? state.photos[at - 1])?.id ?? null;
+      state.face = null;
+    });
+    this.#remember();
+  }
+
+  /** Go on with the jobs that this tab had before it was loaded again. */
+  async resume() {
+    const jobs = remembered();
+    const photos = this.looking.take(jobs.map(({ name }) => ({ name, blob: null })));
+    await Promise.all(photos.map((photo, i) => this.#resume(photo, jobs[i].id)));
+  }
+
+  /** @param {Photo} photo @param {string} id */
+  async #resume(photo, id) {
+    this.store.change(() => (photo.state = "busy"));
+    try {
+      const job = await readJob(id);
+      photo.file = job.state === "failed" ? null : await photoOf(id);
+      const shown = photo.file && (await show(photo.file));
+      this.store.change(() => Object.assign(photo, { job, shown }));
+      await this.#follow(photo, id);
+    } catch (error) {
+      this.store.change((state) => (state.message = `${photo.name}: ${words(error)}`));
+      if (error instanceof Problem && error.status === 0) return; // it may be there when the page is loaded once more
+      this.remove(photo);
+    }
+  }
+
+  /** @param {Photo} photo */
+  #begin(photo) {
+    this.#forgetJob(photo);
+    photo.asking.abort();
+    photo.asking = new AbortController();
+    this.store.change((state) => {
+      state.boxes = false;
+      Object.assign(photo, { state: "busy", looking: false, job: null, begun: null, problem: null, strength: null });
+    });
+  }
+
+  /** @param {Photo} photo */
+  async #send(photo) {
+    const { state } = this.store;
+    const { signal } = photo.asking;
+    if (signal.aborted || !photo.file) return;
+    try {
+      const job = await submit(photo.file, whoOf(state), optionsFor(state, photo), signal);
+      this.store.change(() => (photo.job = job));
+      this.#remember();
+      void this.#follow(photo, job.id);
+    } catch (error) {
+      if (!isAbort(error)) this.#fail(photo, words(error));
+    }
+  }
+
+  /** @param {Photo} photo @param {string} id */
+  async #follow(photo, id) {
+    const { signal } = photo.asking;
+    try {
+      for await (const job of follow(id, signal)) {
+        this.store.change(() => {
+          photo.job = job;
+          if (job.steps !== null) photo.begun ??= performance.now();
+        });
+        if (job.problem) throw new Problem(job.problem, 422);
+        if (job.account) await this.#finish(photo, job);
+      }
+    } catch (error) {
+      if (isAbort(error)) return;
+      this.#fail(photo, words(error));
+      this.#forgetJob(photo);
+      this.#remember();
+    }
+  }
+
+  /** @param {Photo} photo @param {Job} job */
+  async #finish(photo, job) {
+    const { signal } = photo.asking;
+    const blob = await result(job.id, null, signal);
+    const exact = { ...(await show(blob)), blob, strength: null };
+    for (const shown of [photo.full, photo.exact]) forget(shown);
+    this.store.change(() => {
+      Object.assign(photo, { state: "done", account: job.account, exact, full: null, changed: false, problem: null });
+    });
+    if (!isRestored(photo)) return;
+    const full = await show(await result(job.id, 1, signal));
+    this.store.change(() => (photo.full = full));
+  }
+
+  /** @param {Photo} photo @param {string} problem */
+  #fail(photo, problem) {
+    this.store.change(() => Object.assign(photo, { state: "ready", job: null, problem }));
+  }
+
+  /** Nothing of it stays on the server. @param {Photo} photo */
+  #forgetJob(photo) {
+    if (photo.job) cancel(photo.job.id).catch(() => {}); // it may be gone already
+  }
+
+  #remember() {
+    const jobs = this.store.state.photos.flatMap(({ job, name }) => (job ? [{ id: job.id, name }] : []));
+    remember(jobs);
+  }
+}
+
+/** What a job waits for, in words, and how far it is, 0 to 1; null where nobody knows. @param {Photo} photo @param {number} now @returns {{said: string, part: number | null}} */
+export function progress(photo, now) {
+  const { job, begun } = photo;
+  if (job === null) return { said: "Sending", part: null };
+  if (job.state === "waiting") return { said: job.ahead ? `${job.ahead} before it` : "Waiting", part: null };
+  if (job.state !== "running" || job.steps === null || begun === null) return { said: "Looking for faces", part: null };
+  const part = job.steps_done / job.steps;
+  return { said: timeLeft(part, now - begun), part };
+}
+
+/** @param {number} part @param {number} elapsed milliseconds */
+function timeLeft(part, elapsed) {
+  if (part <= 0.05 || part >= 1) return "Restoring";
+  const seconds = Math.ceil((elapsed * (1 - part)) / part / 1000);
+  return seconds < 90 ? `About ${seconds} s left` : `About ${Math.round(seconds / 60)} min left`;
+}

@@ -1,0 +1,52 @@
+/** How much of the restored faces is shown: blended at once here, then composed by the server as it is downloaded. */
+
+import { result } from "./api.js";
+import { forget, show } from "./pictures.js";
+import { isAbort, words } from "./problem.js";
+
+/** @typedef {import("./store.js").Store} Store */
+/** @typedef {import("./types.js").Photo} Photo */
+
+const REST = 300; // milliseconds that the slider is left alone before the server is asked
+
+export class Strength {
+  /** @type {Map<Photo, AbortController>} */
+  #asking = new Map();
+
+  /** @param {Store} store */
+  constructor(store) {
+    this.store = store;
+  }
+
+  /** @param {Photo} photo @param {number | null} strength 0 to 1; null: as much as each face needs */
+  async set(photo, strength) {
+    this.#asking.get(photo)?.abort();
+    const asking = new AbortController();
+    this.#asking.set(photo, asking);
+    this.store.change(() => (photo.strength = strength));
+    await new Promise((resolve) => setTimeout(resolve, REST));
+    if (!asking.signal.aborted) await this.settle(photo, asking.signal);
+  }
+
+  /**
+   * The picture as it is downloaded, at the strength that is set.
+   * @param {Photo} photo @param {AbortSignal} [signal] @returns {Promise<Blob | null>} null where that failed, which is said
+   */
+  async settle(photo, signal) {
+    const { strength, job, exact } = photo;
+    if (exact && exact.strength === strength) return exact.blob;
+    if (!job) return null;
+    try {
+      const blob = await result(job.id, strength, signal);
+      const shown = { ...(await show(blob)), blob, strength };
+      this.store.change(() => {
+        forget(photo.exact);
+        photo.exact = shown;
+      });
+      return blob;
+    } catch (error) {
+      if (!isAbort(error)) this.store.change((state) => (state.message = `${photo.name}: ${words(error)}`));
+      return null;
+    }
+  }
+}

@@ -1,0 +1,52 @@
+/**
+ * The shapes that the modules share; those of the API are in /openapi.json.
+ *
+ * @typedef {{person: string | null, distance: number, certainty: number}} Match
+ * @typedef {{number: number, box: [number, number, number, number] | null, restored: boolean, left_alone: string | null,
+ *   strength: number, person: string | null, references: string[], matches: Match[], matched: boolean}} Face
+ * @typedef {{faces: Face[], warnings: string[], references_left_out: {name: string, reason: string}[]}} Account
+ * @typedef {{code: string, subject: string | null, reason: string, hint: string | null}} Said
+ * @typedef {{id: string, state: "waiting" | "running" | "done" | "failed", ahead: number, steps_done: number,
+ *   steps: number | null, account: Account | null, problem: Said | null}} Job
+ * @typedef {{name: string, references: number, enrolled: string}} Enrolled
+ *
+ * A picture that the browser can show.
+ * @typedef {{url: string, image: HTMLImageElement}} Shown
+ *
+ * What becomes of a face by hand; person null: the one of the references.
+ * @typedef {{become: "person" | "blind" | "skip", person: string | null}} Choice
+ *
+ * One photograph: ready to be restored, busy being restored, or done.
+ * @typedef {object} Photo
+ * @property {string} id
+ * @property {string} name
+ * @property {Blob | null} file
+ * @property {Shown | null} shown
+ * @property {"ready" | "busy" | "done"} state
+ * @property {boolean} looking  whether its faces are looked for
+ * @property {Account | null} account
+ * @property {Map<number, Choice>} byHand
+ * @property {Job | null} job
+ * @property {number | null} begun  when the network began, in milliseconds
+ * @property {AbortController} asking  breaks off what is asked of the server for it
+ * @property {string | null} problem
+ * @property {Shown | null} full  with its faces restored fully
+ * @property {(Shown & {blob: Blob, strength: number | null}) | null} exact  as it is downloaded
+ * @property {number | null} strength  0 to 1; null: as much as each face needs
+ * @property {boolean} changed  since it was restored
+ *
+ * @typedef {{name: string, blob: Blob, shown: Shown}} Reference
+ *
+ * @typedef {object} State
+ * @property {Photo[]} photos
+ * @property {string | null} current
+ * @property {number | null} face  the selected one
+ * @property {boolean} boxes  whether faces are marked on a result
+ * @property {"references" | "people" | "nobody"} who
+ * @property {Reference[]} references
+ * @property {Set<string>} chosen  the people who are looked for
+ * @property {Enrolled[]} people
+ * @property {Record<string, unknown>} options  only those that were set
+ * @property {string | null} message
+ */
+export {};

@@ -1,0 +1,64 @@
+/** What one does next: restore, or wait and see how long, or cancel. */
+
+import { find, say } from "../dom.js";
+import { progress } from "../restoring.js";
+import { isSomebodyGiven, isToDo } from "../store.js";
+
+/** @typedef {import("../store.js").Store} Store */
+/** @typedef {import("../restoring.js").Restoring} Restoring */
+/** @typedef {import("../types.js").Photo} Photo */
+/** @typedef {import("../types.js").State} State */
+
+/** @param {Store} store @param {Restoring} restoring */
+export function viewAction(store, restoring) {
+  const button = find("#restore", HTMLButtonElement);
+  button.addEventListener("click", () => void restoring.restoreAll());
+  find("#cancel", HTMLElement).addEventListener("click", () => {
+    for (const photo of store.state.photos.filter(isBusy)) restoring.cancel(photo);
+    button.focus();
+  });
+  store.subscribe((state) => {
+    const busy = state.photos.filter(isBusy);
+    const todo = state.photos.filter(isToDo);
+    find("#progress", HTMLElement).hidden = busy.length === 0;
+    const allDone = todo.length === 0 && state.photos.some((photo) => photo.state === "done");
+    find("#action", HTMLElement).hidden = allDone && busy.length === 0;
+    button.hidden = busy.length > 0;
+    button.disabled = todo.length === 0;
+    find("#unguided", HTMLElement).hidden = todo.length === 0 || busy.length > 0 || isSomebodyGiven(state);
+    say(button, label(todo));
+    drawProgress(busy);
+    say(find("#status", HTMLElement), status(state, busy));
+  });
+}
+
+/** @param {Photo} photo */
+function isBusy(photo) {
+  return photo.state === "busy";
+}
+
+/** @param {Photo[]} todo */
+function label(todo) {
+  if (todo.length > 1) return `Restore ${todo.length} photographs`;
+  return todo[0]?.state === "done" ? "Restore again" : "Restore";
+}
+
+/** @param {Photo[]} busy */
+function drawProgress(busy) {
+  if (!busy.length) return;
+  const bar = find("#bar", HTMLProgressElement);
+  const now = performance.now();
+  const first = busy.find((photo) => photo.job?.state === "running") ?? busy[0];
+  const { said, part } = progress(first, now);
+  const several = busy.length > 1 ? `, then ${busy.length - 1} more` : "";
+  say(find("#progress-said", HTMLElement), `${said}${several}`);
+  if (part === null) bar.removeAttribute("value");
+  else bar.value = part;
+}
+
+/** For who hears the page. @param {State} state @param {Photo[]} busy */
+function status(state, busy) {
+  if (busy.length) return busy.length === 1 ? "Restoring" : `Restoring ${busy.length} photographs`;
+  const done = state.photos.filter((photo) => photo.state === "done").length;
+  return done ? `${done} of ${state.photos.length} photographs restored` : "";
+}

@@ -1,0 +1,131 @@
+/** The picture: its faces, before and after, as large as the room or at full size. */
+
+import { find, keep, make, say } from "../dom.js";
+import { current, isRestored } from "../store.js";
+import { faceSaid } from "../wording.js";
+
+/** @typedef {import("../store.js").Store} Store */
+/** @typedef {import("../types.js").State} State */
+/** @typedef {import("../types.js").Photo} Photo */
+/** @typedef {import("../types.js").Face} Face */
+
+/** @param {Store} store */
+export function viewStage(store) {
+  const stage = find("#stage", HTMLElement);
+  const frame = find("#frame", HTMLElement);
+  const divide = find("#divide", HTMLInputElement);
+  const toggleSize = find("#toggle-size", HTMLButtonElement);
+  let fullSize = false;
+  let divided = ""; // the picture whose seam was placed
+
+  divide.addEventListener("input", () => frame.style.setProperty("--at", `${divide.value}%`));
+  toggleSize.addEventListener("click", () => {
+    fullSize = !fullSize;
+    draw(store.state);
+    if (fullSize) stage.scrollTo((stage.scrollWidth - stage.clientWidth) / 2, (stage.scrollHeight - stage.clientHeight) / 2);
+  });
+  find("#toggle-faces", HTMLElement).addEventListener("click", () => store.change((state) => (state.boxes = !state.boxes)));
+  new ResizeObserver(() => draw(store.state)).observe(stage);
+
+  /** @param {State} state */
+  function draw(state) {
+    const photo = current(state);
+    frame.hidden = !photo?.shown;
+    say(find("#caption", HTMLElement), photo ? caption(photo, fullSize ? 1 : fit(photo, stage)) : "");
+    toggleSize.setAttribute("aria-pressed", String(fullSize));
+    if (!photo?.shown) return;
+    const { naturalWidth: width, naturalHeight: height } = photo.shown.image;
+    const scale = (fullSize ? 1 : fit(photo, stage)) / devicePixelRatio;
+    frame.style.width = `${width * scale}px`;
+    frame.style.height = `${height * scale}px`;
+    drawLayers(photo);
+    if (isRestored(photo) && divided !== photo.job?.id) {
+      divided = photo.job?.id ?? "";
+      divide.valueAsNumber = middleOfFace(photo);
+      frame.style.setProperty("--at", `${divide.value}%`);
+    }
+    drawBoxes(store, state, photo);
+  }
+  store.subscribe(draw);
+}
+
+/** Pixels of the screen for a pixel of the picture, where all of it is seen. @param {Photo} photo @param {HTMLElement} stage */
+function fit(photo, stage) {
+  if (!photo.shown) return 1;
+  const { naturalWidth, naturalHeight } = photo.shown.image;
+  const style = getComputedStyle(stage);
+  const room = (stage.clientWidth - 2 * Number.parseFloat(style.paddingLeft)) / naturalWidth;
+  return devicePixelRatio * Math.min(room, (stage.clientHeight - 2 * Number.parseFloat(style.paddingTop)) / naturalHeight);
+}
+
+/** @param {Photo} photo @param {number} scale */
+function caption(photo, scale) {
+  if (!photo.shown) return photo.name;
+  const { naturalWidth, naturalHeight } = photo.shown.image;
+  return `${photo.name} · ${naturalWidth} × ${naturalHeight} · ${Math.round(100 * scale)} %`;
+}
+
+/** Where the largest restored face has its middle, in hundredths of the width: there one sees before and after. @param {Photo} photo */
+function middleOfFace({ account, shown }) {
+  const boxes = (account?.faces ?? []).flatMap(({ restored, box }) => (restored && box ? [box] : []));
+  if (!boxes.length || !shown) return 50;
+  const [left, , right] = boxes.reduce((best, box) => (box[2] - box[0] > best[2] - best[0] ? box : best));
+  return Math.round((50 * (left + right)) / shown.image.naturalWidth);
+}
+
+/** Before, and over it from the seam on after: blended until the server's own picture is here. @param {Photo} photo */
+function drawLayers(photo) {
+  const compared = isRestored(photo);
+  const settled = photo.exact?.strength === photo.strength;
+  const before = find("#before", HTMLImageElement);
+  const full = find("#full", HTMLImageElement);
+  const exact = find("#exact", HTMLImageElement);
+  setSource(before, photo.shown?.url);
+  before.alt = compared ? `${photo.name}, before on the left and restored on the right` : photo.name;
+  for (const id of ["#after", "#seam", "#divide", "#toggle-faces"]) find(id, HTMLElement).hidden = !compared;
+  setSource(full, compared ? photo.full?.url : undefined);
+  setSource(exact, compared ? photo.exact?.url : undefined);
+  full.style.opacity = String(photo.strength ?? 1);
+  full.hidden = settled;
+  exact.hidden = !settled && photo.full !== null;
+}
+
+/** @param {HTMLImageElement} image @param {string | undefined} url */
+function setSource(image, url) {
+  if (image.getAttribute("src") === (url ?? null)) return;
+  if (url) image.src = url;
+  else image.removeAttribute("src");
+}
+
+/** @param {Store} store @param {State} state @param {Photo} photo */
+function drawBoxes(store, state, photo) {
+  const shown = !isRestored(photo) || state.boxes;
+  find("#toggle-faces", HTMLElement).setAttribute("aria-pressed", String(state.boxes));
+  const faces = (shown && photo.account?.faces.filter((face) => face.box)) || [];
+  keep(find("#boxes", HTMLElement), faces, {
+    key: (face) => `${photo.id}-${face.number}`,
+    make: () => make("li", {}, make("button", { type: "button" }, make("span"))),
+    update(item, face) {
+      const button = /** @type {HTMLButtonElement} */ (item.firstElementChild);
+      placeBox(button, face, photo);
+      const { who, label, what } = faceSaid(face, photo);
+      say(/** @type {Element} */ (button.firstElementChild), [face.number, label].filter(Boolean).join(" "));
+      button.setAttribute("aria-label", `Face ${face.number}: ${who || "not known"}, ${what}`);
+      button.setAttribute("aria-current", String(state.face === face.number));
+      button.className = face.left_alone ? "left-alone" : "";
+      button.onclick = () => store.change((state) => (state.face = state.face === face.number ? null : face.number));
+    },
+  });
+}
+
+/** @param {HTMLElement} element @param {Face} face @param {Photo} photo */
+function placeBox(element, { box }, { shown }) {
+  if (!box || !shown) return;
+  const [left, top, right, bottom] = box;
+  const { naturalWidth, naturalHeight } = shown.image;
+  const places = { left: left / naturalWidth, width: (right - left) / naturalWidth };
+  const heights = { top: top / naturalHeight, height: (bottom - top) / naturalHeight };
+  for (const [name, part] of Object.entries({ ...places, ...heights })) {
+    element.style.setProperty(`--${name}`, `${100 * part}%`);
+  }
+}

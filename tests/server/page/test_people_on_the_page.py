@@ -1,0 +1,84 @@
+"""People are enrolled and managed on the page, and a server with tokens is asked for its own."""
+
+import pytest
+from playwright.sync_api import expect
+from serving import TOKENS, listening
+from visiting import choose, wait_for_faces
+
+from faceref.app.server.api import create_app
+from faceref.client import Client
+
+
+@pytest.fixture
+def people(page):
+    """The window of people."""
+    page.locator("#open-people").click()
+    return page.get_by_role("dialog", name="People")
+
+
+def test_people_are_enrolled_added_to_seen_renamed_merged_and_removed(
+    served, page, people, portrait, bad, wall, on_disk
+):
+    good, other, grey = on_disk(good=portrait, other=bad, wall=wall)
+    for name, photos in (("Eileen", [good, grey]), ("Collins", [other])):
+        people.get_by_label("Name", exact=True).fill(name)
+        choose(page, "enroll", photos)
+        people.get_by_role("button", name="Enroll").click()
+        people.get_by_role("listitem").filter(has_text=name).first.wait_for()
+        if grey in photos:
+            expect(people.get_by_role("alert")).to_have_text("wall.png was left out: no face was found in it.")
+    with page.expect_file_chooser() as chooser:
+        people.get_by_role("button", name="Add photographs").nth(1).click()
+    chooser.value.set_files([other])
+    expect(people.locator("#enrolled .hint").last).to_have_text("2 photographs")
+    people.get_by_role("button", name="Show faces").last.click()
+    expect(people.get_by_role("img", name="Eileen, photograph 2")).to_be_visible()
+    people.get_by_role("button", name="Rename").last.click()
+    people.get_by_label("New name of Eileen").fill("Eileen Marie")
+    people.get_by_label("New name of Eileen").press("Enter")
+    people.get_by_label("Collins is the same person as").select_option("Eileen Marie")
+    expect(people.locator("#enrolled strong")).to_have_text(["Eileen Marie"])
+    with Client(served.address) as client:
+        assert [(one.name, one.references) for one in client.people()] == [("Eileen Marie", 2)]
+        people.get_by_role("button", name="Remove").click()
+        assert len(client.people()) == 1  # it asks once more
+        people.get_by_role("button", name="Forget Eileen Marie for good").click()
+        expect(people.locator("#enrolled strong")).to_have_count(0)
+        assert client.people() == []
+
+
+def test_a_name_that_is_taken_is_said_in_the_window(page, people, served, reference, portrait, on_disk):
+    with Client(served.address) as client:
+        client.enroll("Eileen", [reference])
+    people.get_by_label("Name", exact=True).fill("eileen")
+    choose(page, "enroll", on_disk(good=portrait))
+    people.get_by_role("button", name="Enroll").click()
+    said = "'eileen' is enrolled already; add the photographs to them, or choose another name."
+    expect(people.get_by_role("alert")).to_have_text(said)
+
+
+def test_the_person_of_the_references_is_remembered(served, page, portrait, bad, on_disk):
+    photo, good = on_disk(old=bad, good=portrait)
+    choose(page, "photos", [photo])
+    wait_for_faces(page, 1)
+    choose(page, "references", [good])
+    page.get_by_label("Name of this person").fill("Eileen")
+    page.get_by_role("button", name="Remember").click()
+    expect(page.get_by_role("radio", name="People")).to_be_checked()
+    expect(page.get_by_role("checkbox", name="Eileen")).to_be_checked()
+    expect(page.locator("#faces strong")).to_have_text("1 Eileen")
+
+
+def test_a_server_with_tokens_asks_once_for_one(visit, held, tmp_path, bad, on_disk):
+    with listening(create_app(held, TOKENS, tmp_path / "tokens")) as address:
+        page = visit(address)
+        asked = page.get_by_role("dialog", name="This server asks for a token")
+        for token in ("a wrong token, a wrong one", TOKENS[0]):
+            asked.get_by_label("Token").fill(token)
+            asked.get_by_role("button", name="Go on").click()
+        choose(page, "photos", on_disk(old=bad))
+        wait_for_faces(page, 1)
+        page.reload()
+        page.locator("#model").filter(has_text="tiny").wait_for(state="attached")
+        expect(asked).to_be_hidden()
+        page.context.close()

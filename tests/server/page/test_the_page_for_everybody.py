@@ -1,0 +1,89 @@
+"""The page for everybody: keyboards, readers, small screens, dark rooms, and nothing from elsewhere."""
+
+import re
+
+import httpx2 as httpx
+import pytest
+from playwright.sync_api import Page, expect
+from visiting import NARROW, WIDE, choose, restore, wait_for_faces
+
+from faceref.app.server.page import FOLDER
+
+Axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python").Axe
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+
+
+def barriers(page: Page) -> list[str]:
+    """What axe-core finds against WCAG A and AA, contrast too."""
+    return [f"{one['id']}: {one['nodes'][0]['html']}" for one in Axe().run(page, options=RULES).response["violations"]]
+
+
+def overflow(page: Page) -> int:
+    return page.evaluate("document.documentElement.scrollWidth - innerWidth")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_each_step_is_accessible_and_as_wide_as_the_screen(visit, served, bad, portrait, on_disk, viewport, scheme):
+    page = visit(served.address, viewport=viewport, color_scheme=scheme, reduced_motion="reduce")
+    found = barriers(page)
+    photo, good = on_disk(old=bad, good=portrait)
+    choose(page, "photos", [photo])
+    wait_for_faces(page, 1)
+    choose(page, "references", [good])
+    expect(page.locator("#faces strong")).to_have_text("1 Same person")
+    page.locator("summary").first.click()
+    found += barriers(page)
+    restore(page)
+    found += barriers(page)
+    assert overflow(page) == 0
+    page.locator("#open-people").click()
+    found += barriers(page)
+    assert not found
+
+
+def test_the_example_is_restored_and_compared_with_keys_alone(page):
+    expect(page.locator("#open-people")).to_be_visible()
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == "try-example":
+            break
+    page.keyboard.press("Enter")
+    page.locator("#outcome").wait_for()
+    reached = set()
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id"))
+    assert {"divide", "strength", "download", "toggle-size", "remove-photo"} <= reached
+
+
+def test_touch_moves_the_seam(visit, served, bad, on_disk):
+    page = visit(served.address, viewport=NARROW, has_touch=True, is_mobile=True)
+    choose(page, "photos", on_disk(old=bad))
+    wait_for_faces(page, 1)
+    restore(page)
+    page.locator("#frame").scroll_into_view_if_needed()
+    box = page.locator("#frame").bounding_box()
+    page.touchscreen.tap(box["x"] + 0.25 * box["width"], box["y"] + 0.5 * box["height"])
+    expect(page.get_by_label(re.compile("Before and after"))).to_have_value("25")
+
+
+def test_the_page_loads_nothing_from_elsewhere_and_no_script_in_line(served):
+    answer = httpx.get(served.address)
+    policy = dict(part.split(" ", 1) for part in answer.headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+    assert policy["frame-ancestors"] == "'none'"
+    assert not re.search(r"<script(?![^>]*\bsrc=)|\son\w+=|\sstyle=", answer.text)
+    for path in FOLDER.rglob("*.*"):
+        if path.suffix in {".html", ".css", ".js"}:
+            addresses = re.findall(r"\bhttps?://[^\s\"')]+", path.read_text())
+            assert not addresses, path
+
+
+def test_every_file_of_the_page_is_short_and_used():
+    files = [path for path in FOLDER.rglob("*") if path.suffix in {".js", ".css"}]
+    said = "".join(path.read_text() for path in FOLDER.rglob("*.*") if path.suffix in {".html", ".js"})
+    for path in files:
+        assert len(path.read_text().splitlines()) <= 300, path
+        assert path.name in said, path
