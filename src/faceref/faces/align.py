@@ -78,7 +78,8 @@ def align(image: Image.Image, landmarks: np.ndarray, size: int) -> AlignedFace:
     """
     alignment = Alignment(ffhq_quad(landmarks), size)
     surroundings, to_photo = _surroundings(image, alignment)
-    samples = size * SUPERSAMPLING
+    # of a face smaller than the output, half as many see all that there is between its pixels
+    samples = size * SUPERSAMPLING if alignment.side > size else size * SUPERSAMPLING // 2
     sample_to_photo = Alignment(alignment.quad, samples).crop_to_photo
     fine = cv2.warpAffine(
         surroundings,

@@ -14,6 +14,7 @@ ROUNDS = 4  # of bringing the octaves, which overlap, to their levels; more do n
 STEEPEST = 1.7  # times as strong as the next finer octave is the coarsest grain: enlarged by two
 ROUNDING = 0.25  # the level of the finest octave that 8 bits make of a smooth picture
 LARGEST_CHANGE = 2.0  # of an octave in a round
+SAMPLE = 160  # pixels, of each side, on which that is done
 FEWEST = 2 * WINDOW**2  # pixels; of fewer no level is known
 
 
@@ -46,10 +47,11 @@ def plausible(levels: np.ndarray) -> np.ndarray:
 def grain_of(levels: np.ndarray, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     """Grain [height, width, C] that has these levels [octaves, C]."""
     octaves = np.stack(bands(rng.standard_normal((height, width, levels.shape[-1]), dtype=np.float32), OCTAVES))
-    everywhere = np.ones((height, width), dtype=bool)
-    amount = levels / np.stack([grain_levels(octave, everywhere)[i] for i, octave in enumerate(octaves)])
+    sample = octaves[:, :SAMPLE, :SAMPLE]  # grain is the same everywhere
+    everywhere = np.ones(sample.shape[1:3], dtype=bool)
+    amount = levels / np.stack([grain_levels(octave, everywhere)[i] for i, octave in enumerate(sample)])
     for _ in range(ROUNDS):
-        reached = grain_levels(_sum(octaves, amount), everywhere)
+        reached = grain_levels(_sum(sample, amount), everywhere)
         amount = amount * np.clip(levels / np.maximum(reached, 1e-6), 1 / LARGEST_CHANGE, LARGEST_CHANGE)
     return _sum(octaves, amount)
 

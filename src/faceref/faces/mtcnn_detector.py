@@ -13,8 +13,8 @@ from faceref.faces.landmarks import landmarks_from_five
 from faceref.faces.mtcnn import Candidates, Mtcnn, joined, pyramid
 
 # Side in pixels of the smallest faces looked for, and in photographs of more than LARGE pixels: a face takes half of
-# the time to find if it is half as wide again, and 12 megapixels should take less than two seconds on one core
-SMALLEST, SMALLEST_IN_LARGE, LARGE = 17, 24, 6_000_000
+# the time to find if it is half as wide again, and on such a photograph smaller ones are hardly anybody
+SMALLEST, SMALLEST_IN_LARGE, LARGE = 17, 24, 1_000_000
 # Turned faces are looked for at 1/60 of the photo's long side and above: the three turns add a third of the time
 SMALLEST_TURNED = 1 / 60
 # Probabilities. Of LFW's validation faces 99 % are above SURE moderately degraded, 86 % severely (96 % above DOUBTFUL);

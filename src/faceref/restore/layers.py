@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 from pydantic import Base64Bytes, BaseModel
 
+from faceref.faces.align import AlignedFace
 from faceref.faces.blend import Colour, blend_aligned, blend_face
 from faceref.pictures.output import encode_picture
 from faceref.pictures.photo import Photo
@@ -20,11 +21,13 @@ from faceref.restore.result import Result
 class Layer:
     """A restored face over its photograph.
 
-    image: the aligned face, restored fully, RGB; landmarks: where it was cut out, float32 [68, 2], None if the whole
-    picture is the face; strength: how much of it is shown, in [0, 1]; seed: of its grain.
+    image: the aligned face, restored fully, RGB; crop: as it was in the photograph; landmarks: where it was cut out,
+    float32 [68, 2], None if the whole picture is the face; strength: how much of it is shown, in [0, 1]; seed: of its
+    grain.
     """
 
     image: Image.Image
+    crop: AlignedFace
     landmarks: np.ndarray | None
     strength: float
     seed: int
@@ -32,20 +35,19 @@ class Layer:
     @classmethod
     def of(cls, one: RestoredFace) -> Self:
         landmarks = one.face.place.landmarks if one.face.place else None
-        return cls(one.image, landmarks, one.assignment.strength, one.settings.seed)
+        return cls(one.image, one.face.crop, landmarks, one.assignment.strength, one.settings.seed)
 
 
 def compose_layers(photo: Photo, layers: Sequence[Layer], colour: Colour) -> Image.Image:
     """The photograph under its layers; see `faceref.restore.steps.compose`."""
     image = photo.image
     for layer in layers:
-        crop = crop_of(photo, layer.landmarks)
         if layer.landmarks is None:
-            image = blend_aligned(layer.image, crop, strength=layer.strength, colour=colour)
+            image = blend_aligned(layer.image, layer.crop, strength=layer.strength, colour=colour)
         else:
             rng = np.random.default_rng(layer.seed)
             image = blend_face(
-                image, layer.image, crop, layer.landmarks, strength=layer.strength, colour=colour, rng=rng
+                image, layer.image, layer.crop, layer.landmarks, strength=layer.strength, colour=colour, rng=rng
             )
     if photo.alpha is not None:
         image = image.copy()
@@ -70,10 +72,10 @@ class _LayerFile(BaseModel):
             seed=layer.seed,
         )
 
-    def at(self, strength: float) -> Layer:
+    def over(self, photo: Photo, strength: float) -> Layer:
         image = Image.open(io.BytesIO(self.png), formats=("PNG",)).convert("RGB")
         landmarks = None if self.landmarks is None else np.array(self.landmarks, dtype=np.float32)
-        return Layer(image, landmarks, strength, self.seed)
+        return Layer(image, crop_of(photo, landmarks), landmarks, strength, self.seed)
 
 
 class Layers(BaseModel):
@@ -90,6 +92,6 @@ class Layers(BaseModel):
 
     def encode(self, photo: Photo, format: str, strength: float) -> tuple[bytes, tuple[str, ...]]:
         """The picture with all its restored faces shown so much, as `Result.encode` of that strength gives it."""
-        image = compose_layers(photo, [face.at(strength) for face in self.faces], self.colour)
+        image = compose_layers(photo, [face.over(photo, strength) for face in self.faces], self.colour)
         metadata = self.metadata | {"strength": f"{strength:.2f}"}
         return encode_picture(image, format, file=photo.file, metadata=metadata)

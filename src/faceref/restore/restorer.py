@@ -13,6 +13,7 @@ from faceref.devices import Timings
 from faceref.errors import NoFaceError, UsageError
 from faceref.faces.detect import Detector, load_detector
 from faceref.faces.dlib_detector import DlibDetector
+from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.faces.recognise import DlibRecogniser
 from faceref.people.album import OnPhoto, read_album
 from faceref.people.album_index import AlbumIndex
@@ -43,7 +44,7 @@ class Restorer:
         self.model = model
         self.blind = blind or model
         self.detector = detector or load_detector()
-        self.recogniser = recogniser or DlibRecogniser()
+        self.recogniser = recogniser or TorchDlibRecogniser(torch.device("cpu"))
         self._landmarker = DlibDetector()
 
     @classmethod
