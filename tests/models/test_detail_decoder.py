@@ -7,13 +7,7 @@ from torch import Tensor
 
 from faceref.models.detail_decoder import DetailDecoder, draw_between, shrink
 
-SIZES = {
-    "latent_channels": 4,
-    "channels": (32, 16, 8, 8),
-    "residual_blocks": (1, 0, 0, 0),
-    "correction_channels": 32,
-    "correction_blocks": 1,
-}
+SIZES = {"latent_channels": 4, "channels": (32, 16, 8, 8), "residual_blocks": (1, 0, 0, 0)}
 
 
 def new(seed: int) -> DetailDecoder:
@@ -23,8 +17,7 @@ def new(seed: int) -> DetailDecoder:
 
 def trained(seed: int = 0) -> DetailDecoder:
     decoder = new(seed)
-    for last in (decoder.conv_out, decoder.correction.conv_out):
-        torch.nn.init.normal_(last.weight, std=0.1)
+    torch.nn.init.normal_(decoder.conv_out.weight, std=0.1)
     return decoder.requires_grad_(False)
 
 

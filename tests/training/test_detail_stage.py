@@ -17,13 +17,7 @@ from faceref.training.run import train_from
 from faceref.training.stages.configs import DetailConfig
 from faceref.training.stages.detail import DetailStage
 
-SIZES = {
-    "latent_channels": 4,
-    "channels": (32, 16, 8, 8),
-    "residual_blocks": (1, 0, 0, 0),
-    "correction_channels": 32,
-    "correction_blocks": 1,
-}
+SIZES = {"latent_channels": 4, "channels": (32, 16, 8, 8), "residual_blocks": (1, 0, 0, 0)}
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 

@@ -17,7 +17,6 @@ class PixelFusion(ModelMixin, ConfigMixin):
     """
 
     scale = 1  # how many times larger its result is
-    sizes = ("patch_size", "channels", "residual_blocks")  # weights of one fit another where these are alike
 
     @register_to_config
     def __init__(self, patch_size: int = 2, channels: int = 64, residual_blocks: int = 4) -> None:

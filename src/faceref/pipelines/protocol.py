@@ -121,7 +121,7 @@ class FacePipeline(DiffusionPipeline, ABC):
         if crisp is not None and not 0 <= crisp <= 1:
             raise UsageError(f"A crispness of {crisp} is not possible", hint="give 0 (soft) to 1 (crisp)")
         if crisp is not None and self.crisp_detail is None:
-            raise UsageError("The model draws in one way only", hint="leave crisp out", code="no_crispness")
+            raise UsageError(f"{called} draws in one way only", hint="leave crisp out", code="no_crispness")
         if guidance is not None:
             check_guidance(guidance)
         if not self.takes_references and guidance not in (None, 1):

@@ -45,7 +45,7 @@ class FaceAccount(BaseModel):
     similarity_to_photograph: float | None = Field(
         description="cosine of dlib's embeddings of the restored face and the face as it was"
     )
-    settings: dict[str, Any] = Field(description="model, steps, guidance, scheduler, seed; empty if left")
+    settings: dict[str, Any] = Field(description="model, steps, guidance, scheduler, crisp, seed; empty if left")
 
 
 class Account(BaseModel):

@@ -28,13 +28,15 @@ OnStep = Callable[[int, int], None]  # (steps done, steps in all)
 class Settings:
     """All that decides what the network makes of a face, beside the pictures.
 
-    guidance: None for a model that takes no references. dtype: of the network; None for float32.
+    guidance: None for a model that takes no references; crisp: None for one that draws in one way. dtype: of the
+    network; None for float32.
     """
 
     model: str
     steps: int
     guidance: float | None
     scheduler: SchedulerName
+    crisp: float | None
     seed: int
     dtype: str | None = None
 
@@ -67,11 +69,16 @@ class Model:
             steps=info.steps if options.steps is None else options.steps,
             guidance=guidance if self.pipeline.takes_references else None,
             scheduler=options.scheduler or info.scheduler,
+            crisp=info.crisp if options.crisp is None else options.crisp,
             seed=options.seed,
             dtype=None if self.pipeline.unet.dtype == torch.float32 else str(self.pipeline.unet.dtype)[len("torch.") :],
         )
         self.pipeline.check_options(
-            steps=settings.steps, scheduler=settings.scheduler, guidance=guidance, called=self._called
+            steps=settings.steps,
+            scheduler=settings.scheduler,
+            guidance=guidance,
+            crisp=settings.crisp,
+            called=self._called,
         )
         return settings
 
@@ -170,6 +177,7 @@ class Model:
             guidance=settings.guidance,
             steps=settings.steps,
             scheduler=settings.scheduler,
+            crisp=settings.crisp,
             generator=[torch.Generator().manual_seed(settings.seed) for _ in faces],  # no face depends on another
             callback=lambda step, _: on_step(step),
         )

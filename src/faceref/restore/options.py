@@ -64,6 +64,13 @@ class RestoreOptions(BaseModel):
         default=None, description="ddim, dpmsolver++ or unipc; the model's own by default."
     )
     seed: int = Field(default=0, ge=0, lt=2**63, description="The same seed gives the same picture.")
+    crisp: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="How crisply a face is drawn: from 0, the most faithful, to 1, most like a sharp photograph and "
+        "the most invented; the model's own by default, if it can do both.",
+    )
     strength: float | None = Field(
         default=None,
         ge=0,

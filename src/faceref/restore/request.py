@@ -54,7 +54,7 @@ class Request:
         digests = [photo_digest(path) for path in find_photos(self.references) if path.exists()]
         people = [Library(self.data_dir).get(name) for name in self.names]
         return {
-            "model": read_info(folder).model_dump(include={"name", "steps", "guidance", "scheduler"}),
+            "model": read_info(folder).model_dump(include={"name", "steps", "guidance", "scheduler", "crisp"}),
             "weights": weights_fingerprint(folder),
             "detector": self.detector,
             "dtype": self.compute.dtype,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # at run time imported on use: --help need not wait for torch
     from faceref.restore.options import FaceChoice
 
 DEFAULTS = RestoreOptions()
-SETTINGS = ("model", "steps", "guidance", "scheduler", "seed")  # that are told, of all faces together
+SETTINGS = ("model", "steps", "guidance", "scheduler", "crisp", "seed")  # that are told, of all faces together
 
 
 def restore(
@@ -67,6 +67,7 @@ def restore(
     steps: Annotated[int | None, typer.Option(help=help_text("steps"))] = DEFAULTS.steps,
     guidance: Annotated[float | None, typer.Option(help=help_text("guidance"))] = DEFAULTS.guidance,
     scheduler: Annotated[str | None, typer.Option(help=help_text("scheduler"))] = DEFAULTS.scheduler,
+    crisp: Annotated[float | None, typer.Option(min=0, max=1, help=help_text("crisp"))] = DEFAULTS.crisp,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help=help_text("seed"))] = DEFAULTS.seed,
     strength: Annotated[float | None, typer.Option(min=0, max=1, help=help_text("strength"))] = DEFAULTS.strength,
     always: Annotated[bool, typer.Option("--always", help=help_text("always"))] = DEFAULTS.always,
@@ -95,6 +96,7 @@ def restore(
         steps=steps,
         guidance=guidance,
         scheduler=scheduler,
+        crisp=crisp,
         seed=seed,
         strength=strength,
         always=always,

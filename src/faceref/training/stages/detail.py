@@ -117,10 +117,8 @@ class DetailStage(ReconstructionStage):
 
 
 def _new(config: DetailConfig, pipeline: ReFLDMPipeline) -> DetailDecoder:
-    """A decoder in the place of what the model draws with; its correction begins as the model's fusion, if any."""
+    """A decoder in the place of what the model draws with."""
     decoder = new_network(DetailDecoder, config.detail, "decoder")
-    if pipeline.fusion is not None:
-        decoder.begin_as(pipeline.fusion)
     pipeline.register_modules(detail=decoder, crisp_detail=None, fusion=None)
     return decoder
 
