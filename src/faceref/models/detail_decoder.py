@@ -87,4 +87,3 @@ def draw_between(
     towards = dict(crisp.named_parameters())
     weights = {name: weight.lerp(towards[name], share) for name, weight in soft.named_parameters()}
     return cast(Tensor, functional_call(soft, weights, (latents, decoded, lq)))
-

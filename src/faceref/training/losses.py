@@ -15,9 +15,16 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return (values * mask).sum() / (mask.sum() * values.shape[1]).clamp(min=1.0)
 
 
-def hinge_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """Hinge loss of the discriminator (VQGAN, Esser et al. 2021)."""
-    return 0.5 * (F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean())
+def hinge_discriminator_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+    """Hinge loss of a discriminator (VQGAN, Esser et al. 2021), summed over what it judges: logits of each."""
+    pairs = zip(real, fake, strict=True)
+    losses = [0.5 * (F.relu(1 - of_real).mean() + F.relu(1 + of_fake).mean()) for of_real, of_fake in pairs]
+    return torch.stack(losses).sum()
+
+
+def adversarial_loss(fake: Sequence[Tensor]) -> Tensor:
+    """What the generator is to make small: the discriminator's logits, negated, summed over what it judges."""
+    return -torch.stack([logits.mean() for logits in fake]).sum()
 
 
 def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Tensor) -> Tensor:
@@ -25,11 +32,6 @@ def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Ten
     (of_reconstruction,) = torch.autograd.grad(reconstruction, last_layer, retain_graph=True)
     (of_adversarial,) = torch.autograd.grad(adversarial, last_layer, retain_graph=True)
     return (of_reconstruction.norm() / (of_adversarial.norm() + 1e-4)).clamp(0, 1e4).detach()
-
-
-def feature_matching(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-    """Mean absolute difference of a discriminator's activations, summed over levels (pix2pixHD, Wang et al. 2018)."""
-    return torch.stack([(a - b).abs().mean() for a, b in zip(found, wanted, strict=True)]).sum()
 
 
 def perceptual_distance(features: Callable[[Tensor], Sequence[Tensor]], images: Tensor, target: Tensor) -> Tensor:
@@ -62,31 +64,6 @@ class BackboneFeatures(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         mean, std = (images.new_tensor(values)[:, None, None] for values in (self.mean, self.std))
         return self.backbone(((images + 1) / 2 - mean) / std)
-
-
-class PatchDiscriminator(nn.Sequential):
-    """PatchGAN (Isola et al. 2017): pictures [B, 3, H, W] in [-1, 1] -> logits [B, 1, ~H/8, ~W/8], one per patch."""
-
-    def __init__(self, channels: int = 64, layers: int = 3):
-        blocks: list[nn.Module] = [nn.Conv2d(3, channels, 4, 2, 1), nn.LeakyReLU(0.2)]
-        for i in range(1, layers + 1):
-            before, after = channels * min(2 ** (i - 1), 8), channels * min(2**i, 8)
-            stride = 2 if i < layers else 1
-            blocks += [
-                nn.Conv2d(before, after, 4, stride, 1, bias=False),
-                nn.GroupNorm(32, after),  # not batch norm: the same picture scores the same in any batch
-                nn.LeakyReLU(0.2),
-            ]
-        super().__init__(*blocks, nn.Conv2d(channels * min(2**layers, 8), 1, 4, 1, 1))
-
-    def activations(self, pictures: Tensor) -> list[Tensor]:
-        """What each level makes of pictures [B, 3, H, W], the logits last."""
-        found, x = [], pictures
-        for layer in self:
-            x = layer(x)
-            if isinstance(layer, nn.LeakyReLU):
-                found.append(x)
-        return [*found, x]
 
 
 def identity_scale(alpha_bar: Tensor, timestep: Tensor, scaling: str) -> Tensor:

@@ -119,11 +119,15 @@ class Trainer:
                 loss.item()  # waits for the device
             self.stage.zero_grad(set_to_none=True)
 
+        before = [buffer.clone() for buffer in self.stage.buffers()]  # spectral norms move theirs in each pass
         with FlopCounterMode(display=False) as counter:
             passes()
         started = time.perf_counter()
         passes()
-        return counter.get_total_flops() / self.config.loop.batch_size, time.perf_counter() - started
+        seconds = time.perf_counter() - started
+        for buffer, values in zip(self.stage.buffers(), before, strict=True):
+            buffer.copy_(values)
+        return counter.get_total_flops() / self.config.loop.batch_size, seconds
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from diffusers import ModelMixin, UNet2DModel
 from torch import nn
 
@@ -12,10 +13,12 @@ from faceref.models.identity import FaceRecogniser
 from faceref.models.ldbfr import RestoringVQModel
 from faceref.models.loading import load_component
 from faceref.models.recogniser_files import load_recogniser
+from faceref.training.discriminators import PatchDiscriminator, ProjectedDiscriminator
 from faceref.training.losses import BackboneFeatures
 from faceref.training.stages.configs import DenoisingConfig, ReconstructionConfig
 
 Model = TypeVar("Model", bound=ModelMixin)
+JUDGED_MAPS = 3  # of a recogniser, the finest; deeper ones tell who it is, not how sharp
 
 
 def new_network(kind: type[Model], arguments: dict[str, Any], name: str) -> Model:
@@ -75,3 +78,14 @@ def judges(config: ReconstructionConfig) -> tuple[nn.Module | None, FaceRecognis
     if config.weights.perceptual == 0:
         return None, recogniser
     return recogniser if by_recogniser else BackboneFeatures(config.perceptual), recogniser
+
+
+def discriminator_of(config: ReconstructionConfig, recogniser: FaceRecogniser | None) -> nn.Module:
+    """A new discriminator: pictures [B, 3, H, W] -> logits of all that it judges. Raises UsageError."""
+    if config.discriminator == "patch":
+        return PatchDiscriminator(config.discriminator_channels)
+    if recogniser is None:
+        raise UsageError("A projected discriminator needs a recogniser", hint="set recogniser to its weights")
+    with torch.no_grad():
+        widths = [one.shape[1] for one in recogniser.identity_features(torch.zeros(1, 3, 32, 32))[:JUDGED_MAPS]]
+    return ProjectedDiscriminator(recogniser.identity_features, widths, config.discriminator_channels)

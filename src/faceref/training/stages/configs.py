@@ -26,7 +26,7 @@ class ReconstructionWeights(Config):
     perceptual: Weight = 1.0
     codebook: Weight = 1.0
     adversarial: Weight = 0.8
-    feature_matching: Weight = 0.0  # ours; of the discriminator's activations, relative to the adversarial loss
+    coarse: Weight = 0.0  # ours; of L1 between the pictures at half their size, where sharpness costs nothing
     identity: Weight = 0.0  # ours
     adversarial_from: int = Field(default=30_001, ge=0)  # step
     warm_up: int = Field(default=0, ge=0)  # steps that the discriminator learns alone before its loss counts
@@ -36,6 +36,7 @@ class ReconstructionConfig(StageConfig):
     """What a network that makes pictures of pictures is trained for."""
 
     weights: ReconstructionWeights = ReconstructionWeights()
+    discriminator: Literal["patch", "projected"] = "patch"  # projected: judges the recogniser's maps, too (ours)
     discriminator_channels: int = Field(default=64, multiple_of=16)  # of its first layer
     perceptual: str = "recogniser"  # whose features the perceptual loss compares; or timm's name of a backbone
     recogniser: Path | None = None  # weights, safetensors or ONNX

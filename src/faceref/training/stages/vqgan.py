@@ -6,6 +6,7 @@ from typing import Self, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from diffusers import VQModel
 from diffusers.models.autoencoders.vae import DecoderOutput
 from PIL import Image
@@ -20,16 +21,15 @@ from faceref.models.identity import FaceRecogniser
 from faceref.models.loading import load_component
 from faceref.processes import is_main, take_from_main
 from faceref.training.losses import (
-    PatchDiscriminator,
     adaptive_weight,
-    feature_matching,
+    adversarial_loss,
     hinge_discriminator_loss,
     identity_similarity,
     masked_mean,
     perceptual_distance,
 )
 from faceref.training.pictures import contact_sheet
-from faceref.training.stages.components import judges, new_network
+from faceref.training.stages.components import discriminator_of, judges, new_network
 from faceref.training.stages.configs import AutoencoderConfig, ReconstructionConfig, VQGANConfig
 from faceref.training.stages.stage import Batch, Losses, Stage
 
@@ -70,7 +70,7 @@ class ReconstructionStage(Stage):
         """
         super().__init__()
         self.weights = config.weights
-        self.discriminator = PatchDiscriminator(config.discriminator_channels)
+        self.discriminator = discriminator_of(config, recogniser)
         self.keep_frozen(perceptual=perceptual, recogniser=recogniser, **others)
 
     @property
@@ -103,18 +103,13 @@ class ReconstructionStage(Stage):
         l1 = masked_mean((reconstruction - hq).abs(), mask)
         perceptual = self._perceptual(reconstruction * mask, hq * mask)
         loss = self.weights.l1 * l1 + self.weights.perceptual * perceptual
+        if self.weights.coarse > 0:
+            loss = loss + self.weights.coarse * F.avg_pool2d((reconstruction - hq) * mask, 2).abs().mean()
         numbers = {"l1": l1.detach(), "perceptual": perceptual.detach(), "codebook": codebook.detach()}
         if step >= self.weights.adversarial_from:
-            *found, logits = self.discriminator.activations(reconstruction * mask)
-            adversarial = -logits.mean()
+            adversarial = adversarial_loss(self.discriminator(reconstruction * mask))
             weight = adaptive_weight(loss, adversarial, self.last_layer)
             numbers |= {"adversarial": adversarial.detach(), "adversarial_weight": weight}
-            if self.weights.feature_matching > 0:
-                with torch.no_grad():
-                    *wanted, _ = self.discriminator.activations(hq * mask)
-                matching = feature_matching(found, wanted)
-                adversarial = adversarial + self.weights.feature_matching * matching
-                numbers["feature_matching"] = matching.detach()
             loss = loss + self.weights.adversarial * weight * adversarial
         if self.recogniser is not None and self.weights.identity > 0:
             identity = (1 - identity_similarity(self.recogniser, reconstruction, hq, mask, generator)).mean()
