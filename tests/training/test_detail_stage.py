@@ -93,6 +93,30 @@ def test_the_discriminator_learns_alone_before_it_counts(photographs: Path, tiny
     assert together.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_the_adversarial_loss_has_its_own_weight_where_the_gradients_do_not_count(photographs: Path, tiny_model):
+    weights = {"perceptual": 0.0, "adversarial": 0.5, "adaptive": False, "adversarial_from": 1}
+    stage = DetailStage.build(config_for(photographs, tiny_model, weights=weights), cast(FaceDataset, None))
+    picture = torch.zeros(1, 3, 128, 128)
+    batch = {
+        "hq": picture,
+        "lq": picture,
+        "latents": torch.zeros(1, 4, 16, 16),
+        "mask": torch.ones_like(picture)[:, :1],
+    }
+    alone, _ = stage(batch, torch.Generator(), 0, "generator")
+    together, numbers = stage(batch, torch.Generator(), 1, "generator")
+    assert together.item() == pytest.approx((alone + 0.5 * numbers["adversarial"]).item(), rel=1e-5)
+
+
+def test_it_may_begin_as_another_decoder(photographs: Path, tmp_path: Path, tiny_model):
+    train_from(config_for(photographs, tiny_model), tmp_path / "first")
+    trained = tmp_path / "first" / "model"
+    config = config_for(photographs, tiny_model, initial=trained, detail={})
+    stage = DetailStage.build(config, cast(FaceDataset, None))
+    begun = load_file(trained / "detail" / WEIGHTS)
+    assert all(torch.equal(weight, begun[name]) for name, weight in stage.decoder.state_dict().items())
+
+
 def test_it_is_shown_references_in_all_but_a_share_of_the_samples(photographs: Path, tiny_model):
     pictures = torch.randint(256, (2, 2, 3, 128, 128), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     items = {

@@ -26,6 +26,7 @@ class ReconstructionWeights(Config):
     perceptual: Weight = 1.0
     codebook: Weight = 1.0
     adversarial: Weight = 0.8
+    adaptive: bool = True  # the adversarial loss is weighed by the gradients, too (VQGAN, Eq. 7); else by its weight
     coarse: Weight = 0.0  # ours; of L1 between the pictures at half their size, where sharpness costs nothing
     identity: Weight = 0.0  # ours
     adversarial_from: int = Field(default=30_001, ge=0)  # step
@@ -162,13 +163,14 @@ class DetailConfig(ReconstructionConfig):
     stage: Literal["detail"]
     model: Path  # folder of the trained model; each sample is restored by it, with its number of steps
     crisp: bool = False  # train the crisp decoder, beginning from the model's soft one
+    initial: Path | None = None  # start from this decoder instead (its folder, or that of a model with one)
     detail: dict[str, Any] = Field(default={})  # constructor arguments of a new DetailDecoder
     reference_dropout: float = 0.3  # share of the samples that are restored without references
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.crisp and self.detail:
-            raise ValueError("a crisp decoder is built as the soft one is: leave detail out")
+        if self.detail and (self.crisp or self.initial):
+            raise ValueError("a decoder that begins as another one is built as that is: leave detail out")
         return self
 
 

@@ -15,6 +15,7 @@ from faceref.errors import UsageError
 from faceref.models.autoencoder import decode
 from faceref.models.detail_decoder import DetailDecoder
 from faceref.models.identity import FaceRecogniser
+from faceref.models.loading import load_component
 from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.training.pictures import compare, contact_sheet
 from faceref.training.stages.components import judges, new_network
@@ -52,7 +53,7 @@ class DetailStage(ReconstructionStage):
         pipeline, info = load_pipeline(config.model)
         if not isinstance(pipeline, ReFLDMPipeline):
             raise UsageError("is of the family ldbfr", subject=config.model, hint="give a model of the family refldm")
-        decoder = _begun_crisp(config, pipeline) if config.crisp else _new(config, pipeline)
+        decoder = _begun(config, pipeline)
         side = pipeline.unet.config["sample_size"] * decoder.config["patch_size"]
         if config.data.resolution != side:
             raise UsageError(f"The decoder draws {side} px", hint=f"set data.resolution to {side}")
@@ -116,17 +117,19 @@ class DetailStage(ReconstructionStage):
         save_model(ReFLDMPipeline(**components), info, folder)
 
 
-def _new(config: DetailConfig, pipeline: ReFLDMPipeline) -> DetailDecoder:
-    """A decoder in the place of what the model draws with."""
-    decoder = new_network(DetailDecoder, config.detail, "decoder")
-    pipeline.register_modules(detail=decoder, crisp_detail=None, fusion=None)
+def _begun(config: DetailConfig, pipeline: ReFLDMPipeline) -> DetailDecoder:
+    """The decoder that is trained, in its place in the model."""
+    decoder = _first_weights(config, pipeline)
+    if config.crisp:
+        pipeline.register_modules(crisp_detail=decoder)
+    else:
+        pipeline.register_modules(detail=decoder, crisp_detail=None, fusion=None)
     return decoder
 
 
-def _begun_crisp(config: DetailConfig, pipeline: ReFLDMPipeline) -> DetailDecoder:
-    """A copy of the model's soft decoder, beside it."""
-    if pipeline.detail is None:
+def _first_weights(config: DetailConfig, pipeline: ReFLDMPipeline) -> DetailDecoder:
+    if config.crisp and pipeline.detail is None:
         raise UsageError("has no decoder to begin from", subject=config.model, hint="train it first, without crisp")
-    decoder = copy.deepcopy(pipeline.detail)
-    pipeline.register_modules(crisp_detail=decoder)
-    return decoder
+    if config.initial:
+        return load_component(config.initial, (DetailDecoder,), "crisp_detail" if config.crisp else "detail")
+    return copy.deepcopy(pipeline.detail) if config.crisp else new_network(DetailDecoder, config.detail, "decoder")

@@ -108,9 +108,11 @@ class ReconstructionStage(Stage):
         numbers = {"l1": l1.detach(), "perceptual": perceptual.detach(), "codebook": codebook.detach()}
         if step >= self.weights.adversarial_from:
             adversarial = adversarial_loss(self.discriminator(reconstruction * mask))
-            weight = adaptive_weight(loss, adversarial, self.last_layer)
-            numbers |= {"adversarial": adversarial.detach(), "adversarial_weight": weight}
-            loss = loss + self.weights.adversarial * weight * adversarial
+            numbers["adversarial"] = adversarial.detach()
+            if self.weights.adaptive:
+                numbers["adversarial_weight"] = adaptive_weight(loss, adversarial, self.last_layer)
+                adversarial = numbers["adversarial_weight"] * adversarial
+            loss = loss + self.weights.adversarial * adversarial
         if self.recogniser is not None and self.weights.identity > 0:
             identity = (1 - identity_similarity(self.recogniser, reconstruction, hq, mask, generator)).mean()
             loss = loss + self.weights.identity * identity
