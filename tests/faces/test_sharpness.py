@@ -25,3 +25,10 @@ def test_sharpness_is_that_of_the_face_alone(astronaut: Image.Image):
     border = cv2.erode(face, np.ones((3, 3)))
     assert sharpness(blurred_background, border) == sharpness(truth, border)
     assert sharpness(cv2.GaussianBlur(truth, (0, 0), 2), border) < sharpness(truth, border) / 4
+
+
+def test_detail_that_a_smaller_picture_cannot_hold_counts_at_a_larger_size(astronaut: Image.Image):
+    fine = np.array(astronaut.crop((140, 15, 310, 185)).resize((256, 256), Image.Resampling.LANCZOS))
+    fine[::2, ::2] = 255 - fine[::2, ::2]
+    face = np.ones((256, 256), np.uint8)
+    assert sharpness(fine, face, 256) > 10 * sharpness(fine, face, 128)

@@ -19,7 +19,7 @@ from faceref.evaluation.conditions import Condition, Plan
 from faceref.evaluation.faces import Centre, DescribedFace, FaceDescriber, read_face
 from faceref.evaluation.groups import Row, individual_typology_angle
 from faceref.evaluation.learned import LearnedMetrics
-from faceref.evaluation.metrics import METRICS, fidelity
+from faceref.evaluation.metrics import METRICS, SHARPNESS_SIZE, fidelity
 from faceref.evaluation.pictures import picture_folder, picture_path, to_pixels, to_tensor
 from faceref.evaluation.product import Product
 from faceref.evaluation.restorer import Batch, MeasuredRestorer, Photographs
@@ -145,7 +145,7 @@ class Measurement:
             "identity_distance": distance(embeddings, of_truth),
             "reference_distance": np.array(list(map(_mean_distance, embeddings, self.own))),
             "shown_distance": np.array(list(map(_mean_distance, embeddings, shown))),
-            "sharpness": np.array(list(map(sharpness, pixels, self.faces))),
+            "sharpness": np.array([sharpness(*one, SHARPNESS_SIZE) for one in zip(pixels, self.faces, strict=True)]),
         }
         if seconds is not None:
             numbers["seconds"] = seconds

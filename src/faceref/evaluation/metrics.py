@@ -50,6 +50,7 @@ FOLDER_METRICS = (  # of all pictures at once
     Metric("kernel", "kernel x 1000 (2nd recogniser)", "lower", 2),
 )
 
+SHARPNESS_SIZE = 256  # pixels at which it is measured
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003
 KERNEL_SIZE = 11  # of SSIM's Gaussian window
 IDENTICAL_PSNR = 100.0  # dB, for identical pictures: infinity has no mean

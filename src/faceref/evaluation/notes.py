@@ -6,7 +6,7 @@ from faceref.evaluation.cases import Case
 from faceref.evaluation.conditions import STAGE_1, Plan
 from faceref.evaluation.groups import ITA
 from faceref.evaluation.measurement import Instruments
-from faceref.evaluation.metrics import MS_SSIM_WEIGHTS, ms_ssim_weights
+from faceref.evaluation.metrics import MS_SSIM_WEIGHTS, SHARPNESS_SIZE, ms_ssim_weights
 from faceref.evaluation.request import Request
 from faceref.evaluation.restorer import MeasuredRestorer
 from faceref.evaluation.run import name_device
@@ -31,8 +31,8 @@ def notes_of(
         "another pose, is cut out at landmarks of its own",
         "to own references: mean embedding distance to the references of the person (whether shown or not); to shown "
         "references: to those that the model was given",
-        "face PSNR: within the convex hull of the truth's landmarks; sharpness: variance of the Laplacian there at 128 "
-        "px, which noise raises, too",
+        "face PSNR: within the convex hull of the truth's landmarks; sharpness: variance of the Laplacian there at "
+        f"{SHARPNESS_SIZE} px, to which smaller pictures are enlarged; noise raises it, too",
         f"seconds per face: of a batch of up to {plan.batch_size} faces on {name_device(instruments.device)}, shared "
         "by them, and of encoding each one's references; reading and writing of pictures not counted",
         "no references: an empty cache, or a model that takes no references; zero references: as many zero latents as "

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-SHARPNESS_SIZE = 128  # pixels at which sharpness is measured, so that faces of different sizes can be compared
+INDEX_SIZE = 128  # pixels at which photographs of different sizes are compared
 
 
 def face_region(landmarks: np.ndarray, size: int) -> np.ndarray:
@@ -14,12 +14,14 @@ def face_region(landmarks: np.ndarray, size: int) -> np.ndarray:
     return region
 
 
-def sharpness(picture: np.ndarray, region: np.ndarray) -> float:
-    """Variance of the Laplacian of the grey values (0..255) at 128 px; picture uint8 [S, S, 3], region uint8 [S, S].
+def sharpness(picture: np.ndarray, region: np.ndarray, size: int = INDEX_SIZE) -> float:
+    """Variance of the Laplacian of the grey values (0..255) in `region`, uint8 [S, S], of a picture uint8 [S, S, 3].
+
+    size: pixels of the side at which it is measured, so that faces of different sizes can be compared.
 
     Noise and artefacts count as well: a large value is not a good one.
     """
-    size = (SHARPNESS_SIZE, SHARPNESS_SIZE)
-    grey = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
-    inside = cv2.resize(region, size, interpolation=cv2.INTER_NEAREST) > 0
+    kernel = cv2.INTER_AREA if size < len(picture) else cv2.INTER_CUBIC
+    grey = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (size, size), interpolation=kernel)
+    inside = cv2.resize(region, (size, size), interpolation=cv2.INTER_NEAREST) > 0
     return float(cv2.Laplacian(grey.astype(np.float64), cv2.CV_64F)[inside].var())
