@@ -132,4 +132,6 @@ def _first_weights(config: DetailConfig, pipeline: ReFLDMPipeline) -> DetailDeco
         raise UsageError("has no decoder to begin from", subject=config.model, hint="train it first, without crisp")
     if config.initial:
         return load_component(config.initial, (DetailDecoder,), "crisp_detail" if config.crisp else "detail")
-    return copy.deepcopy(pipeline.detail) if config.crisp else new_network(DetailDecoder, config.detail, "decoder")
+    if config.crisp:
+        return cast(DetailDecoder, copy.deepcopy(pipeline.detail))
+    return new_network(DetailDecoder, config.detail, "decoder")
