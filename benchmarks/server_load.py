@@ -20,13 +20,13 @@ from threading import Event, Thread
 
 import httpx2 as httpx
 from prometheus_client.parser import text_string_to_metric_families
-from server_process import Served, served
+from server_process import Served, plain_client, served
 
 from faceref import RestoreOptions, Restorer
 from faceref.client import Client, ServerError
 from faceref.errors import FacerefError
 
-SEEDS = 4  # different pictures that a client asks for, in turn
+SEEDS = 2  # different pictures that a client asks for, in turn
 AGAIN = 0.2  # seconds until a client tries again whom the server did not answer
 
 
@@ -67,13 +67,15 @@ def run(customers: list[Customer], model: str | Path, requests: int, kills: int,
         start = ServerThatDies(model, Path(folder), options, tokens)
         stack.enter_context(start.running())
         for one in customers:
-            Client(start.address, one.token).enroll(one.name, one.references)
+            Client(token=one.token, http=plain_client(start.address)).enroll(one.name, one.references)
         began, ended = time.monotonic(), Event()
-        if kills:
-            Thread(target=start.die, args=(kills, ended), daemon=True).start()
+        print(f"{len(customers)} people are enrolled", flush=True)
+        killer = Thread(target=start.die, args=(kills, ended))
+        killer.start()
         with ThreadPoolExecutor(len(customers)) as threads:
             seconds = [one for part in threads.map(lambda one: ask(one, start, requests), customers) for one in part]
         ended.set()
+        killer.join()
         wall = time.monotonic() - began
         finished = start.finished()
     total = requests * len(customers)
@@ -108,18 +110,24 @@ class ServerThatDies:
             self._stack.close()
 
     def die(self, times: int, ended: Event) -> None:
-        """Kill the server so many times in the middle of its work, and start another one."""
+        """Kill the server so many times, each time after it has finished a job and begun with the next."""
         rng = random.Random(0)
-        while self.deaths < times and not ended.wait(rng.uniform(1, 10)):
+        while self.deaths < times and not ended.is_set():
+            before = self.finished()
+            while self.finished() == before and not ended.wait(AGAIN):
+                pass
+            ended.wait(rng.uniform(0, 3))
             self._look()
             self._stack.close()
             self.deaths += 1
+            print(f"killed for the {self.deaths}. time, {before + 1} jobs or more are finished", flush=True)
             self._begin()
 
     def finished(self) -> int:
         """How many jobs were finished since the first start, by the server's own count, which is kept."""
         headers = {"Authorization": f"Bearer {self.tokens[0]}"}
-        text = httpx.get(f"{self.address}/metrics", headers=headers, timeout=60).text
+        with plain_client(self.address) as http:
+            text = http.get("/metrics", headers=headers).text
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
         return round(sum(sample.value for sample in samples if sample.name == "faceref_jobs_finished_total"))
 
@@ -145,7 +153,7 @@ def ask(customer: Customer, server: ServerThatDies, requests: int) -> list[float
 
 def _restored(customer: Customer, server: ServerThatDies, request: int) -> bytes | None:
     """The picture, None where no server answered; the same key is sent again, so that no job is done twice."""
-    with Client(server.address, customer.token, timeout=60) as client:
+    with Client(token=customer.token, http=plain_client(server.address)) as client:
         try:
             job = client.submit(
                 customer.photo,
@@ -177,7 +185,7 @@ def _customers(folder: Path, model: str, count: int) -> Iterator[Customer]:
         except FacerefError:  # it is not sure that they show one person
             continue
         expected = [one.encode("JPEG")[0] for one in made]
-        yield Customer(f"the token of customer {count}", f"person {count}", references, photo, expected)
+        yield Customer(f"token-of-customer-{count}", f"person {count}", references, photo, expected)
         count -= 1
     assert count == 0, f"{folder} has too few people with three photographs"
 

@@ -2,48 +2,37 @@
 
 import json
 import logging
+import resource
 
 import numpy as np
 import pytest
+from damaged import bombs, damaged, other_files, pictures
 from serving import TOKENS
 
 from faceref.client import Client, ServerError
 
 
-def damaged(data: bytes, rng: np.random.Generator) -> bytes:
-    """Truncated, with flipped bits, or with a stretch of nonsense."""
-    match rng.integers(3):
-        case 0:
-            return data[: rng.integers(len(data))]
-        case 1:
-            spoilt = bytearray(data)
-            for place in rng.integers(len(data), size=rng.integers(1, 20)):
-                spoilt[place] ^= 1 << rng.integers(8)
-            return bytes(spoilt)
-        case _:
-            start = rng.integers(len(data))
-            return data[:start] + rng.bytes(64) + data[start + 64 :]
-
-
-@pytest.fixture(scope="session")
-def files(astronaut, tmp_path_factory) -> list[bytes]:
-    """One small picture without a face in each format."""
-    paths = [tmp_path_factory.mktemp("files") / f"wall.{suffix}" for suffix in ("png", "jpg", "webp", "tif", "bmp")]
-    for path in paths:
-        astronaut.crop((0, 0, 24, 24)).save(path)
-    return [path.read_bytes() for path in paths]
-
-
-def test_damaged_pictures_are_answered(serve, files):
+def test_damaged_pictures_are_answered(serve, astronaut):
     rng = np.random.default_rng(0)
+    files = pictures(astronaut.crop((0, 0, 24, 24)))  # without a face
     http = serve()
-    for i in range(30):
-        spoilt = damaged(files[i % len(files)], rng)
+    for i in range(28):
         route = ("/v1/faces", "/v1/restore")[i // len(files) % 2]
+        spoilt = damaged(files[i % len(files)], rng)
         answer = http.post(route, files={"photo": spoilt}, headers={"Prefer": "wait=30"})
         assert answer.status_code == 422, (i, answer.text)
         assert answer.json()["code"] in ("photo", "no_face")
     assert http.get("/readyz").status_code == 200
+
+
+def test_bombs_and_what_is_no_picture_are_refused_without_being_unpacked(serve):
+    http = serve()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for name, data in (bombs() | other_files()).items():
+        answer = http.post("/v1/faces", files={"photo": data})
+        assert answer.status_code == 422, name
+        assert answer.json()["code"] in ("photo", "no_face"), name
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 * 1024  # KiB; a bomb is a gigabyte
 
 
 @pytest.mark.parametrize(

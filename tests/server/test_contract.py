@@ -1,0 +1,74 @@
+"""The API against its own description: whatever is sent, the answer is one that openapi.json knows, and no failure.
+
+`benchmarks/server_attack.py` does the same for longer.
+"""
+
+import json
+
+import httpx2 as httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from serving import TOKENS, listening
+
+from faceref.app.server.api import create_app
+from faceref.app.server.limits import Limits
+from faceref.app.server.schema import Problem
+from faceref.restore.options import RestoreOptions
+
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+FEW = settings(
+    max_examples=4,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+TOLD = {"Authorization": f"Bearer {TOKENS[0]}"}
+
+
+@pytest.fixture(scope="module")
+def address(restorer, tmp_path_factory):
+    """Where a server of one token listens, which lets nobody wait for long."""
+    limits = Limits(wait_seconds=1, kept=10_000)
+    with listening(create_app(restorer, TOKENS[:1], tmp_path_factory.mktemp("kept"), limits)) as address:
+        yield address
+
+
+def test_every_answer_is_one_that_the_description_knows(address):
+    operations = [one.ok() for one in schemathesis.openapi.from_url(f"{address}/openapi.json").get_all_operations()]
+    assert len(operations) > 15
+    for operation in operations:
+
+        @FEW
+        @given(case=operation.as_strategy())
+        def holds(case):
+            case.call_and_validate(headers=TOLD, checks=CHECKS)
+
+        holds()
+
+
+OPTIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        name: st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.lists(st.none())
+        for name in (*RestoreOptions.model_fields, "other")
+    },
+)
+
+
+@settings(FEW, max_examples=60)
+@given(options=OPTIONS)
+def test_options_are_taken_or_named(address, options):
+    asked = {"files": {"photo": b"no picture"}, "data": {"options": json.dumps(options)}}
+    answer = httpx.post(f"{address}/v1/faces", headers=TOLD, **asked)
+    problem = Problem.model_validate(answer.json())
+    assert (answer.status_code, problem.code) in ((400, "options"), (422, "photo"))
+    assert problem.code == "photo" or problem.subject in options
