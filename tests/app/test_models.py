@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hub_server import TOKEN, hub_server
+from huggingface_hub import constants
 from PIL import Image
 from release_server import SHA256, release_server
 
@@ -103,6 +105,27 @@ def test_a_damaged_checkpoint_is_one_sentence_and_no_folder(faceref, tmp_path, c
     assert failed.errors.count("\n") == 1
     assert "bad.ckpt" in failed.errors
     assert not (tmp_path / "model").exists()
+
+
+def test_a_model_is_pushed_to_the_hub_and_restores_by_its_name(faceref, tiny_model, album, tmp_path, monkeypatch):
+    for name, value in {"HF_TOKEN": TOKEN, "no_proxy": "127.0.0.1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    with hub_server() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        done = faceref("models", "push", tiny_model, "org/tiny")
+        assert done.code == 0, done.errors
+        assert done.output == f"{hub.url}/org/tiny/commit/{hub.commit_of('org/tiny', 'main')}: for --model org/tiny.\n"
+        assert "tiny" in faceref("models", "info", "org/tiny").output
+        done = faceref("restore", album / "photo.jpg", "--model", "org/tiny", "--always")
+        assert done.code == 0, done.errors
+        monkeypatch.setenv("HF_TOKEN", "hf_of_a_stranger")
+        refused = faceref("restore", album / "photo.jpg", "--model", "org/private")
+    assert refused.code == 2
+    assert refused.errors == (
+        "There is no model org/private on the hub, or it may not be read with this token; look at its name, and set "
+        "HF_TOKEN (or hf auth login) if it is private or gated.\n"
+    )
 
 
 def test_an_exported_model_is_half_as_large_and_restores_the_same(faceref, tiny_model, album, tmp_path):

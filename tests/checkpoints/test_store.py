@@ -44,7 +44,8 @@ def test_a_saved_model_is_the_same_model_again(model, tmp_path):
 def test_an_unknown_model_is_refused_with_the_choices():
     with pytest.raises(UsageError) as error:
         load_pipeline("large")
-    assert str(error.value) == "There is no model 'large'; give small, refldm-512 or a model folder."
+    choices = "small, refldm-512, a model folder, or org/name of a model on Hugging Face's hub"
+    assert str(error.value) == f"There is no model 'large'; give {choices}."
 
 
 def test_refldm_is_not_here_before_it_is_downloaded(tmp_path, monkeypatch):

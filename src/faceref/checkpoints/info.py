@@ -1,12 +1,14 @@
 """What describes a model on disk (faceref.json), and where the named ones live; without torch, which takes seconds."""
 
 import os
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from faceref.checkpoints.hub import HubName, fetch_model
 from faceref.consent import Licensed
 from faceref.errors import CheckpointError, UsageError
 from faceref.pipelines.scheduler_name import SchedulerName
@@ -17,6 +19,7 @@ REFLDM = Licensed(
     "refldm-512 is the work of the authors of ReF-LDM (https://github.com/ChiWeiHsiao/ref-ldm) and free for "
     "non-commercial research only. Whoever downloads it agrees to that.",
 )
+MODELS = "give small, refldm-512, a model folder, or org/name of a model on Hugging Face's hub"
 BLIND = "blind"  # in a model folder: the model for photographs without references, a folder like any
 
 
@@ -39,9 +42,11 @@ class ModelInfo(BaseModel):
     quality_command: str | None = Field(default=None, description="the command that measured it")
 
 
-def find_model(name_or_path: str | os.PathLike[str]) -> Path:
+def find_model(name_or_path: str | os.PathLike[str], *, revision: str | None = None, token: str | None = None) -> Path:
     """The folder of `small`, of `refldm-512` if it was downloaded or imported, or the given folder itself.
 
+    org/name, where no such folder is here: that of a model on Hugging Face's hub (org/name@revision, or with
+    `revision`), fetched as `faceref.checkpoints.hub.fetch_model` does with `token` and raises.
     Raises UsageError if there is no such model.
     """
     if name_or_path == "small":
@@ -54,12 +59,12 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
                 hint="fetch it with faceref.checkpoints.released.download_refldm",
                 code="model_not_here",
             )
+    elif (on_hub := HubName.parse(str(name_or_path))) is not None:
+        folder = fetch_model(replace(on_hub, revision=revision) if revision else on_hub, token)
     else:
         folder = Path(name_or_path)
     if not (folder / "faceref.json").is_file():
-        raise UsageError(
-            f"There is no model {str(name_or_path)!r}", hint="give small, refldm-512 or a model folder", code="no_model"
-        )
+        raise UsageError(f"There is no model {str(name_or_path)!r}", hint=MODELS, code="no_model")
     return folder
 
 

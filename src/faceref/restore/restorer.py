@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from faceref.checkpoints.info import find_model
 from faceref.checkpoints.store import load_blind, load_pipeline
 from faceref.compute import DtypeName, Memory
 from faceref.devices import Timings
@@ -55,14 +56,19 @@ class Restorer:
         dtype: torch.dtype | DtypeName = "float32",
         detector: Detector | None = None,
         memory: Memory = "normal",
+        *,
+        revision: str | None = None,
+        token: str | None = None,
     ) -> "Restorer":
-        """Load a named model or a model folder, by default on the best device that there is.
+        """Load a named model, a model folder or org/name of Hugging Face's hub; on the best device that there is.
 
         device, dtype, memory: see `faceref.compute.Compute`. detector: see `faceref.faces.detect.load_detector`.
+        revision, token: of a model on the hub (see `faceref.checkpoints.hub.fetch_model`, also for what is raised).
         Raises UsageError (no such model) or CheckpointError (a damaged one).
         """
-        blind = load_blind(name_or_path, device, dtype, memory)
-        return cls(Model(*load_pipeline(name_or_path, device, dtype, memory)), blind and Model(*blind), detector)
+        folder = find_model(name_or_path, revision=revision, token=token)
+        blind = load_blind(folder, device, dtype, memory)
+        return cls(Model(*load_pipeline(folder, device, dtype, memory)), blind and Model(*blind), detector)
 
     def restore(
         self,

@@ -1,4 +1,4 @@
-"""`faceref models`: which models there are, what is known of one, download and import of checkpoints, export."""
+"""`faceref models`: which there are, what is known of one, download and import of checkpoints, export, push."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from faceref.app.cli.console import output, show
+from faceref.app.cli.console import output, show, working
 from faceref.app.cli.downloads import AcceptLicence, Source, agreed, bytes_bar, check_digest
 from faceref.errors import UsageError
 
 app = typer.Typer(
-    no_args_is_help=True, help="List, describe, download, import and export models.", rich_markup_mode=None
+    no_args_is_help=True, help="List, describe, download, import, export and push models.", rich_markup_mode=None
 )
 
 
@@ -148,6 +148,20 @@ def import_(
         f"{done.folder}: {sizes} parameters; took {weights}, {done.taken} tensors; left {done.ignored} that are not "
         "needed."
     )
+
+
+@app.command()
+def push(
+    model: Annotated[str, typer.Argument(help="A name or a folder.", show_default=False)],
+    repository: Annotated[str, typer.Argument(metavar="ORG/NAME", help="Where to.", show_default=False)],
+    public: Annotated[bool, typer.Option("--public", help="Let everybody read it, if it is made now.")] = False,
+) -> None:
+    """Upload a model with its card to Hugging Face's hub, as who hf auth login or HF_TOKEN says."""
+    from faceref.checkpoints.publish import push_model
+
+    with working("Uploading"):
+        url = push_model(model, repository, public=public)
+    output.print(f"{url}: for --model {repository}.")
 
 
 class Precision(StrEnum):

@@ -57,7 +57,9 @@ def restore(
         ),
     ] = None,
     aligned: Annotated[bool, typer.Option("--aligned", help=help_text("aligned"))] = DEFAULTS.aligned,
-    model: Annotated[str, typer.Option(help="small, refldm-512 or a model folder.")] = "small",
+    model: Annotated[
+        str, typer.Option(help="small, refldm-512, a model folder, or org/name of Hugging Face's hub.")
+    ] = "small",
     face: Annotated[str | None, typer.Option(help=help_text("face"))] = None,
     max_refs: Annotated[int, typer.Option(min=1, help=help_text("max_refs"))] = DEFAULTS.max_refs,
     unknown: Annotated[str, typer.Option(help=help_text("unknown"))] = DEFAULTS.unknown,
@@ -108,7 +110,7 @@ def restore(
 
     if names and references:
         raise UsageError("Give either --ref, photographs of one person, or --person, people who are enrolled")
-    find_model(model)
+    model = str(find_model(model))  # of the hub: fetched once
     for photo in photos:
         check_exists(photo)
     people: list[Identity[Any]] = [Library(data_dir).get(name) for name in names or []]

@@ -21,7 +21,9 @@ def serve(
         str, typer.Option(help="The address to listen on; others than this computer's ask for --token.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 8000,
-    model: Annotated[str, typer.Option(help="small, refldm-512 or a model folder.")] = "small",
+    model: Annotated[
+        str, typer.Option(help="small, refldm-512, a model folder, or org/name of Hugging Face's hub.")
+    ] = "small",
     device: Device = COMPUTE.device,
     dtype: Dtype = COMPUTE.dtype,
     memory: MemoryUse = COMPUTE.memory,

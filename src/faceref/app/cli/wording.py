@@ -29,6 +29,7 @@ HINTS: dict[str, str] = {
     "worker_ended": "run the command again with fewer --workers",
     "no_ray": "pip install 'faceref[ray]', or leave --ray out",
     "model_not_here": "faceref models download refldm-512",
+    "hub_refuses": "look at its name, and set HF_TOKEN (or hf auth login) if it is private or gated",
     "out_of_memory": "add --memory low, or --device cpu",
     "licence": "add --accept-licence if you agree",
     "wrong_digest": "download it again, or give its digest with --sha256 if you trust the file",
