@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from faceref.errors import CheckpointError, FacerefError, OutputError, UsageError
 from faceref.files import cannot_be_written
@@ -45,7 +45,7 @@ def fetch_model(name: HubName, token: str | None = None) -> Path:
     """
     from huggingface_hub import hf_hub_download, snapshot_download  # here: it takes a second
 
-    state = {"revision": name.revision, "token": token, "endpoint": endpoint()}
+    state: dict[str, Any] = {"revision": name.revision, "token": token, "endpoint": endpoint()}
     with told_of(name):
         hf_hub_download(name.repository, "faceref.json", **state)
         return Path(snapshot_download(name.repository, allow_patterns=list(PATTERNS), **state))

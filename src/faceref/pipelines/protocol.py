@@ -100,7 +100,7 @@ class FacePipeline(DiffusionPipeline, ABC):
         for name, network in self.components.items():
             if isinstance(network, nn.Module) and name in self._exclude_from_cpu_offload:
                 network.to(device)
-        cpu_offload(self.unet.to("cpu"), device)
+        cpu_offload(self.unet.to("cpu"), device)  # type: ignore[arg-type]
         self._turn = RLock()
 
     def output_side(self, side: int) -> int:

@@ -1,4 +1,4 @@
-"""The options of every command in which a network computes: where, in what numbers, and in how much memory."""
+"""The options of every command in which a network computes: which, where, in what numbers, in how much memory."""
 
 from typing import Annotated
 
@@ -6,6 +6,9 @@ import typer
 
 from faceref.compute import Compute, DtypeName, Memory
 
+ModelName = Annotated[
+    str, typer.Option("--model", help="small, refldm-512, a model folder, or org/name of Hugging Face's hub.")
+]
 Device = Annotated[
     str | None,
     typer.Option("--device", help="cuda, cuda:1, mps or cpu.", show_default="the best there is"),

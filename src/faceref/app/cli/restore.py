@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from faceref.app.cli.compute_options import DEFAULTS as COMPUTE
-from faceref.app.cli.compute_options import Device, Dtype, MemoryUse
+from faceref.app.cli.compute_options import Device, Dtype, MemoryUse, ModelName
 from faceref.app.cli.console import output, progress, say, show, working
 from faceref.app.cli.people import DataDir
 from faceref.app.cli.restore_folder import Again, DryRun, Jobs, Ray, folder_of_results, restore_folder
@@ -57,9 +57,7 @@ def restore(
         ),
     ] = None,
     aligned: Annotated[bool, typer.Option("--aligned", help=help_text("aligned"))] = DEFAULTS.aligned,
-    model: Annotated[
-        str, typer.Option(help="small, refldm-512, a model folder, or org/name of Hugging Face's hub.")
-    ] = "small",
+    model: ModelName = "small",
     face: Annotated[str | None, typer.Option(help=help_text("face"))] = None,
     max_refs: Annotated[int, typer.Option(min=1, help=help_text("max_refs"))] = DEFAULTS.max_refs,
     unknown: Annotated[str, typer.Option(help=help_text("unknown"))] = DEFAULTS.unknown,

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from faceref.app.cli.compute_options import DEFAULTS as COMPUTE
-from faceref.app.cli.compute_options import Device, Dtype, MemoryUse
+from faceref.app.cli.compute_options import Device, Dtype, MemoryUse, ModelName
 from faceref.app.cli.console import say, working
 from faceref.app.cli.people import DataDir
 from faceref.compute import Compute
@@ -21,9 +21,7 @@ def serve(
         str, typer.Option(help="The address to listen on; others than this computer's ask for --token.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 8000,
-    model: Annotated[
-        str, typer.Option(help="small, refldm-512, a model folder, or org/name of Hugging Face's hub.")
-    ] = "small",
+    model: ModelName = "small",
     device: Device = COMPUTE.device,
     dtype: Dtype = COMPUTE.dtype,
     memory: MemoryUse = COMPUTE.memory,
