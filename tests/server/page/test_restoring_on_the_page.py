@@ -189,9 +189,9 @@ def test_errors_are_the_sentences_of_the_command(page: Page, restorer, wall, on_
     choose(page, "photos", on_disk(wall=wall, letter=b"Dear Sir"))
     with pytest.raises(Exception) as no_face:  # noqa: PT011 (its words are compared)
         restorer.match(wall)
-    expect(page.locator("#faces-said")).to_have_text(str(no_face.value))
+    expect(page.locator("#problem")).to_have_text(str(no_face.value))
     expect(page.locator("#restore")).to_be_disabled()
     page.get_by_role("button", name="letter.png").click()
     with pytest.raises(Exception) as no_picture:  # noqa: PT011
         restorer.match(b"Dear Sir")
-    expect(page.locator("#faces-said")).to_have_text(str(no_picture.value))
+    expect(page.locator("#problem")).to_have_text(str(no_picture.value))

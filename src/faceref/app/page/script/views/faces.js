@@ -15,6 +15,8 @@ const AROUND = 0.25; // of a face's width, beside it
 
 /** @param {Store} store */
 export function viewFaces(store) {
+  let selected = /** @type {number | null} */ (null);
+  let shown = /** @type {string | null} */ (null);
   store.subscribe((state) => {
     const photo = current(state);
     say(find("#faces-said", HTMLElement), photo ? said(photo) : "");
@@ -23,12 +25,15 @@ export function viewFaces(store) {
       make: (face) => row(store, /** @type {Photo} */ (photo), face),
       update: (item, face) => update(item, face, /** @type {Photo} */ (photo), state),
     });
+    if (shown !== state.current) find(".panel", HTMLElement).scrollTop = 0;
+    else if (selected !== state.face) document.querySelector("#faces .selected")?.scrollIntoView({ block: "nearest" });
+    selected = state.face;
+    shown = state.current;
   });
 }
 
 /** @param {Photo} photo */
 function said(photo) {
-  if (photo.problem) return photo.problem;
   if (photo.looking) return "Looking for faces…";
   const count = photo.account?.faces.length ?? 0;
   return count === 1 ? "One face was found." : count ? `${count} faces were found, numbered from the left.` : "";

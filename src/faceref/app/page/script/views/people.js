@@ -77,8 +77,7 @@ function personItem(people, person) {
     {},
     make("div", { class: "row" }, make("strong", {}, name), make("span", { class: "hint" }, count)),
     faces,
-    make("div", { class: "buttons" }, facesButton(person, faces), adding(people, name), ...renaming(people, name)),
-    make("div", { class: "buttons" }, merging(people, name), removing(people, name)),
+    make("div", { class: "buttons" }, facesButton(person, faces), adding(people, name), ...changing(people, name)),
   );
 }
 
@@ -103,6 +102,11 @@ function adding(people, name) {
     pick((files) => void people.addPhotos(name, files.map((file) => ({ name: file.name, blob: file })))),
   );
   return button;
+}
+
+/** @param {People} people @param {string} name */
+function changing(people, name) {
+  return [...renaming(people, name), merging(people, name), removing(people, name)];
 }
 
 /** @param {People} people @param {string} name */

@@ -32,9 +32,12 @@ export function viewStage(store) {
     const photo = current(state);
     frame.hidden = !photo?.shown;
     say(find("#caption", HTMLElement), photo ? caption(photo, fullSize ? 1 : fit(photo, stage)) : "");
+    find("#problem", HTMLElement).hidden = !photo?.problem;
+    say(find("#problem", HTMLElement), photo?.problem ?? "");
     toggleSize.setAttribute("aria-pressed", String(fullSize));
     if (!photo?.shown) return;
     const { naturalWidth: width, naturalHeight: height } = photo.shown.image;
+    stage.style.setProperty("--ratio", `${width} / ${height}`);
     const scale = (fullSize ? 1 : fit(photo, stage)) / devicePixelRatio;
     frame.style.width = `${width * scale}px`;
     frame.style.height = `${height * scale}px`;
@@ -112,10 +115,16 @@ function drawBoxes(store, state, photo) {
       say(/** @type {Element} */ (button.firstElementChild), [face.number, label].filter(Boolean).join(" "));
       button.setAttribute("aria-label", `Face ${face.number}: ${who || "not known"}, ${what}`);
       button.setAttribute("aria-current", String(state.face === face.number));
-      button.className = face.left_alone ? "left-alone" : "";
+      button.classList.toggle("left-alone", face.left_alone !== null);
+      button.classList.toggle("far", isFarRight(face, photo));
       button.onclick = () => store.change((state) => (state.face = state.face === face.number ? null : face.number));
     },
   });
+}
+
+/** Whether what is written at its left end could reach beyond the picture. @param {Face} face @param {Photo} photo */
+function isFarRight({ box }, { shown }) {
+  return box !== null && shown !== null && box[0] > shown.image.naturalWidth / 2;
 }
 
 /** @param {HTMLElement} element @param {Face} face @param {Photo} photo */
