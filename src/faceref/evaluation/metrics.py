@@ -39,6 +39,7 @@ METRICS = (
     Metric("lpips", "LPIPS", "lower"),
     Metric("face_lpips", "face LPIPS", "lower"),
     Metric("niqe", "NIQE", "lower", 2),
+    Metric("niqe_scikit_video", "NIQE (scikit-video)", "lower", 2),
     Metric("musiq", "MUSIQ", "higher", 1),
     Metric("face_found", "face found", "", 2),
     Metric("seconds", "seconds per face", "lower"),

@@ -95,6 +95,7 @@ def settings_of(
         },
         "second recogniser": recogniser and type(recogniser).__name__,
         "learned metrics": instruments.learned is not None,
+        "NIQE": instruments.naturalness is not None,
     }
 
 

@@ -21,6 +21,7 @@ from faceref.evaluation.groups import ITA, by_ita
 from faceref.evaluation.learned import load_learned_metrics
 from faceref.evaluation.measurement import Instruments
 from faceref.evaluation.models import load_models
+from faceref.evaluation.naturalness import load_naturalness
 from faceref.evaluation.notes import notes_of
 from faceref.evaluation.onnx_restorer import load_onnx_restorer
 from faceref.evaluation.pictures import picture_folder, to_tensor
@@ -56,12 +57,14 @@ def run_study(request: Request, out: Path, compute: Compute = Compute()) -> Summ
     restorers, size = _restorers(request, models, sets, cases, chosen, device)
     describer = FaceDescriber(TorchDlibRecogniser(device), size)
     learned, not_measured = load_learned_metrics(device)
+    naturalness, without_it = load_naturalness(size)
     instruments = Instruments(
         device,
         describer,
         _centre(request, describer),
         load_recogniser(request.recogniser) if request.recogniser else None,
         learned,
+        naturalness,
     )
     rows = measure_cases(cases, chosen, restorers, plan, instruments, out)
     if request.center_index:
@@ -75,7 +78,7 @@ def run_study(request: Request, out: Path, compute: Compute = Compute()) -> Summ
         settings=settings_of(cases, chosen, restorers, plan, instruments),
         left_out=cases.left_out,
         notes=notes_of(request, plan, instruments, chosen, restorers),
-        not_measured=not_measured,
+        not_measured=not_measured | without_it,
         of_all=_of_all(table, plan, instruments, out / "pictures"),
     )
     write_summary(summary, out)

@@ -15,7 +15,7 @@ import dlib
 import numpy as np
 from PIL import Image
 
-from faceref.faces.face import Face
+from faceref.faces.face import Face, Landmarker
 
 # Photos are brought to twice their size, but not outside of these ranges (pixels of the long side). dlib's detectors
 # see faces from 80 px there. On two cores HOG takes half a second at the most, the CNN four seconds and 0.8 GB.
@@ -32,7 +32,9 @@ class DlibDetector:
     dlib's detectors keep scratch memory, so they are entered by one thread at a time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, landmarker: Landmarker | None = None) -> None:
+        """landmarker: places the 68 landmarks of what is detected, in place of dlib's predictor."""
+        self._landmarker = landmarker
         self._lock = threading.Lock()
 
     def detect(self, image: Image.Image) -> list[Face]:
@@ -44,7 +46,8 @@ class DlibDetector:
                 boxes, name = self._cnn_boxes(image), "dlib-cnn"
             if not boxes:
                 boxes, name = found, "dlib-hog"
-            faces = [Face(box, self._landmarks(image, box), score, name) for box, score in boxes]
+            place = self._landmarks if self._landmarker is None else self._landmarker.landmarks
+            faces = [Face(box, place(image, box), score, name) for box, score in boxes]
         return sorted(faces, key=lambda face: face.area, reverse=True)
 
     def landmarks(self, image: Image.Image, box: tuple[float, float, float, float]) -> np.ndarray:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from faceref.errors import CheckpointError
 from faceref.faces.dlib_detector import dlib_weights
+from faceref.faces.face import Landmarker
 from faceref.faces.recognise import DlibRecogniser
 
 MEAN_RGB = (122.782, 117.001, 104.298)  # what dlib subtracts before it divides by 256
@@ -117,8 +118,8 @@ class _Reader:
 class TorchDlibRecogniser(DlibRecogniser):
     """DlibRecogniser with its network in PyTorch on `device`; embeddings agree to 1e-5."""
 
-    def __init__(self, device: torch.device) -> None:
-        super().__init__()
+    def __init__(self, device: torch.device, landmarker: Landmarker | None = None) -> None:
+        super().__init__(landmarker)
         self.device = device
 
     @cached_property

@@ -29,6 +29,14 @@ class Face:
         return (right - left) * (bottom - top)
 
 
+class Landmarker(Protocol):
+    """Anything that places dlib's 68 landmarks in a face that is about upright."""
+
+    def landmarks(self, image: Image.Image, box: tuple[float, float, float, float]) -> np.ndarray:
+        """Landmarks float32 [68, 2] of the face of an RGB picture known to fill `box` (left, top, right, bottom)."""
+        ...
+
+
 class Detector(Protocol):
     """Anything that finds faces with dlib's 68 landmarks (the ones FFHQ was aligned by)."""
 

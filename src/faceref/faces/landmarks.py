@@ -4,17 +4,18 @@ import numpy as np
 from PIL import Image
 
 from faceref.faces.align import align
-from faceref.faces.dlib_detector import DlibDetector
+from faceref.faces.face import Landmarker
 
 UPRIGHT_SIZE = 256  # pixels of the upright face that the 68 landmarks are looked for in
 # dlib's face box in an FFHQ-aligned picture, as shares of its side (left, top, right, bottom): see tests/faces
 ALIGNED_FACE_BOX = (0.18, 0.27, 0.80, 0.91)
 
 
-def landmarks_of_aligned(image: Image.Image, dlib: DlibDetector) -> np.ndarray:
+def landmarks_of_aligned(image: Image.Image, landmarker: Landmarker) -> np.ndarray:
     """Landmarks float32 [68, 2] in an FFHQ-aligned RGB face of any size."""
     left, top, right, bottom = ALIGNED_FACE_BOX
-    return dlib.landmarks(image, (left * image.width, top * image.height, right * image.width, bottom * image.height))
+    box = (left * image.width, top * image.height, right * image.width, bottom * image.height)
+    return landmarker.landmarks(image, box)
 
 
 def yaw(landmarks: np.ndarray) -> float:
@@ -23,10 +24,10 @@ def yaw(landmarks: np.ndarray) -> float:
     return float((to_jaw[0] - to_jaw[1]) / to_jaw.sum())
 
 
-def landmarks_from_five(image: Image.Image, five: np.ndarray, dlib: DlibDetector) -> np.ndarray:
+def landmarks_from_five(image: Image.Image, five: np.ndarray, landmarker: Landmarker) -> np.ndarray:
     """Landmarks float32 [68, 2] from five [5, 2]: left eye, right eye, nose, left and right corner of the mouth."""
     known = np.zeros((68, 2))  # those that FFHQ's alignment looks at
     known[36:42], known[42:48], known[48], known[54] = five[0], five[1], five[3], five[4]
     upright = align(image, known, UPRIGHT_SIZE)
-    points = landmarks_of_aligned(upright.image, dlib)
+    points = landmarks_of_aligned(upright.image, landmarker)
     return upright.alignment.to_photo(points).astype(np.float32)

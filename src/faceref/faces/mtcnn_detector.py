@@ -8,7 +8,7 @@ from PIL import Image
 
 from faceref.faces.boxes import suppress, turned_back
 from faceref.faces.dlib_detector import DlibDetector
-from faceref.faces.face import Face
+from faceref.faces.face import Face, Landmarker
 from faceref.faces.landmarks import landmarks_from_five
 from faceref.faces.mtcnn import Candidates, Mtcnn, joined, pyramid
 
@@ -34,9 +34,10 @@ class MtcnnDetector:
     are entered by one at a time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, landmarker: Landmarker | None = None) -> None:
+        """landmarker: places the 68 landmarks; dlib does by default."""
         self._lock = threading.Lock()
-        self._landmarker = DlibDetector()
+        self._landmarker = landmarker or DlibDetector()
 
     def detect(self, image: Image.Image) -> list[Face]:
         """The faces of an RGB picture, largest first; doubtful ones only where there is no other."""

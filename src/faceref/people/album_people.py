@@ -9,8 +9,7 @@ import numpy as np
 
 from faceref.errors import PhotoError
 from faceref.faces.align import align
-from faceref.faces.dlib_detector import DlibDetector
-from faceref.faces.face import Face
+from faceref.faces.face import Face, Landmarker
 from faceref.faces.landmarks import yaw
 from faceref.faces.recognise import SAME_PERSON_DISTANCE
 from faceref.people.album import Album, AlbumPhoto
@@ -40,7 +39,7 @@ class AlbumReference:
     digest: str
     score: float
 
-    def traits(self, landmarker: DlibDetector) -> Traits:
+    def traits(self, landmarker: Landmarker) -> Traits:
         return Traits(self.score, yaw(self.place.landmarks))
 
     def reference(self) -> Reference:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from faceref.errors import PhotoError
-from faceref.faces.dlib_detector import DlibDetector
+from faceref.faces.face import Landmarker
 from faceref.people.measure import Measure
 from faceref.people.person import Identity, Person, Reference, SkippedReference
 from faceref.people.references import no_reference
@@ -41,7 +41,7 @@ def farthest_points(
     return order
 
 
-def choose_references(person: Identity[Any], yaw: float, at_most: int, landmarker: DlibDetector) -> Person:
+def choose_references(person: Identity[Any], yaw: float, at_most: int, landmarker: Landmarker) -> Person:
     """The person by those references that serve best for a face turned by `yaw`, read; `at_most` of them, best first.
 
     Of twice as many good ones (`faceref.people.person.Traits`), turned like the face, those that differ most. Where
@@ -65,7 +65,7 @@ def choose_references(person: Identity[Any], yaw: float, at_most: int, landmarke
     return Person(tuple(read), (*person.skipped, *skipped), person.name)
 
 
-def _ranked(person: Identity[Any], yaw: float, at_most: int, landmarker: DlibDetector) -> list[int]:
+def _ranked(person: Identity[Any], yaw: float, at_most: int, landmarker: Landmarker) -> list[int]:
     """All positions, in the order in which they are wanted."""
     traits = [one.traits(landmarker) for one in person.references]
     merits = np.array([one.score - TURN * abs(one.yaw - yaw) for one in traits])

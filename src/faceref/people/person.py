@@ -9,7 +9,7 @@ from PIL import Image
 
 from faceref.errors import FacerefError
 from faceref.faces.align import AlignedFace, Alignment
-from faceref.faces.dlib_detector import DlibDetector
+from faceref.faces.face import Landmarker
 from faceref.faces.landmarks import landmarks_of_aligned, yaw
 from faceref.faces.quality import JUDGED_AT, quality
 from faceref.faces.recognise import SAME_PERSON_DISTANCE, distance
@@ -36,7 +36,7 @@ class Source(Protocol):
     @property
     def digest(self) -> str: ...
 
-    def traits(self, landmarker: DlibDetector) -> Traits:
+    def traits(self, landmarker: Landmarker) -> Traits:
         """How well it serves."""
         ...
 
@@ -60,14 +60,14 @@ class Reference:
     warnings: tuple[str, ...] = ()
     _traits: Traits | None = field(default=None, init=False, repr=False)  # computed when they are first asked for
 
-    def traits(self, landmarker: DlibDetector) -> Traits:
+    def traits(self, landmarker: Landmarker) -> Traits:
         """From the aligned face alone, so that somebody enrolled has the same as their photographs."""
         if self._traits is None:
             object.__setattr__(self, "_traits", self._judged(landmarker))
         assert self._traits is not None
         return self._traits
 
-    def _judged(self, landmarker: DlibDetector) -> Traits:
+    def _judged(self, landmarker: Landmarker) -> Traits:
         corners = np.array([(0, 0), (0, FACE_SIZE), (FACE_SIZE, FACE_SIZE), (FACE_SIZE, 0)]) - 0.5
         everywhere = np.full((FACE_SIZE, FACE_SIZE), 255, np.uint8)
         judged = quality(AlignedFace(self.face, everywhere, Alignment(corners, FACE_SIZE)), JUDGED_AT)

@@ -7,7 +7,7 @@ from typing import Any
 from faceref.checkpoints.info import find_model, read_info
 from faceref.checkpoints.store import weights_fingerprint
 from faceref.compute import Compute
-from faceref.faces.detect import load_detector
+from faceref.faces.detect import load_detector, load_landmarker
 from faceref.journal import fingerprint
 from faceref.people.album_index import AlbumIndex
 from faceref.people.library import Library
@@ -17,10 +17,16 @@ from faceref.restore.options import RestoreOptions
 from faceref.restore.restorer import Restorer
 
 
-def load_restorer(model: str, compute: Compute, detector: str = "mtcnn") -> Restorer:
+def load_restorer(model: str, compute: Compute, detector: str = "mtcnn", landmarks: str = "dlib") -> Restorer:
     """Whoever restores with a model, computes and finds faces as these say; raises as `Restorer.from_pretrained`."""
+    landmarker = load_landmarker(landmarks)
     return Restorer.from_pretrained(
-        model, compute.device, compute.dtype, detector=load_detector(detector), memory=compute.memory
+        model,
+        compute.device,
+        compute.dtype,
+        detector=load_detector(detector, landmarker),
+        memory=compute.memory,
+        landmarker=landmarker,
     )
 
 
@@ -38,10 +44,11 @@ class Request:
     data_dir: Path | None = None
     options: RestoreOptions = RestoreOptions()
     compute: Compute = field(default_factory=Compute)
+    landmarks: str = "dlib"
 
     def load(self) -> tuple[Restorer, list[Identity[Any]]]:
         """Whoever restores, and who is looked for. Raises UsageError, NoFaceError, PhotoError or CheckpointError."""
-        restorer = load_restorer(self.model, self.compute, self.detector)
+        restorer = load_restorer(self.model, self.compute, self.detector, self.landmarks)
         restorer.check(self.options, with_references=bool(self.references or self.names))
         people: list[Identity[Any]] = [Library(self.data_dir).get(name) for name in self.names]
         if self.references:
@@ -57,6 +64,7 @@ class Request:
             "model": read_info(folder).model_dump(include={"name", "steps", "guidance", "scheduler", "crisp"}),
             "weights": weights_fingerprint(folder),
             "detector": self.detector,
+            "landmarks": self.landmarks,
             "dtype": self.compute.dtype,
             "references": fingerprint(digests) if digests else None,
             "people": {

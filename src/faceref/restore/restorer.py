@@ -12,8 +12,7 @@ from faceref.checkpoints.store import load_blind, load_pipeline
 from faceref.compute import DtypeName, Memory
 from faceref.devices import Timings
 from faceref.errors import NoFaceError, UsageError
-from faceref.faces.detect import Detector, load_detector
-from faceref.faces.dlib_detector import DlibDetector
+from faceref.faces.detect import Detector, Landmarker, load_detector, load_landmarker
 from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.faces.recognise import DlibRecogniser
 from faceref.people.album import OnPhoto, read_album
@@ -40,13 +39,14 @@ class Restorer:
         blind: Model | None = None,
         detector: Detector | None = None,
         recogniser: DlibRecogniser | None = None,
+        landmarker: Landmarker | None = None,
     ) -> None:
-        """blind: restores faces without references; `model` does by default."""
+        """blind: restores faces without references; `model` does by default. landmarker: dlib's by default."""
         self.model = model
         self.blind = blind or model
-        self.detector = detector or load_detector()
-        self.recogniser = recogniser or TorchDlibRecogniser(torch.device("cpu"))
-        self._landmarker = DlibDetector()
+        self._landmarker = landmarker or load_landmarker()
+        self.detector = detector or load_detector(landmarker=self._landmarker)
+        self.recogniser = recogniser or TorchDlibRecogniser(torch.device("cpu"), self._landmarker)
 
     @classmethod
     def from_pretrained(
@@ -57,18 +57,20 @@ class Restorer:
         detector: Detector | None = None,
         memory: Memory = "normal",
         *,
+        landmarker: Landmarker | None = None,
         revision: str | None = None,
         token: str | None = None,
     ) -> "Restorer":
         """Load a named model, a model folder or org/name of Hugging Face's hub; on the best device that there is.
 
-        device, dtype, memory: see `faceref.compute.Compute`. detector: see `faceref.faces.detect.load_detector`.
+        device, dtype, memory: see `faceref.compute.Compute`. detector, landmarker: see `faceref.faces.detect`.
         revision, token: of a model on the hub (see `faceref.checkpoints.hub.fetch_model`, also for what is raised).
         Raises UsageError (no such model) or CheckpointError (a damaged one).
         """
         folder = find_model(name_or_path, revision=revision, token=token)
         blind = load_blind(folder, device, dtype, memory)
-        return cls(Model(*load_pipeline(folder, device, dtype, memory)), blind and Model(*blind), detector)
+        model = Model(*load_pipeline(folder, device, dtype, memory))
+        return cls(model, blind and Model(*blind), detector, landmarker=landmarker)
 
     def restore(
         self,

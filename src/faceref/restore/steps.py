@@ -11,8 +11,7 @@ from faceref.errors import NoFaceError, PhotoError, UsageError
 from faceref.faces.align import AlignedFace
 from faceref.faces.certainty import refusal_threshold
 from faceref.faces.colour import match_color
-from faceref.faces.dlib_detector import DlibDetector
-from faceref.faces.face import Detector
+from faceref.faces.face import Detector, Landmarker
 from faceref.faces.landmarks import landmarks_of_aligned, yaw
 from faceref.faces.quality import JUDGED_AT, quality, strength
 from faceref.faces.recognise import DlibRecogniser
@@ -96,7 +95,7 @@ def assign(
 
 
 def show_references(
-    assignments: Sequence[Assignment], options: RestoreOptions, landmarker: DlibDetector
+    assignments: Sequence[Assignment], options: RestoreOptions, landmarker: Landmarker
 ) -> tuple[Assignment, ...]:
     """The same, with the references that serve each face best, read; faces that are left alone need none.
 
@@ -158,7 +157,7 @@ def compose(photo: Photo, restored: Sequence[RestoredFace], options: RestoreOpti
     return compose_layers(photo, [Layer.of(one) for one in restored], options.colour)
 
 
-def _yaw(face: FoundFace, landmarker: DlibDetector) -> float:
+def _yaw(face: FoundFace, landmarker: Landmarker) -> float:
     """As `faceref.faces.landmarks.yaw`; of an aligned picture, too."""
     return yaw(face.place.landmarks if face.place else landmarks_of_aligned(face.crop.image, landmarker))
 

@@ -52,5 +52,5 @@ def _use(group: Any, arguments: Sequence[str]) -> Use:
         models=tuple(models) if names[0] in ("restore", "serve", "evaluate") else (),
         detector=str(given.get("detector") or "mtcnn"),
         finds_faces=in_photographs or bool(given.get("product")),
-        landmarks=in_photographs or bool(names == ["restore"] and (given["references"] or given["names"])),
+        landmarks=str(given["landmarks"] or "dlib") if names == ["restore"] else None,
     )

@@ -64,6 +64,9 @@ def restore(
     detector: Annotated[
         str, typer.Option(help="What finds faces: mtcnn (of any size, any way up), dlib, or uniface (an extra).")
     ] = "mtcnn",
+    landmarks: Annotated[
+        str, typer.Option(help="What places the landmarks: dlib, whose terms exclude products, or mesh (Apache-2.0).")
+    ] = "dlib",
     steps: Annotated[int | None, typer.Option(help=help_text("steps"))] = DEFAULTS.steps,
     guidance: Annotated[float | None, typer.Option(help=help_text("guidance"))] = DEFAULTS.guidance,
     scheduler: Annotated[str | None, typer.Option(help=help_text("scheduler"))] = DEFAULTS.scheduler,
@@ -119,7 +122,8 @@ def restore(
         with working("Loading torch"):
             from faceref.restore.request import Request
 
-        request = Request(model, detector, tuple(references or ()), tuple(names or ()), data_dir, options, compute)
+        good, asked = tuple(references or ()), tuple(names or ())
+        request = Request(model, detector, good, asked, data_dir, options, compute, landmarks)
         restore_folder(photos[0], results, request, jobs=jobs, ray=ray, again=again, as_json=as_json)
         return
     if again or dry_run or ray or jobs > 1:
@@ -134,7 +138,7 @@ def restore(
         from faceref.people.album_index import AlbumIndex
         from faceref.restore.request import load_restorer
 
-        restorer = load_restorer(model, compute, detector)
+        restorer = load_restorer(model, compute, detector, landmarks)
     restorer.check(options, with_references=bool(references or people))
     if references:
         with progress("references", "photographs") as on_photo:
