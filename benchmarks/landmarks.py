@@ -1,6 +1,6 @@
 """What landmarks on free terms cost: the tables of docs/evaluation.md.
 
-    python benchmarks/landmarks.py data/celebref9-512/people --restored 2
+    python benchmarks/landmarks.py data/celebref9-512/people --photographs 4 --restored 1
 
 Where dlib's landmarks, the mesh's and MTCNN's five points put an aligned face, untouched and degraded, against dlib's
 on the untouched one; how far the recogniser's embedding moves; and, with --restored, how like the truth `small` makes N
@@ -74,7 +74,7 @@ def placed(paths: list[Path]) -> Table:
 def restored(people: list[list[Path]], count: int) -> Table:
     """Identity of severely degraded photographs, restored with others of the person, by what placed the landmarks."""
     dlib, recogniser, centre = DlibDetector(), DlibRecogniser(), Centre.shipped()
-    table = Table("landmarks", "photographs", "no face", "identity of the input", "restored", "standard error")
+    table = Table("landmarks", "photographs", "not restored", "identity of the input", "restored", "standard error")
     for name, load in LANDMARKERS.items():
         restorer = Restorer.from_pretrained(landmarker=load())
         cosines, missed = [], 0
