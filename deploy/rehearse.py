@@ -38,7 +38,14 @@ def main() -> None:
         shutil.copytree("/etc", clean / "etc", symlinks=True, ignore_dangling_symlinks=True)
         environment = {"CLEAN": folder, "REPOSITORY": str(REPOSITORY), "PATH": f"{folder}/bin:{os.environ['PATH']}"}
         environment |= {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
-        subprocess.run(["unshare", "--mount", "--pid", "--fork", "sh", "-euxc", script], check=True, env=environment)
+        made = [path for path in map(Path, FRESH) if not path.exists()]
+        try:
+            subprocess.run(
+                ["unshare", "--mount", "--pid", "--fork", "sh", "-euxc", script], check=True, env=environment
+            )
+        finally:
+            for path in made:  # what the folders were shown at; they are empty
+                path.rmdir()
 
 
 def rehearsal(dockerfile: str) -> str:

@@ -35,6 +35,12 @@ def faceref(capsys, monkeypatch) -> Callable[..., Outcome]:
 
 
 @pytest.fixture
+def restore(faceref, tiny_model):
+    """`faceref restore` with the tiny model; the photographs come first, and are restored although they are good."""
+    return lambda *arguments: faceref("restore", *arguments, "--model", tiny_model, "--always")
+
+
+@pytest.fixture
 def album(tmp_path, astronaut) -> Path:
     """A folder with photo.jpg and references/new.jpg."""
     portrait = astronaut.crop((96, 0, 350, 254))

@@ -5,27 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from outcome import assert_one_sentence, files
 from PIL import Image, ImageOps
 
 from faceref.app.cli.restore import _matched
 from faceref.restore.account import FaceAccount
 from faceref.restore.steps import NOBODY, NOT_SURE
-
-
-@pytest.fixture
-def restore(faceref, tiny_model):
-    """`faceref restore` with the tiny model; the photographs come first, and are restored although they are good."""
-    return lambda *arguments: faceref("restore", *arguments, "--model", tiny_model, "--always")
-
-
-def files(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-
-
-def assert_one_sentence(errors: str) -> None:
-    assert errors.count("\n") == 1, errors
-    assert "Traceback" not in errors
-    assert errors.rstrip().endswith(".")
 
 
 def test_the_result_lies_beside_the_photograph_in_its_format(restore, album):

@@ -6,23 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
-
-@pytest.fixture
-def restore(faceref, tiny_model):
-    """`faceref restore` with the tiny model; the photographs come first, and are restored although they are good."""
-    return lambda *arguments: faceref("restore", *arguments, "--model", tiny_model, "--always")
-
-
-def files(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-
-
-def assert_one_sentence(errors: str) -> None:
-    assert errors.count("\n") == 1, errors
-    assert "Traceback" not in errors
-    assert errors.rstrip().endswith(".")
+from outcome import assert_one_sentence, files
 
 
 def test_a_full_disk_leaves_no_half_written_file(restore, album, monkeypatch):

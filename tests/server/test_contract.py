@@ -29,7 +29,7 @@ FEW = settings(
     deadline=None,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=list(HealthCheck),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )
 TOLD = {"Authorization": f"Bearer {TOKENS[0]}"}
 
@@ -43,7 +43,8 @@ def address(restorer, tmp_path_factory):
 
 
 def test_every_answer_is_one_that_the_description_knows(address):
-    operations = [one.ok() for one in schemathesis.openapi.from_url(f"{address}/openapi.json").get_all_operations()]
+    found = schemathesis.openapi.from_url(f"{address}/openapi.json").get_all_operations()
+    operations = [one.ok() for one in found]  # type: ignore[union-attr]
     assert len(operations) > 15
     for operation in operations:
 
