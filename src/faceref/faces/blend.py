@@ -41,13 +41,12 @@ def blend_face(
     `landmarks` [68, 2]. strength: 0 leaves the face as it is, 1 restores it fully. colour: "keep" a print's own tone,
     or "allow" those of the restoration. rng draws the grain. Occluders that the restoration painted over stay.
     """
-    box = _box(photo, face.alignment)
-    if box is None or strength == 0:
+    placed = placed_weights(photo.size, landmarks, face.alignment)
+    if placed is None or strength == 0:
         return photo.copy()
+    box, weights = placed
     before = np.asarray(photo.crop(box), dtype=np.float32)  # [h, w, 3]
     side = face.alignment.side
-    weights = warp(face_weights(landmarks, face.alignment), Alignment(face.alignment.quad, MASK_SIZE), box)
-    weights = weights.clip(0, 1)  # [h, w, 2]; cubic interpolation overshoots
     correction = warp(_correction(restored, face, colour), Alignment(face.alignment.quad, restored.width), box)
     unlike = np.abs(blur(correction, SHAPE * side)).max(-1, keepdims=True)
     weights = weights * (1 - smooth_step((unlike - UNLIKE[0]) / (UNLIKE[1] - UNLIKE[0])))
@@ -64,6 +63,20 @@ def blend_aligned(restored: Image.Image, face: AlignedFace, *, strength: float, 
     """The aligned face itself, restored as `blend_face` would: all of the square, at the size of `restored`."""
     before = np.asarray(face.image.resize(restored.size, Image.Resampling.BICUBIC), dtype=np.float32)
     return Image.fromarray(_to_uint8(before + strength * _correction(restored, face, colour)))
+
+
+def placed_weights(
+    size: tuple[int, int], landmarks: np.ndarray, alignment: Alignment
+) -> tuple[tuple[int, int, int, int], np.ndarray] | None:
+    """Where a face with `landmarks` [68, 2] is restored in a photo of `size`: a box, and weights float32 [h, w, 2].
+
+    The weights, in [0, 1], are `face_weights` on the photo's pixels. None if the aligned square lies outside.
+    """
+    box = _box(size, alignment)
+    if box is None:
+        return None
+    weights = warp(face_weights(landmarks, alignment), Alignment(alignment.quad, MASK_SIZE), box)
+    return box, weights.clip(0, 1)  # cubic interpolation overshoots
 
 
 def warp(pixels: np.ndarray, alignment: Alignment, box: tuple[int, int, int, int]) -> np.ndarray:
@@ -84,10 +97,10 @@ def warp(pixels: np.ndarray, alignment: Alignment, box: tuple[int, int, int, int
     return cv2.resize(fine, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
 
 
-def _box(photo: Image.Image, alignment: Alignment) -> tuple[int, int, int, int] | None:
+def _box(size: tuple[int, int], alignment: Alignment) -> tuple[int, int, int, int] | None:
     """The photo's pixels around the aligned square: left, top, right, bottom; None if it lies outside."""
-    left, top = np.clip(np.floor(alignment.quad.min(0)).astype(int), 0, photo.size).tolist()
-    right, bottom = np.clip(np.ceil(alignment.quad.max(0)).astype(int) + 1, 0, photo.size).tolist()
+    left, top = np.clip(np.floor(alignment.quad.min(0)).astype(int), 0, size).tolist()
+    right, bottom = np.clip(np.ceil(alignment.quad.max(0)).astype(int) + 1, 0, size).tolist()
     return (left, top, right, bottom) if left < right and top < bottom else None
 
 

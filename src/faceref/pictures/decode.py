@@ -99,19 +99,23 @@ def open_header(file: BinaryIO, name: str) -> Image.Image:
         raise _too_large_for_pillow(name) from error
 
 
-def check_size(size: tuple[int, int], name: str) -> None:
-    """Raises PhotoError for a picture too small to hold a face, or too large for us or for the memory that is free."""
+def check_size(size: tuple[int, int], name: str, scale: int = 1) -> None:
+    """Raises PhotoError for a picture too small to hold a face, or too large for us or for the memory that is free.
+
+    scale: how many times larger it is to be made.
+    """
     width, height = size
-    area = width * height
+    area = width * height * scale**2
     if min(size) < SMALLEST_SIDE:
         reason = f"is only {width}x{height} pixels; at least {SMALLEST_SIDE}x{SMALLEST_SIDE} are needed"
         raise PhotoError(reason, subject=name)
     hint = "make it smaller or cut out the faces"
+    has = "has" if scale == 1 else f"enlarged {scale} times has"
     if area > LARGEST_AREA:
-        raise PhotoError(f"has more than {LARGEST_AREA // 1_000_000} megapixels", subject=name, hint=hint)
+        raise PhotoError(f"{has} more than {LARGEST_AREA // 1_000_000} megapixels", subject=name, hint=hint)
     needed, free = area * _BYTES_PER_PIXEL, psutil.virtual_memory().available
     if area > _ALWAYS_FITS and needed > free:
-        reason = f"has {area / 1e6:.0f} megapixels, for which {needed / 1e9:.1f} GB of memory are needed"
+        reason = f"{has} {area / 1e6:.0f} megapixels, for which {needed / 1e9:.1f} GB of memory are needed"
         raise PhotoError(f"{reason} and {free / 1e9:.1f} GB are free", subject=name, hint=hint)
 
 

@@ -29,6 +29,7 @@ from faceref.pictures.xmp import marked_xmp
 _PIXEL_SIZE, _XMP_TAG, _INCH = (0xA002, 0xA003), 700, 2
 _SEGMENT = 65533  # bytes that one segment of a JPEG holds
 _XMP_HOLDS = _SEGMENT - len("http://ns.adobe.com/xap/1.0/\0")
+_LARGEST_SIDE = {"JPEG": 65500, "WEBP": 16383, "AVIF": 65536}  # pixels, as libjpeg, libwebp and libavif write it
 _COARSEST_JPEG = 75  # quality, as libjpeg counts
 
 
@@ -71,6 +72,14 @@ def encode_picture(
     except (ValueError, OSError) as error:  # Pillow: too large for the format
         raise OutputError(f"cannot be written in this format ({error})", subject=name, hint="use .png") from error
     return buffer.getvalue(), tuple(f"{name} {what}" for what in left_out)
+
+
+def check_side(side: int, format: str, name: str) -> None:
+    """Raises OutputError about `name` for a picture whose larger side has more pixels than its format holds."""
+    largest = _LARGEST_SIDE.get(format, side)
+    if side > largest:
+        reason = f"would have {side} pixels on a side, and {format} holds {largest}"
+        raise OutputError(reason, subject=name, hint="use .png", code="format_too_small")
 
 
 def save_picture(

@@ -57,9 +57,13 @@ class Account(BaseModel):
     restored: str | None = Field(default=None, description="the file of the result, where it was written")
     comparison: str | None = Field(default=None, description="the file of the comparison, where it was written")
     faces: list[FaceAccount] = Field(description="all faces that were found, from left to right")
+    background: str | None = Field(
+        default=None, description="what made the whole picture larger: lanczos, realesrgan or a model file's name"
+    )
+    enlargement: int = Field(default=1, description="how many times larger than the photograph the result is")
     references_left_out: list[ReferenceLeftOut]
     warnings: list[str]
     seconds: dict[str, float] = Field(
-        description="by phase: open, find, references, assign, choose, restore, compose, compare"
+        description="by phase: open, find, references, assign, choose, restore, enlarge, compose, compare"
     )
     version: str = Field(description="of faceref")

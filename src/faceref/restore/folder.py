@@ -19,6 +19,7 @@ from faceref.pictures.naming import check_name, check_tree, plan_tree
 from faceref.pictures.output import encode_picture
 from faceref.pictures.photo import read_bytes
 from faceref.pictures.search import check_exists, photo_digest, photos_below
+from faceref.restore.background import check_result
 from faceref.restore.request import Request
 from faceref.restore.restorer import Restorer
 from faceref.restore.result import Result
@@ -42,14 +43,14 @@ class Item:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a photograph.
+    """What became of a photograph; enlarged: and nothing in it was restored.
 
     digest: of its file; result: name in the tree of results; reason: why nothing was restored; account: the fields of
     `faceref.restore.account.Account`; earlier: done by an earlier run.
     """
 
     photo: str
-    status: Literal["restored", "copied", "passed over", "failed"]
+    status: Literal["restored", "enlarged", "copied", "passed over", "failed"]
     digest: str | None = None
     result: str | None = None
     reason: str | None = None
@@ -78,9 +79,8 @@ class MatchWork:
             return Outcome(item.photo, "copied", reason=error.reason)
         except FacerefError as error:
             return Outcome(item.photo, "failed", reason=str(error))
-        reason = _nothing_to_restore(result)
-        account = result.account().model_dump(mode="json")
-        return Outcome(item.photo, "copied" if reason else "restored", reason=reason, account=account)
+        status, reason = _status(result)
+        return Outcome(item.photo, status, reason=reason, account=result.account().model_dump(mode="json"))
 
 
 @dataclass(frozen=True)
@@ -119,17 +119,20 @@ class RestoreWork:
     def _made(self, item: Item, restorer: Restorer, people: list[Identity[Any]]) -> tuple[Outcome, bytes]:
         """What becomes of a photograph, and the bytes to write."""
         photo, target = self.photos / item.photo, self.out / item.target
+        format = OUTPUT_FORMATS[target.suffix.lower()]
+        check_result(photo, self.request.options, format, printable(target))
         try:
             result = restorer.restore(photo, people, self.request.options)
         except NoFaceError as error:
             return Outcome(item.photo, "copied", result=item.photo, reason=error.reason), read_bytes(photo)
         account = result.account()
-        if reason := _nothing_to_restore(result):
+        status, reason = _status(result)
+        if status == "copied":
             told = account.model_dump(mode="json")
-            return Outcome(item.photo, "copied", None, item.photo, reason, told), read_bytes(photo)
+            return Outcome(item.photo, status, None, item.photo, reason, told), read_bytes(photo)
         content, left_out = encode_picture(
             result.image,
-            OUTPUT_FORMATS[target.suffix.lower()],
+            format,
             file=result.photo.file,
             metadata=result.metadata,
             name=printable(target),
@@ -137,7 +140,7 @@ class RestoreWork:
         account.warnings += left_out
         account.restored = str(target)
         told = account.model_dump(mode="json")
-        return Outcome(item.photo, "restored", result=item.target, account=told), content
+        return Outcome(item.photo, status, None, item.target, reason, told), content
 
 
 def restore_folder(
@@ -204,7 +207,7 @@ def _photos(folder: Path) -> list[str]:
 def _is_done(known: Outcome, item: Item, photos: Path, out: Path) -> bool:
     """Whether the photograph is the same as then, and its result is where it would be written now."""
     if known.status != "passed over":
-        expected = item.target if known.status == "restored" else item.photo
+        expected = item.photo if known.status == "copied" else item.target
         if known.result != expected or not (out / expected).is_file():
             return False
     with suppress(PhotoError):  # it has vanished
@@ -212,10 +215,13 @@ def _is_done(known: Outcome, item: Item, photos: Path, out: Path) -> bool:
     return False
 
 
-def _nothing_to_restore(result: Result) -> str | None:
-    """Why no face was or is to be restored; None if one is."""
+def _status(result: Result) -> tuple[Literal["restored", "enlarged", "copied"], str | None]:
+    """What becomes of a photograph, and why no face in it was or is to be restored; None if one is."""
     reasons = [one.left_alone for one in result.assignments]
-    return None if None in reasons else "; ".join(dict.fromkeys(map(str, reasons)))
+    if None in reasons:
+        return "restored", None
+    reason = "; ".join(dict.fromkeys(map(str, reasons))) or "no face was found"
+    return "copied" if result.background is None else "enlarged", reason
 
 
 def _may_be_replaced(target: Path, copies: set[str | None]) -> bool:

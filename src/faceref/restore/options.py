@@ -5,11 +5,12 @@ Python, the command, folders, the page and the API all read them here.
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from faceref.errors import UsageError
 from faceref.pipelines.scheduler_name import SchedulerName
 
+LANCZOS, REALESRGAN = NAMED_BACKGROUNDS = ("lanczos", "realesrgan")
 FaceChoice = Annotated[int, Field(ge=1)] | Literal["largest", "all"]  # a number counts from the left, beginning with 1
 
 
@@ -88,6 +89,35 @@ class RestoreOptions(BaseModel):
     largest_reference_face: bool = Field(
         default=False, description="Use references with several faces too, by their largest; else they are left out."
     )
+
+    background: str | None = Field(
+        default=None,
+        min_length=1,
+        description="What makes the whole picture larger: lanczos, realesrgan (extra background), or the file of a "
+        "model for it (extra spandrel). Faces are not drawn by it. By default the picture keeps its size.",
+    )
+    scale: Literal[2, 4] | None = Field(
+        default=None, description="How much larger the background makes the whole picture: 2 (the default) or 4 times."
+    )
+
+    @field_validator("background")
+    @classmethod
+    def _is_of_a_photograph(cls, background: str | None, info: ValidationInfo) -> str | None:
+        if background is not None and info.data.get("aligned"):
+            raise ValueError("an aligned face has the model's size and no background")
+        return background
+
+    @field_validator("scale")
+    @classmethod
+    def _has_a_background(cls, scale: int | None, info: ValidationInfo) -> int | None:
+        if scale is not None and info.data.get("background") is None:
+            raise ValueError("it is for a background (lanczos, realesrgan or a model), and none was given")
+        return scale
+
+    @property
+    def enlargement(self) -> int:
+        """How many times larger than the photograph the result is."""
+        return 1 if self.background is None else self.scale or 2
 
     @classmethod
     def of(cls, **settings: Any) -> Self:

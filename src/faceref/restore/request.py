@@ -13,6 +13,7 @@ from faceref.people.album_index import AlbumIndex
 from faceref.people.library import Library
 from faceref.people.person import Identity
 from faceref.pictures.search import find_photos, photo_digest
+from faceref.restore.background import fingerprint as background_fingerprint
 from faceref.restore.options import RestoreOptions
 from faceref.restore.restorer import Restorer
 
@@ -72,4 +73,5 @@ class Request:
                 for person in people
             },
             **self.options.model_dump(mode="json"),
+            "background": background_fingerprint(self.options),
         }

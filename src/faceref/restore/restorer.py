@@ -21,11 +21,14 @@ from faceref.people.album_people import people_of, shows_one_person
 from faceref.people.person import Identity, Person
 from faceref.people.references import read_person
 from faceref.people.seen import Seen, pixel_digest
+from faceref.pictures.decode import check_size
 from faceref.pictures.photo import Photo, PhotoSource, open_photo
+from faceref.restore.background import Upscalers, enlarge
+from faceref.restore.faces import Assignment, FoundFace
 from faceref.restore.model import Model, OnStep
 from faceref.restore.options import RestoreOptions
 from faceref.restore.result import Result
-from faceref.restore.steps import assign, compose, find_faces, restore_faces, show_references
+from faceref.restore.steps import NOBODY, assign, compose, find_faces, restore_faces, show_references
 
 People = Identity[Any] | PhotoSource | Iterable[Identity[Any]] | Iterable[PhotoSource]
 
@@ -47,6 +50,7 @@ class Restorer:
         self._landmarker = landmarker or load_landmarker()
         self.detector = detector or load_detector(landmarker=self._landmarker)
         self.recogniser = recogniser or TorchDlibRecogniser(torch.device("cpu"), self._landmarker)
+        self._upscalers = Upscalers(model.device)
 
     @classmethod
     def from_pretrained(
@@ -85,7 +89,7 @@ class Restorer:
         photo: a file or a PIL picture of any size. people: references (files, folders, pictures; a folder may be an
         album of several people), or people read beforehand (`people`, `person`); nobody: the face is restored from the
         photograph alone, by the model that this one brings along for that if there is one. on_step: called with (steps
-        done, steps in all).
+        done, steps in all) of the faces, then anew of the tiles of a background.
 
         Raises PhotoError, NoFaceError or UsageError (see `faceref.errors`).
 
@@ -97,13 +101,22 @@ class Restorer:
             assignments = show_references(looked_at.assignments, options, self._landmarker)
         with time("restore"):
             restored = restore_faces(assignments, self.model, self.blind, options, on_step)
+        larger, placed = looked_at.photo, restored
+        if options.background:
+            with time("enlarge"):
+                faces, upscaler = [one.face for one in assignments], self._upscalers.get(options)
+                larger, placed = enlarge(larger, faces, restored, options.enlargement, upscaler, on_step)
         with time("compose"):
-            image = compose(looked_at.photo, restored, options)
+            image = compose(larger, placed, options)
         with time("compare"):
             embeddings = self.recogniser.embed_aligned([one.image for one in restored])
-        seconds = looked_at.timings | time.seconds
         return replace(
-            looked_at, image=image, assignments=assignments, faces=restored, embeddings=embeddings, timings=seconds
+            looked_at,
+            image=image,
+            assignments=assignments,
+            faces=restored,
+            embeddings=embeddings,
+            timings=looked_at.timings | time.seconds,
         )
 
     def match(self, photo: PhotoSource, people: People = (), options: RestoreOptions = RestoreOptions()) -> Result:
@@ -117,15 +130,24 @@ class Restorer:
         with time("open"):
             original = open_photo(photo)
         with time("find"):
-            faces = find_faces(original, self.detector, self.recogniser, aligned=options.aligned)
+            faces = self._find(original, options)
         with time("references"):
             if sources:
                 read = self.people(sources, options, exclude=[original.image])
             known = _usable(read, original)
         with time("assign"):
-            assignments = assign(faces, known, options)
-        no_embeddings = self.recogniser.embed_aligned([])
-        return Result(original.image, original, assignments, (), no_embeddings, tuple(known), time.seconds)
+            assignments = _assign(faces, known, options)
+        return Result(
+            original.image,
+            original,
+            assignments,
+            faces=(),
+            embeddings=self.recogniser.embed_aligned([]),
+            people=tuple(known),
+            timings=time.seconds,
+            background=options.background,
+            enlargement=options.enlargement,
+        )
 
     def people(
         self,
@@ -184,6 +206,30 @@ class Restorer:
             self.model.settings(options)
         else:
             self.blind.settings(options)
+        self._upscalers.get(options)
+
+    def _find(self, photo: Photo, options: RestoreOptions) -> tuple[FoundFace, ...]:
+        """The faces; that there are none is no error where the picture is made larger all the same."""
+        if options.background:
+            check_size(photo.image.size, photo.name, options.enlargement)
+        try:
+            return find_faces(photo, self.detector, self.recogniser, aligned=options.aligned)
+        except NoFaceError:
+            if not options.background:
+                raise
+            return ()
+
+
+def _assign(
+    faces: Sequence[FoundFace], people: Sequence[Identity[Any]], options: RestoreOptions
+) -> tuple[Assignment, ...]:
+    """As `assign`; that no face is the person's is no error where the picture is made larger all the same."""
+    try:
+        return assign(faces, people, options) if faces else ()
+    except NoFaceError:
+        if not options.background:
+            raise
+        return tuple(Assignment(face, left_alone=NOBODY) for face in faces)
 
 
 def _sorted_out(people: People) -> tuple[list[Identity[Any]], list[PhotoSource]]:

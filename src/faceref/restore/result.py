@@ -17,6 +17,7 @@ from faceref.pictures.output import encode_picture, save_picture
 from faceref.pictures.photo import Photo
 from faceref.pictures.sheets import below, comparison
 from faceref.restore.account import Account, FaceAccount, MatchAccount, ReferenceLeftOut
+from faceref.restore.background import at_scale
 from faceref.restore.faces import Assignment, RestoredFace
 
 # A face may be this many times larger in the photograph than the model's pictures before that is worth a warning.
@@ -29,7 +30,8 @@ class Result:
 
     photo: the photograph as it was opened; assignments: what became of each face that was found; faces: the restored
     ones; embeddings: dlib's of these, float32 [N, 128]; people: those who were looked for, whose references may not
-    be read yet; timings: seconds by phase.
+    be read yet; timings: seconds by phase; background: what made the whole picture `enlargement` times larger than the
+    photograph, None if it has its size.
     """
 
     image: Image.Image
@@ -39,6 +41,13 @@ class Result:
     embeddings: np.ndarray
     people: tuple[Identity[Any], ...]
     timings: dict[str, float]
+    background: str | None = None
+    enlargement: int = 1
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the picture is another one than the photograph."""
+        return bool(self.faces) or self.background is not None
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
@@ -51,8 +60,10 @@ class Result:
             said.append(f"{self.photo.name} is AI-restored already: what is made of it is a guess from a guess.")
         if self.faces and not self.people:
             said.append("No references were given: the face is a guess from the photograph alone.")
+        if not self.assignments:
+            said.append(f"No face was found in {self.photo.name}: it was made larger, and nothing was restored.")
         for one in self.faces:
-            said += _doubts(one, self.photo.name)
+            said += _doubts(one, self.photo.name, self.enlargement)
         return tuple(dict.fromkeys(said))
 
     @property
@@ -71,6 +82,8 @@ class Result:
             warnings=list(self.warnings),
             seconds={phase: round(seconds, 3) for phase, seconds in self.timings.items()},
             version=version("faceref"),
+            background=self.background and Path(self.background).name,
+            enlargement=self.enlargement,
         )
 
     @property
@@ -84,10 +97,17 @@ class Result:
         ]
         keys = dict.fromkeys(key for one in told for key in one)
         values = {key: [one.get(key, "none") for one in told] for key in keys}
-        return {
-            "Software": f"faceref {version('faceref')}",
-            "Description": "AI-restored: the faces in this picture were made by a trained model.",
-        } | {key: found[0] if len(set(found)) == 1 else ", ".join(found) for key, found in values.items()}
+        return {"Software": f"faceref {version('faceref')}", "Description": self._description} | {
+            key: found[0] if len(set(found)) == 1 else ", ".join(found) for key, found in values.items()
+        }
+
+    @property
+    def _description(self) -> str:
+        faces = "AI-restored: the faces in this picture were made by a trained model." if self.faces else ""
+        if self.background is None:
+            return faces
+        by = Path(self.background).name
+        return f"{faces} The whole picture was made {self.enlargement} times larger ({by}).".lstrip()
 
     def save(self, path: str | Path) -> tuple[str, ...]:
         """Write the picture, with the photograph's EXIF, XMP and colour profile and this result's metadata.
@@ -111,7 +131,9 @@ class Result:
     def _after(self, one: RestoredFace) -> Image.Image:
         """The aligned face in the picture."""
         picture = self.image.convert("RGB")
-        return align(picture, one.face.place.landmarks, FACE_SIZE).image if one.face.place else picture
+        if one.face.place is None:
+            return picture
+        return align(picture, at_scale(one.face.place.landmarks, self.enlargement), FACE_SIZE).image
 
     def save_comparison(self, path: str | Path) -> None:
         """Write the comparison as `save` writes the picture."""
@@ -123,7 +145,7 @@ def _shown(one: RestoredFace) -> list[Image.Image]:
     return [reference.face for reference in one.person.references] if one.person else []
 
 
-def _doubts(one: RestoredFace, photo: str) -> list[str]:
+def _doubts(one: RestoredFace, photo: str, enlargement: int) -> list[str]:
     said = []
     matches = one.assignment.matches
     match = next((match for match in matches if match.person is one.assignment.person), None)
@@ -132,7 +154,7 @@ def _doubts(one: RestoredFace, photo: str) -> list[str]:
             f"Face {one.face.number} of {photo} may be somebody else than the references "
             f"({100 * match.certainty:.0f} % sure that it is the person, distance {match.distance:.2f})."
         )
-    side, resolution = one.face.crop.alignment.side, one.image.width
+    side, resolution = enlargement * one.face.crop.alignment.side, one.image.width
     if side > MUCH_LARGER * resolution:
         finer = "finer detail stays as it is in the photograph" if one.face.place else "the result is so small"
         said.append(

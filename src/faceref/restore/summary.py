@@ -89,13 +89,15 @@ def _row(outcome: Outcome) -> dict[str, Any]:
 
 
 def _before_and_after(photos: Path, out: Path, outcome: Outcome) -> Image.Image:
-    faces = Account(**(outcome.account or {})).faces
-    box = next(face.box for face in faces if face.restored)
-    pictures = [open_photo(path).image for path in (photos / outcome.photo, out / str(outcome.result))]
-    return named(beside([tile(_face(picture, box), TILE) for picture in pictures]), printable(outcome.photo), 12)
+    account = Account(**(outcome.account or {}))
+    box = next(face.box for face in account.faces if face.restored)
+    larger = box and tuple(account.enlargement * edge for edge in box)
+    before = _face(open_photo(photos / outcome.photo).image, box)
+    after = _face(open_photo(out / str(outcome.result)).image, larger)
+    return named(beside([tile(before, TILE), tile(after, TILE)]), printable(outcome.photo), 12)
 
 
-def _face(picture: Image.Image, box: tuple[float, float, float, float] | None) -> Image.Image:
+def _face(picture: Image.Image, box: tuple[float, ...] | None) -> Image.Image:
     """What lies in a face's box and around it; without a box the picture is the face."""
     if box is None:
         return picture

@@ -11,6 +11,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 
 output = Console(highlight=False, markup=False, soft_wrap=True)
+SLOW = 3600.0  # seconds: what takes so long for two of its units has no estimate of the time left
 remarks = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -34,14 +35,28 @@ def working(what: str) -> Iterator[None]:
 
 @contextmanager
 def progress(description: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar for (units done, units in all), begun by its first call; none unless in a terminal."""
+    """A progress bar for (units done, units in all), begun by its first call; none unless in a terminal.
+
+    Another number of units in all begins it anew: other work, of another speed.
+    """
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn(f"{{task.completed}}/{{task.total}} {unit}"),
     )
     with Progress(
-        *columns, TimeRemainingColumn(), console=remarks, transient=True, disable=not remarks.is_terminal
+        *columns,
+        TimeRemainingColumn(),
+        console=remarks,
+        transient=True,
+        disable=not remarks.is_terminal,
+        speed_estimate_period=SLOW,
     ) as bar:
         task = bar.add_task(description, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+        def update(done: int, total: int) -> None:
+            if total != bar.tasks[0].total:
+                bar.reset(task, total=total)
+            bar.update(task, completed=done)
+
+        yield update

@@ -15,6 +15,7 @@ from faceref.app.cli.wording import called, sentence
 from faceref.checkpoints.info import find_model
 from faceref.compute import Compute
 from faceref.errors import FacerefError, UsageError
+from faceref.pictures.formats import OUTPUT_FORMATS
 from faceref.pictures.naming import check_outputs, plan_outputs
 from faceref.pictures.photo import check_photo
 from faceref.pictures.search import check_exists, list_photos
@@ -78,6 +79,8 @@ def restore(
     largest_reference_face: Annotated[
         bool, typer.Option("--largest-reference-face", help=help_text("largest_reference_face"))
     ] = DEFAULTS.largest_reference_face,
+    background: Annotated[str | None, typer.Option(metavar="NAME_OR_FILE", help=help_text("background"))] = None,
+    scale: Annotated[int | None, typer.Option(help=help_text("scale"))] = DEFAULTS.scale,
     device: Device = COMPUTE.device,
     dtype: Dtype = COMPUTE.dtype,
     memory: MemoryUse = COMPUTE.memory,
@@ -105,6 +108,8 @@ def restore(
         always=always,
         colour=colour,
         largest_reference_face=largest_reference_face,
+        background=background,
+        scale=scale,
     )
     compute = Compute(device, dtype, memory)
     from faceref.people.library import Library
@@ -136,6 +141,7 @@ def restore(
     check_outputs([*targets.values(), *comparisons.values()], [*photos, *good])
     with working("Loading the model"):  # seconds, most of them torch's
         from faceref.people.album_index import AlbumIndex
+        from faceref.restore.background import check_result
         from faceref.restore.request import load_restorer
 
         restorer = load_restorer(model, compute, detector, landmarks)
@@ -146,13 +152,14 @@ def restore(
     failures: list[FacerefError] = []
     for photo, target in targets.items():
         try:
+            check_result(photo, options, OUTPUT_FORMATS[target.suffix.lower()], str(target))
             with progress(photo.name, "steps") as on_step:
                 result = restorer.restore(photo, people, options, on_step=on_step)
             account = result.account()
-            if result.faces:
+            if result.is_new:
                 account.warnings += result.save(target)
                 account.restored = str(target)
-                if comparison := comparisons.get(photo):
+                if result.faces and (comparison := comparisons.get(photo)):
                     result.save_comparison(comparison)
                     account.comparison = str(comparison)
         except FacerefError as error:
@@ -195,7 +202,10 @@ def _print(account: "Account") -> None:
             f"{face.strength:.0%}",
             f"left alone: {face.left_alone}" if face.left_alone else "",
         )
-    show(table)
+    if account.faces:
+        show(table)
+    if account.background:
+        output.print(f"the whole picture {account.enlargement} times larger, by {account.background}")
     told = {key: {str(face.settings[key]): None for face in account.faces if key in face.settings} for key in SETTINGS}
     if any(told.values()):
         output.print(", ".join(f"{key} {' and '.join(values)}" for key, values in told.items() if values))

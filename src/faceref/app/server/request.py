@@ -11,6 +11,7 @@ from faceref.app.server.limits import Limits
 from faceref.errors import PhotoError, UsageError
 from faceref.pictures.decode import open_header
 from faceref.pictures.photo import IN_MEMORY
+from faceref.restore.options import NAMED_BACKGROUNDS as NAMED
 from faceref.restore.options import RestoreOptions
 
 
@@ -30,6 +31,10 @@ class JobRequest:
         check_count("references", len(self.references), limits.references)
         check_count("people", len(self.people), limits.people)
         check_pictures([self.photo, *self.references], limits)
+        if self.options.background not in (None, *NAMED):  # a path on the server's disk is nobody's business
+            hint = f"use {' or '.join(NAMED)}"
+            raise UsageError("is no way to enlarge a picture", subject=self.options.background, hint=hint)
+        check_pictures([self.photo], limits, self.options.enlargement)
 
     def settings_json(self) -> str:
         """All but the pictures."""
@@ -54,12 +59,14 @@ def check_count(what: str, given: int, most: int) -> None:
         raise UsageError(f"{given} {what} are too many", hint=f"give at most {most}", code="too_many")
 
 
-def check_pictures(pictures: Sequence[bytes], limits: Limits) -> None:
-    """Raises PhotoError for what is no picture, or has too many pixels."""
+def check_pictures(pictures: Sequence[bytes], limits: Limits, enlargement: int = 1) -> None:
+    """Raises PhotoError for what is no picture, or has too many pixels once it is so many times larger."""
     for data in pictures:
         if not data:
             raise PhotoError("is empty", subject=IN_MEMORY, hint="it was probably not copied completely")
         width, height = open_header(io.BytesIO(data), IN_MEMORY).size
-        if width * height > limits.megapixels * 1e6:
-            reason = f"has {width * height / 1e6:.3g} megapixels, and this server takes {limits.megapixels:g}"
+        area = width * height * enlargement**2 / 1e6
+        if area > limits.megapixels:
+            has = "has" if enlargement == 1 else f"enlarged {enlargement} times has"
+            reason = f"{has} {area:.3g} megapixels, and this server takes {limits.megapixels:g}"
             raise PhotoError(reason, subject=IN_MEMORY, hint="make it smaller or cut out the faces")

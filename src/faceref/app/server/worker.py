@@ -88,7 +88,7 @@ class Worker:
         people: People = [self.people.get(job.owner, name) for name in request.people] or request.references
         result = self.restorer.restore(request.photo, people, request.options, on_step=on_step)
         account, layers = result.account(), Layers.of(result, request.options.colour)
-        if not result.faces:  # nothing was to be restored
+        if not result.is_new:  # nothing was to be restored
             return Done(Picture.as_it_came(request.photo), layers, account)
         picture, left_out = encoded(result)
         account.warnings += left_out
