@@ -36,7 +36,7 @@ def test_tiles_leave_no_seam(photo, network, scale):
     assert tiled.size == (scale * photo.width, scale * photo.height)
     difference = np.abs(np.asarray(tiled, dtype=int) - np.asarray(whole, dtype=int))
     assert difference.max() <= 1  # a convolution adds up in another order where its input has another size
-    assert np.asarray(whole).std() > 5
+    assert np.asarray(whole).std() > 2
 
 
 def test_without_overlap_they_would(photo, network):

@@ -79,16 +79,21 @@ class _LayerFile(BaseModel):
 
 
 class Layers(BaseModel):
-    """The layers of a result as JSON, to be shown at another strength later; the photograph is kept beside it."""
+    """The layers of a result as JSON, to be shown at another strength later; the photograph is kept beside it.
+
+    enlarged: the result is larger than the photograph, which the layers do not know how to make.
+    """
 
     faces: list[_LayerFile]
     colour: Literal["keep", "allow"]
     metadata: dict[str, str]
+    enlarged: bool = False
 
     @classmethod
     def of(cls, result: Result, colour: Colour) -> Self:
         faces = [_LayerFile.of(Layer.of(one)) for one in result.faces]
-        return cls.model_construct(faces=faces, colour=colour, metadata=result.metadata)
+        enlarged = result.enlargement > 1
+        return cls.model_construct(faces=faces, colour=colour, metadata=result.metadata, enlarged=enlarged)
 
     def encode(self, photo: Photo, format: str, strength: float) -> tuple[bytes, tuple[str, ...]]:
         """The picture with all its restored faces shown so much, as `Result.encode` of that strength gives it."""

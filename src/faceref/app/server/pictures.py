@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from faceref.errors import UsageError
 from faceref.pictures.formats import HEAD, OUTPUT_FORMATS, format_of
 from faceref.pictures.naming import output_suffix
 from faceref.pictures.photo import open_photo
@@ -37,6 +38,9 @@ def encoded(result: Result) -> tuple[Picture, tuple[str, ...]]:
 
 def at_strength(photo: bytes, layers: Layers, strength: float) -> Picture:
     """What restoring with that strength gives, without restoring; nothing restored is the photograph as it came."""
+    if layers.enlarged:
+        hint = "restore it again with that strength"
+        raise UsageError("A picture with an enlarged background is kept at one strength", hint=hint)
     if not layers.faces or strength == 0:
         return Picture.as_it_came(photo)
     opened = open_photo(photo)

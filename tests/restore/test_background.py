@@ -1,0 +1,141 @@
+"""The whole picture made larger: by Lanczos or an upscaler, its faces in their places and never drawn by it."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from restoring import restore
+
+from faceref.errors import NoFaceError, OutputError, PhotoError, UsageError
+from faceref.models.upscaler import Upscaler
+from faceref.pictures import decode
+from faceref.restore import background
+from faceref.restore.background import check_result, fingerprint
+from faceref.restore.options import RestoreOptions
+from faceref.restore.restorer import Restorer
+
+
+def negative(pixels: np.ndarray) -> np.ndarray:
+    """An upscaler whose traces are seen everywhere."""
+    return 1 - pixels.repeat(4, 0).repeat(4, 1)
+
+
+@pytest.fixture
+def upscaled(restorer, monkeypatch) -> Restorer:
+    """A restorer whose realesrgan is `negative`."""
+    monkeypatch.setattr(background, "load_realesrgan", lambda: Upscaler("realesrgan", 4, negative))
+    return Restorer(restorer.model, restorer.blind, restorer.detector, restorer.recogniser)
+
+
+def lanczos(image: Image.Image, scale: int) -> np.ndarray:
+    larger = image.resize((scale * image.width, scale * image.height), Image.Resampling.LANCZOS)
+    return np.asarray(larger.convert("RGB"), dtype=int)
+
+
+def pixels(image: Image.Image) -> np.ndarray:
+    return np.asarray(image.convert("RGB"), dtype=int)
+
+
+def middle(result, number: int, scale: int) -> tuple[slice, slice]:
+    """Rows and columns of the middle third of a face in the enlarged picture."""
+    left, top, right, bottom = (scale * edge for edge in result.assignments[number - 1].face.place.box)
+    wide, high = (right - left) / 3, (bottom - top) / 3
+    return slice(round(top + high), round(bottom - high)), slice(round(left + wide), round(right - wide))
+
+
+def test_faces_are_restored_in_the_enlarged_picture_and_the_rest_is_lanczos(restorer, portrait, mirrored):
+    result = restore(restorer, portrait, mirrored, background="lanczos", scale=2)
+    assert result.image.size == (2 * portrait.width, 2 * portrait.height)
+    change = np.abs(pixels(result.image) - lanczos(portrait, 2)).max(-1)
+    assert change[middle(result, 1, 2)].mean() > 1
+    assert not change[:, :20].any()
+    small = restore(restorer, portrait, mirrored)
+    before = np.abs(pixels(small.image) - pixels(portrait)).max(-1)
+    assert change[middle(result, 1, 2)].mean() == pytest.approx(before[middle(small, 1, 1)].mean(), rel=0.25)
+    assert result.comparison().size == small.comparison().size
+    assert result.account().enlargement == 2
+    assert "2 times larger (lanczos)" in result.metadata["Description"]
+
+
+def test_a_face_that_is_left_alone_is_no_more_drawn_by_the_upscaler_than_a_restored_one(upscaled, couple, mirrored):
+    """The stranger is left alone, the astronaut restored."""
+    result = restore(upscaled, couple, mirrored, background="realesrgan", scale=4, face=2)
+    plain, made = lanczos(couple, 4), pixels(result.image)
+    assert np.abs(made - plain)[middle(result, 1, 4)].max() <= 1
+    assert np.abs(made - plain)[middle(result, 2, 4)].mean() < 40  # its own face, not its negative
+    corner = (slice(0, 40), slice(0, 40))
+    assert (made[corner] == 255 - pixels(couple).repeat(4, 0).repeat(4, 1)[corner]).all()
+
+
+def test_steps_of_faces_and_then_tiles_are_told(upscaled, portrait, mirrored):
+    told: list[tuple[int, int]] = []
+    options = RestoreOptions(always=True, background="realesrgan")
+    upscaled.restore(portrait, mirrored, options, on_step=lambda done, total: told.append((done, total)))
+    assert told[:2] == [(1, 2), (2, 2)]
+    assert told[2:] == [(done, 4) for done in range(5)]  # 254 pixels in tiles of 127
+
+
+def test_alpha_is_enlarged_and_a_photograph_without_colours_gets_none(upscaled, portrait, monkeypatch):
+    def tinted(values: np.ndarray) -> np.ndarray:
+        return (values.repeat(4, 0).repeat(4, 1) * (1, 0.9, 0.8)).astype(np.float32)
+
+    monkeypatch.setattr(background, "load_realesrgan", lambda: Upscaler("realesrgan", 4, tinted))
+    grey = portrait.convert("L").convert("RGB")
+    grey.putalpha(Image.linear_gradient("L").resize(grey.size))
+    image = restore(upscaled, grey, background="realesrgan", strength=0).image
+    assert (image.mode, image.size) == ("RGBA", (2 * grey.width, 2 * grey.height))
+    assert np.ptp(pixels(image), axis=2).max() == 0
+    alpha = np.asarray(image.getchannel("A"), dtype=int)
+    assert np.abs(alpha - np.asarray(grey.getchannel("A").resize(image.size), dtype=int)).max() <= 1
+
+
+def test_a_photograph_without_a_face_is_enlarged_and_that_is_said(restorer):
+    wall = Image.effect_noise((60, 40), 50).convert("RGB")
+    with pytest.raises(NoFaceError):
+        restore(restorer, wall)
+    result = restore(restorer, wall, background="lanczos", scale=4)
+    assert (pixels(result.image) == lanczos(wall, 4)).all()
+    assert result.is_new
+    assert any("No face was found" in warning for warning in result.warnings)
+    assert not result.metadata["Description"].startswith("AI-restored")
+
+
+def test_who_is_not_the_person_is_enlarged_and_left_alone(restorer, stranger, mirrored):
+    with pytest.raises(NoFaceError):
+        restore(restorer, stranger, mirrored)
+    result = restore(restorer, stranger, mirrored, background="lanczos")
+    assert (pixels(result.image) == lanczos(stranger, 2)).all()
+    assert result.assignments[0].left_alone
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"scale": 2}, "scale cannot be 2: it is for a background"),
+        ({"scale": 3, "background": "lanczos"}, "scale cannot be 3"),
+        ({"aligned": True, "background": "lanczos"}, "background cannot be 'lanczos': an aligned face"),
+        ({"background": "no/model.pth"}, "no/model.pth is no way to enlarge a picture"),
+    ],
+)
+def test_what_cannot_be_enlarged_is_one_sentence(restorer, portrait, settings, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        restore(restorer, portrait, **settings)
+
+
+def test_a_result_that_is_too_large_is_refused_before_any_work(restorer, portrait, monkeypatch, tmp_path):
+    monkeypatch.setattr(decode, "LARGEST_AREA", 3 * portrait.width * portrait.height)
+    with pytest.raises(PhotoError, match="enlarged 2 times has more than"):
+        restore(restorer, portrait, background="lanczos")
+    Image.new("L", (9000, 20)).save(tmp_path / "wide.png")
+    options = RestoreOptions(background="lanczos", scale=2)
+    check_result(tmp_path / "wide.png", options, "PNG", "out.png")
+    with pytest.raises(OutputError, match=r"out\.webp would have 18000 pixels on a side, and WEBP holds 16383; use"):
+        check_result(tmp_path / "wide.png", options, "WEBP", "out.webp")
+
+
+def test_another_model_under_the_same_name_is_another_setting(tmp_path):
+    (tmp_path / "model.pth").write_bytes(b"one")
+    options = RestoreOptions(background=str(tmp_path / "model.pth"))
+    first = fingerprint(options)
+    (tmp_path / "model.pth").write_bytes(b"two")
+    assert fingerprint(options) != first
+    assert fingerprint(RestoreOptions(background="lanczos")) == "lanczos"
