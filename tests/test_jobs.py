@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,3 +89,21 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path, number: signal
     finally:
         for worker in filter(is_running, workers):
             os.kill(worker, signal.SIGKILL)
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="Groups of processes are POSIX's: run this test there.")
+def test_ctrl_c_does_not_wait_for_the_items_at_hand(tmp_path: Path):
+    """A terminal sends it to the workers, too; they have two minutes to go."""
+    (tmp_path / "parent.py").write_text(PARENT)
+    (tmp_path / "workers").mkdir()
+    command = [sys.executable, str(tmp_path / "parent.py"), str(tmp_path / "workers")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as parent:
+        try:
+            assert wait_until(lambda: len(list((tmp_path / "workers").iterdir())) == 2)
+            os.killpg(parent.pid, signal.SIGINT)
+            _, errors = parent.communicate(timeout=60)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(parent.pid, signal.SIGKILL)
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+    assert "SpawnProcess" not in errors  # no worker shows a traceback of its own

@@ -63,7 +63,7 @@ def _in_processes(work: Work[Item, Result], items: Sequence[Item], workers: int)
     try:
         for start in range(0, len(items), AT_ONCE * workers):
             part = items[start : start + AT_ONCE * workers]
-            yield from pool.map(_do, [work] * len(part), part)
+            yield from pool.map(_do_until_interrupted, [work] * len(part), part)
     except BrokenProcessPool as error:
         raise FacerefError(
             "A worker process was ended from outside, probably for want of memory; what is done is kept",
@@ -75,7 +75,7 @@ def _in_processes(work: Work[Item, Result], items: Sequence[Item], workers: int)
 
 
 def _belong_to_the_parent() -> None:
-    """Leave Ctrl-C to the parent, and end with it: one that is killed can tell nobody to stop."""
+    """End with the parent: one that is killed can tell nobody to stop. Between two items Ctrl-C is the parent's."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=_end_with_the_parent, daemon=True).start()
 
@@ -85,6 +85,15 @@ def _end_with_the_parent() -> None:
     assert parent is not None  # this runs in workers alone
     wait([parent.sentinel])
     os._exit(1)
+
+
+def _do_until_interrupted(work: Work[Any, Any], item: Any) -> Any:
+    """As `_do`; Ctrl-C, which a terminal sends to workers too, ends the item at hand, which may have hours to go."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return _do(work, item)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _do(work: Work[Any, Any], item: Any) -> Any:

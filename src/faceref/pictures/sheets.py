@@ -51,7 +51,7 @@ def named(picture: Image.Image, name: str, size: int) -> Image.Image:
     font = ImageFont.load_default(size)
     while len(name) > 1 and font.getlength(name) > picture.width:
         name = "…" + name.removeprefix("…")[1:]
-    return below([picture, _written(name, size, (picture.width, size + 3))])
+    return below([picture, _written(name, size, (picture.width, round(1.4 * size)))])
 
 
 def comparison(

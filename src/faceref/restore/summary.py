@@ -7,14 +7,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from faceref.errors import FacerefError, printable
 from faceref.files import write_atomically
 from faceref.pictures.output import save_picture
 from faceref.pictures.photo import open_photo
-from faceref.pictures.sheets import beside, grid, named, tile
-from faceref.restore.account import Account
+from faceref.pictures.sheets import beside, grid, named, tile, titled
+from faceref.restore.account import Account, MatchAccount
 from faceref.restore.folder import SHEETS, Outcome
 
 SUMMARY = "summary.csv"
@@ -29,14 +29,16 @@ COLUMNS: tuple[str, ...] = (
     "reason",
     "warnings",
 )
-TILE, COLUMNS_OF_TILES, ROWS = 160, 4, 6  # of a sheet; TILE in pixels
+TILE, GAP, LETTERS = 160, 16, 12  # pixels
+COLUMNS_OF_TILES, ROWS = 4, 6  # of a sheet
 AROUND = 0.4  # of the face's box, shown on each side
 
 
 def write_summary(out: Path, outcomes: Sequence[Outcome]) -> Path:
     """Write summary.csv, a row for each photograph by name. Raises OutputError.
 
-    people, certainty: the best match of each face that is named, in the order of the faces.
+    people, certainty: who each restored face was taken for, in the order of the faces; somebody without a name is
+    called by a photograph of theirs.
     """
     path = out / SUMMARY
     with write_atomically(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
@@ -60,9 +62,10 @@ def draw_sheets(photos: Path, out: Path, outcomes: Sequence[Outcome]) -> list[Pa
                 tiles.append(_before_and_after(photos, out, outcome))
         if tiles:
             sheets.append(out / SHEETS.replace("*", str(len(sheets) + 1)))
-            save_picture(
-                grid(tiles, COLUMNS_OF_TILES, gap=8), sheets[-1], metadata={"Software": f"faceref {version('faceref')}"}
-            )
+            title = f"before and after: {start + 1} to {start + len(tiles)} of {len(restored)}"
+            sheet = titled(grid(tiles, COLUMNS_OF_TILES, GAP), title, 16)
+            metadata = {"Software": f"faceref {version('faceref')}"}
+            save_picture(ImageOps.expand(sheet, GAP, "white"), sheets[-1], metadata=metadata)
     for path in set(out.glob(SHEETS)) - set(sheets):
         path.unlink()
     return sheets
@@ -78,23 +81,33 @@ def _row(outcome: Outcome) -> dict[str, Any]:
     if outcome.account is None:
         return row
     account = Account(**outcome.account)
-    matches = [face.matches[0] for face in account.faces if face.person and face.matches]
+    matches = [face.matches[0] for face in account.faces if face.restored and face.matched and face.matches]
     return row | {
         "faces": len(account.faces),
         "restored": sum(face.restored for face in account.faces),
-        "people": "; ".join(str(match.person) for match in matches),
+        "people": "; ".join(map(_who, matches)),
         "certainty": "; ".join(f"{match.certainty:.2f}" for match in matches),
         "warnings": " ".join(account.warnings),
     }
 
 
 def _before_and_after(photos: Path, out: Path, outcome: Outcome) -> Image.Image:
+    """The first restored face of a photograph over the photograph's name and who it was taken for."""
     account = Account(**(outcome.account or {}))
-    box = next(face.box for face in account.faces if face.restored)
-    larger = box and tuple(account.enlargement * edge for edge in box)
-    before = _face(open_photo(photos / outcome.photo).image, box)
+    first, *others = [face for face in account.faces if face.restored]
+    larger = first.box and tuple(account.enlargement * edge for edge in first.box)
+    before = _face(open_photo(photos / outcome.photo).image, first.box)
     after = _face(open_photo(out / str(outcome.result)).image, larger)
-    return named(beside([tile(before, TILE), tile(after, TILE)]), printable(outcome.photo), 12)
+    said = (
+        [f"{_who(first.matches[0])}, {first.matches[0].certainty:.0%} sure"] if first.matched and first.matches else []
+    )
+    said += [f"{len(others)} more restored"] if others else []
+    pair = named(beside([tile(before, TILE), tile(after, TILE)], gap=2), printable(outcome.photo), LETTERS)
+    return named(pair, "; ".join(said), LETTERS)
+
+
+def _who(match: MatchAccount) -> str:
+    return match.person or f"as on {Path(match.files[0]).name}"
 
 
 def _face(picture: Image.Image, box: tuple[float, ...] | None) -> Image.Image:

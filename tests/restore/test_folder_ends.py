@@ -1,0 +1,142 @@
+"""Whatever ends a folder's run (Ctrl-C, kill -9, a full disk, an unplugged folder), the next one goes on from there."""
+
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from folders import RESULTS, STATUSES, files, statuses
+
+from faceref.errors import OutputError, PhotoError
+from faceref.journal import Journal
+from faceref.restore.folder import JOURNAL, restore_folder
+from faceref.restore.request import Request
+from faceref.restore.restorer import Restorer
+
+
+@pytest.fixture
+def ctrl_c():
+    """SIGINT raises KeyboardInterrupt, as in the command; processes of pytest may ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield lambda: signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
+
+
+def interrupted(owner: type, name: str, ctrl_c, *, before: bool, monkeypatch) -> None:
+    """Ctrl-C comes just before, or just after, a function does its work."""
+    original = getattr(owner, name)
+
+    def at_this_point(*arguments, **settings):
+        if before:
+            ctrl_c()
+        result = original(*arguments, **settings)
+        ctrl_c()
+        return result
+
+    monkeypatch.setattr(owner, name, at_this_point)
+
+
+def write_a_half(path: Path, content: bytes) -> int:
+    with path.open("wb") as file:
+        file.write(content[: len(content) // 2])
+    signal.raise_signal(signal.SIGINT)
+    return len(content)
+
+
+POINTS = {
+    "the model is being loaded": (Request, "load", True),
+    "a face is about to be restored": (Restorer, "restore", True),
+    "a result is made": (Restorer, "restore", False),
+    "a result is written, but not yet remembered": (Journal, "record", True),
+    "a result is remembered": (Journal, "record", False),
+}
+
+
+def test_ctrl_c_at_any_point_leaves_nothing_half_written_and_nothing_is_done_twice(tree, request_, ctrl_c, monkeypatch):
+    straight = {outcome.photo: outcome for outcome in restore_folder(tree / "photos", tree / "straight", request_)}
+    expected = files(tree / "straight")
+    remembered = 0
+    for point, (owner, name, before) in POINTS.items():
+        with monkeypatch.context() as patched:
+            interrupted(owner, name, ctrl_c, before=before, monkeypatch=patched)
+            with pytest.raises(KeyboardInterrupt):
+                list(restore_folder(tree / "photos", tree / "out", request_))
+        out = files(tree / "out")
+        assert out.keys() <= RESULTS, point
+        assert all(out[name] == expected[name] for name in out.keys() - {JOURNAL}), point
+        assert out[JOURNAL].count(b'"item"') >= remembered, point
+        remembered = out[JOURNAL].count(b'"item"')
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", write_a_half)
+        with pytest.raises(KeyboardInterrupt):
+            list(restore_folder(tree / "photos", tree / "out", request_))
+    assert files(tree / "out").keys() <= RESULTS
+    outcomes = list(restore_folder(tree / "photos", tree / "out", request_))
+    assert statuses(outcomes) == STATUSES
+    assert sum(outcome.earlier for outcome in outcomes) == remembered > 0
+    assert Counter(outcome.photo for outcome in outcomes) == Counter(straight)
+    out = files(tree / "out")
+    assert out.keys() == expected.keys()
+    assert all(out[name] == expected[name] for name in RESULTS - {JOURNAL})
+
+
+# restores; kills itself with the second result half written
+KILLED = """
+import os, pathlib, signal, sys
+from faceref.restore.folder import restore_folder
+from faceref.restore.options import RestoreOptions
+from faceref.restore.request import Request
+photos, out, good, model = sys.argv[1:]
+written = []
+def write_bytes(path, content):
+    with path.open("wb") as file:
+        written.append(path)
+        file.write(content[: len(content) // len(written)])
+    if len(written) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+pathlib.Path.write_bytes = write_bytes
+request = Request(model, "dlib", references=(pathlib.Path(good),), options=RestoreOptions(always=True))
+list(restore_folder(pathlib.Path(photos), pathlib.Path(out), request))
+"""
+
+
+def test_after_kill_9_it_goes_on_and_the_results_are_those_of_a_run_that_was_not_killed(tree, request_):
+    arguments = [tree / "photos", tree / "out", tree / "good", request_.model]
+    killed = subprocess.run([sys.executable, "-c", KILLED, *map(str, arguments)], stderr=subprocess.DEVNULL)
+    assert killed.returncode == -signal.SIGKILL
+    left = files(tree / "out")
+    assert any(Path(name).name.startswith(".") for name in left)  # the half that was written
+    outcomes = list(restore_folder(tree / "photos", tree / "out", request_))
+    assert statuses(outcomes) == STATUSES
+    assert sum(outcome.earlier for outcome in outcomes) == 1
+    list(restore_folder(tree / "photos", tree / "straight", request_))
+    out, straight = files(tree / "out"), files(tree / "straight")
+    assert out.keys() == straight.keys()
+    assert all(out[name] == straight[name] for name in RESULTS - {JOURNAL})
+
+
+def test_a_full_disk_stops_it_and_with_space_it_goes_on(tree, request_, monkeypatch):
+    def full(self: Path, content: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", full)
+        with pytest.raises(OutputError, match="disk is full"):
+            list(restore_folder(tree / "photos", tree / "out", request_))
+    assert files(tree / "out").keys() == {JOURNAL}
+    assert statuses(list(restore_folder(tree / "photos", tree / "out", request_))) == STATUSES
+
+
+def test_a_folder_that_is_unplugged_stops_it_and_it_goes_on_when_it_is_back(tree, request_):
+    run = restore_folder(tree / "photos", tree / "out", request_)
+    first = next(run)
+    shutil.move(tree / "photos", tree / "unplugged")
+    with pytest.raises(PhotoError, match="is there no more; connect it"):
+        list(run)
+    shutil.move(tree / "unplugged", tree / "photos")
+    outcomes = list(restore_folder(tree / "photos", tree / "out", request_))
+    assert statuses(outcomes) == STATUSES
+    assert [outcome.photo for outcome in outcomes if outcome.earlier] == [first.photo]
