@@ -4,7 +4,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -55,8 +54,12 @@ POINTS = {
 }
 
 
-def test_ctrl_c_at_any_point_leaves_nothing_half_written_and_nothing_is_done_twice(tree, request_, ctrl_c, monkeypatch):
-    straight = {outcome.photo: outcome for outcome in restore_folder(tree / "photos", tree / "straight", request_)}
+def test_ctrl_c_at_any_point_leaves_nothing_half_written_and_nothing_is_done_twice(
+    tree, request_, restorer, ctrl_c, monkeypatch
+):
+    people = [restorer.person(tree / "good")]
+    monkeypatch.setattr(Request, "load", lambda self: (restorer, people))  # which takes longest, and eight times
+    list(restore_folder(tree / "photos", tree / "straight", request_))
     expected = files(tree / "straight")
     remembered = 0
     for point, (owner, name, before) in POINTS.items():
@@ -77,7 +80,7 @@ def test_ctrl_c_at_any_point_leaves_nothing_half_written_and_nothing_is_done_twi
     outcomes = list(restore_folder(tree / "photos", tree / "out", request_))
     assert statuses(outcomes) == STATUSES
     assert sum(outcome.earlier for outcome in outcomes) == remembered > 0
-    assert Counter(outcome.photo for outcome in outcomes) == Counter(straight)
+    assert len(outcomes) == len(STATUSES)
     out = files(tree / "out")
     assert out.keys() == expected.keys()
     assert all(out[name] == expected[name] for name in RESULTS - {JOURNAL})
