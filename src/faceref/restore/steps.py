@@ -26,7 +26,7 @@ from faceref.restore.model import Model, OnStep
 from faceref.restore.options import ByHand, FaceChoice, RestoreOptions
 
 # The certainty that a lone face needs. `certainty` is as if strangers were as frequent as the person; who gives a
-# portrait and references mostly means that face (at ten to one 0.22 is even), and bad faces are never certain.
+# portrait and references mostly means that face (at ten to one 0.3 is four to one), and bad faces are never certain.
 LONE_FACE = 0.3
 NOT_CHOSEN = "another face was chosen"
 SAID_SO = "you said so"
