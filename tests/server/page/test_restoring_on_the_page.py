@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 from playwright.sync_api import Page, expect
 from serving import png, until
-from visiting import choose, downloaded, job_id, pixels, restore, shown, wait_for_faces
+from visiting import choose, downloaded, faces_of, job_id, pixels, restore, shown, wait_for_faces
 
 from faceref import RestoreOptions
 from faceref.app.server.schema import State
@@ -64,15 +64,17 @@ def test_who_a_face_is_can_be_corrected_by_hand(page, group, served):
     wait_for_faces(page, 2)
     page.get_by_label("What becomes of face 1").select_option("Eileen")
     page.get_by_label("What becomes of face 2").select_option("Leave alone")
+    page.get_by_role("checkbox", name="Let colours change").check()
+    expect(page.locator("#faces-said")).to_have_text(re.compile("found"))
     expect(page.locator("#faces strong")).to_have_text(["1 Eileen", "Face 2"])
     restore(page)
     with Client(served.address) as client:
-        first, second = client.job(job_id(page)).account.faces
+        first, second = faces_of(client.job(job_id(page)))
         assert (first.person, first.restored, second.left_alone) == ("Eileen", True, "you said so")
         page.get_by_label("What becomes of face 1").select_option("Unknown: restore without references")
         page.get_by_role("button", name="Restore again").click()
         expect(page.locator("#faces .hint").first).to_contain_text("· restored without references")
-        assert client.job(job_id(page)).account.faces[0].references == []
+        assert faces_of(client.job(job_id(page)))[0].references == []
 
 
 def test_where_nobody_is_surely_the_person_the_face_is_chosen_by_hand(page, served, portrait, bad, on_disk):
@@ -84,7 +86,16 @@ def test_where_nobody_is_surely_the_person_the_face_is_chosen_by_hand(page, serv
     page.get_by_label("What becomes of face 1").select_option("Same person")
     restore(page)
     with Client(served.address) as client:
-        assert client.job(job_id(page)).account.faces[0].references == ["picture 1"]
+        assert faces_of(client.job(job_id(page)))[0].references == ["picture 1"]
+
+
+def test_a_face_that_is_good_already_is_left_alone_and_that_is_said(page, portrait, on_disk):
+    choose(page, "photos", on_disk(new=portrait))
+    wait_for_faces(page, 1)
+    page.locator("#restore").click()
+    expect(page.locator("#faces-said")).to_have_text(re.compile("^Nothing was restored"))
+    expect(page.locator("#faces .hint")).to_have_text("left alone: it is good already")
+    expect(page.locator("#outcome")).to_be_hidden()
 
 
 def test_before_and_after_are_compared_by_mouse_and_keys(page, bad, on_disk):
@@ -101,6 +112,11 @@ def test_before_and_after_are_compared_by_mouse_and_keys(page, bad, on_disk):
     page.get_by_role("button", name="Full size").click()
     width = page.locator("#frame").bounding_box()["width"]
     assert width == bad.width
+    page.get_by_role("button", name="Close up").click()
+    page.get_by_role("button", name="Faces", exact=True).click()
+    stage, face = (page.locator(one).bounding_box() for one in ("#stage", "#boxes button"))
+    assert face["width"] == pytest.approx(0.4 * stage["width"], rel=0.05)
+    assert face["x"] + face["width"] / 2 == pytest.approx(stage["x"] + stage["width"] / 2, abs=20)
 
 
 def test_the_strength_acts_at_once_and_is_what_is_downloaded(page, restorer, bad, on_disk):
@@ -115,7 +131,7 @@ def test_the_strength_acts_at_once_and_is_what_is_downloaded(page, restorer, bad
     expect(page.locator("#full")).to_be_visible()  # before the server has answered
     assert page.locator("#full").evaluate("image => image.style.opacity") == "0.4"
     expect(page.locator("#strength-said")).to_have_text("40 %")
-    until(lambda: page.wait_for_timeout(50) or held)
+    until(lambda: page.wait_for_timeout(50) or bool(held))
     page.unroute("**/result?*strength=0.4")  # lets it go
     expected = restorer.restore(png(bad), options=RestoreOptions(strength=0.4)).encode("PNG")[0]
     assert downloaded(page, "#download") == ("old_restored.png", expected)

@@ -8,6 +8,9 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from faceref.app.server.schema import Job
+from faceref.restore.account import FaceAccount
+
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 
 
@@ -39,6 +42,12 @@ def downloaded(page: Page, button: str) -> tuple[str, bytes]:
 def job_id(page: Page) -> str:
     """Of the one job that the page remembers."""
     return page.evaluate("JSON.parse(sessionStorage.getItem('faceref-jobs'))[0].id")
+
+
+def faces_of(job: Job) -> list[FaceAccount]:
+    """What became of the faces of a job that is done."""
+    assert job.account is not None
+    return job.account.faces
 
 
 def shown(page: Page, image: str) -> bytes:

@@ -59,13 +59,14 @@ export class Looking {
     this.lookAgain();
   }
 
-  /** Somebody else is looked for: ask anew for all photographs that are not being restored. */
+  /** Something is asked otherwise, or of others: ask anew for all photographs that are not being restored. */
   lookAgain() {
-    for (const photo of this.store.state.photos) {
+    const { state } = this.store;
+    for (const photo of state.photos) {
       if (photo.state === "busy") continue;
       this.store.change(() => {
         photo.changed = true;
-        for (const [face, choice] of photo.byHand) if (choice.become === "person") photo.byHand.delete(face);
+        for (const [face, choice] of photo.byHand) if (!isPossible(state, choice)) photo.byHand.delete(face);
       });
       void this.look(photo);
     }
@@ -114,6 +115,12 @@ export class Looking {
       photo.problem = problem;
     });
   }
+}
+
+/** Whether a face can still be who it was said to be. @param {import("./types.js").State} state @param {import("./types.js").Choice} choice */
+function isPossible(state, { become, person }) {
+  if (become !== "person") return true;
+  return person === null ? state.who === "references" && state.references.length > 0 : whoOf(state).people.includes(person);
 }
 
 /** @param {string} id @param {string} name @param {Blob | null} file @returns {Photo} */

@@ -35,7 +35,11 @@ export function viewFaces(store) {
 /** @param {Photo} photo */
 function said(photo) {
   if (photo.looking) return "Looking for faces…";
-  const count = photo.account?.faces.length ?? 0;
+  const faces = photo.account?.faces ?? [];
+  const count = faces.length;
+  if (photo.state === "done" && !photo.changed && count && !faces.some((face) => face.restored)) {
+    return "Nothing was restored, for the reasons below; the settings can overrule them.";
+  }
   return count === 1 ? "One face was found." : count ? `${count} faces were found, numbered from the left.` : "";
 }
 

@@ -1,4 +1,4 @@
-/** The picture: its faces, before and after, as large as the room or at full size. */
+/** The picture: its faces, before and after; as large as the room, at full size, or near a face. */
 
 import { find, keep, make, say } from "../dom.js";
 import { current, isRestored } from "../store.js";
@@ -9,36 +9,50 @@ import { faceSaid } from "../wording.js";
 /** @typedef {import("../types.js").Photo} Photo */
 /** @typedef {import("../types.js").Face} Face */
 
+const NEAR = 0.4; // of the room's width is a face that one looks at from near
+
 /** @param {Store} store */
 export function viewStage(store) {
   const stage = find("#stage", HTMLElement);
   const frame = find("#frame", HTMLElement);
   const divide = find("#divide", HTMLInputElement);
-  const toggleSize = find("#toggle-size", HTMLButtonElement);
-  let fullSize = false;
+  const toggles = new Map(Object.entries({ full: "#toggle-size", near: "#toggle-near" }));
+  let size = "fit";
   let divided = ""; // the picture whose seam was placed
 
   divide.addEventListener("input", () => frame.style.setProperty("--at", `${divide.value}%`));
-  toggleSize.addEventListener("click", () => {
-    fullSize = !fullSize;
-    draw(store.state);
-    if (fullSize) stage.scrollTo((stage.scrollWidth - stage.clientWidth) / 2, (stage.scrollHeight - stage.clientHeight) / 2);
-  });
+  for (const [kind, id] of toggles) {
+    find(id, HTMLElement).addEventListener("click", () => {
+      size = size === kind ? "fit" : kind;
+      draw(store.state);
+      scrollToFace();
+    });
+  }
   find("#toggle-faces", HTMLElement).addEventListener("click", () => store.change((state) => (state.boxes = !state.boxes)));
   new ResizeObserver(() => draw(store.state)).observe(stage);
+
+  function scrollToFace() {
+    const photo = current(store.state);
+    if (!photo?.shown) return;
+    const [left, top, right, bottom] = mainFace(photo);
+    const scale = frame.offsetWidth / photo.shown.image.naturalWidth;
+    const x = frame.offsetLeft + (scale * (left + right)) / 2;
+    const y = frame.offsetTop + (scale * (top + bottom)) / 2;
+    stage.scrollTo(x - stage.clientWidth / 2, y - stage.clientHeight / 2);
+  }
 
   /** @param {State} state */
   function draw(state) {
     const photo = current(state);
     frame.hidden = !photo?.shown;
-    say(find("#caption", HTMLElement), photo ? caption(photo, fullSize ? 1 : fit(photo, stage)) : "");
+    say(find("#caption", HTMLElement), photo ? caption(photo, scaleOf(size, photo, stage)) : "");
     find("#problem", HTMLElement).hidden = !photo?.problem;
     say(find("#problem", HTMLElement), photo?.problem ?? "");
-    toggleSize.setAttribute("aria-pressed", String(fullSize));
+    for (const [kind, id] of toggles) find(id, HTMLElement).setAttribute("aria-pressed", String(size === kind));
     if (!photo?.shown) return;
     const { naturalWidth: width, naturalHeight: height } = photo.shown.image;
     stage.style.setProperty("--ratio", `${width} / ${height}`);
-    const scale = (fullSize ? 1 : fit(photo, stage)) / devicePixelRatio;
+    const scale = scaleOf(size, photo, stage) / devicePixelRatio;
     frame.style.width = `${width * scale}px`;
     frame.style.height = `${height * scale}px`;
     drawLayers(photo);
@@ -52,7 +66,15 @@ export function viewStage(store) {
   store.subscribe(draw);
 }
 
-/** Pixels of the screen for a pixel of the picture, where all of it is seen. @param {Photo} photo @param {HTMLElement} stage */
+/** Pixels of the screen for a pixel of the picture. @param {string} size @param {Photo} photo @param {HTMLElement} stage */
+function scaleOf(size, photo, stage) {
+  if (size === "full") return 1;
+  if (size === "fit") return fit(photo, stage);
+  const [left, , right] = mainFace(photo);
+  return Math.max(fit(photo, stage), (devicePixelRatio * NEAR * stage.clientWidth) / (right - left));
+}
+
+/** The same, where all of it is seen. @param {Photo} photo @param {HTMLElement} stage */
 function fit(photo, stage) {
   if (!photo.shown) return 1;
   const { naturalWidth, naturalHeight } = photo.shown.image;
@@ -68,12 +90,22 @@ function caption(photo, scale) {
   return `${photo.name} · ${naturalWidth} × ${naturalHeight} · ${Math.round(100 * scale)} %`;
 }
 
-/** Where the largest restored face has its middle, in hundredths of the width: there one sees before and after. @param {Photo} photo */
-function middleOfFace({ account, shown }) {
-  const boxes = (account?.faces ?? []).flatMap(({ restored, box }) => (restored && box ? [box] : []));
-  if (!boxes.length || !shown) return 50;
-  const [left, , right] = boxes.reduce((best, box) => (box[2] - box[0] > best[2] - best[0] ? box : best));
-  return Math.round((50 * (left + right)) / shown.image.naturalWidth);
+/** Where the main face has its middle, in hundredths of the width: there one sees before and after. @param {Photo} photo */
+function middleOfFace(photo) {
+  const [left, , right] = mainFace(photo);
+  return Math.round((50 * (left + right)) / (photo.shown?.image.naturalWidth ?? 1));
+}
+
+/**
+ * The box of the largest face that is restored, or else found; the whole picture where there is none.
+ * @param {Photo} photo @returns {[number, number, number, number]}
+ */
+function mainFace({ account, shown }) {
+  const faces = (account?.faces ?? []).filter((face) => face.box);
+  const restored = faces.filter((face) => face.restored);
+  const boxes = (restored.length ? restored : faces).flatMap(({ box }) => (box ? [box] : []));
+  if (!boxes.length) return [0, 0, shown?.image.naturalWidth ?? 1, shown?.image.naturalHeight ?? 1];
+  return boxes.reduce((best, box) => (box[2] - box[0] > best[2] - best[0] ? box : best));
 }
 
 /** Before, and over it from the seam on after: blended until the server's own picture is here. @param {Photo} photo */
