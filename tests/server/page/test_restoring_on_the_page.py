@@ -115,7 +115,7 @@ def test_before_and_after_are_compared_by_mouse_and_keys(page, bad, on_disk):
     page.get_by_role("button", name="Close up").click()
     page.get_by_role("button", name="Faces", exact=True).click()
     stage, face = (page.locator(one).bounding_box() for one in ("#stage", "#boxes button"))
-    assert face["width"] == pytest.approx(0.4 * stage["width"], rel=0.05)
+    assert face["width"] == pytest.approx(0.3 * stage["width"], rel=0.05)
     assert face["x"] + face["width"] / 2 == pytest.approx(stage["x"] + stage["width"] / 2, abs=20)
 
 

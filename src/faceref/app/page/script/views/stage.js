@@ -9,7 +9,7 @@ import { faceSaid } from "../wording.js";
 /** @typedef {import("../types.js").Photo} Photo */
 /** @typedef {import("../types.js").Face} Face */
 
-const NEAR = 0.4; // of the room's width is a face that one looks at from near
+const NEAR = 0.3; // of the room's width is a face that one looks at from near
 
 /** @param {Store} store */
 export function viewStage(store) {
