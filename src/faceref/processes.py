@@ -1,6 +1,9 @@
 """What several processes that train together agree on; in a single process each of these is the value itself."""
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -9,6 +12,22 @@ import torch.distributed as dist
 from faceref.errors import FacerefError
 
 T = TypeVar("T")
+PATIENCE = timedelta(hours=2)  # of processes with the one that does something alone, as writing a model
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Work with the other processes that torchrun or srun has started, each on its own GPU where there are some."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+        yield
+        return
+    dist.init_process_group("gloo", timeout=PATIENCE)  # what is exchanged are Python's objects
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
 
 
 def several() -> bool:
@@ -19,6 +38,14 @@ def several() -> bool:
 def is_main() -> bool:
     """Whether this is the process that writes and decides."""
     return not several() or dist.get_rank() == 0
+
+
+def share_of(items: Sequence[T]) -> list[tuple[T, ...]]:
+    """What this process does of the items in each round: one of them, or none in the last."""
+    if not several():
+        return [(item,) for item in items]
+    rounds = range(0, len(items), dist.get_world_size())
+    return [tuple(items[i : i + dist.get_world_size()][dist.get_rank() :][:1]) for i in rounds]
 
 
 def from_main(make: Callable[[], T]) -> T:

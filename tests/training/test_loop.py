@@ -80,7 +80,9 @@ def test_each_mechanism_trains_from_one_lq_only_model_to_a_model_that_restores(
     assert isinstance(pipeline, ReFLDMPipeline)
     assert type(pipeline.unet) is MECHANISMS[mechanism]
     lq, references, noise = torch.zeros(1, 3, 32, 32), torch.ones(1, 3, 32, 32), torch.zeros(1, 4, 8, 8)
-    restored = pipeline(lq, [references], guidance=1.5, steps=1, latents=noise, output_type="pt").images
+    restored = pipeline(
+        lq, [references], guidance_scale=1.5, num_inference_steps=1, latents=noise, output_type="raw"
+    ).images
     assert torch.as_tensor(restored).isfinite().all()
 
 
@@ -216,6 +218,14 @@ def test_a_launcher_that_starts_one_process_instead_of_many_is_told_of(
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
     make_accelerator(tiny_vqgan(photographs, steps=1).loop, None)
     assert "torchrun" in caplog.text
+
+
+def test_a_tracker_that_is_not_installed_is_said_before_anything_is_decoded(photographs: Path, tmp_path, monkeypatch):
+    monkeypatch.setattr("faceref.training.loop.find_spec", lambda name: None if name == "wandb" else object())
+    config = tiny_vqgan(photographs, steps=1, trackers=["tensorboard", "wandb"])
+    with pytest.raises(UsageError, match=r"wandb is not installed; pip install wandb, or leave it out"):
+        train_from(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_gradients_may_be_computed_from_recomputed_activations(photographs: Path, tmp_path: Path):

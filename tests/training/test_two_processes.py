@@ -3,10 +3,12 @@
 Their clocks differ by a day, so that a process that decides for itself waits for the other for ever.
 """
 
+import errno
 import hashlib
 import json
 import os
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from tiny_runs import tiny_ldbfr, tiny_refldm, tiny_restoring, tiny_vqgan
 
 import faceref.data.decoded
 import faceref.training.run
-from faceref.errors import DataError, FacerefError
+from faceref.errors import DataError, FacerefError, OutputError
 from faceref.processes import from_main
 from faceref.training.config import StageConfig
 from faceref.training.loop import TrainingSummary, train
@@ -99,6 +101,15 @@ def one_of_two(rank: int, photographs: Path, folder: Path, tiny_model: Path) -> 
     for name, config in stages(photographs, folder, tiny_model).items():
         meet(rank, folder / f"{name}.group")
         trained_together(config, folder / name)
+    meet(rank, folder / "full.group")
+    VQGANStage.export = on_a_full_disk  # type: ignore[method-assign]
+    config = tiny_vqgan(photographs, 1)
+    with pytest.raises(OutputError, match="disk is full") if rank == 0 else nullcontext():
+        trained_together(config, folder / "full")
+
+
+def on_a_full_disk(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def meet(rank: int, file: Path) -> None:
@@ -147,6 +158,13 @@ def test_two_processes_train_as_one_that_takes_both_batches(together: Path, phot
     train_from(config, tmp_path / "alone")
     alone, both = (load_file(run / "model" / UNET) for run in (tmp_path / "alone", together / "refldm"))
     torch.testing.assert_close(alone, both, rtol=0, atol=1e-5)  # a step moves a weight by up to 5e-4
+
+
+def test_an_export_that_fails_ends_the_process_that_exports_and_keeps_nobody_waiting(together: Path):
+    assert not (together / "full.0").exists()  # it raised, as `one_of_two` has seen
+    assert (together / "full.1").exists()
+    assert (together / "full" / "checkpoints" / "step_00000001").is_dir()
+    assert not (together / "full" / "model").exists()
 
 
 def test_one_of_them_writes(together: Path):

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +12,7 @@ from numpy.lib.format import open_memmap
 from PIL import Image
 
 from faceref.errors import DataError
-from faceref.files import cannot_be_written, write_atomically
+from faceref.files import write_atomically
 from faceref.pictures.aligned import open_face
 from faceref.processes import from_main
 
@@ -79,18 +78,11 @@ def _fill(cache: Path, paths: Sequence[Path], resolution: int) -> tuple[Path, Da
     file = cache / f"faces-{resolution}-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}.npy"
     list_of_damaged = file.with_suffix(".damaged.json")
     if not file.exists():
-        partial = file.with_suffix(f".{os.getpid()}.partial")
-        try:
-            cache.mkdir(parents=True, exist_ok=True)
+        with write_atomically(file) as partial:
             damaged = _decode_into(open_memmap(partial, "w+", np.uint8, (len(paths), 4, resolution, resolution)), paths)
             if damaged:
                 with write_atomically(list_of_damaged) as path:
                     path.write_text(json.dumps(damaged))
-            partial.replace(file)
-        except OSError as error:
-            raise cannot_be_written(file, error) from error
-        finally:
-            partial.unlink(missing_ok=True)
     if not list_of_damaged.exists():
         return file, {}
     return file, {int(row): text for row, text in json.loads(list_of_damaged.read_text()).items()}

@@ -8,7 +8,6 @@ import logging
 import math
 import os
 from dataclasses import dataclass
-from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from torch.utils.data import Dataset
 
 from faceref.errors import FacerefError, UsageError
 from faceref.files import replaced_folder
-from faceref.processes import from_main, mean_of
+from faceref.processes import PATIENCE, from_main, mean_of
 from faceref.training.checkpoints import Checkpoints, TrainingState
 from faceref.training.config import LoopConfig, StageConfig
 from faceref.training.config_files import save_config
@@ -32,8 +31,6 @@ from faceref.training.trainer import Trainer
 from faceref.training.validation import validate
 
 log = logging.getLogger(__name__)
-
-PATIENCE = timedelta(hours=2)  # of processes with the one that decodes a large data set or writes a model
 
 ONE_PROCESS = (
     "Training in one process: accelerate launch --cpu starts no more, whatever --num_processes says. For several: "
@@ -158,9 +155,9 @@ class _Run:
                 if not requeue and (stopping or self.step % loop.validate_every == 0):
                     self._validate()
                     self.window.restart()
-        if not requeue:
+        self.accelerator.end_training()  # from here on nobody waits for another: an export may fail
+        if not requeue and self.accelerator.is_main_process:
             self._export()
-        self.accelerator.end_training()
         finished = self.step >= loop.steps
         return TrainingSummary(
             self.step, finished, self.speed, self.flops / 1e9, self.metrics, requeue=requeue and not finished
@@ -200,10 +197,8 @@ class _Run:
             from_main(lambda: self.checkpoints.mark_best(self.step, name, metrics[name]))
 
     def _export(self) -> None:
-        if self.accelerator.is_main_process:
-            with self.trainer.averaged_weights(), replaced_folder(self.run_dir / "model") as folder:
-                self.stage.export(folder)
-        self.accelerator.wait_for_everyone()
+        with self.trainer.averaged_weights(), replaced_folder(self.run_dir / "model") as folder:
+            self.stage.export(folder)
 
     def _diverged(self, what: str) -> FacerefError:
         steps = self.checkpoints.steps()
