@@ -2,9 +2,14 @@
 
 import csv
 import json
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -46,6 +51,41 @@ def test_it_leaves_the_table_plots_and_sheets(finished: Path):
         rows = list(csv.DictReader(file))
     assert {row["set"] for row in rows} == {"", "severe", "moderate"}
     assert len({row["image"] for row in rows}) == 6
+
+
+def test_two_processes_measure_what_one_does(model_folder: Path, album: Path, tmp_path: Path, monkeypatch):
+    """This process and another one, as torchrun would start them: the same rows to the last digit, written once."""
+    arguments = (model_folder, "--index", album / "index.csv", "--hq", album, "--references", 1, "--batch-size", 1)
+    code, output = run(*arguments, "--limit", 3, "-o", tmp_path / "alone")
+    assert code == 0, output
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    command = [sys.executable, "-m", "faceref", "evaluate", *map(str, arguments), "--limit", "3"]
+    other = subprocess.Popen(
+        [*command, "-o", str(tmp_path / "together")],
+        env=os.environ | group | {"RANK": "1", "OMP_NUM_THREADS": str(torch.get_num_threads())},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    for name, value in (group | {"RANK": "0"}).items():
+        monkeypatch.setenv(name, value)
+    code, output = run(*arguments, "--limit", 3, "-o", tmp_path / "together")
+    assert code == 0, output
+    assert other.communicate(timeout=120)[0] == ""
+    assert other.returncode == 0
+    one, both = (
+        list(csv.DictReader((tmp_path / out / "per_image.csv").read_text().splitlines()))
+        for out in ("alone", "together")
+    )
+    for row in (*one, *both):
+        del row["seconds"]
+    assert one == both
+    assert sorted(path.name for path in (tmp_path / "together").iterdir()) == sorted(
+        path.name for path in (tmp_path / "alone").iterdir()
+    )
 
 
 def test_a_blind_model_stands_beside_one_with_references(

@@ -2,7 +2,8 @@
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from faceref.evaluation.measurement import COLUMNS, Instruments, Measurement
 from faceref.evaluation.metrics import METRICS
 from faceref.evaluation.product import Product
 from faceref.evaluation.restorer import MeasuredRestorer
-from faceref.journal import claim, fingerprint
+from faceref.journal import Journal, claim, fingerprint
+from faceref.processes import from_all, from_main, share_of
 
 JOURNAL, TABLE = "evaluation.jsonl", "per_image.csv"
 
@@ -35,23 +37,52 @@ def measure_cases(
     """Restore and measure `chosen`; returns the rows of OUT/per_image.csv.
 
     Pictures go to OUT/pictures as 8-bit PNG, and it is these that are measured. Given again, it goes on where it was
-    interrupted. Raises UsageError if OUT holds the results of another evaluation, OutputError.
+    interrupted. Of several processes each measures some of the batches, and the main one writes the table: the numbers
+    are those of one. Raises UsageError if OUT holds the results of another evaluation, OutputError.
     """
-    with claim(out / JOURNAL, settings_of(cases, chosen, restorers, plan, instruments)) as journal:
+    settings = settings_of(cases, chosen, restorers, plan, instruments)
+    with _journal_of_main(out / JOURNAL, settings) as (journal, done):
         models = [one for one in restorers if isinstance(one, MeasuredModel)] if plan.product else []
         products = {model.label: Product(model) for model in models}
-        left = [case for case in chosen if case.name not in journal.done]
+        left = [case for case in chosen if case.name not in done]
         few = [left[i : i + plan.batch_size] for i in range(0, len(left), plan.batch_size)]
+        console = Console(stderr=True, quiet=journal is None)
         try:
-            for together in track(few, description="restoring and measuring", console=Console(stderr=True)):
-                measurement = Measurement(together, cases, plan, instruments, out / "pictures")
-                rows = measurement.measure(restorers, products)
-                for case in together:
-                    journal.record(case.name, [_written(row) for row in rows if row["image"] == case.name])
+            for mine in track(share_of(few), description="restoring and measuring", console=console):
+                rows: list[Row] = []
+                for together in mine:
+                    measurement = Measurement(together, cases, plan, instruments, out / "pictures")
+                    rows += measurement.measure(restorers, products)
+                every = [row for part in from_all(rows) for row in part]
+                if journal is not None:
+                    _record(journal, every)
         finally:  # also when interrupted: the table then holds what there is
-            table = [row for case in chosen for row in journal.done.get(case.name, [])]
-            write_table(out / TABLE, COLUMNS, table)
-    return read_rows(out / TABLE)
+            if journal is not None:
+                table = [row for case in chosen for row in journal.done.get(case.name, [])]
+                write_table(out / TABLE, COLUMNS, table)
+    return from_main(lambda: read_rows(out / TABLE))
+
+
+@contextmanager
+def _journal_of_main(path: Path, settings: dict) -> Iterator[tuple[Journal | None, set[str]]]:
+    """The journal, which the main process alone has, and what is done already."""
+    with ExitStack() as stack:
+        journals: list[Journal] = []
+
+        def open_journal() -> set[str]:
+            journals.append(stack.enter_context(claim(path, settings)))
+            return set(journals[0].done)
+
+        done = from_main(open_journal)
+        yield (journals[0] if journals else None), done
+
+
+def _record(journal: Journal, rows: Sequence[Row]) -> None:
+    of_case: dict[str, list[dict[str, str]]] = {}
+    for row in rows:
+        of_case.setdefault(str(row["image"]), []).append(_written(row))
+    for name, written in of_case.items():
+        journal.record(name, written)
 
 
 def read_rows(table: Path) -> list[Row]:

@@ -32,13 +32,15 @@ from faceref.evaluation.run import measure_cases, settings_of
 from faceref.evaluation.statistics import Estimate
 from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.models.recogniser_files import load_recogniser
+from faceref.processes import is_main
 
 ANY_SIZE = 512  # pixels at which a network that takes any size is measured if there is no model beside it
 
 
-def run_study(request: Request, out: Path, compute: Compute = Compute()) -> Summary:
+def run_study(request: Request, out: Path, compute: Compute = Compute()) -> Summary | None:
     """Measure and write everything below `out`, going on where it was interrupted; docs/evaluation.md has the files.
 
+    Of several processes (`faceref.processes.together`) the main one writes; None in the others.
     Raises UsageError for a request that contradicts itself, DataError, CheckpointError and OutputError.
     """
     sets, counts = sets_of(request), counts_of(request)
@@ -67,6 +69,8 @@ def run_study(request: Request, out: Path, compute: Compute = Compute()) -> Summ
         naturalness,
     )
     rows = measure_cases(cases, chosen, restorers, plan, instruments, out)
+    if not is_main():
+        return None
     if request.center_index:
         instruments.centre.write(out / "center.json")
     conditions = {one.label: one.conditions(plan) for one in restorers}

@@ -90,6 +90,7 @@ def evaluate(
     from faceref.evaluation.report import remarks, standing
     from faceref.evaluation.request import Request
     from faceref.evaluation.study import run_study
+    from faceref.processes import together
 
     default = Sampling(steps, guidance, scheduler)
     request = Request(
@@ -113,7 +114,10 @@ def evaluate(
         labels=labels,
         product=product,
     )
-    summary = run_study(request, out, Compute(device, dtype, memory))
+    with together():
+        summary = run_study(request, out, Compute(device, dtype, memory))
+    if summary is None:  # the main process has it
+        return
     typer.echo(standing(summary))
     if summary.left_out:
         typer.echo(f"{remarks(summary)}: {out / 'left_out.csv'}")
