@@ -19,6 +19,29 @@ def test_a_seed_that_a_generator_would_not_take_is_refused(faceref, command):
     assert "Invalid value for '--seed'" in refused.errors
 
 
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("restore photo.jpg --seed -1", "Invalid value for '--seed': "),
+        ("restore photo.jpg --colours", "No such option: --colours"),
+        ("evaluate small", "Missing option '--hq'"),
+        ("train", None),
+        ("data align", "Missing argument"),
+        ("restor photo.jpg", "No such command 'restor'"),
+        ("--colours", "No such option: --colours"),
+    ],
+)
+def test_a_command_that_cannot_be_read_is_refused_with_one_sentence(faceref, command, sentence):
+    refused = faceref(*command.split())
+    assert refused.code == 2
+    if sentence is None:  # no words at all: the help
+        assert "Usage: faceref train" in refused.output + refused.errors
+        return
+    assert refused.errors.startswith(sentence)
+    assert refused.errors.endswith("--help.\n")
+    assert refused.errors.count("\n") == 1
+
+
 def test_what_the_system_refuses_is_one_sentence(faceref, tmp_path):
     (tmp_path / "file").touch()
     refused = faceref("evaluate", tmp_path / ("x" * 300), "--hq", tmp_path, "-o", tmp_path / "out")

@@ -1,6 +1,8 @@
 """The command `faceref`: its subcommands, one file each, and what happens when one of them fails."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -13,6 +15,7 @@ from faceref.app.cli.wording import sentence
 from faceref.errors import FacerefError
 
 GLOBAL_FLAGS = ("--debug", "--verbose", "-v")
+MisusedCommand: Any = typer.BadParameter.__base__  # click's UsageError, of whichever click typer brings along
 
 
 class FacerefGroup(TyperGroup):
@@ -20,11 +23,13 @@ class FacerefGroup(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         flags = [argument for argument in args if argument in GLOBAL_FLAGS]
-        return super().parse_args(ctx, flags + [argument for argument in args if argument not in GLOBAL_FLAGS])
+        with _misuse_in_a_sentence():
+            return super().parse_args(ctx, flags + [argument for argument in args if argument not in GLOBAL_FLAGS])
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with _misuse_in_a_sentence():
+                return super().invoke(ctx)
         except FacerefError as error:
             if ctx.params["debug"]:
                 raise
@@ -38,6 +43,20 @@ class FacerefGroup(TyperGroup):
         except KeyboardInterrupt as error:
             say("Interrupted; no half-written picture or model was left behind.")
             raise typer.Exit(1) from error
+
+
+@contextmanager
+def _misuse_in_a_sentence() -> Iterator[None]:
+    """What is wrong with the words of a command line: one sentence, as for all else, not typer's four lines."""
+    try:
+        yield
+    except MisusedCommand as error:
+        reason = error.format_message()
+        if "\n" in reason:  # the help of a command that was given nothing
+            raise
+        command = error.ctx.command_path if error.ctx else "faceref"
+        say(f"{reason.removesuffix('.')}; see {command} --help.")
+        raise typer.Exit(error.exit_code) from error
 
 
 app = typer.Typer(
