@@ -63,7 +63,9 @@ def restored(
         for start in range(0, FACES, together):
             part = slice(start, start + together)
             noise = [torch.Generator().manual_seed(0) for _ in range(together)]
-            output = pipeline(lq[part], caches[part], steps=steps, generator=noise, output_type="pt").images
+            output = pipeline(
+                lq[part], caches[part], num_inference_steps=steps, generator=noise, output_type="raw"
+            ).images
             assert isinstance(output, torch.Tensor)  # which output_type says
             parts.append(output.cpu())
         durations.append(time.monotonic() - began)

@@ -65,7 +65,8 @@ def time_phases(pipeline: FacePipeline, info: ModelInfo, references: int, steps:
     def encode():
         return pipeline.encode_references(good) if references else None
 
-    options = {"steps": steps, "guidance": info.guidance, "generator": generator, "output_type": "latent"}
+    sampling = pipeline.defaults.changed(steps=steps)
+    options = sampling.arguments() | {"generator": generator, "output_type": "latent"}
     restore = functools.partial(pipeline, lq, encode(), **options)
     latents = restore().images
     assert isinstance(latents, torch.Tensor)  # which output_type says

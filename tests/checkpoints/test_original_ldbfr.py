@@ -92,7 +92,7 @@ def test_sizes_are_deduced_from_the_tensors(pipeline, summary, checkpoint, folde
 def test_an_imported_model_restores(pipeline):
     pictures = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     noise = torch.Generator().manual_seed(0)
-    latents = pipeline(pictures, steps=1, generator=noise, output_type="latent").images
+    latents = pipeline(pictures, num_inference_steps=1, generator=noise, output_type="latent").images
     assert latents.shape == (1, pipeline.unet.config["out_channels"], 16, 16)  # of random weights: not to be drawn
 
 

@@ -107,13 +107,21 @@ def test_a_restoration_is_the_pipelines_own_for_the_same_noise_and_references(do
         ("wrong-2", wrong),
     ):
         pictures = [to_tensor(np.stack([read_picture(path) for path in paths]))] if paths else None
-        result = models[0].pipeline(lq, pictures, guidance=1.5, steps=2, latents=noise, output_type="pt").images
+        result = (
+            models[0]
+            .pipeline(lq, pictures, guidance_scale=1.5, num_inference_steps=2, latents=noise, output_type="raw")
+            .images
+        )
         restored[condition] = to_pixels(result)[0]
         saved = read_picture(picture_path(out / "pictures/severe/tiny" / condition, case.name))
         assert np.abs(saved.astype(int) - restored[condition]).max() <= 1, condition
     # guidance 0 leaves what guidance subtracts: the zero references
     pictures = [to_tensor(np.stack([read_picture(path) for path in case.references]))]
-    result = models[0].pipeline(lq, pictures, guidance=0, steps=2, latents=noise, output_type="pt").images
+    result = (
+        models[0]
+        .pipeline(lq, pictures, guidance_scale=0, num_inference_steps=2, latents=noise, output_type="raw")
+        .images
+    )
     saved = read_picture(picture_path(out / "pictures/severe/tiny/zero", case.name))
     assert np.abs(saved.astype(int) - to_pixels(result)[0]).max() <= 1
     assert np.abs(restored["refs-2"].astype(int) - restored["none"]).max() > 3
@@ -125,7 +133,7 @@ def test_a_blind_restoration_and_its_stage_1_are_the_pipelines_own(done, cases, 
     case = cases.cases[4]
     lq = to_tensor(read_picture(picture_path(out / "pictures/severe/controls/lq", case.name))[None])
     blind = models[1].pipeline
-    result = blind(lq, steps=3, latents=noise_of(case), output_type="pt")
+    result = blind(lq, num_inference_steps=3, latents=noise_of(case), output_type="raw")
     for condition, expected in (("none", result.images), ("stage-1", blind.restore_stage1(lq))):
         saved = read_picture(picture_path(out / "pictures/severe/tiny-blind" / condition, case.name))
         assert np.abs(saved.astype(int) - to_pixels(expected)[0]).max() <= 1, condition

@@ -111,7 +111,9 @@ def test_a_model_is_saved_loaded_and_restores_alike(mechanism: str, tmp_path: Pa
 
     lq, photographs = noise(1, 3, 32, 32), noise(2, 3, 32, 32, seed=1)
     results = [
-        one(lq, references, guidance=1.5, steps=2, latents=noise(1, 4, 8, 8), output_type="latent").images
+        one(
+            lq, references, guidance_scale=1.5, num_inference_steps=2, latents=noise(1, 4, 8, 8), output_type="latent"
+        ).images
         for one, references in (
             (pipeline, [photographs]),
             (loaded, [photographs]),

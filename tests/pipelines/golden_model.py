@@ -6,6 +6,6 @@ import torch
 
 
 def restore(pipeline, lq, references, seeds=(0,), **options) -> Any:
-    options = {"guidance": 1.5, "steps": 2, "output_type": "pt"} | options
+    options = {"guidance_scale": 1.5, "num_inference_steps": 2, "output_type": "raw"} | options
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     return pipeline(lq, references, generator=generators, **options).images

@@ -161,7 +161,7 @@ def test_a_model_with_a_decoder_restores_at_its_size_as_crisply_as_asked(photogr
 
     def restore(crisp: float | None, **options) -> torch.Tensor:
         generator = torch.Generator().manual_seed(0)
-        options = {"steps": 1, "output_type": "pt"} | options
+        options = {"num_inference_steps": 1, "output_type": "raw"} | options
         return cast(torch.Tensor, pipeline(lq, [reference], crisp=crisp, generator=generator, **options).images)
 
     soft, between, crisp = (restore(share) for share in (None, 0.5, 1.0))
@@ -173,4 +173,4 @@ def test_a_model_with_a_decoder_restores_at_its_size_as_crisply_as_asked(photogr
     with pytest.raises(UsageError, match="crispness of 2"):
         restore(2)
     with pytest.raises(UsageError, match="draws in one way only"):
-        load_pipeline(tmp_path / "soft" / "model")[0](lq, steps=1, crisp=0.5)
+        load_pipeline(tmp_path / "soft" / "model")[0](lq, num_inference_steps=1, crisp=0.5)

@@ -81,7 +81,9 @@ def test_the_model_of_stage_2_restores(photographs: Path, tmp_path: Path):
     folder = tmp_path / "run" / "model"
     pipeline, info = LDBFRPipeline.from_pretrained(folder), read_info(folder)
     assert (info.family, info.name, info.resolution) == ("ldbfr", "tiny", 64)
-    result = pipeline(torch.zeros(1, 3, 64, 64), steps=2, latents=torch.zeros(1, 4, 16, 16), output_type="pt")
+    result = pipeline(
+        torch.zeros(1, 3, 64, 64), num_inference_steps=2, latents=torch.zeros(1, 4, 16, 16), output_type="raw"
+    )
     assert torch.as_tensor(result.images).isfinite().all()
 
 

@@ -12,6 +12,7 @@ from faceref.checkpoints.hub import HubName, fetch_model
 from faceref.consent import Licensed
 from faceref.errors import CheckpointError, UsageError
 from faceref.pipelines.scheduler_name import SchedulerName
+from faceref.pipelines.settings import Sampling
 
 REFLDM = Licensed(
     "refldm-512",
@@ -40,6 +41,11 @@ class ModelInfo(BaseModel):
     licence: str
     quality: dict[str, float] = Field(default={}, description="measured, e.g. {'lfw128 severe identity': 0.91}")
     quality_command: str | None = Field(default=None, description="the command that measured it")
+
+    @property
+    def sampling(self) -> Sampling:
+        """How the model samples unless it is told otherwise."""
+        return Sampling(self.steps, self.guidance, self.scheduler, self.crisp)
 
 
 def find_model(name_or_path: str | os.PathLike[str], *, revision: str | None = None, token: str | None = None) -> Path:

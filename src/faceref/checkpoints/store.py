@@ -44,6 +44,7 @@ def load_pipeline(
     info = read_info(folder)
     number_format = to_dtype(dtype, device, _layer_sizes(folder, info))
     pipeline = _PIPELINES[info.family].from_pretrained(folder, torch_dtype=number_format)
+    pipeline.set_progress_bar_config(disable=True)  # whoever loads a model by its name has a bar of his own
     if memory == "low":
         pipeline.enable_vae_tiling()
         if device.type != "cpu":

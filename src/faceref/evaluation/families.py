@@ -2,10 +2,9 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +29,7 @@ from faceref.models.reference import ReferenceCache
 from faceref.pipelines.ldbfr import LDBFRPipeline
 from faceref.pipelines.protocol import FacePipeline
 from faceref.pipelines.refldm import ReFLDMPipeline
-from faceref.pipelines.scheduler_name import SchedulerName
+from faceref.pipelines.settings import Sampling
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +39,7 @@ class MeasuredModel(MeasuredRestorer):
     label: str
     pipeline: FacePipeline
     info: ModelInfo
-    steps: int
-    scheduler: SchedulerName
+    sampling: Sampling
     fingerprint: str
 
     @property
@@ -55,14 +53,12 @@ class MeasuredModel(MeasuredRestorer):
     @property
     def settings(self) -> dict[str, str | float]:
         """What its results depend on, by name."""
+        has = {name: value for name, value in asdict(self.sampling).items() if value is not None}
+        if not self.pipeline.takes_references:
+            del has["guidance"]
         dtype = self.pipeline.unet.dtype
         rounded = {} if dtype == torch.float32 else {"dtype": str(dtype).removeprefix("torch.")}
-        return {"weights": self.fingerprint, **self.sampling, **rounded}
-
-    @property
-    def sampling(self) -> dict[str, Any]:
-        """Steps and scheduler, and guidance where the model has it."""
-        return {"steps": self.steps, "scheduler": self.scheduler}
+        return {"weights": self.fingerprint, **has, **rounded}
 
     @torch.no_grad()
     def ceiling(self, truth: Tensor) -> Tensor:
@@ -92,12 +88,6 @@ class ReferenceModel(MeasuredModel):
     """A model of the family refldm, with its guidance towards the references."""
 
     pipeline: ReFLDMPipeline
-    guidance: float
-
-    @property
-    def sampling(self) -> dict[str, Any]:
-        crispness = {} if self.info.crisp is None else {"crisp": self.info.crisp}
-        return super().sampling | {"guidance": self.guidance} | crispness
 
     def bare_conditions(self, plan: Plan) -> tuple[Condition, ...]:
         return reference_conditions(plan)
@@ -113,15 +103,10 @@ class ReferenceModel(MeasuredModel):
                 yield Restoration(set_name, condition, pictures, seconds / len(faces) + encoding)
 
     def _restore(self, lq: Tensor, memory: Sequence["_Memory"], noise: Tensor, condition: Condition) -> Tensor:
+        alone = condition.zero or not condition.count
+        sampling = replace(self.sampling, guidance=1.0) if alone else self.sampling
         return self.pipeline(
-            lq,
-            [person.cache for person in memory],
-            guidance=1.0 if condition.zero or not condition.count else self.guidance,
-            steps=self.steps,
-            scheduler=self.scheduler,
-            crisp=self.info.crisp,
-            latents=noise,
-            output_type="pt",
+            lq, [person.cache for person in memory], latents=noise, output_type="raw", **sampling.arguments()
         ).images  # type: ignore[return-value]
 
     def _memories(self, plan: Plan, photographs: Photographs, noise: Tensor) -> dict[str, list["_Memory"]]:
@@ -195,4 +180,4 @@ class BlindModel(MeasuredModel):
                 yield Restoration(set_name, condition, pictures, np.full(len(faces), seconds / len(faces)))
 
     def _restore(self, lq: Tensor, noise: Tensor) -> Tensor:
-        return self.pipeline(lq, steps=self.steps, scheduler=self.scheduler, latents=noise, output_type="pt").images  # type: ignore[return-value]
+        return self.pipeline(lq, latents=noise, output_type="raw", **self.sampling.arguments()).images  # type: ignore[return-value]

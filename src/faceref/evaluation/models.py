@@ -1,7 +1,7 @@
 """The models that are measured: how one is named on the command line, loaded and labelled."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import cast
 
 from faceref.checkpoints.info import ModelInfo, find_model
@@ -12,7 +12,6 @@ from faceref.evaluation.families import BlindModel, MeasuredModel, ReferenceMode
 from faceref.pipelines.ldbfr import LDBFRPipeline
 from faceref.pipelines.protocol import FacePipeline
 from faceref.pipelines.refldm import ReFLDMPipeline
-from faceref.pipelines.scheduler_name import SchedulerName
 
 
 @dataclass(frozen=True)
@@ -61,8 +60,6 @@ def load_models(specs: Sequence[ModelSpec], compute: Compute) -> list[MeasuredMo
     """
     paths = dict.fromkeys(spec.path for spec in specs)
     loaded = {path: load_pipeline(path, compute.device, compute.dtype, compute.memory) for path in paths}
-    for pipeline, _ in loaded.values():
-        pipeline.set_progress_bar_config(disable=True)
     labels = _labels(specs, {path: info.name for path, (_, info) in loaded.items()})
     models = [_with_sampling(*loaded[spec.path], spec, label) for spec, label in zip(specs, labels, strict=True)]
     sizes = {model.label: model.resolution for model in models}
@@ -72,18 +69,15 @@ def load_models(specs: Sequence[ModelSpec], compute: Compute) -> list[MeasuredMo
 
 
 def _with_sampling(pipeline: FacePipeline, info: ModelInfo, spec: ModelSpec, label: str) -> MeasuredModel:
-    sampling = spec.sampling
-    steps = info.steps if sampling.steps is None else sampling.steps
-    scheduler = cast(SchedulerName, sampling.scheduler or info.scheduler)
+    sampling = pipeline.defaults.changed(**asdict(spec.sampling))
     try:  # says now what it would say after an hour
-        pipeline.check_options(steps=steps, scheduler=scheduler, guidance=sampling.guidance)
+        pipeline.check(sampling)
     except UsageError as error:
         raise UsageError(error.reason, subject=f"{spec.path}:", hint=error.hint, code=error.code) from error
     weights = weights_fingerprint(find_model(spec.path))
     if not pipeline.takes_references:
-        return BlindModel(label, cast(LDBFRPipeline, pipeline), info, steps, scheduler, weights)
-    guidance = info.guidance if sampling.guidance is None else sampling.guidance
-    return ReferenceModel(label, cast(ReFLDMPipeline, pipeline), info, steps, scheduler, weights, guidance)
+        return BlindModel(label, cast(LDBFRPipeline, pipeline), info, sampling, weights)
+    return ReferenceModel(label, cast(ReFLDMPipeline, pipeline), info, sampling, weights)
 
 
 def _labels(specs: Sequence[ModelSpec], names: dict[str, str]) -> list[str]:

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 
 from faceref.errors import NoFaceError
 from faceref.evaluation.families import MeasuredModel
+from faceref.pipelines.settings import Sampling
 from faceref.restore.model import Model
 from faceref.restore.options import RestoreOptions
 from faceref.restore.restorer import Restorer
@@ -36,7 +38,9 @@ class Product:
     """A measured model with the finding, aligning and pasting around it."""
 
     def __init__(self, model: MeasuredModel) -> None:
-        self._sampling = model.sampling
+        self._sampling: dict[str, Any] = {
+            field.name: model.settings[field.name] for field in fields(Sampling) if field.name in model.settings
+        }
         self._restorer = Restorer(Model(model.pipeline, model.info))
 
     def restore(

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from diffusers import DDIMScheduler
+from diffusers.schedulers import SchedulerMixin
 from torch import Tensor
 
 from faceref.models.autoencoder import AUTOENCODERS, Autoencoder
@@ -36,7 +36,7 @@ class LDBFRPipeline(FacePipeline):
         vq: RestoringVQModel,
         unet: InjectedUNet,
         vae: Autoencoder,
-        scheduler: DDIMScheduler,
+        scheduler: SchedulerMixin,
         fusion: PixelFusion | None = None,
     ) -> None:
         """fusion: corrects the decoded face by the LQ face."""

@@ -11,6 +11,7 @@ from diffusers import DDIMScheduler, DiffusionPipeline, ModelMixin
 
 from faceref.errors import CheckpointError
 from faceref.models.loading import load_component
+from faceref.pipelines.settings import Sampling, read_sampling
 
 Pipeline = TypeVar("Pipeline", bound=DiffusionPipeline)
 
@@ -45,6 +46,14 @@ def load_pipeline_folder(
         return pipeline(**components)
     except Exception as error:  # whatever a damaged folder makes of diffusers' readers, and parts that do not fit
         raise _cannot_be_loaded(folder, error) from error
+
+
+def load_sampling(folder: str | os.PathLike[str]) -> Sampling | None:
+    """How a model samples, by the faceref.json in its folder; None if there is none. Raises CheckpointError."""
+    try:
+        return read_sampling(Path(folder))
+    except (OSError, ValueError) as error:
+        raise _cannot_be_loaded(Path(folder), error) from error
 
 
 def _read_index(folder: Path, wanted: str) -> dict[str, Any]:

@@ -4,13 +4,15 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from threading import RLock
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 from accelerate import cpu_offload
-from diffusers import DDIMScheduler, DiffusionPipeline, ModelMixin, UNet2DModel
+from diffusers import DiffusionPipeline, ModelMixin, UNet2DModel
 from diffusers.utils.outputs import BaseOutput
 from PIL.Image import Image
 from torch import Tensor, nn
@@ -22,30 +24,33 @@ from faceref.models.detail_decoder import DetailDecoder, draw_between, shrink
 from faceref.models.fusion import PixelFusion
 from faceref.models.reference import ReferenceCache
 from faceref.models.strips import decode_in_strips
-from faceref.pipelines.loading import load_pipeline_folder
+from faceref.pipelines.loading import load_pipeline_folder, load_sampling
 from faceref.pipelines.sampling import (
-    Callback,
+    SCHEDULERS,
     Generators,
     Images,
     OutputType,
     check_guidance,
     denoise,
     draw_noise,
+    is_one,
     make_sampler,
     to_output,
     to_tensor,
 )
 from faceref.pipelines.scheduler_name import SchedulerName
+from faceref.pipelines.settings import Sampling
 
 References = Sequence[Images | ReferenceCache | None]  # per face of the batch; nothing or None: no references
 Predict = Callable[[Tensor, Tensor], Tensor]  # noisy latents [B, C, h, w] and a timestep -> the network's output
+Callback = Callable[["FacePipeline", int, Tensor, dict[str, Any]], dict[str, Any] | None]
 
 
 @dataclass
 class Restoration(BaseOutput):
-    """images: B pictures, or a tensor [B, ...], as the output_type says."""
+    """images: B pictures, or an array [B, ...], as the output_type says."""
 
-    images: Tensor | list[Image]
+    images: Tensor | np.ndarray | list[Image]
 
 
 class FacePipeline(DiffusionPipeline, ABC):
@@ -53,6 +58,7 @@ class FacePipeline(DiffusionPipeline, ABC):
 
     takes_references: whether photographs of the person can be shown to it, and guidance towards them be given.
     known: the classes that a model folder may name for each component, beside the scheduler.
+    defaults: how it samples unless a call says otherwise; those of faceref.json where it was loaded from a model.
     """
 
     takes_references: ClassVar[bool]
@@ -62,7 +68,8 @@ class FacePipeline(DiffusionPipeline, ABC):
 
     unet: UNet2DModel
     vae: Autoencoder
-    scheduler: DDIMScheduler
+    scheduler: Any  # of any of diffusers' classes
+    defaults: Sampling = Sampling()
     fusion: PixelFusion | None
     detail: DetailDecoder | None = None
     crisp_detail: DetailDecoder | None = None
@@ -71,8 +78,16 @@ class FacePipeline(DiffusionPipeline, ABC):
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str], torch_dtype: torch.dtype = torch.float32) -> Self:
-        """Load what `save_pretrained` wrote. Raises CheckpointError if the folder is not such a model."""
-        return load_pipeline_folder(cls, folder, cls.known, torch_dtype, cls._optional_components)
+        """Load what `save_pretrained` wrote, or a model of ours with the sampling that its faceref.json names.
+
+        Raises CheckpointError if the folder is not such a model.
+        """
+        pipeline = load_pipeline_folder(cls, folder, cls.known, torch_dtype, cls._optional_components)
+        sampling = load_sampling(folder)
+        if sampling is not None:
+            pipeline.defaults = sampling if cls.takes_references else replace(sampling, guidance=1.0)
+            pipeline.scheduler = SCHEDULERS[sampling.scheduler].from_config(pipeline.scheduler.config)
+        return pipeline
 
     @property
     def execution_device(self) -> torch.device:
@@ -107,24 +122,15 @@ class FacePipeline(DiffusionPipeline, ABC):
         """The side of the picture that it makes of a face of `side` pixels."""
         return side * (1 if self.fusion is None else self.fusion.scale)
 
-    def check_options(
-        self,
-        *,
-        steps: int,
-        scheduler: SchedulerName,
-        guidance: float | None = None,
-        crisp: float | None = None,
-        called: str = "The model",
-    ) -> None:
-        """Raise UsageError for options that `__call__` would refuse; it takes no time. called: by the error."""
-        make_sampler(self.scheduler, scheduler, steps, torch.device("cpu"))
-        if crisp is not None and not 0 <= crisp <= 1:
-            raise UsageError(f"A crispness of {crisp} is not possible", hint="give 0 (soft) to 1 (crisp)")
-        if crisp is not None and self.crisp_detail is None:
+    def check(self, sampling: Sampling, called: str = "The model") -> None:
+        """Raise UsageError for what `__call__` would refuse; it takes no time. called: by the error."""
+        make_sampler(self.scheduler, sampling.scheduler, sampling.steps, torch.device("cpu"))
+        if sampling.crisp is not None and not 0 <= sampling.crisp <= 1:
+            raise UsageError(f"A crispness of {sampling.crisp} is not possible", hint="give 0 (soft) to 1 (crisp)")
+        if sampling.crisp is not None and self.crisp_detail is None:
             raise UsageError(f"{called} draws in one way only", hint="leave crisp out", code="no_crispness")
-        if guidance is not None:
-            check_guidance(guidance)
-        if not self.takes_references and guidance not in (None, 1):
+        check_guidance(sampling.guidance)
+        if not self.takes_references and sampling.guidance != 1:
             raise UsageError(
                 f"{called} restores without references, so that there is no guidance towards them",
                 hint="leave guidance out, or choose a model of the family refldm",
@@ -151,50 +157,67 @@ class FacePipeline(DiffusionPipeline, ABC):
     @torch.no_grad()
     def __call__(
         self,
-        lq: Images,
-        references: References | ReferenceCache | None = None,
+        image: Images | Image,
+        references: References | Images | ReferenceCache | None = None,
         *,
-        steps: int,
-        scheduler: SchedulerName = "ddim",
-        guidance: float | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        scheduler: SchedulerName | None = None,
         crisp: float | None = None,
         generator: Generators | None = None,
         latents: Tensor | None = None,
-        callback: Callback | None = None,
+        callback_on_step_end: Callback | None = None,
         output_type: OutputType = "pil",
+        return_dict: bool = True,
     ) -> Restoration:
-        """Restore a batch of B aligned faces, which may be of different people with different numbers of references.
+        """Restore aligned faces, which may be of different people with different numbers of references.
 
-        lq: low-quality faces, [B, 3, H, H] in [-1, 1] or B pictures.
-        references: for each face its reference photographs, a cache of them or None; or one cache for all B.
-        steps: denoising steps, 1 to the number of training timesteps.
-        guidance: scale s of classifier-free guidance towards the references, eps(null) + s (eps(ref) - eps(null));
-            None: 1, which is none.
+        Names and conventions are diffusers'; what is not given is as in `defaults`.
+
+        image: low-quality faces, [B, 3, H, H] in [-1, 1] or B pictures; or one, [3, H, H] or a picture.
+        references: for each face its reference photographs, a cache of them or None; or one cache for all B. Of one
+            face: its photographs, or a cache.
+        num_inference_steps: denoising steps, 1 to the number of training timesteps.
+        guidance_scale: s of classifier-free guidance towards the references, eps(null) + s (eps(ref) - eps(null)); 1 is
+            none.
+        scheduler: samples instead of the pipeline's own, with its noise schedule.
         crisp: from 0, the most faithful drawing, to 1, the one that looks most like a photograph, where the model has
-            both; None: 0.
-        generator: draws the starting noise; one per face makes a face's result independent of its neighbours'.
+            both.
+        generator: draws the starting noise; one per face makes a face's result independent of its neighbours'. None:
+            torch's own.
         latents: the starting noise itself, [B, C, h, w].
-        callback: called with (step, latents) after each step, counted from 1; an exception in it ends the restoration.
-        output_type: "pil" pictures, "pt" tensor [B, 3, S, S] about [-1, 1] (not clipped), "latent" [B, C, h, w]; S is
-            `output_side(H)`.
+        callback_on_step_end: called with (self, step from 0, timestep, {"latents": [B, C, h, w]}) after each step; it
+            may return other latents. An exception in it ends the restoration.
+        output_type: "pil" pictures, "np" [B, S, S, 3] or "pt" [B, 3, S, S] in [0, 1], "latent" [B, C, h, w]; "raw"
+            [B, 3, S, S], about [-1, 1] and not clipped. S is `output_side(H)`.
+        return_dict: False: a tuple of the images alone.
 
         Raises UsageError for an impossible number of steps, an unknown scheduler, references or guidance that the model
-        cannot use or that another network encoded; ValueError for shapes that do not fit or if neither generator nor
-        latents are given.
+        cannot use or that another network encoded; ValueError for shapes or numbers of things that do not fit.
         """
-        self.check_options(steps=steps, scheduler=scheduler, guidance=guidance, crisp=crisp)
+        sampling = self.defaults.changed(steps=num_inference_steps, guidance=guidance_scale, crisp=crisp)
+        self.check(sampling.changed(scheduler=scheduler))
         if references is not None:
             self.check_takes_references()
+            if is_one(image) and not isinstance(references, ReferenceCache):
+                references = [references]  # type: ignore[list-item]
         device = self.execution_device
-        sampler = make_sampler(self.scheduler, scheduler, steps, device)
-        lq = to_tensor(lq)
-        with self._turn:
-            predict, shape = self._prediction(self.shrink(lq), references, 1.0 if guidance is None else guidance)
+        sampler = make_sampler(self.scheduler, scheduler, sampling.steps, device)
+        lq = to_tensor(image)
+        with self._turn, self.progress_bar(total=len(sampler.timesteps)) as bar:  # type: ignore[call-arg]
+            predict, shape = self._prediction(self.shrink(lq), references, sampling.guidance)  # type: ignore[arg-type]
             noise = draw_noise(shape, generator, device) if latents is None else latents.to(device)
-            x = denoise(sampler, noise, predict, callback)
-        if output_type == "latent":
-            return Restoration(images=x)
-        return Restoration(images=to_output(self.draw(x, lq, crisp or 0.0), output_type))
+            after_step = partial(self._after_step, callback_on_step_end, bar)
+            x = denoise(sampler, noise, predict, generator, after_step)
+        images = x if output_type == "latent" else to_output(self.draw(x, lq, sampling.crisp or 0.0), output_type)
+        return Restoration(images=images) if return_dict else (images,)  # type: ignore[return-value]
+
+    def _after_step(self, callback: Callback | None, bar: Any, step: int, timestep: Tensor, latents: Tensor) -> Tensor:
+        bar.update()
+        if callback is None:
+            return latents
+        changed = callback(self, step, timestep, {"latents": latents}) or {}
+        return changed.get("latents", latents)
 
     def shrink(self, pictures: Tensor) -> Tensor:
         """Pictures [B, 3, H, H], as the pipeline is given them, at the size that the autoencoder works at."""

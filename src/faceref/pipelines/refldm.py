@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import ClassVar
 
 import torch
-from diffusers import DDIMScheduler
+from diffusers.schedulers import SchedulerMixin
 from torch import Tensor
 
 from faceref.errors import UsageError
@@ -47,7 +47,7 @@ class ReFLDMPipeline(FacePipeline):
         self,
         unet: ReferenceUNet,
         vae: Autoencoder,
-        scheduler: DDIMScheduler,
+        scheduler: SchedulerMixin,
         vq: RestoringVQModel | None = None,
         fusion: PixelFusion | None = None,
         detail: DetailDecoder | None = None,

@@ -1,9 +1,11 @@
 """What the pipelines share: samplers by name, the denoising loop, pictures in and out."""
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, TypeGuard, cast, get_args
 
+import numpy as np
 import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
 from diffusers.image_processor import VaeImageProcessor
@@ -17,23 +19,24 @@ from faceref.pipelines.scheduler_name import SchedulerName
 SCHEDULERS = {"ddim": DDIMScheduler, "dpmsolver++": DPMSolverMultistepScheduler, "unipc": UniPCMultistepScheduler}
 
 Images = Tensor | Sequence[Image]  # [N, 3, H, W] in [-1, 1], or N pictures of one size
-OutputType = Literal["pil", "pt", "latent"]
+OutputType = Literal["pil", "np", "pt", "latent", "raw"]
 Generators = torch.Generator | list[torch.Generator]
-Callback = Callable[[int, Tensor], None]
+OnStep = Callable[[int, Tensor, Tensor], Tensor]  # (step from 0, timestep, latents) -> the latents to go on with
 
 
-def make_sampler(schedule: DDIMScheduler, name: SchedulerName, steps: int, device: torch.device) -> Any:
+def make_sampler(scheduler: Any, name: SchedulerName | None, steps: int, device: torch.device) -> Any:
     """A sampler of one call's own (samplers hold state) with the noise schedule of the model.
 
+    scheduler: the pipeline's, of any of diffusers' classes; name: another class than that one's.
     Raises UsageError for an impossible number of steps or an unknown scheduler.
     """
-    if name not in SCHEDULERS:
+    if name is not None and name not in SCHEDULERS:
         raise UsageError(f"There is no scheduler {name!r}", hint=f"choose one of {', '.join(get_args(SchedulerName))}")
-    timesteps: int = schedule.config["num_train_timesteps"]
+    timesteps: int = scheduler.config["num_train_timesteps"]
     if not 1 <= steps <= timesteps:
         raise UsageError(f"{steps} denoising steps are not possible", hint=f"choose 1 to {timesteps}")
-    sampler = SCHEDULERS[name].from_config(schedule.config)
-    sampler.set_timesteps(steps, device=device)  # type: ignore[union-attr]
+    sampler: Any = (type(scheduler) if name is None else SCHEDULERS[name]).from_config(scheduler.config)
+    sampler.set_timesteps(steps, device=device)
     return sampler
 
 
@@ -44,44 +47,61 @@ def check_guidance(guidance: float) -> None:
 
 
 def draw_noise(shape: Sequence[int], generator: Generators | None, device: torch.device) -> Tensor:
-    """Standard normal noise of a shape [B, ...] in float32; one generator for each of the B makes them independent."""
-    if generator is None or (isinstance(generator, list) and len(generator) != shape[0]):
-        raise ValueError("give a generator (or one per face), or the starting noise as latents")
+    """Standard normal noise of a shape [B, ...] in float32; one generator for each of the B makes them independent.
+
+    None: torch's own generator. Raises ValueError for another number of generators.
+    """
+    if isinstance(generator, list) and len(generator) != shape[0]:
+        raise ValueError(f"{len(generator)} generators were given for {shape[0]} faces")
     return randn_tensor(tuple(shape), generator, device, torch.float32)
 
 
 def denoise(
-    sampler: Any, noise: Tensor, predict: Callable[[Tensor, Tensor], Tensor], callback: Callback | None
+    sampler: Any,
+    noise: Tensor,
+    predict: Callable[[Tensor, Tensor], Tensor],
+    generator: Generators | None,
+    on_step: OnStep,
 ) -> Tensor:
     """From noise [B, C, h, w] to latents of the same shape.
 
-    predict: the network's output, given the noisy latents as it takes them and the timestep.
-    callback: called with (step, latents) after each step, counted from 1; an exception in it ends the restoration.
+    predict: the network's output, given the noisy latents as it takes them and the timestep. generator: for samplers
+    that add noise. on_step: called after each step; an exception in it ends the restoration.
     """
+    adds_noise = "generator" in inspect.signature(sampler.step).parameters
+    extra = {"generator": generator} if adds_noise else {}
     # The sampler's arithmetic stays in float32 whatever the network's precision.
     x = noise.float() * sampler.init_noise_sigma
-    for step, timestep in enumerate(sampler.timesteps, start=1):
+    for step, timestep in enumerate(sampler.timesteps):
         prediction = predict(sampler.scale_model_input(x, timestep), timestep)
-        x = sampler.step(prediction.float(), timestep, x).prev_sample
-        if callback is not None:
-            callback(step, x)
+        x = sampler.step(prediction.float(), timestep, x, **extra).prev_sample
+        x = on_step(step, timestep, x)
     return x
 
 
-def to_tensor(images: Images) -> Tensor:
-    """Pictures of one size -> [N, 3, H, W] in [-1, 1]; tensors as they are."""
+def is_one(image: Images | Image) -> TypeGuard[Tensor | Image]:
+    """Whether it is one picture, a tensor [3, H, W] or PIL's, and not a batch of them."""
+    return isinstance(image, Image) or (isinstance(image, Tensor) and image.ndim == 3)
+
+
+def to_tensor(images: Images | Image) -> Tensor:
+    """One picture, or several of one size -> [N, 3, H, W] in [-1, 1]; tensors as they are."""
     if isinstance(images, Tensor):
-        return images
-    return VaeImageProcessor(do_resize=False, do_convert_rgb=True).preprocess(list(images))
+        return images[None] if images.ndim == 3 else images
+    pictures = [images] if isinstance(images, Image) else list(images)
+    return VaeImageProcessor(do_resize=False, do_convert_rgb=True).preprocess(pictures)
 
 
-def to_output(images: Tensor, output_type: OutputType) -> Tensor | list[Image]:
-    """Decoded pictures [B, 3, H, W], about [-1, 1], as they are (float32) or, for "pil", as PIL pictures.
+def to_output(images: Tensor, output_type: OutputType) -> Tensor | np.ndarray | list[Image]:
+    """Decoded pictures [B, 3, H, W], about [-1, 1]: "raw" as they are (float32), else as diffusers gives them.
 
+    That is: "pil" pictures, "pt" the same shape clipped to [0, 1], "np" [B, H, W, 3] in [0, 1].
     Raises FacerefError if a number is not finite: a guidance beyond what the network knows does that.
     """
     images = images.float()
     if not torch.isfinite(images).all():
         hint = "choose a smaller guidance or other steps"
         raise FacerefError("The network's result is not finite", hint=hint, code="not_finite")
-    return cast(list[Image], VaeImageProcessor().postprocess(images)) if output_type == "pil" else images
+    if output_type == "raw":
+        return images
+    return cast(Tensor | np.ndarray | list[Image], VaeImageProcessor().postprocess(images, output_type))

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from threading import Lock
 from typing import Any, cast
 
@@ -17,6 +17,7 @@ from faceref.errors import FacerefError
 from faceref.models.reference import ReferenceCache
 from faceref.people.person import Person
 from faceref.pipelines.scheduler_name import SchedulerName
+from faceref.pipelines.settings import Sampling
 from faceref.restore.options import RestoreOptions
 
 BATCH = 8  # faces that go through the network together
@@ -39,6 +40,11 @@ class Settings:
     crisp: float | None
     seed: int
     dtype: str | None = None
+
+    @property
+    def sampling(self) -> Sampling:
+        """As the pipeline is to sample."""
+        return Sampling(self.steps, 1.0 if self.guidance is None else self.guidance, self.scheduler, self.crisp)
 
     def by_name(self) -> dict[str, Any]:
         """Those that the model has."""
@@ -73,13 +79,7 @@ class Model:
             seed=options.seed,
             dtype=None if self.pipeline.unet.dtype == torch.float32 else str(self.pipeline.unet.dtype)[len("torch.") :],
         )
-        self.pipeline.check_options(
-            steps=settings.steps,
-            scheduler=settings.scheduler,
-            guidance=guidance,
-            crisp=settings.crisp,
-            called=self._called,
-        )
+        self.pipeline.check(replace(settings.sampling, guidance=1.0 if guidance is None else guidance), self._called)
         return settings
 
     def check_takes_references(self) -> None:
@@ -174,12 +174,9 @@ class Model:
         output = self.pipeline(
             [self.input(face) for face in faces],
             references=caches if any(caches) else None,
-            guidance=settings.guidance,
-            steps=settings.steps,
-            scheduler=settings.scheduler,
-            crisp=settings.crisp,
             generator=[torch.Generator().manual_seed(settings.seed) for _ in faces],  # no face depends on another
-            callback=lambda step, _: on_step(step),
+            callback_on_step_end=lambda _, step, *__: on_step(step + 1),
+            **settings.sampling.arguments(),
         )
         return cast(list[Image.Image], output.images)
 

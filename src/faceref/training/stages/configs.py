@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from faceref.pipelines.scheduler_name import SchedulerName
+from faceref.pipelines.settings import Sampling
 from faceref.training.config import Config, StageConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -97,6 +98,10 @@ class ModelConfig(Config):
     steps: int = Field(default=50, ge=1)
     guidance: Weight = 1.5
     scheduler: SchedulerName = "ddim"
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(self.steps, self.guidance, self.scheduler)
 
 
 class DenoisingConfig(StageConfig):

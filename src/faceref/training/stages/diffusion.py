@@ -131,22 +131,14 @@ class DiffusionStage(DenoisingStage):
 
     def validate(self, batch: Batch, generator: torch.Generator) -> tuple[dict[str, float], Image.Image]:
         """Restore held-out faces, without and with references; rows: LQ, without, with, truth, first reference."""
-        pipeline, model = self.pipeline(), self.model
+        pipeline = self.pipeline()
         hq, lq, references = batch["hq"], batch["lq"], batch["references"]
         noise = torch.randn(batch["hq_latent"].shape, generator=generator, device=hq.device)
         rows, metrics = [lq], {}
         own = [photos if has else None for photos, has in zip(references, batch["has_references"], strict=True)]
         cases = {"alone": None} | ({"referenced": own} if self.use_references else {})
         for name, given in cases.items():
-            result = pipeline(
-                lq,
-                given,
-                steps=model.steps,
-                guidance=model.guidance,
-                scheduler=model.scheduler,
-                latents=noise,
-                output_type="pt",
-            )
+            result = pipeline(lq, given, latents=noise, output_type="raw", **self.model.sampling.arguments())
             rows.append(torch.as_tensor(result.images))
             metrics |= compare(name, rows[-1], hq, self.recogniser)
         metrics |= compare("lq", lq, hq, self.recogniser)

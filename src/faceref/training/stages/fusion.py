@@ -1,29 +1,29 @@
 """The stage after a denoiser's: its restorations are corrected by the low-quality pictures that they were made of."""
 
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Self, cast
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from faceref.checkpoints.info import ModelInfo
-from faceref.checkpoints.store import Pipeline, load_blind, load_pipeline, save_model
-from faceref.data.dataset import FaceDataset, make_batch
+from faceref.checkpoints.store import Pipeline, load_blind, load_pipeline
+from faceref.data.dataset import FaceDataset
 from faceref.errors import UsageError
 from faceref.models.autoencoder import encode
 from faceref.models.fusion import PixelFusion
 from faceref.models.identity import FaceRecogniser
 from faceref.models.loading import load_component
+from faceref.models.reference import ReferenceCache
 from faceref.pipelines.refldm import ReFLDMPipeline
-from faceref.training.pictures import compare, contact_sheet
 from faceref.training.stages.components import judges, new_network
 from faceref.training.stages.configs import FusionConfig
+from faceref.training.stages.last_step import LastStepStage
 from faceref.training.stages.stage import Batch
-from faceref.training.stages.vqgan import ReconstructionStage
 
 
-class FusionStage(ReconstructionStage):
+class FusionStage(LastStepStage):
     """Restorations by a trained model, corrected, are to be the HQ photographs; the model stays as it is."""
 
     best_by = "psnr_corrected"
@@ -39,11 +39,8 @@ class FusionStage(ReconstructionStage):
     ):
         """pipeline, info: the model, of either family; a fusion that it has already is left out."""
         pipeline.register_modules(fusion=None)
-        networks = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
-        super().__init__(config, perceptual, recogniser, **networks)
-        self.config = config
+        super().__init__(config, fusion, pipeline, info, perceptual, recogniser)
         self.fusion = fusion
-        self.pipeline, self.info = pipeline, info
         self.blind = load_blind(config.model)
 
     @classmethod
@@ -62,47 +59,25 @@ class FusionStage(ReconstructionStage):
         return cls(config, fusion, pipeline, info, *judges(config))
 
     @property
-    def last_layer(self) -> Tensor:
-        return self.fusion.conv_out.weight
-
-    def trainable(self, turn: str) -> dict[nn.Module, float]:
-        return {self.discriminator if turn == "discriminator" else self.fusion: 1.0}
-
-    def averaged(self) -> nn.Module:
+    def drawer(self) -> PixelFusion:
         return self.fusion
 
     @torch.no_grad()
     def make_batch(self, items: Batch, generator: torch.Generator) -> Batch:
-        """Photographs to pictures, and what the model makes of the bad ones.
-
-        hq, lq, restored [B, 3, H, W], mask [B, 1, H, W], references [B, N, 3, H, W], has_references [B].
-        """
-        data = self.config.data
-        batch = cast(Batch, make_batch(items, data.degradation, generator, data.augmentation))
-        draws = torch.rand(len(batch["hq"]), generator=generator, device=batch["hq"].device)
-        shown = batch["has_references"]
-        if self.training:
-            shown = shown * (draws >= self.config.reference_dropout)
-        restored = self.pipeline(
-            batch["lq"],
-            steps=self.info.steps,
-            scheduler=self.info.scheduler,
-            generator=generator,
-            output_type="pt",
-            **self._with_references(batch["references"], shown),
-        ).images
+        """As `degraded`, and restored [B, 3, H, W]: what the model makes of the bad ones."""
+        batch, shown = self.degraded(items, generator)
+        cache = self._cache(batch["references"], shown)
+        restored = self.pipeline(batch["lq"], cache, generator=generator, output_type="raw").images
         return batch | {"restored": cast(Tensor, restored)}
 
-    def _with_references(self, references: Tensor, shown: Tensor) -> dict[str, Any]:
-        """What the pipeline of ReF-LDM is given beside the faces: references [B, N, 3, H, W] where `shown` [B] is 1."""
-        if not isinstance(self.pipeline, ReFLDMPipeline):
-            return {}
-        cache, count = None, references.shape[1]
-        if count:
-            latents = encode(self.pipeline.vae, references.flatten(0, 1)).unflatten(0, references.shape[:2])
-            times = shown.float()[:, None].expand(-1, count)  # [B, N], 0 for those that are not shown
-            cache = self.pipeline.unet.encode_references(latents, times)
-        return {"references": cache, "guidance": self.info.guidance}
+    def _cache(self, references: Tensor, shown: Tensor) -> ReferenceCache | None:
+        """Of the references [B, N, 3, H, W] where `shown` [B] is 1; None if the pipeline takes none."""
+        count = references.shape[1]
+        if not isinstance(self.pipeline, ReFLDMPipeline) or not count:
+            return None
+        latents = encode(self.pipeline.vae, references.flatten(0, 1)).unflatten(0, references.shape[:2])
+        times = shown.float()[:, None].expand(-1, count)  # [B, N], 0 for those that are not shown
+        return self.pipeline.unet.encode_references(latents, times)
 
     def reconstruct(self, batch: Batch) -> tuple[Tensor, Tensor]:
         return self.fusion(batch["restored"], batch["lq"]), batch["hq"].new_zeros(())
@@ -110,16 +85,7 @@ class FusionStage(ReconstructionStage):
     def validate(self, batch: Batch, generator: torch.Generator) -> tuple[dict[str, float], Image.Image]:
         """Held-out faces, with their references; rows: LQ, restored as before, corrected, truth."""
         pictures = {"lq": batch["lq"], "before": batch["restored"], "corrected": self.reconstruct(batch)[0].float()}
-        metrics: dict[str, float] = {}
-        for name, row in pictures.items():
-            metrics |= compare(name, row, batch["hq"], self.recogniser)
-        return metrics, contact_sheet([row[:8] for row in (*pictures.values(), batch["hq"])])
+        return self.judged(pictures, batch["hq"])
 
     def export(self, folder: Path) -> None:
-        """Write the model with the fusion, and with what it brings for photographs without references.
-
-        Its description stays but for what was measured of it without.
-        """
-        components: dict[str, Any] = self.pipeline.components | {"fusion": self.fusion}
-        info = self.info.model_copy(update={"quality": {}, "quality_command": None})
-        save_model(type(self.pipeline)(**components), info, folder, self.blind)
+        self.export_with(folder, self.blind, fusion=self.fusion)

@@ -4,6 +4,7 @@ The autoencoders of both are trained as ReF-LDM's (vqgan). Learning-rate ratios,
 released code.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Self, cast
 
@@ -155,13 +156,8 @@ class LDBFRStage(DenoisingStage):
         """Restore held-out faces; rows: LQ, stage 1 alone, both stages, truth."""
         hq, lq = batch["hq"], batch["lq"]
         noise = torch.randn(batch["hq_latent"].shape, generator=generator, device=hq.device)
-        result = self.pipeline()(
-            lq,
-            steps=self.model.steps,
-            scheduler=self.model.scheduler,
-            latents=noise,
-            output_type="pt",
-        )
+        sampling = replace(self.model.sampling, guidance=1.0)
+        result = self.pipeline()(lq, latents=noise, output_type="raw", **sampling.arguments())
         pictures = {"lq": lq, "stage1": self.pipeline().restore_stage1(lq), "restored": torch.as_tensor(result.images)}
         metrics: dict[str, float] = {}
         for name, row in pictures.items():

@@ -1,0 +1,47 @@
+"""How a model samples, in the house's words, and the arguments of diffusers' that they are for a pipeline."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+from faceref.pipelines.scheduler_name import SchedulerName
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Steps, guidance towards the references (1: none), sampler and crispness (None: it draws in one way).
+
+    faceref.json, `RestoreOptions` and the command have these names. The defaults are for a pipeline that is no model
+    of ours: as many steps as diffusers' pipelines take.
+    """
+
+    steps: int = 50
+    guidance: float = 1.0
+    scheduler: SchedulerName = "ddim"
+    crisp: float | None = None
+
+    def changed(self, **given: Any) -> Self:
+        """With what is given; None: as it is."""
+        return replace(self, **{name: value for name, value in given.items() if value is not None})
+
+    def arguments(self) -> dict[str, Any]:
+        """As a pipeline is called, whose names are diffusers'."""
+        return {
+            "num_inference_steps": self.steps,
+            "guidance_scale": self.guidance,
+            "scheduler": self.scheduler,
+            "crisp": self.crisp,
+        }
+
+
+def read_sampling(folder: Path) -> Sampling | None:
+    """What faceref.json in a pipeline's folder says; None if there is none. Raises ValueError if it is damaged."""
+    try:
+        description = json.loads((folder / "faceref.json").read_bytes())
+    except FileNotFoundError:
+        return None
+    if not isinstance(description, Mapping):
+        raise ValueError("faceref.json is no description of a model")
+    return Sampling(**{field.name: description[field.name] for field in fields(Sampling) if field.name in description})
