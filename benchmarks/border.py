@@ -45,8 +45,7 @@ def main() -> None:
             if crop.alignment.side < SMALLEST:
                 continue
             generator = torch.Generator().manual_seed(arguments.seed)
-            settings: dict[str, Any] = {"guidance": info.guidance} if info.family == "refldm" else {}
-            output: Any = pipeline([crop.image], steps=info.steps, generator=generator, **settings)
+            output: Any = pipeline([crop.image], generator=generator)
             after = blend_face(
                 photo,
                 match_color(output.images[0], crop.image, crop.mask),

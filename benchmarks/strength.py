@@ -209,9 +209,9 @@ def _of(examples: list[Example], preset: str) -> list[Example]:
 
 
 def _restored(run: Callable[..., Any], bad: Image.Image, info: ModelInfo, seed: int) -> Image.Image:
-    settings: dict[str, Any] = {"steps": info.steps, "generator": torch.Generator().manual_seed(seed)}
+    settings: dict[str, Any] = {"num_inference_steps": info.steps, "generator": torch.Generator().manual_seed(seed)}
     if info.family == "refldm":
-        settings["guidance"] = info.guidance
+        settings["guidance_scale"] = info.guidance
     return run([bad], **settings).images[0]
 
 
