@@ -5,19 +5,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 GOLDEN = Path(__file__).parent / "golden" / "refldm-mini"
 SHA256 = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(GOLDEN.glob("*.ckpt"))}
 
 
 class Release:
-    """breaks_off: after so many bytes of a file, once. fault: html, missing, other or no_range."""
+    """breaks_off: after so many bytes of a file, once. fault: html, missing, other, no_range, short (of a file that it
+    says to be shorter than it is) or slow (silent after the first half, until `patience` is set).
+    """
 
     def __init__(self) -> None:
         self.url = ""
         self.breaks_off: int | None = None
         self.fault: str | None = None
+        self.patience = Event()
         self.ranges: list[tuple[str, str | None]] = []  # asked for
 
 
@@ -41,10 +44,16 @@ def release_server(folder: Path = GOLDEN) -> Iterator[Release]:
                 return self.send_error(416)
             self.send_response(206 if begin else 200)
             self.send_header("Content-Type", "text/html" if release.fault == "html" else "application/octet-stream")
-            self.send_header("Content-Length", str(len(content) - begin))
+            self.send_header("Content-Length", str(len(content) - begin - (10 if release.fault == "short" else 0)))
             self.end_headers()
             end = None if release.breaks_off is None else begin + release.breaks_off
             release.breaks_off = None
+            if release.fault == "slow":
+                self.wfile.write(content[begin : len(content) // 2])
+                self.wfile.flush()
+                release.patience.wait(10)
+                self.close_connection = True
+                return None
             self.wfile.write(content[begin:end])
             self.close_connection = True
             return None

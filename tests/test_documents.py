@@ -46,6 +46,18 @@ def test_the_readme_shows_each_step_by_the_example_of_its_docstring():
     assert rows == [parser.get_examples(step.__doc__ or "")[0].source.strip() for step in VERBS[:-1]]
 
 
+def test_every_extra_is_told_with_what_it_brings():
+    extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    told = re.findall(r"^\| `(\w+)` \| .+ \| .+ \|$", (REPOSITORY / "docs" / "install.md").read_text(), re.M)
+    assert sorted(told) == sorted(extras)
+
+
+def test_every_device_has_its_line_to_install():
+    text = (REPOSITORY / "docs" / "install.md").read_text()
+    for device in ("cuda", "mps", "cpu"):
+        assert re.search(rf"^\| .*`pip install torch.* \| `{device}`.*\|$", text, re.M), device
+
+
 def test_documents_do_show_commands():
     assert len(commands()) > 40
     assert len(make_lines()) > 8

@@ -117,6 +117,26 @@ def test_what_a_server_answers_instead_is_named(release, folder, fault, sentence
     assert not folder.exists()
 
 
+def test_a_server_that_lies_about_the_size_is_found_out(release, folder):
+    release.fault = "short"
+    with pytest.raises(CheckpointError, match="is not the file that was expected"):
+        get(release.url, folder)
+    assert not folder.exists()
+
+
+def test_a_server_that_falls_silent_is_left_and_gone_on_with(release, folder, monkeypatch):
+    monkeypatch.setattr(download, "TIMEOUT", 0.2)
+    release.fault = "slow"
+    with pytest.raises(OutputError, match=r"refldm\.ckpt could not be downloaded \(timed out\); try again later"):
+        get(release.url, folder)
+    release.patience.set()
+    release.fault = None
+    get(release.url, folder)
+    (name, asked) = release.ranges[1]
+    assert name == "refldm.ckpt"
+    assert asked is not None, "what had come by then was not fetched again"
+
+
 @pytest.mark.parametrize("source", ["http://127.0.0.1:9/nobody", "nowhere", "http://[bad"])
 def test_a_source_that_is_none_is_one_sentence(folder, source, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")

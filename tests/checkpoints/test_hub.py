@@ -147,6 +147,17 @@ def test_a_proxys_page_or_half_a_file_is_one_sentence_and_no_model(hub, tiny_mod
     load_pipeline(NAME)
 
 
+def test_a_disk_without_room_is_named(hub, tiny_model, monkeypatch):
+    hub.add(NAME, files_of(tiny_model))
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device", "cache/blobs/1")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", full)
+    with pytest.raises(OutputError, match="cache/blobs/1 cannot be written because the disk is full; free some space"):
+        find_model(NAME)
+
+
 def test_a_damaged_folder_is_not_pushed(hub, tiny_model, tmp_path):
     folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
     (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"half")
