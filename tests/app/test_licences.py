@@ -12,7 +12,8 @@ from faceref.licences import PARTS
 
 LANDMARKS, MESH, MTCNN, UNIFACE = "68 landmarks", "--landmarks mesh (", "face detector MTCNN", "uniface (extra"
 SMALL, REFLDM, FFHQ = "the model small", "the model refldm-512", "the data set ffhq-ref"
-TOLD = (LANDMARKS, MESH, MTCNN, UNIFACE, SMALL, REFLDM, FFHQ)
+REALESRGAN = "realesrgan (extra"
+TOLD = (REALESRGAN, LANDMARKS, MESH, MTCNN, UNIFACE, SMALL, REFLDM, FFHQ)
 
 
 def test_the_document_has_the_same_table():
@@ -34,6 +35,7 @@ def test_without_a_command_all_parts_are_told(faceref):
         ("restore old.jpg --detector dlib", {LANDMARKS, SMALL}),
         ("restore old.jpg --detector uniface", {LANDMARKS, UNIFACE, SMALL}),
         ("restore old.jpg --landmarks mesh --detector dlib", {MESH, SMALL}),
+        ("restore old.jpg --background realesrgan --scale 2", {LANDMARKS, MTCNN, SMALL, REALESRGAN}),
         ("restore face.png --aligned", {LANDMARKS, SMALL}),
         ("restore face.png --aligned --ref good.png", {LANDMARKS, SMALL}),
         ("serve", {LANDMARKS, MTCNN, SMALL}),
