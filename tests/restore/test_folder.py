@@ -72,6 +72,7 @@ def test_results_are_the_same_bytes_whatever_the_number_of_processes(tree, reque
     assert all(one[name] == two[name] for name in RESULTS - {JOURNAL})
 
 
+@pytest.mark.slow
 def test_through_ray_they_are_the_same_bytes_too(tree, request_):
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'faceref[ray]' to run this test.")
     list(restore_folder(tree / "photos", tree / "one", request_))
