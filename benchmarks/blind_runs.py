@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from faceref.errors import NoFaceError
+from faceref.errors import NoFaceError, NoReferenceError, OtherPersonError
 from faceref.faces.detect import load_detector
 from faceref.pictures.formats import PICTURE_SUFFIXES
 from faceref.pictures.photo import open_photo
@@ -98,8 +98,10 @@ def run(restorer: Restorer, photograph: Path, references: list[Path], target: Pa
     shown, refused = [str(one) for one in references], ""
     try:
         result = restorer.restore(photograph, references)
-    except NoFaceError as error:
-        if error.code != "not_the_person" or len(restorer.match(photograph).assignments) > 1:
+    except (NoFaceError, NoReferenceError) as error:
+        return Run(str(photograph), shown, f"refused: {error}")
+    except OtherPersonError as error:
+        if len(restorer.match(photograph).assignments) > 1:
             return Run(str(photograph), shown, f"refused: {error}")
         refused = f"refused ({error}), then chosen: "
         result = restorer.restore(photograph, references, RestoreOptions(face=1))

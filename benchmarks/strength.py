@@ -30,8 +30,9 @@ from faceref.checkpoints.store import load_blind, load_pipeline
 from faceref.data.degradation import MODERATE, SEVERE, DegradationRanges, degrade
 from faceref.data.lq_set import seed_for
 from faceref.data.table import read_table
-from faceref.evaluation.faces import Centre, FaceDescriber
+from faceref.evaluation.faces import FaceDescriber
 from faceref.faces.align import AlignedFace, Alignment
+from faceref.faces.centre import Centre
 from faceref.faces.colour import match_color
 from faceref.faces.quality import FaceQuality, quality, strength
 from faceref.faces.recognise import DlibRecogniser

@@ -54,9 +54,21 @@ class PhotoError(FacerefError):
 
 
 class NoFaceError(FacerefError):
-    """No face was found where one is needed."""
+    """No face was found in the photograph to be restored."""
 
     code = "no_face"
+
+
+class NoReferenceError(FacerefError):
+    """References were given, and not one of them can be used."""
+
+    code = "no_reference"
+
+
+class OtherPersonError(FacerefError):
+    """No face of the photograph may be the person whose references were given."""
+
+    code = "not_the_person"
 
 
 class CheckpointError(FacerefError):

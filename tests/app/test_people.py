@@ -40,13 +40,17 @@ def test_an_enrolled_person_restores_like_their_photographs(people, restore, alb
 def test_people_are_listed_drawn_renamed_and_removed(people, album, monkeypatch):
     monkeypatch.chdir(album)
     people("enroll", "Eileen", album / "references")
-    assert people("rename", "eileen", "Eileen Collins").code == 0
+    done = people("rename", "eileen", "Eileen Collins")
+    assert (done.code, done.output) == (0, "Eileen is now Eileen Collins\n")
     assert "Eileen Collins" in people("list").output
     assert people("show", "Eileen Collins").code == 0
     with Image.open("Eileen Collins.png") as sheet:
-        assert sheet.size == (192, 207)
+        assert sheet.size == (192, 209)
     assert "0 new references, 1 in all" in people("add", "Eileen Collins", album / "references").output
-    assert people("remove", "Eileen Collins").code == 0
+    people("enroll", "Marie", album / "references")
+    done = people("merge", "eileen collins", "marie")
+    assert (done.code, done.output) == (0, "Marie is now Eileen Collins: 1 references\n")
+    assert people("remove", "eileen collins").output.startswith("Eileen Collins is removed\n")
     assert "Eileen" not in people("list").output
 
 
@@ -75,7 +79,7 @@ def test_what_was_seen_of_a_person_in_albums_is_forgotten_with_them(people, albu
     people("find", album)
     assert len(traces()) == 3, "or the test could not fail"
     done = people("remove", "Eileen")
-    assert (done.code, done.output) == (0, "forgotten: what was seen in 2 photographs of albums\n")
+    assert (done.code, done.output) == (0, "Eileen is removed\nforgotten: what was seen in 2 photographs of albums\n")
     assert traces() == []
 
 

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from faceref.errors import DataError
-from faceref.evaluation.faces import Centre, FaceDescriber, compute_centre, read_face
+from faceref.evaluation.faces import FaceDescriber, compute_centre, read_face
+from faceref.faces.centre import Centre
 from faceref.faces.dlib_torch import TorchDlibRecogniser
 
 SIZE = 64

@@ -17,7 +17,7 @@ from faceref.data.mapping import mapping_from_index
 from faceref.errors import OutputError, UsageError
 from faceref.evaluation.cases import Case, CaseSet, load_cases
 from faceref.evaluation.conditions import Plan
-from faceref.evaluation.faces import Centre, FaceDescriber
+from faceref.evaluation.faces import FaceDescriber
 from faceref.evaluation.families import MeasuredModel
 from faceref.evaluation.groups import Row
 from faceref.evaluation.measurement import Instruments
@@ -25,6 +25,7 @@ from faceref.evaluation.models import ModelSpec, Sampling, load_models
 from faceref.evaluation.pictures import picture_path, to_pixels, to_tensor
 from faceref.evaluation.restorer import Batch, Photographs
 from faceref.evaluation.run import measure_cases, read_rows
+from faceref.faces.centre import Centre
 from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.models.ldbfr import InjectedUNet
 from faceref.pipelines.ldbfr import LDBFRPipeline

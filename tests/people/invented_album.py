@@ -23,12 +23,12 @@ def save_album(folder: Path, portrait: Image.Image) -> Path:
 
 
 def variants(picture: Image.Image) -> list[Image.Image]:
-    """Other photographs of the same face: mirrored, brighter, duller, both."""
+    """Other photographs of the same face: mirrored, and so brighter, paler, duller."""
     mirrored = ImageOps.mirror(picture)
     return [
         mirrored,
         ImageEnhance.Brightness(mirrored).enhance(1.15),
-        ImageEnhance.Contrast(picture).enhance(0.85),
+        ImageEnhance.Color(mirrored).enhance(0.6),
         ImageEnhance.Contrast(mirrored).enhance(0.85),
     ]
 

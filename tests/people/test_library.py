@@ -5,8 +5,10 @@ import random
 import signal
 import sqlite3
 import stat
+import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +152,35 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="a part of its path is a file"):
         Library(tmp_path / "file").enroll("Ada", invented(1))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork, which Windows does not have")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_folder_that_is_read_only_is_one_sentence():
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o555)
+        said = said_to_nobody(lambda: Library(Path(folder) / "people").enroll("Ada", invented(1)))
+    path = Path(folder) / "people" / FILE
+    assert said == f"{path} cannot be written because {path.parent} is not writable; choose another folder."
+
+
+def said_to_nobody(do: Callable[[], None]) -> str:
+    """What an error says to a user who may not write what root may."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            if os.getuid() == 0:
+                os.setuid(65534)
+            do()
+        except OutputError as error:
+            os.write(write, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    os.waitpid(child, 0)
+    with os.fdopen(read, "rb") as told:
+        return told.read().decode()
 
 
 def test_a_locked_database_is_one_sentence(library, monkeypatch):

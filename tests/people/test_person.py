@@ -12,6 +12,9 @@ from faceref.people.person import FACE_SIZE, Person, Reference
 FACE = Image.new("RGB", (FACE_SIZE, FACE_SIZE))
 
 
+NOBODY = np.empty((0, 128), np.float32)  # faces of the photograph
+
+
 def reference(digest: str, away: float = 0.0) -> Reference:
     """One that is called "1.jpg"; away: how far it is from the others that are not."""
     embedding = np.zeros(128, np.float32)
@@ -26,11 +29,11 @@ def digests(person: Person | None) -> list[str]:
 
 def test_of_two_references_with_one_name_only_the_photograph_itself_is_left_out():
     person = Person((reference("a"), reference("b"), replace(reference("c"), name="2.jpg")))
-    left = person.without_photograph("a")
+    left = person.without_photograph("a", NOBODY)
     assert left is not None
     assert digests(left) == ["b", "c"]
     assert [(one.name, one.reason) for one in left.skipped] == [("1.jpg", "it is the photograph to be restored")]
-    assert Person((reference("a"),)).without_photograph("a") is None
+    assert Person((reference("a"),)).without_photograph("a", NOBODY) is None
 
 
 def test_of_two_references_with_one_name_only_the_stranger_is_left_out():

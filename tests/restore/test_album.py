@@ -1,18 +1,13 @@
 """A photograph and an album: each face with its own person's references, chosen for it; nobody is guessed."""
 
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from invented_album import save_album, variants
 from PIL import Image, ImageOps
 from restoring import restore
 
-from faceref.errors import NoFaceError
-from faceref.faces.dlib_detector import DlibDetector
-from faceref.people.choice import choose_references
-from faceref.people.person import Identity, Person, Traits
+from faceref.errors import NoReferenceError
 
 
 @pytest.fixture
@@ -48,7 +43,7 @@ def test_one_persons_photographs_are_read_as_before(restorer, portrait, album):
     from_folder = restore(restorer, portrait, album)
     from_files = restore(restorer, portrait, sorted(album.iterdir()))
     assert from_folder.image.tobytes() == from_files.image.tobytes()
-    assert isinstance(from_folder.people[0], Person)
+    assert [person.expected for person in from_folder.people] == [True]
 
 
 def test_a_face_that_is_not_in_the_album_is_left_alone_or_restored_without_references(restorer, portrait, album):
@@ -69,15 +64,29 @@ def test_two_who_are_alike_are_not_told_apart_by_a_guess(restorer, portrait, alb
     assert all(0.3 < match.certainty < 0.7 for match in face.matches)
 
 
+def test_a_photograph_of_the_album_is_restored_with_the_others(restorer, couple, album):
+    couple.save(album / "7.png")
+    account = restore(restorer, album / "7.png", restorer.people(album)).account()
+    assert [files(face.references) for face in account.faces] == [
+        {"4.png", "5.png", "6.png"},
+        {"1.png", "2.png", "3.png", "6.png"},
+    ]
+    assert {(Path(one.name).name, one.reason) for one in account.references_left_out} == {
+        ("7.png", "it is the photograph to be restored")
+    }
+
+
 def test_an_album_that_is_the_photograph_or_without_a_face_is_one_sentence(restorer, portrait, tmp_path):
     (tmp_path / "album").mkdir()
     portrait.save(tmp_path / "album" / "photo.png")
-    with pytest.raises(NoFaceError, match=r"None of the references can be used .*it is the photograph to be restored"):
+    with pytest.raises(
+        NoReferenceError, match=r"None of the references can be used .*it is the photograph to be restored"
+    ):
         restore(restorer, tmp_path / "album" / "photo.png", tmp_path / "album")
     (tmp_path / "walls").mkdir()
     for number in range(8):
         Image.new("RGB", (200, 200), (number, 100, 100)).save(tmp_path / "walls" / f"{number}.png")
-    with pytest.raises(NoFaceError, match=r"4\.png: no face was found in it; and 3 more\)"):
+    with pytest.raises(NoReferenceError, match=r"4\.png: no face was found in it; and 3 more\)"):
         restore(restorer, portrait, tmp_path / "walls")
 
 
@@ -95,35 +104,3 @@ def test_no_more_references_than_allowed_are_shown_also_of_one_person(restorer, 
     few = restore(restorer, portrait, variants(portrait), max_refs=2).account().faces[0]
     assert len(few.references) == 2
     assert len(restore(restorer, portrait, variants(portrait)).account().faces[0].references) == 4
-
-
-class Candidate:
-    """A photograph with given traits; `reference` gives one with its name."""
-
-    def __init__(self, reference, name: str, score: float, yaw: float, embedding: np.ndarray) -> None:
-        self.name, self.digest, self.embedding = name, name, embedding
-        self._traits = Traits(score, yaw)
-        self._reference = replace(reference, name=name)
-
-    def traits(self, landmarker: DlibDetector) -> Traits:
-        return self._traits
-
-    def reference(self):
-        return self._reference
-
-
-def test_good_references_turned_like_the_face_come_first_then_those_that_differ(restorer, portrait):
-    (reference,) = restorer.person(portrait).references
-    away = np.eye(128, dtype=np.float32)
-    given = [
-        ("blurred", 0.1, 0.0, away[0]),
-        ("good", 0.8, 0.0, away[1]),
-        ("almost the same as good", 0.7, 0.0, away[1] * 1.01),
-        ("different", 0.7, 0.1, away[2]),
-        ("profile", 0.8, 0.9, away[3]),
-        ("best", 0.9, 0.0, away[1] * 0.99),
-    ]
-    person = Identity(tuple(Candidate(reference, *one) for one in given))
-    frontal, turned = (choose_references(person, yaw, 2, DlibDetector()).references for yaw in (0.0, 0.9))
-    assert [one.name for one in frontal] == ["best", "different"]
-    assert turned[0].name == "profile"

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageOps
 from restoring import box_of, changed, restore
 
-from faceref.errors import NoFaceError, UsageError
+from faceref.errors import OtherPersonError, UsageError
 from faceref.people.person import Person
 
 
@@ -15,7 +15,7 @@ def test_with_references_the_face_most_like_them_is_restored(restorer, couple, m
     half = couple.width / 2
     (face,) = restore(restorer, couple, mirrored).faces
     assert (face.face.number, box_of(face)[0] > half) == (2, True)
-    (face,) = restore(restorer, couple, stranger).faces
+    (face,) = restore(restorer, couple, ImageOps.mirror(stranger)).faces
     assert (face.face.number, box_of(face)[2] < half) == (1, True)
 
 
@@ -39,6 +39,20 @@ def test_a_face_can_be_chosen_by_number_or_size(restorer, couple, mirrored):
         restore(restorer, couple, face=3)
 
 
+def test_a_face_can_be_chosen_by_a_box_around_it_and_the_account_says_so(restorer, couple, mirrored):
+    half = couple.width / 2
+    loose, tight = (half, 0, couple.width, couple.height), (half + 90, 60, half + 160, 130)
+    for box in (loose, tight):
+        account = restore(restorer, couple, mirrored, face=box).account()
+        assert [face.restored for face in account.faces] == [False, True]
+        assert (account.face, account.faces[0].left_alone) == (box, "another face was chosen")
+    assert restore(restorer, couple, mirrored).account().face is None
+    with pytest.raises(UsageError, match=r"has no face in the box 0,0,20,20; choose 1 to 2"):
+        restore(restorer, couple, face=(0, 0, 20, 20))
+    with pytest.raises(UsageError, match=r"face cannot be .*the box is empty"):
+        restore(restorer, couple, face=(20, 0, 0, 20))
+
+
 def test_a_face_is_restored_alike_whatever_is_restored_beside_it(restorer, couple):
     alone = restore(restorer, couple, face=2).faces[0]
     beside = restore(restorer, couple, face="all").faces[1]
@@ -49,7 +63,7 @@ def test_a_face_is_restored_alike_whatever_is_restored_beside_it(restorer, coupl
 def test_a_face_that_is_not_the_person_is_restored_only_if_it_is_chosen(restorer, portrait, mirrored):
     assert not any("somebody else" in warning for warning in restore(restorer, portrait, mirrored).warnings)
     negative = ImageOps.invert(portrait)  # dlib's distance is 0.86
-    with pytest.raises(NoFaceError) as refused:
+    with pytest.raises(OtherPersonError) as refused:
         restore(restorer, portrait, negative)
     assert str(refused.value).startswith(
         "the picture has no face that is surely the person of the references (face 1: "
@@ -58,7 +72,8 @@ def test_a_face_that_is_not_the_person_is_restored_only_if_it_is_chosen(restorer
 
 
 def test_what_is_said_of_single_faces_by_hand_becomes_of_them(restorer, couple, mirrored, stranger):
-    people = [replace(restorer.person(one), name=name) for one, name in ((mirrored, "Eileen"), (stranger, "Other"))]
+    shown = {"Eileen": mirrored, "Other": ImageOps.mirror(stranger)}
+    people = [replace(restorer.person(one), name=name) for name, one in shown.items()]
 
     def restored_as(*by_hand: dict, **settings):
         account = restore(restorer, couple, people, by_hand=by_hand, **settings).account()

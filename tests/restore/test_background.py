@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from restoring import restore
 
-from faceref.errors import NoFaceError, OutputError, PhotoError, UsageError
+from faceref.errors import NoFaceError, OtherPersonError, OutputError, PhotoError, UsageError
 from faceref.models.upscaler import Upscaler
 from faceref.pictures import decode
 from faceref.restore import background
@@ -100,7 +100,7 @@ def test_a_photograph_without_a_face_is_enlarged_and_that_is_said(restorer):
 
 
 def test_who_is_not_the_person_is_enlarged_and_left_alone(restorer, stranger, mirrored):
-    with pytest.raises(NoFaceError):
+    with pytest.raises(OtherPersonError):
         restore(restorer, stranger, mirrored)
     result = restore(restorer, stranger, mirrored, background="lanczos")
     assert (pixels(result.image) == lanczos(stranger, 2)).all()

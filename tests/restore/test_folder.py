@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from folders import RESULTS, STATUSES, files, statuses
 from PIL import Image
 
 from faceref.errors import OutputError, PhotoError, UsageError
+from faceref.faces.dlib_detector import DlibDetector
 from faceref.pictures.mark import is_marked_restored
 from faceref.restore.folder import JOURNAL, match_folder, restore_folder
 from faceref.restore.options import RestoreOptions
@@ -70,6 +72,26 @@ def test_results_are_the_same_bytes_whatever_the_number_of_processes(tree, reque
     one, two = files(tree / "one"), files(tree / "two")
     assert one.keys() == two.keys() == RESULTS
     assert all(one[name] == two[name] for name in RESULTS - {JOURNAL})
+
+
+def test_an_album_is_looked_at_once_for_all_processes_and_its_files_are_read_once(request_, monkeypatch):
+    settings = request_.settings()
+    request_.look()
+    monkeypatch.setattr(DlibDetector, "detect", lambda *_: pytest.fail("a photograph is looked at again"))
+    monkeypatch.setattr("faceref.restore.request.photo_digest", lambda path: pytest.fail(f"{path} is read again"))
+    _, (person,) = request_.load()
+    assert len(person.references) == 1
+    assert request_.settings() == settings
+
+
+def test_a_folder_may_be_its_own_album_where_no_photograph_is_its_own_reference(request_, portrait, mirrored, tmp_path):
+    family = tmp_path / "family"
+    family.mkdir()
+    portrait.save(family / "1.png")
+    mirrored.save(family / "2.png")
+    outcomes = list(restore_folder(family, tmp_path / "restored", replace(request_, references=(family,))))
+    shown = {outcome.photo: outcome.account["faces"][0]["references"] for outcome in outcomes if outcome.account}
+    assert shown == {"1.png": [str(family / "2.png")], "2.png": [str(family / "1.png")]}
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,10 +11,9 @@ from PIL import Image
 from restoring import restore
 
 from faceref import RestoreOptions, Restorer
-from faceref.errors import NoFaceError
+from faceref.errors import NoReferenceError
 from faceref.faces.quality import quality
 from faceref.people.person import Person
-from faceref.pictures.photo import open_photo
 from faceref.restore.model import Model
 
 
@@ -30,7 +30,7 @@ def test_unusable_references_are_left_out_and_named(restorer, portrait, mirrored
     assert reasons["3-couple.png"] == "2 faces are in it"
     assert reasons["4-wall.png"] == "no face was found in it"
     assert reasons["5-text.jpg"].startswith("it is not a picture in ")  # without its name once more
-    assert len(restore(restorer, portrait, tmp_path, largest_reference_face=True).people[0].references) == 2
+    assert len(restorer.person(tmp_path, RestoreOptions(largest_reference_face=True)).references) == 2
 
 
 def test_the_photograph_is_not_its_own_reference(restorer, portrait, mirrored, tmp_path):
@@ -55,21 +55,18 @@ def test_a_copy_of_the_photograph_is_not_its_reference(restorer, portrait, mirro
     for photo in (portrait, tmp_path / "old.png"):
         person = restore(restorer, photo, [portrait.copy(), tmp_path / "copy.bmp", mirrored]).people[0]
         assert [reference.name for reference in person.references] == ["picture 2"]
-        assert {one.reason for one in person.skipped} == {"it is the photograph to be restored"}
+        assert {one.reason for one in person.skipped} == {
+            f"it is the same picture as {tmp_path / 'copy.bmp'}",
+            "it is the photograph to be restored",
+        }
 
 
-def test_photographs_that_cannot_be_among_the_references_are_not_decoded(restorer, portrait, mirrored, monkeypatch):
-    opened = []
-    monkeypatch.setattr(
-        "faceref.people.references.open_photo", lambda source: opened.append(source) or open_photo(source)
-    )
-    restorer.person([mirrored], exclude=[portrait.crop((0, 0, 254, 200)), portrait])
-    assert opened == [portrait, mirrored]
-    opened.clear()
-    wide, high = Image.new("RGB", (60, 40)), Image.new("RGB", (40, 60))  # as a camera turns it and EXIF says
-    with pytest.raises(NoFaceError):
-        restorer.person([wide], exclude=[high])
-    assert opened == [high, wide]
+def test_the_photograph_in_another_size_and_format_is_not_its_reference(restorer, portrait, mirrored, tmp_path):
+    portrait.resize((190, 190), Image.Resampling.LANCZOS).save(tmp_path / "sent.jpg", quality=75)
+    mirrored.save(tmp_path / "other.jpg", quality=75)
+    person = restore(restorer, portrait, tmp_path).people[0]
+    assert [Path(reference.name).name for reference in person.references] == ["other.jpg"]
+    assert {one.reason for one in person.skipped} == {"it is the photograph to be restored"}
 
 
 def test_aligned_references_that_are_not_square_or_not_whole_are_left_out_and_named(restorer, portrait, tmp_path):
@@ -103,12 +100,12 @@ def test_what_the_result_cannot_keep_is_said_of_the_photograph_and_not_of_refere
 
 
 def test_no_usable_reference_is_an_error_not_a_blind_restoration(restorer, portrait):
-    with pytest.raises(NoFaceError, match="None of the references can be used"):
+    with pytest.raises(NoReferenceError, match="None of the references can be used"):
         restore(restorer, portrait, Image.new("RGB", (200, 200)))
 
 
 def test_a_reference_of_somebody_else_is_left_out_with_the_distance(restorer, portrait, mirrored, stranger):
-    account = restore(restorer, portrait, [mirrored, stranger, portrait.resize((300, 300))]).account()
+    account = restore(restorer, portrait, [mirrored, stranger, mirrored.resize((300, 300))]).account()
     assert account.faces[0].references == ["picture 1", "picture 3"]
     (skipped,) = account.references_left_out
     assert (skipped.name, skipped.reason[:36]) == ("picture 2", "it seems to show somebody else than ")
@@ -126,7 +123,7 @@ def test_a_person_read_beforehand_is_no_reference_for_a_photograph_of_theirs(res
     result = restore(restorer, portrait, person)
     assert [one.name for one in result.people[0].references] == ["picture 2"]
     assert [one.name for one in result.account().references_left_out] == ["picture 1"]
-    with pytest.raises(NoFaceError, match="it is the photograph to be restored"):
+    with pytest.raises(NoReferenceError, match="it is the photograph to be restored"):
         restore(restorer, portrait, restorer.person(portrait))
 
 
@@ -135,14 +132,14 @@ def test_references_chosen_of_many_are_judged_and_encoded_once_for_all_photograp
 ):
     model = Model(restorer.model.pipeline, restorer.model.info)
     fresh = Restorer(model, detector=restorer.detector, recogniser=restorer.recogniser)
-    person = fresh.person(variants(mirrored))  # one of them is the photograph
+    person = fresh.person([portrait, *variants(portrait)[:3]])  # one of them is the photograph
     encoded, judged = [], []
     encode = model.pipeline.encode_references
     monkeypatch.setattr(model.pipeline, "encode_references", lambda faces: encoded.append(len(faces)) or encode(faces))
-    monkeypatch.setattr("faceref.people.person.quality", lambda *face: judged.append(face) or quality(*face))
+    monkeypatch.setattr("faceref.people.traits.quality", lambda *face: judged.append(face) or quality(*face))
     first, second = (restore(fresh, portrait, person, max_refs=2) for _ in range(2))
     assert first.image.tobytes() == second.image.tobytes()
-    assert (encoded, len(judged)) == ([2], 3)
+    assert (encoded, len(judged)) == ([2], 3 + 2)  # and the photograph's face each time
 
 
 def test_two_people_of_one_photograph_are_not_taken_for_each_other(restorer, portrait, mirrored):

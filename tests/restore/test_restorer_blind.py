@@ -90,4 +90,4 @@ def test_the_model_for_photographs_without_references_may_be_of_either_family(ti
     description.write_text(description.read_text().replace('"name": "tiny"', '"name": "without"'))
     both = Restorer.from_pretrained(tmp_path / "model", device="cpu")
     assert both.restore(portrait, (), ALWAYS).faces[0].settings.model == "without"
-    assert both.restore(portrait, [portrait.rotate(2)], ALWAYS).faces[0].settings.model == "tiny"
+    assert both.restore(portrait, [ImageOps.mirror(portrait)], ALWAYS).faces[0].settings.model == "tiny"

@@ -16,7 +16,7 @@ from faceref.data.lq_set import seed_for
 from faceref.errors import DataError
 from faceref.evaluation.cases import Case, CaseSet
 from faceref.evaluation.conditions import Condition, Plan
-from faceref.evaluation.faces import Centre, DescribedFace, FaceDescriber, read_face
+from faceref.evaluation.faces import DescribedFace, FaceDescriber, read_face
 from faceref.evaluation.groups import Row, individual_typology_angle
 from faceref.evaluation.learned import LearnedMetrics
 from faceref.evaluation.metrics import METRICS, SHARPNESS_SIZE, fidelity
@@ -24,6 +24,7 @@ from faceref.evaluation.naturalness import Naturalness
 from faceref.evaluation.pictures import picture_folder, picture_path, to_pixels, to_tensor
 from faceref.evaluation.product import Product
 from faceref.evaluation.restorer import Batch, MeasuredRestorer, Photographs
+from faceref.faces.centre import Centre
 from faceref.faces.recognise import distance
 from faceref.faces.sharpness import face_region, sharpness
 from faceref.files import write_atomically

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from faceref.errors import NoFaceError
+from faceref.errors import NoFaceError, OtherPersonError
 from faceref.evaluation.families import MeasuredModel
 from faceref.pipelines.settings import Sampling
 from faceref.restore.model import Model
@@ -63,11 +63,9 @@ class Product:
         try:
             options = RestoreOptions(seed=seed, max_refs=max(len(references), 1), **self._sampling)
             return self._restorer.restore(photo, people, options).image
-        except NoFaceError as error:
-            if error.code == "not_the_person":
-                return photo
-            if error.code != NoFaceError.code:  # of the references
-                raise
+        except OtherPersonError:
+            return photo
+        except NoFaceError:
             return None
 
 

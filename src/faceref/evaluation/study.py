@@ -14,7 +14,7 @@ from faceref.evaluation.cases import Case, CaseSet, load_cases
 from faceref.evaluation.conditions import Plan
 from faceref.evaluation.distribution import compare_distributions, embed_pictures
 from faceref.evaluation.elsewhere import load_restored
-from faceref.evaluation.faces import Centre, FaceDescriber, compute_centre, read_face
+from faceref.evaluation.faces import FaceDescriber, compute_centre, read_face
 from faceref.evaluation.families import MeasuredModel
 from faceref.evaluation.figures import draw_sheets, plot_all
 from faceref.evaluation.groups import ITA, by_ita
@@ -30,6 +30,7 @@ from faceref.evaluation.request import Request, counts_of, groups_of, mapping_of
 from faceref.evaluation.restorer import MeasuredRestorer
 from faceref.evaluation.run import measure_cases, settings_of
 from faceref.evaluation.statistics import Estimate
+from faceref.faces.centre import Centre
 from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.models.recogniser_files import load_recogniser
 from faceref.processes import is_main

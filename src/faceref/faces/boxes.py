@@ -2,6 +2,8 @@
 
 import numpy as np
 
+Box = tuple[float, float, float, float]
+
 
 def suppress(
     boxes: np.ndarray, scores: np.ndarray, *, of_union: float = np.inf, of_smaller: float = np.inf
@@ -22,6 +24,14 @@ def suppress(
         union, smaller = areas[best] + areas[waiting] - shared, np.minimum(areas[best], areas[waiting])
         waiting = waiting[(shared <= of_union * union) & (shared <= of_smaller * smaller)]
     return np.array(kept, dtype=int)
+
+
+def overlap(a: Box, b: Box) -> tuple[float, float]:
+    """What two boxes share, of the area of both together and of the area of the smaller: 0 to 1 each."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    shared = max(width, 0.0) * max(height, 0.0)
+    areas = [(right - left) * (bottom - top) for left, top, right, bottom in (a, b)]
+    return shared / (sum(areas) - shared), shared / min(areas)
 
 
 def around_the_centre(boxes: np.ndarray) -> np.ndarray:

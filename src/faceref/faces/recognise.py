@@ -20,6 +20,8 @@ from faceref.faces.face import Landmarker
 from faceref.faces.landmarks import landmarks_of_aligned
 
 SAME_PERSON_DISTANCE = 0.6  # dlib's published threshold: 99.38 % on LFW's pairs
+SAME_PHOTOGRAPH_DISTANCE = 0.17  # one photograph in two sizes or formats: docs/people.md
+EMBEDDING = 128  # numbers
 CHIP_SIZE = 150  # pixels; what the network takes
 
 
@@ -42,7 +44,7 @@ class DlibRecogniser:
         """Embeddings float32 [N, 128] of N faces, each an RGB photo and landmarks [68, 2]; one pass of the network."""
         chips = [_chip(image, points) for image, points in zip(images, landmarks, strict=True)]
         if not chips:
-            return np.empty((0, 128), dtype=np.float32)
+            return np.empty((0, EMBEDDING), dtype=np.float32)
         with self._lock:
             return np.array(self._network.compute_face_descriptor(chips), dtype=np.float32)  # [N, 128]
 

@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from PIL import Image
-
 from faceref.errors import CheckpointError, OutputError, PhotoError, printable
 from faceref.faces.detect import Detector, DlibDetector
 from faceref.faces.recognise import DlibRecogniser
 from faceref.people.album_index import AlbumIndex, Stamp
 from faceref.people.person import SkippedReference
-from faceref.people.seen import Seen, look, pixel_digest
-from faceref.pictures.photo import PhotoSource, open_photo
-from faceref.pictures.search import list_photos, photo_digest
+from faceref.people.seen import Seen, look
+from faceref.pictures.photo import open_photo
+from faceref.pictures.search import list_photos
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -43,11 +41,6 @@ class Album:
     photos: tuple[AlbumPhoto, ...]
     skipped: tuple[SkippedReference, ...]
 
-    @property
-    def seen(self) -> dict[str, Seen]:
-        """What was seen, by digest of the pixels."""
-        return {photo.seen.pixels: photo.seen for photo in self.photos}
-
 
 def read_album(
     paths: Sequence[str | Path],
@@ -55,29 +48,25 @@ def read_album(
     recogniser: DlibRecogniser,
     index: AlbumIndex | None = None,
     *,
-    exclude: Sequence[PhotoSource] = (),
     on_photo: OnPhoto = lambda *_: None,
 ) -> Album:
     """Look at the photographs of files and folders; those that the index knows are not even opened.
 
     What was looked at is kept after each photograph: an interruption loses nothing. index None: nothing is kept, as
-    with one that cannot be used, which is logged. A photograph that cannot be read, or that vanishes
-    meanwhile, is skipped. exclude: the photographs to be restored, left out as our own results are.
+    with one that cannot be used, which is logged. A photograph that cannot be read, or that vanishes meanwhile, is
+    skipped, as are results of ours.
 
     Raises PhotoError for a folder that is missing or has no pictures.
     """
     reader = _Reader(detector, recogniser, index)
     files = list_photos(paths)
     known = reader.known(files)
-    excluded = set(map(_digest_of, exclude))
     photos: dict[str, AlbumPhoto] = {}  # by pixels
     skipped: list[SkippedReference] = []
     for done, path in enumerate(files, start=1):
         name = printable(path)
         try:
-            digest, seen = known.get(path) or reader.read(path)
-            if not excluded.isdisjoint((digest, seen.pixels)):
-                raise PhotoError("it is the photograph to be restored")
+            seen = known.get(path) or reader.read(path)
             if seen.ours:
                 raise PhotoError("it is AI-restored itself")
             photos.setdefault(seen.pixels, AlbumPhoto(path, seen))
@@ -96,17 +85,17 @@ class _Reader:
         if not isinstance(recogniser.landmarker, DlibDetector):  # other landmarks, other embeddings
             self.name += f"/{type(recogniser.landmarker).__name__}"
 
-    def known(self, files: Sequence[Path]) -> dict[Path, tuple[str, Seen]]:
-        """Digest of the bytes, and what was seen, of files that are as they were."""
+    def known(self, files: Sequence[Path]) -> dict[Path, Seen]:
+        """What was seen in files that are as they were."""
         stamps: dict[Path, Stamp] = {}
         for path in files:
             with suppress(OSError):  # it is said when the file is read
                 stamps[path] = Stamp.of(path)
         digests = self._ask(lambda index: index.digests(stamps), {})
         seen = self._ask(lambda index: index.seen(list(digests.values()), self.name), {})
-        return {path: (digest, seen[digest]) for path, digest in digests.items() if digest in seen}
+        return {path: seen[digest] for path, digest in digests.items() if digest in seen}
 
-    def read(self, path: Path) -> tuple[str, Seen]:
+    def read(self, path: Path) -> Seen:
         """The same of a file that is new, moved or changed. Raises PhotoError."""
         try:
             stamp, content = Stamp.of(path), path.read_bytes()
@@ -116,7 +105,7 @@ class _Reader:
         known = self._ask(lambda index: index.seen([digest], self.name), {}).get(digest)
         seen = known or look(open_photo(content), self.detector, self.recogniser)
         self._ask(lambda index: index.remember(path, stamp, digest, None if known else seen, self.name), None)
-        return digest, seen
+        return seen
 
     def _ask(self, question: Callable[[AlbumIndex], T], otherwise: T) -> T:
         """What the index says; one that cannot be used is said once, and done without."""
@@ -128,15 +117,3 @@ class _Reader:
             logger.error("What is seen in albums is not remembered: %s", error)
             self.index = None
             return otherwise
-
-
-def _digest_of(source: PhotoSource) -> str | None:
-    """Of a file's bytes, or of the pixels of a picture that has no file; None for what cannot be read."""
-    if isinstance(source, Image.Image):
-        return pixel_digest(open_photo(source))
-    if isinstance(source, bytes):
-        return hashlib.sha256(source).hexdigest()
-    try:
-        return photo_digest(Path(source))
-    except PhotoError:  # it is said when the photograph is restored
-        return None

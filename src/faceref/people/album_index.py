@@ -7,7 +7,7 @@ of modification are as before is not read at all. What was seen depends on the d
 import json
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,12 @@ from faceref.errors import printable
 from faceref.faces.detect import Face
 from faceref.people.database import Database, Tables
 from faceref.people.seen import Seen, SeenFace
+from faceref.people.traits import Traits
 
 FILE = "albums.sqlite"
 TABLES = Tables(
     what="an index of albums",
-    version=1,
+    version=2,
     statements="""
 CREATE TABLE file (
     path TEXT PRIMARY KEY, size INTEGER NOT NULL, modified INTEGER NOT NULL, digest TEXT NOT NULL
@@ -32,15 +33,14 @@ CREATE TABLE photograph (
 ) STRICT;
 CREATE TABLE face (
     photograph INTEGER NOT NULL REFERENCES photograph ON DELETE CASCADE, box BLOB NOT NULL, landmarks BLOB NOT NULL,
-    confidence REAL NOT NULL, detector TEXT NOT NULL, embedding BLOB NOT NULL, score REAL NOT NULL, side REAL NOT NULL,
-    whole INTEGER NOT NULL
+    confidence REAL NOT NULL, found_by TEXT NOT NULL, embedding BLOB NOT NULL, score REAL NOT NULL, side REAL NOT NULL,
+    whole INTEGER NOT NULL, traits BLOB NOT NULL
 ) STRICT;
 CREATE INDEX face_of ON face (photograph);
 """,
-    remedy="remove it, it is made again",
-    code="index_version",
     damaged="remove it, it is made again",
 )
+COLUMNS = "box, landmarks, confidence, found_by, embedding, score, side, whole, traits"  # of a face
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ class AlbumIndex:
             rows.execute("BEGIN")  # one state of the file for both
             photographs = rows.execute(f"SELECT id, digest, pixels, ours {wanted}", values).fetchall()
             found = rows.execute(
-                "SELECT face.photograph, box, landmarks, confidence, face.detector, embedding, score, side, whole "
-                f"FROM face JOIN (SELECT id {wanted}) ON id = face.photograph ORDER BY face.rowid",
+                f"SELECT photograph, {COLUMNS} FROM face JOIN (SELECT id {wanted}) ON id = photograph "
+                "ORDER BY face.rowid",
                 values,
             ).fetchall()
             rows.commit()
@@ -132,8 +132,7 @@ def _insert(rows: sqlite3.Connection, digest: str, seen: Seen, detector: str) ->
     ).fetchone()
     if inserted is not None:
         rows.executemany(
-            "INSERT INTO face (photograph, box, landmarks, confidence, detector, embedding, score, side, whole) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO face (photograph, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [(*inserted, *_columns(face)) for face in seen.faces],
         )
 
@@ -149,6 +148,7 @@ def _columns(face: SeenFace) -> tuple[bytes | float | str, ...]:
         float(face.score),
         float(face.side),
         int(face.whole),
+        np.array(astuple(face.traits), "<f8").tobytes(),
     )
 
 
@@ -161,9 +161,11 @@ def _face(
     score: float,
     side: float,
     whole: int,
+    traits: bytes,
 ) -> SeenFace:
     """Raises ValueError for what was not written here; the database says that it is damaged."""
     left, top, right, bottom = np.frombuffer(box, "<f8").tolist()
     points = np.frombuffer(landmarks, "<f4").astype(np.float32).reshape(68, 2)
     place = Face((left, top, right, bottom), points, confidence, detector)
-    return SeenFace(place, np.frombuffer(embedding, "<f4").astype(np.float32), score, side, bool(whole))
+    known = Traits(*np.frombuffer(traits, "<f8").reshape(5).tolist())
+    return SeenFace(place, np.frombuffer(embedding, "<f4").astype(np.float32), score, side, bool(whole), known)

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +9,14 @@ import numpy as np
 from faceref.errors import PhotoError
 from faceref.faces.align import align
 from faceref.faces.face import Face, Landmarker
-from faceref.faces.landmarks import yaw
 from faceref.faces.recognise import SAME_PERSON_DISTANCE
 from faceref.people.album import Album, AlbumPhoto
-from faceref.people.graph import close_pairs
-from faceref.people.grouping import average_linkage
-from faceref.people.measure import Measure, most_typical
-from faceref.people.person import FACE_SIZE, Identity, Reference, Traits
+from faceref.people.founding import group
+from faceref.people.measure import most_typical
+from faceref.people.person import FACE_SIZE, Identity, Reference, SkippedReference
+from faceref.people.references import no_reference
 from faceref.people.seen import SeenFace, pixel_digest
+from faceref.people.traits import Traits
 from faceref.pictures.photo import open_photo
 
 # Chosen on LFW's people by benchmarks/album.py choose
@@ -37,10 +36,10 @@ class AlbumReference:
     place: Face
     embedding: np.ndarray
     digest: str
-    score: float
+    known: Traits
 
     def traits(self, landmarker: Landmarker) -> Traits:
-        return Traits(self.score, yaw(self.place.landmarks))
+        return self.known
 
     def reference(self) -> Reference:
         photo = open_photo(self.path)
@@ -56,22 +55,35 @@ AlbumPerson = Identity[AlbumReference]
 def people_of(album: Album, threshold: float = SAME_PERSON) -> list[AlbumPerson]:
     """The people of an album, those with the most photographs first. Two faces of one photograph are two people.
 
-    Average linkage of all faces that are good enough to tell who they are (`faceref.people.grouping`).
+    Of faces that are good enough to tell who they are (`faceref.people.founding`).
     """
     faces = [(photo, face) for photo in album.photos for face in photo.seen.faces if _founds(face)]
     if not faces:
         return []
-    vectors = np.stack([face.embedding for _, face in faces])
-    together: dict[str, list[int]] = defaultdict(list)
-    for i, (photo, _) in enumerate(faces):
-        together[photo.seen.pixels].append(i)
-    different = [pair for indices in together.values() for pair in combinations(indices, 2)]
-    pairs = close_pairs(vectors, Measure.EUCLIDEAN.radius(threshold))
-    labels = average_linkage(vectors, pairs, Measure.EUCLIDEAN, threshold, different)
+    labels = group(
+        np.stack([face.embedding for _, face in faces]),
+        np.array([face.score for _, face in faces]),
+        np.unique([photo.seen.pixels for photo, _ in faces], return_inverse=True)[1],
+        threshold,
+    )
     groups: dict[int, list[AlbumReference]] = defaultdict(list)
     for label, (photo, face) in zip(labels.tolist(), faces, strict=True):
         groups[label].append(_reference(photo, face))
     return [AlbumPerson(tuple(group)) for group in sorted(groups.values(), key=len, reverse=True)]
+
+
+def one_person(album: Album) -> AlbumPerson:
+    """Whom all photographs show that have one face: the folder is this person's. Raises NoReferenceError."""
+    references: list[AlbumReference] = []
+    skipped = list(album.skipped)
+    for photo in album.photos:
+        try:
+            references.append(_reference(photo, photo.seen.face_of_one_person()))
+        except PhotoError as error:
+            skipped.append(SkippedReference.because(photo.name, error))
+    if not references:
+        raise no_reference(skipped)
+    return AlbumPerson(tuple(references), tuple(skipped), expected=True)
 
 
 def shows_one_person(album: Album, people: list[AlbumPerson]) -> bool:
@@ -96,4 +108,4 @@ def _founds(face: SeenFace) -> bool:
 
 
 def _reference(photo: AlbumPhoto, face: SeenFace) -> AlbumReference:
-    return AlbumReference(photo.path, photo.name, face.place, face.embedding, photo.seen.pixels, face.score)
+    return AlbumReference(photo.path, photo.name, face.place, face.embedding, photo.seen.pixels, face.traits)

@@ -1,16 +1,22 @@
 """Which photographs of a person serve best as references of one face: those that add most to what the others show."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from faceref.errors import PhotoError
 from faceref.faces.face import Landmarker
 from faceref.people.measure import Measure
 from faceref.people.person import Identity, Person, Reference, SkippedReference
 from faceref.people.references import no_reference
+from faceref.people.traits import Traits, traits_of
 
-TURN = 0.5  # of quality that half a turn more costs: a good profile serves a frontal face less than a fair portrait
+# What counts beside quality, in its units (`faceref.people.traits`): half a turn or a nod more, an exposure worse by
+# half, eyes all but shut. A good profile serves a frontal face less than a fair portrait.
+TURN, NOD, LIGHT, EYES = 0.5, 0.5, 0.5, 2.0
+OPEN = 0.22  # eyes that are farther open than that are open: what is above is their shape
 
 
 def farthest_points(
@@ -41,16 +47,16 @@ def farthest_points(
     return order
 
 
-def choose_references(person: Identity[Any], yaw: float, at_most: int, landmarker: Landmarker) -> Person:
-    """The person by those references that serve best for a face turned by `yaw`, read; `at_most` of them, best first.
+def choose_references(person: Identity[Any], face: Image.Image, at_most: int, landmarker: Landmarker) -> Person:
+    """The person by those references that serve best for an aligned face, read; `at_most` of them, best first.
 
-    Of twice as many good ones (`faceref.people.person.Traits`), turned like the face, those that differ most. Where
-    there are no more than `at_most`, all in their order. One that cannot be read any more is left out, and another
-    takes its place. Raises NoFaceError if not one can be read.
+    Where there are no more than `at_most`, all in their order. One that cannot be read any more is left out, and
+    another takes its place. Raises NoReferenceError if not one can be read.
     """
     candidates = list(range(len(person.references)))
     if len(candidates) > at_most:
-        candidates = _ranked(person, yaw, at_most, landmarker)
+        traits = [one.traits(landmarker) for one in person.references]
+        candidates = wanted(person.embeddings, traits, traits_of(face, landmarker), at_most)
     read: list[Reference] = []
     skipped: list[SkippedReference] = []
     for i in candidates:
@@ -65,11 +71,19 @@ def choose_references(person: Identity[Any], yaw: float, at_most: int, landmarke
     return Person(tuple(read), (*person.skipped, *skipped), person.name)
 
 
-def _ranked(person: Identity[Any], yaw: float, at_most: int, landmarker: Landmarker) -> list[int]:
-    """All positions, in the order in which they are wanted."""
-    traits = [one.traits(landmarker) for one in person.references]
-    merits = np.array([one.score - TURN * abs(one.yaw - yaw) for one in traits])
+def wanted(embeddings: np.ndarray, traits: Sequence[Traits], face: Traits, at_most: int) -> list[int]:
+    """Positions of all references with embeddings [N, 128], in the order in which a face wants them.
+
+    The best first; of twice as many as may be shown, then those that differ most; then the others.
+    """
+    merits = np.array([merit(one, face) for one in traits])
     order = np.argsort(-merits, kind="stable")
     best, good, rest = order[0], order[1 : 2 * at_most], order[2 * at_most :]
-    varied = farthest_points(person.embeddings[best], person.embeddings[good], Measure.EUCLIDEAN)
+    varied = farthest_points(embeddings[best], embeddings[good], Measure.EUCLIDEAN)
     return [int(best), *good[varied].tolist(), *rest.tolist()]
+
+
+def merit(one: Traits, face: Traits) -> float:
+    """How well a reference serves a face; only those of one person can be compared."""
+    pose = TURN * abs(one.yaw - face.yaw) + NOD * abs(one.pitch - face.pitch)
+    return one.score - pose + LIGHT * one.exposure + EYES * min(one.eyes, OPEN)

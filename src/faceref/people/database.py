@@ -20,16 +20,16 @@ PATIENCE = 10.0  # seconds that one process waits for another
 class Tables:
     """What a file of ours holds.
 
-    what: continues "holds" ("people"); version: of the tables, a file of another one is refused; statements: make them;
-    remedy: of a file of another version, as it continues the sentence, and code of that error; damaged: the remedy of
-    a file that is.
+    what: continues "holds" ("people"); version: of the tables; statements: make them; remedy: of a file of another
+    version, as it continues the sentence, and code of that error; without one such a file is made anew; damaged: the
+    remedy of a file that is.
     """
 
     what: str
     version: int
     statements: str
-    remedy: str
-    code: str
+    remedy: str | None = None
+    code: str | None = None
     damaged: str = "use a copy of it"
 
 
@@ -66,7 +66,11 @@ class Database:
         with readable(self.path, self.tables), closing(connect(self.path)) as rows:
             rows.execute("PRAGMA journal_mode = WAL")
             rows.execute("BEGIN IMMEDIATE")
-            if not rows.execute("PRAGMA user_version").fetchone()[0]:
+            (version,) = rows.execute("PRAGMA user_version").fetchone()
+            if version not in (0, self.tables.version) and self.tables.remedy is None:
+                _empty(rows)
+                version = 0
+            if version == 0:
                 make(rows, self.tables)
             rows.commit()
             check_version(rows, self.path, self.tables)
@@ -92,6 +96,13 @@ def make(rows: sqlite3.Connection, tables: Tables) -> None:
     for statement in filter(str.strip, tables.statements.split(";")):
         rows.execute(statement)
     rows.execute(f"PRAGMA user_version = {tables.version}")
+
+
+def _empty(rows: sqlite3.Connection) -> None:
+    """Remove what another version of ours has made."""
+    names = rows.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY rowid DESC").fetchall()
+    for (name,) in names:  # those that refer to others were made after them
+        rows.execute(f'DROP TABLE "{name}"')
 
 
 def check_version(rows: sqlite3.Connection, path: Path, tables: Tables) -> None:

@@ -18,13 +18,13 @@ import platformdirs
 from PIL import Image
 
 from faceref.errors import CheckpointError, UsageError
+from faceref.faces.recognise import EMBEDDING
 from faceref.files import write_atomically
 from faceref.people.database import Database, Tables, check_version, connect, make, readable
 from faceref.people.person import FACE_SIZE, Person, Reference
 
 FILE = "people.sqlite"
 LONGEST_NAME = 100  # characters
-EMBEDDING = 128  # numbers of dlib's
 TABLES = Tables(
     what="people",
     version=1,
@@ -84,11 +84,10 @@ class Library:
             raise self._unknown(name, [])
         with self._database.reading() as rows:
             key = self._known(rows, name)
-            (spelled,) = rows.execute("SELECT name FROM person WHERE id = ?", (key,)).fetchone()
             found = rows.execute(
                 "SELECT digest, name, embedding FROM reference WHERE person = ? ORDER BY rowid", (key,)
             )
-            return (spelled, *found.fetchall())
+            return (_spelled(rows, key), *found.fetchall())
 
     def enroll(self, name: str, person: Person) -> None:
         """Keep a new person. Raises UsageError for a name that is taken or none, OutputError for a folder."""
@@ -105,29 +104,45 @@ class Library:
         with self._database.writing() as rows:
             return _insert_references(rows, self._known(rows, name), person.references)
 
-    def rename(self, name: str, new: str) -> None:
-        """Raises UsageError for an unknown person, and a new name that is taken or none."""
+    def rename(self, name: str, new: str) -> tuple[str, str]:
+        """The name that was, and the new one, as they are spelled.
+
+        Raises UsageError for an unknown person, and a new name that is taken or none.
+        """
         new = check_name(new)
         with self._database.writing() as rows:
             person, taken = self._known(rows, name), _id(rows, new)
             if taken not in (None, person):
                 raise UsageError(f"{new!r} is enrolled already", hint="merge the two, or choose another name")
+            was = _spelled(rows, person)
             rows.execute("UPDATE person SET name = ? WHERE id = ?", (new, person))
+        return was, new
 
-    def merge(self, name: str, other: str) -> None:
-        """The references of `other` become those of `name`, and `other` goes. Raises UsageError for an unknown one."""
+    def merge(self, name: str, other: str) -> tuple[str, str]:
+        """The references of `other` become those of `name`, and `other` goes; both names as they are spelled.
+
+        Raises UsageError for an unknown one.
+        """
         with self._database.writing() as rows:
             person, gone = self._known(rows, name), self._known(rows, other)
             if person == gone:
                 raise UsageError(f"{name!r} cannot be merged with itself", hint="name two people")
+            spelled = _spelled(rows, person), _spelled(rows, gone)
             rows.execute("UPDATE OR IGNORE reference SET person = ? WHERE person = ?", (person, gone))
             rows.execute("DELETE FROM person WHERE id = ?", (gone,))
+        return spelled
 
-    def remove(self, name: str) -> None:
-        """Forget a person: nothing of them is left in the file. Raises UsageError if unknown."""
+    def remove(self, name: str) -> str:
+        """Forget a person: nothing of them is left in the file. The name, as it was spelled.
+
+        Raises UsageError if unknown.
+        """
         with self._database.writing() as rows:
-            rows.execute("DELETE FROM person WHERE id = ?", (self._known(rows, name),))
+            person = self._known(rows, name)
+            spelled = _spelled(rows, person)
+            rows.execute("DELETE FROM person WHERE id = ?", (person,))
         self._database.overwrite_log()
+        return spelled
 
     def export(self, names: Sequence[str], path: str | Path) -> None:
         """Write people (all, where none is named) to one file, whole or not at all. Raises as `get`; OutputError."""
@@ -162,11 +177,10 @@ class Library:
 
     def _person(self, rows: sqlite3.Connection, name: str) -> Person:
         key = self._known(rows, name)
-        (spelled,) = rows.execute("SELECT name FROM person WHERE id = ?", (key,)).fetchone()
         found = rows.execute(
             "SELECT name, face, embedding, digest FROM reference WHERE person = ? ORDER BY rowid", (key,)
         )
-        return Person(tuple(_reference(self.path, *row) for row in found), name=spelled)
+        return Person(tuple(_reference(self.path, *row) for row in found), name=_spelled(rows, key))
 
     def _known(self, rows: sqlite3.Connection, name: str) -> int:
         found = _id(rows, name)
@@ -194,6 +208,11 @@ def check_name(name: str) -> str:
 def _id(rows: sqlite3.Connection, name: str) -> int | None:
     found = rows.execute("SELECT id FROM person WHERE name = ?", (name,)).fetchone()
     return found and found[0]
+
+
+def _spelled(rows: sqlite3.Connection, person: int) -> str:
+    (name,) = rows.execute("SELECT name FROM person WHERE id = ?", (person,)).fetchone()
+    return name
 
 
 def _insert(rows: sqlite3.Connection, name: str, references: Sequence[Reference]) -> None:

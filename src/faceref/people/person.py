@@ -6,24 +6,15 @@ from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
 from PIL import Image
+from scipy.spatial.distance import cdist
 
 from faceref.errors import FacerefError
-from faceref.faces.align import AlignedFace, Alignment
 from faceref.faces.face import Landmarker
-from faceref.faces.landmarks import landmarks_of_aligned, yaw
-from faceref.faces.quality import JUDGED_AT, quality
-from faceref.faces.recognise import SAME_PERSON_DISTANCE, distance
+from faceref.faces.recognise import SAME_PERSON_DISTANCE, SAME_PHOTOGRAPH_DISTANCE, distance
 from faceref.people.measure import most_typical
+from faceref.people.traits import Traits, traits_of
 
 FACE_SIZE = 512  # pixels of an aligned face that is kept: any model can be shown it
-
-
-@dataclass(frozen=True)
-class Traits:
-    """What decides how well a face serves as a reference. score: its quality, 0 to 1; yaw: -1 to 1, 0 is frontal."""
-
-    score: float
-    yaw: float
 
 
 class Source(Protocol):
@@ -61,17 +52,10 @@ class Reference:
     _traits: Traits | None = field(default=None, init=False, repr=False)  # computed when they are first asked for
 
     def traits(self, landmarker: Landmarker) -> Traits:
-        """From the aligned face alone, so that somebody enrolled has the same as their photographs."""
         if self._traits is None:
-            object.__setattr__(self, "_traits", self._judged(landmarker))
+            object.__setattr__(self, "_traits", traits_of(self.face, landmarker))
         assert self._traits is not None
         return self._traits
-
-    def _judged(self, landmarker: Landmarker) -> Traits:
-        corners = np.array([(0, 0), (0, FACE_SIZE), (FACE_SIZE, FACE_SIZE), (FACE_SIZE, 0)]) - 0.5
-        everywhere = np.full((FACE_SIZE, FACE_SIZE), 255, np.uint8)
-        judged = quality(AlignedFace(self.face, everywhere, Alignment(corners, FACE_SIZE)), JUDGED_AT)
-        return Traits(judged.score, yaw(landmarks_of_aligned(self.face, landmarker)))
 
     def reference(self) -> "Reference":
         return self
@@ -98,12 +82,15 @@ S = TypeVar("S", bound=Source)
 class Identity(Generic[S]):
     """Somebody, as far as photographs tell: N >= 1 references, read or not.
 
-    skipped: photographs that were given and cannot be used; name: what the user calls the person, if anything.
+    skipped: photographs that were given and cannot be used; name: what the user calls the person, if anything;
+    expected: whether a photograph is said to show them, as it is by giving it their references; of those who are in an
+    album nobody says it.
     """
 
     references: tuple[S, ...]
     skipped: tuple[SkippedReference, ...] = ()
     name: str | None = None
+    expected: bool = False
     embeddings: np.ndarray = field(init=False)  # float32 [N, 128]
 
     def __post_init__(self) -> None:
@@ -113,10 +100,26 @@ class Identity(Generic[S]):
         """How far a face is from this person: dlib's distance to the mean of the references' embeddings."""
         return float(distance(embedding, self.embeddings.mean(axis=0)))
 
-    def without_photograph(self, digest: str) -> Self | None:
-        """The same person without the references that are the photograph itself; None if no other is left."""
-        reason = "it is the photograph to be restored"
-        return self._without([reason if one.digest == digest else None for one in self.references])
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A sentence for each reference that seems to show somebody else than the most typical one."""
+        typical, distances = most_typical(self.embeddings)
+        return tuple(
+            f"{reference.name} seems to show somebody else than {self.references[typical].name} "
+            f"(distance {far:.2f}, the same person is below {SAME_PERSON_DISTANCE})."
+            for reference, far in zip(self.references, distances, strict=True)
+            if far > SAME_PERSON_DISTANCE
+        )
+
+    def without_photograph(self, digest: str, faces: np.ndarray) -> Self | None:
+        """The same person without the references that are the photograph itself; None if no other is left.
+
+        digest: of its pixels; faces [N, 128]: embeddings of those in it, by which it is known in other sizes and
+        formats.
+        """
+        near = cdist(self.embeddings, faces).min(axis=1, initial=np.inf) < SAME_PHOTOGRAPH_DISTANCE
+        itself = [one.digest == digest or close for one, close in zip(self.references, near.tolist(), strict=True)]
+        return self._without(["it is the photograph to be restored" if found else None for found in itself])
 
     def without_outliers(self) -> Self:
         """The same person without references that seem to show somebody else; nobody knows which of two that is."""
@@ -148,14 +151,10 @@ class Identity(Generic[S]):
 class Person(Identity[Reference]):
     """Somebody whose references are read. What a model computes of them is derived and belongs to the model."""
 
+    expected: bool = True
+
     @property
     def warnings(self) -> tuple[str, ...]:
-        """A sentence for each reference that is not whole, or seems to show somebody else than the most typical one."""
+        """As of any identity, after a sentence for each reference that is not whole."""
         damaged = tuple(warning for reference in self.references for warning in reference.warnings)
-        typical, distances = most_typical(self.embeddings)
-        return damaged + tuple(
-            f"{reference.name} seems to show somebody else than {self.references[typical].name} "
-            f"(distance {far:.2f}, the same person is below {SAME_PERSON_DISTANCE})."
-            for reference, far in zip(self.references, distances, strict=True)
-            if far > SAME_PERSON_DISTANCE
-        )
+        return damaged + super().warnings

@@ -8,9 +8,11 @@ import numpy as np
 from faceref.errors import PhotoError
 from faceref.faces.align import align
 from faceref.faces.detect import Detector, Face
+from faceref.faces.face import Landmarker
 from faceref.faces.quality import JUDGED_AT, quality
 from faceref.faces.recognise import DlibRecogniser
 from faceref.people.person import FACE_SIZE
+from faceref.people.traits import Traits, traits_of
 from faceref.pictures.photo import Photo
 
 
@@ -18,7 +20,7 @@ from faceref.pictures.photo import Photo
 class SeenFace:
     """place: box and landmarks; embedding: dlib's, float32 [128]; score: quality, 0 to 1; whole: not cut by damage.
 
-    side: of the aligned square, in pixels of the photograph.
+    side: of the aligned square, in pixels of the photograph; traits: of the aligned face, as a reference.
     """
 
     place: Face
@@ -26,6 +28,7 @@ class SeenFace:
     score: float
     side: float
     whole: bool
+    traits: Traits
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +42,20 @@ class Seen:
     ours: bool = False
     faces: tuple[SeenFace, ...] = ()
 
+    def face_of_one_person(self, *, largest: bool = False) -> SeenFace:
+        """The only face, of which a photograph of one person is a reference; of several the largest, if that may be.
+
+        Raises PhotoError if there is none, or it is not whole.
+        """
+        if len(self.faces) == 0:
+            raise PhotoError("no face was found in it")
+        if len(self.faces) > 1 and not largest:
+            raise PhotoError(f"{len(self.faces)} faces are in it")
+        face = self.faces[0]
+        if not face.whole:
+            raise PhotoError("the file is truncated through the face")
+        return face
+
 
 def look(photo: Photo, detector: Detector, recogniser: DlibRecogniser) -> Seen:
     """Find, recognise and judge the faces of a photograph."""
@@ -47,7 +64,8 @@ def look(photo: Photo, detector: Detector, recogniser: DlibRecogniser) -> Seen:
         return Seen(digest, ours=True)
     found = detector.detect(photo.image)
     embeddings = recogniser.embed_batch([photo.image] * len(found), [face.landmarks for face in found])
-    faces = tuple(_seen(photo, face, embedding) for face, embedding in zip(found, embeddings, strict=True))
+    landmarker = recogniser.landmarker
+    faces = tuple(_seen(photo, face, embedding, landmarker) for face, embedding in zip(found, embeddings, strict=True))
     return Seen(digest, faces=faces)
 
 
@@ -57,10 +75,11 @@ def pixel_digest(photo: Photo) -> str:
     return hashlib.sha256(f"{image.mode} {image.size}".encode() + image.tobytes()).hexdigest()
 
 
-def _seen(photo: Photo, face: Face, embedding: np.ndarray) -> SeenFace:
+def _seen(photo: Photo, face: Face, embedding: np.ndarray, landmarker: Landmarker) -> SeenFace:
     crop = align(photo.image, face.landmarks, FACE_SIZE)
     try:
         score = quality(crop, JUDGED_AT).score
     except PhotoError:  # hardly any of it lies within the photograph
         score = 0.0
-    return SeenFace(face, embedding, score, crop.alignment.side, photo.is_readable(face.box))
+    whole, traits = photo.is_readable(face.box), traits_of(crop.image, landmarker)
+    return SeenFace(face, embedding, score, crop.alignment.side, whole, traits)

@@ -55,11 +55,17 @@ def named(picture: Image.Image, name: str, size: int) -> Image.Image:
 
 
 def comparison(
-    before: Image.Image, after: Image.Image, references: Sequence[Image.Image], height: int = 512
+    before: Image.Image, after: Image.Image, references: Sequence[Image.Image], height: int = 512, of: str = ""
 ) -> Image.Image:
-    """Before, after and references side by side, each under its name; `height` is that of before and after."""
+    """Before, after and references side by side, each under its name; `height` is that of before and after.
+
+    of: whose face it is, where a sheet has several.
+    """
     gap, text = height // 32, max(height // 24, 12)
-    columns = [titled(_to_height(before, height), "before", text), titled(_to_height(after, height), "after", text)]
+    columns = [
+        titled(_to_height(before, height), f"{of}: before" if of else "before", text),
+        titled(_to_height(after, height), "after", text),
+    ]
     if references:
         # as few rows as keep the grid from being wide
         rows = max(1, round((len(references) / 2) ** 0.5))

@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from faceref.restore.options import FaceChoice
+
 
 class ReferenceLeftOut(BaseModel):
     """A photograph that was given as a reference and could not be used."""
@@ -40,11 +42,10 @@ class FaceAccount(BaseModel):
     matches: list[MatchAccount] = Field(description="the best and the second best of the people looked for")
     matched: bool = Field(description="whether the face is surely the best of these, or was said to be")
     similarity_to_references: float | None = Field(
-        description="cosine of dlib's embeddings of the restored face and the references, in the mean"
+        description="cosine of dlib's embeddings of the restored face and the references, in the mean; centred, so "
+        "that it is about 0 for strangers and 1 for one picture (docs/evaluation.md)"
     )
-    similarity_to_photograph: float | None = Field(
-        description="cosine of dlib's embeddings of the restored face and the face as it was"
-    )
+    similarity_to_photograph: float | None = Field(description="the same of the restored face and the face as it was")
     settings: dict[str, Any] = Field(description="model, steps, guidance, scheduler, crisp, seed; empty if left")
 
 
@@ -56,6 +57,11 @@ class Account(BaseModel):
     photo: str = Field(description="where the photograph came from")
     restored: str | None = Field(default=None, description="the file of the result, where it was written")
     comparison: str | None = Field(default=None, description="the file of the comparison, where it was written")
+    face: FaceChoice | None = Field(
+        default=None,
+        description="the face that was chosen: a number, largest, all, or a box (left, top, right, bottom); null: "
+        "nobody chose, so that it was the one most like the references, or all",
+    )
     faces: list[FaceAccount] = Field(description="all faces that were found, from left to right")
     background: str | None = Field(
         default=None, description="what made the whole picture larger: lanczos, realesrgan or a model file's name"

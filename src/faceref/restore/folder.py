@@ -8,7 +8,15 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal
 
-from faceref.errors import FacerefError, NoFaceError, OutputError, PhotoError, printable
+from faceref.errors import (
+    FacerefError,
+    NoFaceError,
+    NoReferenceError,
+    OtherPersonError,
+    OutputError,
+    PhotoError,
+    printable,
+)
 from faceref.files import write_atomically
 from faceref.jobs import OnItem, run
 from faceref.journal import claim
@@ -27,6 +35,7 @@ from faceref.restore.result import Result
 JOURNAL = "restore.jsonl"  # what became of each photograph
 SHEETS = "contact_sheet_*.png"  # see `faceref.restore.summary`
 OURS = "it is a result of faceref already"
+NOTHING_TO_RESTORE = (NoFaceError, NoReferenceError, OtherPersonError)  # such a photograph is copied
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,7 @@ class MatchWork:
             if is_marked_restored(photo):
                 return Outcome(item.photo, "passed over", reason=OURS)
             result = restorer.match(photo, people, self.request.options)
-        except NoFaceError as error:
+        except NOTHING_TO_RESTORE as error:
             return Outcome(item.photo, "copied", reason=error.reason)
         except FacerefError as error:
             return Outcome(item.photo, "failed", reason=str(error))
@@ -123,7 +132,7 @@ class RestoreWork:
         check_result(photo, self.request.options, format, printable(target))
         try:
             result = restorer.restore(photo, people, self.request.options)
-        except NoFaceError as error:
+        except NOTHING_TO_RESTORE as error:
             return Outcome(item.photo, "copied", result=item.photo, reason=error.reason), read_bytes(photo)
         account = result.account()
         status, reason = _status(result)
@@ -179,6 +188,8 @@ def restore_folder(
                 yield Outcome(name, "failed", reason=reason)
             else:
                 items.append(item)
+        if items and (jobs > 1 or ray):
+            request.look()
         work = RestoreWork(photos.absolute(), out.absolute(), request)
         for outcome in run(work, items, workers=jobs, ray=ray, on_item=on_photo):
             if outcome.status == "failed":
@@ -193,6 +204,8 @@ def match_folder(
 ) -> Iterator[Outcome]:
     """What `restore_folder` would do with each photograph, without results; raises as it does."""
     items = [Item(name, name) for name in _photos(photos)]
+    if jobs > 1 or ray:
+        request.look()
     yield from run(MatchWork(photos.absolute(), request), items, workers=jobs, ray=ray, on_item=on_photo)
 
 

@@ -5,13 +5,36 @@ Python, the command, folders, the page and the API all read them here.
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from faceref.errors import UsageError
 from faceref.pipelines.scheduler_name import SchedulerName
 
 LANCZOS, REALESRGAN = NAMED_BACKGROUNDS = ("lanczos", "realesrgan")
-FaceChoice = Annotated[int, Field(ge=1)] | Literal["largest", "all"]  # a number counts from the left, beginning with 1
+Edge = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _not_empty(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    left, top, right, bottom = box
+    if left >= right or top >= bottom:
+        raise ValueError("the box is empty: its edges are left, top, right, bottom")
+    return box
+
+
+# A number counts from the left, beginning with 1; a box (left, top, right, bottom in pixels) is drawn around the face.
+FaceChoice = (
+    Annotated[int, Field(ge=1)]
+    | Literal["largest", "all"]
+    | Annotated[tuple[Edge, Edge, Edge, Edge], AfterValidator(_not_empty)]
+)
 
 
 class ByHand(BaseModel):
@@ -38,8 +61,8 @@ class RestoreOptions(BaseModel):
     )
     face: FaceChoice | None = Field(
         default=None,
-        description="Which face: a number from the left, largest, or all. By default the one most like the references; "
-        "all without references, or with several people's.",
+        description="Which face: a number from the left, largest, all, or a box around it (left, top, right, bottom). "
+        "By default the one most like the references; all without references, or with several people's.",
     )
     unknown: Literal["blind", "skip"] = Field(
         default="skip",
@@ -125,7 +148,8 @@ class RestoreOptions(BaseModel):
         try:
             return cls(**settings)
         except ValidationError as error:
-            first = error.errors()[0]
+            ours = [one for one in error.errors() if one["type"] == "value_error"]  # of all that a face may be
+            first = (ours or error.errors())[0]
             name = str(first["loc"][0]) if first["loc"] else "options"
             raise UsageError(
                 f"cannot be {settings.get(name)!r}: {first['msg'].removeprefix('Value error, ')}", subject=name

@@ -1,18 +1,24 @@
 """A restoration as values that any process can start from, and that tell whether another one is the same."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from faceref.checkpoints.info import find_model, read_info
 from faceref.checkpoints.store import weights_fingerprint
 from faceref.compute import Compute
+from faceref.errors import CheckpointError, OutputError
 from faceref.faces.detect import load_detector, load_landmarker
+from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.journal import fingerprint
-from faceref.people.album_index import AlbumIndex
+from faceref.people.album import read_album
+from faceref.people.album_index import AlbumIndex, Stamp
 from faceref.people.library import Library
 from faceref.people.person import Identity
-from faceref.pictures.search import find_photos, photo_digest
+from faceref.pictures.search import list_photos, photo_digest
 from faceref.restore.background import fingerprint as background_fingerprint
 from faceref.restore.options import RestoreOptions
 from faceref.restore.restorer import Restorer
@@ -48,7 +54,7 @@ class Request:
     landmarks: str = "dlib"
 
     def load(self) -> tuple[Restorer, list[Identity[Any]]]:
-        """Whoever restores, and who is looked for. Raises UsageError, NoFaceError, PhotoError or CheckpointError."""
+        """Who restores, and who is looked for. Raises UsageError, NoReferenceError, PhotoError or CheckpointError."""
         restorer = load_restorer(self.model, self.compute, self.detector, self.landmarks)
         restorer.check(self.options, with_references=bool(self.references or self.names))
         people: list[Identity[Any]] = [Library(self.data_dir).get(name) for name in self.names]
@@ -56,10 +62,18 @@ class Request:
             people += restorer.people(self.references, self.options, index=AlbumIndex(self.data_dir))
         return restorer, people
 
+    def look(self) -> None:
+        """See the album, if there is one, into the index, before several processes look for it there."""
+        if any(path.is_dir() for path in self.references):
+            landmarker = load_landmarker(self.landmarks)
+            recogniser = TorchDlibRecogniser(torch.device("cpu"), landmarker)
+            detector = load_detector(self.detector, landmarker)
+            read_album(self.references, detector, recogniser, AlbumIndex(self.data_dir))
+
     def settings(self) -> dict[str, Any]:
         """All that decides the pixels, as JSON has it; the same request has the same, wherever its files lie."""
         folder = find_model(self.model)
-        digests = [photo_digest(path) for path in find_photos(self.references) if path.exists()]
+        digests = self._digests()
         people = [Library(self.data_dir).get(name) for name in self.names]
         return {
             "model": read_info(folder).model_dump(include={"name", "steps", "guidance", "scheduler", "crisp"}),
@@ -75,3 +89,11 @@ class Request:
             **self.options.model_dump(mode="json"),
             "background": background_fingerprint(self.options),
         }
+
+    def _digests(self) -> list[str]:
+        """Of the references' bytes, each once; files that the index knows as they are need not be read."""
+        paths = [path for path in list_photos(self.references) if path.exists()]
+        known: dict[Path, str] = {}
+        with suppress(OutputError, CheckpointError, OSError):  # then all are read
+            known = AlbumIndex(self.data_dir).digests({path: Stamp.of(path) for path in paths})
+        return list(dict.fromkeys(known.get(path) or photo_digest(path) for path in paths))

@@ -1,26 +1,27 @@
 """Restoring on one screen: from a photograph and people to the photograph with its faces restored."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from faceref.checkpoints.info import find_model
 from faceref.checkpoints.store import load_blind, load_pipeline
 from faceref.compute import DtypeName, Memory
 from faceref.devices import Timings
-from faceref.errors import NoFaceError, UsageError
+from faceref.errors import NoFaceError, NoReferenceError, OtherPersonError, UsageError
 from faceref.faces.detect import Detector, Landmarker, load_detector, load_landmarker
 from faceref.faces.dlib_torch import TorchDlibRecogniser
-from faceref.faces.recognise import DlibRecogniser
+from faceref.faces.recognise import EMBEDDING, DlibRecogniser
 from faceref.people.album import OnPhoto, read_album
 from faceref.people.album_index import AlbumIndex
-from faceref.people.album_people import people_of, shows_one_person
+from faceref.people.album_people import one_person, people_of, shows_one_person
 from faceref.people.person import Identity, Person
 from faceref.people.references import read_person
-from faceref.people.seen import Seen, pixel_digest
+from faceref.people.seen import pixel_digest
 from faceref.pictures.decode import check_size
 from faceref.pictures.photo import Photo, PhotoSource, open_photo
 from faceref.restore.background import Upscalers, enlarge
@@ -91,7 +92,7 @@ class Restorer:
         photograph alone, by the model that this one brings along for that if there is one. on_step: called with (steps
         done, steps in all) of the faces, then anew of the tiles of a background.
 
-        Raises PhotoError, NoFaceError or UsageError (see `faceref.errors`).
+        Raises PhotoError, NoFaceError, NoReferenceError, OtherPersonError or UsageError (see `faceref.errors`).
 
             >>> Restorer.from_pretrained().restore("old.jpg", ["a.jpg", "b.jpg"]).save("restored.png")
         """
@@ -133,8 +134,8 @@ class Restorer:
             faces = self._find(original, options)
         with time("references"):
             if sources:
-                read = self.people(sources, options, exclude=[original.image])
-            known = _usable(read, original)
+                read = self.people(sources, options)
+            known = _usable(read, original, faces)
         with time("assign"):
             assignments = _assign(faces, known, options)
         return Result(
@@ -147,6 +148,7 @@ class Restorer:
             timings=time.seconds,
             background=options.background,
             enlargement=options.enlargement,
+            choice=options.face,
         )
 
     def people(
@@ -154,40 +156,34 @@ class Restorer:
         sources: PhotoSource | Iterable[PhotoSource],
         options: RestoreOptions = RestoreOptions(),
         *,
-        exclude: Sequence[PhotoSource] = (),
         index: AlbumIndex | None = None,
         on_photo: OnPhoto = lambda *_: None,
     ) -> list[Identity[Any]]:
         """Who is on the photographs of files and folders: one person (`person`), or in an album several.
 
         Only a folder can be an album, and is one if its photographs show several people; what was seen in it is
-        remembered in `index`, if one is given that can be used. exclude: the photographs to be restored. on_photo:
+        remembered in `index`, if one is given that can be used. Photographs are opened when they are needed. on_photo:
         called with (photographs looked at, photographs in all). Raises as `person`.
         """
         given = [sources] if isinstance(sources, PhotoSource) else list(sources)
         paths = [one for one in given if isinstance(one, str | Path)]
-        one_person = options.aligned or options.largest_reference_face or len(paths) < len(given)
-        if one_person or not any(Path(path).is_dir() for path in paths):
-            return [self.person(given, options, exclude=exclude)]
-        album = read_album(paths, self.detector, self.recogniser, index, exclude=exclude, on_photo=on_photo)
+        named = options.aligned or options.largest_reference_face or len(paths) < len(given)
+        if named or not any(Path(path).is_dir() for path in paths):
+            return [self.person(given, options)]
+        album = read_album(paths, self.detector, self.recogniser, index, on_photo=on_photo)
         people = people_of(album)
         if not people or shows_one_person(album, people):
-            return [self.person(given, options, exclude=exclude, seen=album.seen)]
+            return [one_person(album)]
         return list(people)
 
     def person(
         self,
         sources: PhotoSource | Iterable[PhotoSource],
         options: RestoreOptions = RestoreOptions(),
-        *,
-        exclude: Sequence[PhotoSource] = (),
-        seen: Mapping[str, Seen] | None = None,
     ) -> Person:
         """Read one person's references (files, folders, pictures) once, for any number of photographs and models.
 
-        exclude: the photographs to be restored, which are no references; seen: by digest of the pixels what was seen in
-        photographs before, by this detector. See `faceref.people.references.read_person`
-        for what is raised.
+        See `faceref.people.references.read_person` for what is raised.
         """
         return read_person(
             [sources] if isinstance(sources, PhotoSource) else sources,
@@ -195,8 +191,6 @@ class Restorer:
             self.recogniser,
             aligned=options.aligned,
             largest_face=options.largest_reference_face,
-            exclude=exclude,
-            seen=seen,
         )
 
     def check(self, options: RestoreOptions, *, with_references: bool) -> None:
@@ -226,7 +220,7 @@ def _assign(
     """As `assign`; that no face is the person's is no error where the picture is made larger all the same."""
     try:
         return assign(faces, people, options) if faces else ()
-    except NoFaceError:
+    except OtherPersonError:
         if not options.background:
             raise
         return tuple(Assignment(face, left_alone=NOBODY) for face in faces)
@@ -242,14 +236,14 @@ def _sorted_out(people: People) -> tuple[list[Identity[Any]], list[PhotoSource]]
     return read, sources
 
 
-def _usable(people: Sequence[Identity[Any]], photo: Photo) -> list[Identity[Any]]:
-    """The people as far as their references are others than the photograph, and show them. Raises NoFaceError."""
+def _usable(people: Sequence[Identity[Any]], photo: Photo, faces: Sequence[FoundFace]) -> list[Identity[Any]]:
+    """The people by references that are not the photograph itself, and do show them. Raises NoReferenceError."""
     digest = pixel_digest(photo) if people else ""
-    left = [one.without_outliers() for person in people if (one := person.without_photograph(digest))]
+    embeddings = np.array([face.embedding for face in faces]).reshape(-1, EMBEDDING)
+    left = [one.without_outliers() for person in people if (one := person.without_photograph(digest, embeddings))]
     if people and not left:
-        raise NoFaceError(
+        raise NoReferenceError(
             f"None of the references can be used ({photo.name}: it is the photograph to be restored)",
             hint="give other photographs of the person",
-            code="no_reference",
         )
     return left

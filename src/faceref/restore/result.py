@@ -10,15 +10,16 @@ import numpy as np
 from PIL import Image
 
 from faceref.faces.align import align
-from faceref.faces.recognise import similarity
+from faceref.faces.centre import Centre
 from faceref.people.matching import is_sure
-from faceref.people.person import FACE_SIZE, Identity, Person, SkippedReference
+from faceref.people.person import FACE_SIZE, Identity, SkippedReference
 from faceref.pictures.output import encode_picture, save_picture
 from faceref.pictures.photo import Photo
 from faceref.pictures.sheets import below, comparison
 from faceref.restore.account import Account, FaceAccount, MatchAccount, ReferenceLeftOut
 from faceref.restore.background import at_scale
 from faceref.restore.faces import Assignment, RestoredFace
+from faceref.restore.options import FaceChoice
 
 # A face may be this many times larger in the photograph than the model's pictures before that is worth a warning.
 MUCH_LARGER = 1.5
@@ -31,7 +32,7 @@ class Result:
     photo: the photograph as it was opened; assignments: what became of each face that was found; faces: the restored
     ones; embeddings: dlib's of these, float32 [N, 128]; people: those who were looked for, whose references may not
     be read yet; timings: seconds by phase; background: what made the whole picture `enlargement` times larger than the
-    photograph, None if it has its size.
+    photograph, None if it has its size; choice: which face was chosen (`RestoreOptions.face`).
     """
 
     image: Image.Image
@@ -43,6 +44,7 @@ class Result:
     timings: dict[str, float]
     background: str | None = None
     enlargement: int = 1
+    choice: FaceChoice | None = None
 
     @property
     def is_new(self) -> bool:
@@ -53,7 +55,7 @@ class Result:
     def warnings(self) -> tuple[str, ...]:
         """A sentence for everything that the user may want to look at."""
         said = [*self.photo.warnings, *self.photo.losses]
-        said += [warning for person in self.people if isinstance(person, Person) for warning in person.warnings]
+        said += [warning for person in self.people if person.expected for warning in person.warnings]
         shown = [reference for one in self.faces if one.person for reference in one.person.references]
         said += [warning for reference in shown for warning in reference.warnings]
         if self.photo.restored:
@@ -77,6 +79,7 @@ class Result:
         restored = {one.face.number: (one, row) for one, row in zip(self.faces, self.embeddings, strict=True)}
         return Account(
             photo=self.photo.name,
+            face=self.choice,
             faces=[_face_account(one, *restored.get(one.face.number, (None, None))) for one in self.assignments],
             references_left_out=[ReferenceLeftOut(name=one.name, reason=one.reason) for one in self.left_out],
             warnings=list(self.warnings),
@@ -126,7 +129,13 @@ class Result:
 
         RGB, a row for each face. Raises ValueError if no face was restored.
         """
-        return below([comparison(one.face.crop.image, self._after(one), _shown(one)) for one in self.faces])
+        several = len(self.assignments) > 1
+        return below(
+            [
+                comparison(one.face.crop.image, self._after(one), _shown(one), of=_called(one) if several else "")
+                for one in self.faces
+            ]
+        )
 
     def _after(self, one: RestoredFace) -> Image.Image:
         """The aligned face in the picture."""
@@ -138,6 +147,12 @@ class Result:
     def save_comparison(self, path: str | Path) -> None:
         """Write the comparison as `save` writes the picture."""
         save_picture(self.comparison(), path, metadata=self.metadata)
+
+
+def _called(one: RestoredFace) -> str:
+    """A face by its number, and its person's name if there is one."""
+    name = one.person.name if one.person else None
+    return f"face {one.face.number}" + (f", {name}" if name else "")
 
 
 def _shown(one: RestoredFace) -> list[Image.Image]:
@@ -167,8 +182,9 @@ def _doubts(one: RestoredFace, photo: str, enlargement: int) -> list[str]:
 def _face_account(one: Assignment, restored: RestoredFace | None, embedding: np.ndarray | None) -> FaceAccount:
     person, to_references, to_photograph = restored and restored.person, None, None
     if embedding is not None:
-        to_photograph = float(similarity(embedding, one.face.embedding))
-        to_references = float(similarity(embedding, person.embeddings).mean()) if person else None
+        centre = Centre.shipped()
+        to_photograph = float(centre.cosine(embedding, one.face.embedding))
+        to_references = float(centre.cosine(embedding, person.embeddings).mean()) if person else None
     left, top, right, bottom = one.face.place.box if one.face.place else (0.0,) * 4
     return FaceAccount(
         number=one.face.number,

@@ -1,6 +1,6 @@
 """The four steps from a photograph to its result, each a function of values: find, assign, restore, compose."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,25 +9,21 @@ from PIL import Image
 
 from faceref.errors import NoFaceError, PhotoError, UsageError
 from faceref.faces.align import AlignedFace
-from faceref.faces.certainty import refusal_threshold
 from faceref.faces.colour import match_color
 from faceref.faces.face import Detector, Landmarker
-from faceref.faces.landmarks import landmarks_of_aligned, yaw
 from faceref.faces.quality import JUDGED_AT, quality, strength
 from faceref.faces.recognise import DlibRecogniser
 from faceref.faces.tone import Tone
 from faceref.people.choice import choose_references
 from faceref.people.matching import Match, is_sure, match
-from faceref.people.person import Identity, Person
+from faceref.people.person import Identity
 from faceref.pictures.photo import Photo, check_aligned_face
+from faceref.restore.chosen import by_number, chosen
 from faceref.restore.faces import Assignment, FoundFace, RestoredFace, crop_of
 from faceref.restore.layers import Layer, compose_layers
 from faceref.restore.model import Model, OnStep
-from faceref.restore.options import ByHand, FaceChoice, RestoreOptions
+from faceref.restore.options import ByHand, RestoreOptions
 
-# The certainty that a lone face needs. `certainty` is as if strangers were as frequent as the person; who gives a
-# portrait and references mostly means that face (at ten to one 0.3 is four to one), and bad faces are never certain.
-LONE_FACE = 0.3
 NOT_CHOSEN = "another face was chosen"
 SAID_SO = "you said so"
 NOBODY = "it is nobody whose references were given"
@@ -50,9 +46,7 @@ def find_faces(
         return (_whole_picture(photo, recogniser),)
     found = sorted(detector.detect(photo.image), key=lambda face: face.box[0] + face.box[2])
     if not found:
-        raise NoFaceError(
-            f"No face was found in {photo.name}", hint="cut the photograph closer to the face", code="no_face"
-        )
+        raise NoFaceError(f"No face was found in {photo.name}", hint="cut the photograph closer to the face")
     whole = [face for face in found if photo.is_readable(face.box)]
     if not whole:
         raise PhotoError("is truncated through the face", subject=photo.name, hint="use another copy of it")
@@ -74,17 +68,17 @@ def assign(
     face is looked for among them; what is nobody's, or not surely whose, becomes what `options.unknown` says. Faces
     that are good already are left alone.
 
-    Raises UsageError for a choice that is not there, NoFaceError if no face may be the one person.
+    Raises UsageError for a choice that is not there, OtherPersonError if no face may be the one person.
 
         >>> assignments = assign(faces, [grandma, grandpa], RestoreOptions(unknown="blind", always=True))
     """
-    only = people[0] if len(people) == 1 and isinstance(people[0], Person) else None  # not one of an album
-    by_hand = _by_number(faces, options.by_hand)
-    chosen = _chosen(faces, only, options.face, by_hand)
+    only = people[0] if len(people) == 1 and people[0].expected else None
+    by_hand = by_number(faces, options.by_hand)
+    meant = chosen(faces, only, options.face, by_hand)
     believed = only is not None and options.face != "all"
 
     def assigned(face: FoundFace) -> Assignment:
-        if face.number not in by_hand and face not in chosen:
+        if face.number not in by_hand and face not in meant:
             return Assignment(face, left_alone=NOT_CHOSEN)
         matches = match(face.embedding, face.quality.score, people)
         if (said := by_hand.get(face.number)) is not None:
@@ -99,14 +93,14 @@ def show_references(
 ) -> tuple[Assignment, ...]:
     """The same, with the references that serve each face best, read; faces that are left alone need none.
 
-    Raises NoFaceError if none of a person's photographs can be read any more.
+    Raises NoReferenceError if none of a person's photographs can be read any more.
 
         >>> assignments = show_references(assignments, RestoreOptions(max_refs=3), DlibDetector())
     """
     return tuple(
         one
         if one.person is None or one.left_alone
-        else replace(one, shown=choose_references(one.person, _yaw(one.face, landmarker), options.max_refs, landmarker))
+        else replace(one, shown=choose_references(one.person, one.face.crop.image, options.max_refs, landmarker))
         for one in assignments
     )
 
@@ -157,20 +151,6 @@ def compose(photo: Photo, restored: Sequence[RestoredFace], options: RestoreOpti
     return compose_layers(photo, [Layer.of(one) for one in restored], options.colour)
 
 
-def _yaw(face: FoundFace, landmarker: Landmarker) -> float:
-    """As `faceref.faces.landmarks.yaw`; of an aligned picture, too."""
-    return yaw(face.place.landmarks if face.place else landmarks_of_aligned(face.crop.image, landmarker))
-
-
-def _by_number(faces: Sequence[FoundFace], by_hand: Sequence[ByHand]) -> dict[int, ByHand]:
-    """What was said of each face. Raises UsageError for a face that is not there."""
-    for one in by_hand:
-        if one.face > len(faces):
-            hint = f"choose {_numbers(faces)}"
-            raise UsageError(f"has no face {one.face}", subject=faces[0].photo.name, hint=hint)
-    return {one.face: one for one in by_hand}
-
-
 def _said(face: FoundFace, matches: tuple[Match, ...], said: ByHand, people: Sequence[Identity[Any]]) -> Assignment:
     """A face as somebody said. Raises UsageError for a person who was not given."""
     if said.become != "person":
@@ -208,45 +188,6 @@ def _whole_picture(photo: Photo, recogniser: DlibRecogniser) -> FoundFace:
     check_aligned_face(photo, photo.name)
     crop = crop_of(photo, None)
     return FoundFace(photo, 1, None, crop, recogniser.embed_aligned([photo.image])[0], quality(crop, JUDGED_AT))
-
-
-def _chosen(
-    faces: Sequence[FoundFace], only: Person | None, choice: FaceChoice | None, by_hand: Mapping[int, ByHand]
-) -> list[FoundFace]:
-    """The faces that the options mean. Raises UsageError, or NoFaceError if none may be the only person given."""
-    if choice is None and only is not None:
-        faces = [face for face in faces if face.number not in by_hand]
-        if not faces or any(one.become == "person" for one in by_hand.values()):
-            return []
-        face = min(faces, key=lambda face: only.distance(face.embedding))
-        if face.place is not None:  # who gives an aligned picture has chosen
-            _check_may_be(only, faces)
-        return [face]
-    if choice is None or choice == "all":
-        return list(faces)
-    if choice == "largest":
-        return [max(faces, key=lambda face: face.crop.alignment.side)]
-    if choice in range(1, len(faces) + 1):
-        return [faces[choice - 1]]
-    hint = f"choose {_numbers(faces)}, largest or all"
-    raise UsageError(f"has no face {choice!r}", subject=faces[0].photo.name, hint=hint)
-
-
-def _numbers(faces: Sequence[FoundFace]) -> str:
-    return "1" if len(faces) == 1 else f"1 to {len(faces)} (from the left)"
-
-
-def _check_may_be(person: Person, faces: Sequence[FoundFace]) -> None:
-    """Raises NoFaceError if none of the faces may be the person; of a lone face less is asked, and doubts are said."""
-    sure = [match(face.embedding, face.quality.score, [person])[0].certainty for face in faces]
-    if max(sure) < (refusal_threshold() if len(faces) > 1 else LONE_FACE):
-        told = ", ".join(f"face {face.number}: {100 * one:.0f} %" for face, one in zip(faces, sure, strict=True))
-        raise NoFaceError(
-            f"has no face that is surely the person of the references ({told})",
-            subject=faces[0].photo.name,
-            hint="choose the face yourself, or give more photographs of the person",
-            code="not_the_person",
-        )
 
 
 def _in_colours_of(crop: AlignedFace, restored: Image.Image) -> Image.Image:

@@ -98,7 +98,8 @@ def rename(
     """Call a person something else."""
     from faceref.people.library import Library
 
-    Library(data_dir).rename(name, new)
+    was, now = Library(data_dir).rename(name, new)
+    output.print(f"{was} is now {now}")
 
 
 @app.command()
@@ -110,7 +111,9 @@ def merge(
     """Two names are one person: the references of OTHER become those of NAME."""
     from faceref.people.library import Library
 
-    Library(data_dir).merge(name, other)
+    library = Library(data_dir)
+    kept, gone = library.merge(name, other)
+    output.print(f"{gone} is now {kept}: {len(library.get(kept).references)} references")
 
 
 @app.command()
@@ -119,7 +122,7 @@ def remove(name: Name, data_dir: DataDir = None) -> None:
     from faceref.people.album_index import AlbumIndex
     from faceref.people.library import Library
 
-    Library(data_dir).remove(name)
+    output.print(f"{Library(data_dir).remove(name)} is removed")
     _say_forgotten(AlbumIndex(data_dir).clear())
 
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from faceref.app.cli.compute_options import DEFAULTS as COMPUTE
 from faceref.app.cli.compute_options import Device, Dtype, MemoryUse, ModelName
 from faceref.app.cli.console import output, progress, say, show, working
+from faceref.app.cli.face_choice import BoxOption, FaceOption, LargestOption, face_choice, told
 from faceref.app.cli.people import DataDir
 from faceref.app.cli.restore_folder import Again, DryRun, Jobs, Ray, folder_of_results, restore_folder
 from faceref.app.cli.wording import called, sentence
@@ -24,7 +25,6 @@ from faceref.restore.options import RestoreOptions, help_text
 if TYPE_CHECKING:  # at run time imported on use: --help need not wait for torch
     from faceref.people.person import Identity
     from faceref.restore.account import Account, FaceAccount
-    from faceref.restore.options import FaceChoice
 
 DEFAULTS = RestoreOptions()
 SETTINGS = ("model", "steps", "guidance", "scheduler", "crisp", "seed")  # that are told, of all faces together
@@ -59,7 +59,9 @@ def restore(
     ] = None,
     aligned: Annotated[bool, typer.Option("--aligned", help=help_text("aligned"))] = DEFAULTS.aligned,
     model: ModelName = "small",
-    face: Annotated[str | None, typer.Option(help=help_text("face"))] = None,
+    face: FaceOption = None,
+    box: BoxOption = None,
+    only_largest: LargestOption = False,
     max_refs: Annotated[int, typer.Option(min=1, help=help_text("max_refs"))] = DEFAULTS.max_refs,
     unknown: Annotated[str, typer.Option(help=help_text("unknown"))] = DEFAULTS.unknown,
     detector: Annotated[
@@ -96,7 +98,7 @@ def restore(
     """Restore the faces in photographs with the help of good photographs of the same person."""
     options = RestoreOptions.of(
         aligned=aligned,
-        face=_face_choice(face),
+        face=face_choice(face, box, only_largest),
         unknown=unknown,
         max_refs=max_refs,
         steps=steps,
@@ -148,7 +150,7 @@ def restore(
     restorer.check(options, with_references=bool(references or people))
     if references:
         with progress("references", "photographs") as on_photo:
-            people = restorer.people(references, options, exclude=photos, index=AlbumIndex(data_dir), on_photo=on_photo)
+            people = restorer.people(references, options, index=AlbumIndex(data_dir), on_photo=on_photo)
     failures: list[FacerefError] = []
     for photo, target in targets.items():
         try:
@@ -176,19 +178,13 @@ def _comparison(target: Path) -> Path:
     return target.with_name(f"{target.stem.removesuffix('_restored')}_compare.png")
 
 
-def _face_choice(face: str | None) -> "FaceChoice | None":
-    if face is None or face in ("largest", "all"):
-        return face  # type: ignore[return-value]
-    if not face.isdecimal():
-        raise UsageError(f"There is no face {face!r}", hint="give a number (from the left), largest or all")
-    return int(face)
-
-
 def _print(account: "Account") -> None:
     """The account for a person: what became of each face, then the remarks."""
     output.print(f"{account.photo} -> {account.restored or 'nothing was restored, so nothing was written'}")
     if account.comparison:
         output.print(f"before / after / references: {account.comparison}")
+    if choice := told(account.face):
+        output.print(f"chosen: {choice}")
     several = any(len(face.matches) > 1 or face.person for face in account.faces)
     whose = ["person", "photographs", "second best"] if several else []
     table = Table("face", *whose, "certainty", "references", "strength", "", box=None, padding=(0, 2))
@@ -206,9 +202,10 @@ def _print(account: "Account") -> None:
         show(table)
     if account.background:
         output.print(f"the whole picture {account.enlargement} times larger, by {account.background}")
-    told = {key: {str(face.settings[key]): None for face in account.faces if key in face.settings} for key in SETTINGS}
-    if any(told.values()):
-        output.print(", ".join(f"{key} {' and '.join(values)}" for key, values in told.items() if values))
+    restored = [face.settings for face in account.faces]
+    settings = {key: {str(of_one[key]): None for of_one in restored if key in of_one} for key in SETTINGS}
+    if any(settings.values()):
+        output.print(", ".join(f"{key} {' and '.join(values)}" for key, values in settings.items() if values))
     output.print("seconds: " + ", ".join(f"{phase} {seconds:.1f}" for phase, seconds in account.seconds.items()))
     for skipped in account.references_left_out:
         say(f"Reference left out: {skipped.name}: {skipped.reason}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from faceref.errors import FacerefError, NoFaceError, PhotoError, UsageError
+from faceref.errors import FacerefError, NoFaceError, NoReferenceError, OtherPersonError, PhotoError, UsageError
 
 
 class RefusedError(FacerefError):
@@ -24,7 +24,7 @@ class RefusedError(FacerefError):
 
 
 _BY_CODE = {"unknown_person": 404, "no_job": 404, "internal": 500}
-_BY_CLASS = {UsageError: 400, PhotoError: 422, NoFaceError: 422}
+_BY_CLASS = {UsageError: 400, PhotoError: 422, NoFaceError: 422, NoReferenceError: 422, OtherPersonError: 422}
 
 
 def status_of(error: FacerefError) -> int:

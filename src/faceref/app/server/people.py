@@ -137,7 +137,7 @@ async def list_models(caller: CallerOf) -> list[ModelInfo]:
 
 
 def _read(caller: Caller, pictures: Sequence[bytes]) -> Person:
-    """The person on photographs that were sent. Raises UsageError, PhotoError or NoFaceError."""
+    """The person on photographs that were sent. Raises UsageError, PhotoError or NoReferenceError."""
     check_count("photographs", len(pictures), caller.service.limits.references)
     check_pictures(pictures, caller.service.limits)
     return caller.service.restorer.person(pictures)

@@ -1,0 +1,85 @@
+"""Which faces of a photograph are meant: by number, by box, by size, by a person, or by what was said of each."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from faceref.errors import OtherPersonError, UsageError
+from faceref.faces.boxes import Box, overlap
+from faceref.faces.certainty import refusal_threshold
+from faceref.people import matching
+from faceref.people.person import Identity
+from faceref.restore.faces import FoundFace
+from faceref.restore.options import ByHand, FaceChoice
+
+# The certainty that a lone face needs. `certainty` is as if strangers were as frequent as the person; who gives a
+# portrait and references mostly means that face (at ten to one 0.3 is four to one), and bad faces are never certain.
+LONE_FACE = 0.3
+DRAWN_AROUND = 0.5  # of the smaller of two boxes, the face's and one drawn around it by hand, lies in the other
+
+
+def by_number(faces: Sequence[FoundFace], by_hand: Sequence[ByHand]) -> dict[int, ByHand]:
+    """What was said of each face. Raises UsageError for a face that is not there."""
+    for one in by_hand:
+        if one.face > len(faces):
+            hint = f"choose {_numbers(faces)}"
+            raise UsageError(f"has no face {one.face}", subject=faces[0].photo.name, hint=hint)
+    return {one.face: one for one in by_hand}
+
+
+def chosen(
+    faces: Sequence[FoundFace], only: Identity[Any] | None, choice: FaceChoice | None, by_hand: Mapping[int, ByHand]
+) -> list[FoundFace]:
+    """The faces that the options mean. Raises UsageError, or OtherPersonError if none may be the only person given."""
+    match choice:
+        case None if only is not None:
+            return _most_like(only, faces, by_hand)
+        case None | "all":
+            return list(faces)
+        case "largest":
+            return [max(faces, key=lambda face: face.crop.alignment.side)]
+        case int():
+            return _there([face for face in faces if face.number == choice], f"no face {choice}", faces)
+        case box:
+            return _there(_in_box(faces, box), f"no face in the box {','.join(f'{edge:g}' for edge in box)}", faces)
+
+
+def _there(found: list[FoundFace], missing: str, faces: Sequence[FoundFace]) -> list[FoundFace]:
+    """What was found. Raises UsageError if it is nothing."""
+    if not found:
+        hint = f"choose {_numbers(faces)}, largest or all"
+        raise UsageError(f"has {missing}", subject=faces[0].photo.name, hint=hint)
+    return found
+
+
+def _in_box(faces: Sequence[FoundFace], box: Box) -> list[FoundFace]:
+    """The face that a box was drawn around, if there is one; an aligned picture is the face."""
+    overlaps = [(*overlap(face.place.box if face.place else box, box), face) for face in faces]
+    near = [(of_union, face) for of_union, of_smaller, face in overlaps if of_smaller >= DRAWN_AROUND]
+    return [max(near, key=lambda one: one[0])[1]] if near else []
+
+
+def _numbers(faces: Sequence[FoundFace]) -> str:
+    return "1" if len(faces) == 1 else f"1 to {len(faces)} (from the left)"
+
+
+def _most_like(only: Identity[Any], faces: Sequence[FoundFace], by_hand: Mapping[int, ByHand]) -> list[FoundFace]:
+    """The face most like a person, of those that nothing was said of, unless another was said to be them."""
+    left = [face for face in faces if face.number not in by_hand]
+    if not left or any(one.become == "person" for one in by_hand.values()):
+        return []
+    face = min(left, key=lambda face: only.distance(face.embedding))
+    if face.place is not None:  # who gives an aligned picture has chosen
+        _check_may_be(only, left)
+    return [face]
+
+
+def _check_may_be(person: Identity[Any], faces: Sequence[FoundFace]) -> None:
+    """Raises OtherPersonError if none of the faces may be the person; of a lone face less is asked."""
+    sure = [matching.match(face.embedding, face.quality.score, [person])[0].certainty for face in faces]
+    if max(sure) < (refusal_threshold() if len(faces) > 1 else LONE_FACE):
+        told = ", ".join(f"face {face.number}: {100 * one:.0f} %" for face, one in zip(faces, sure, strict=True))
+        raise OtherPersonError(
+            f"has no face that is surely the person of the references ({told})",
+            subject=faces[0].photo.name,
+            hint="choose the face yourself, or give more photographs of the person",
+        )
