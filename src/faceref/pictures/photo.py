@@ -78,6 +78,17 @@ def check_photo(path: Path) -> None:
     open_header(io.BytesIO(read_bytes(path)), printable(path))
 
 
+def sides(source: PhotoSource) -> frozenset[int] | None:
+    """Width and height, pixels, without decoding; None where the header does not say."""
+    try:
+        if isinstance(source, Image.Image):
+            return frozenset(source.size)
+        with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
+            return frozenset(open_header(file, IN_MEMORY).size)
+    except (OSError, PhotoError):
+        return None
+
+
 def check_aligned_face(photo: Photo, name: str) -> None:
     """Raises UsageError if the picture cannot be an aligned face, not being square; PhotoError if it is truncated."""
     width, height = photo.image.size
