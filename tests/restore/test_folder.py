@@ -34,10 +34,10 @@ def test_the_tree_is_kept_and_one_that_fails_does_not_stop_the_rest(tree, reques
     assert "broken.jpg is not a" in str(broken.reason)
 
 
-def test_what_is_done_is_not_done_again_and_what_changed_is(tree, request_, mirrored):
+def test_what_is_done_is_not_done_again_and_what_changed_is(tree, request_, portrait):
     list(restore_folder(tree / "photos", tree / "out", request_))
     before = {name: (tree / "out" / name).stat().st_mtime_ns for name in RESULTS - {JOURNAL}}
-    mirrored.convert("L").save(tree / "photos" / "1950" / "summer" / "wall.png")
+    portrait.convert("L").save(tree / "photos" / "1950" / "summer" / "wall.png")
     (tree / "out" / "portrait.jpg").unlink()
     again = list(restore_folder(tree / "photos", tree / "out", request_))
     assert statuses(again) == STATUSES | {"1950/summer/wall.png": "restored"}
