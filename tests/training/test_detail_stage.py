@@ -58,6 +58,7 @@ def test_a_model_gains_a_soft_decoder_then_a_crisp_one_and_stays_what_it_was(
     train_from(config_for(photographs, soft, crisp=True), tmp_path / "crisp")
     crisp = tmp_path / "crisp" / "model"
     assert read_info(soft).resolution == read_info(crisp).resolution == 128, "it draws twice what it was"
+    assert (read_info(soft).crisp, read_info(crisp).crisp) == (None, 1.0)
     assert all(same(place / part, tiny_model / part) for part in ("unet", "vae") for place in (soft, crisp))
     assert same(soft / "detail", crisp / "detail")
     assert not same(crisp / "detail", crisp / "crisp_detail"), "it has learnt something"
@@ -164,9 +165,9 @@ def test_a_model_with_a_decoder_restores_at_its_size_as_crisply_as_asked(photogr
         options = {"num_inference_steps": 1, "output_type": "raw"} | options
         return cast(torch.Tensor, pipeline(lq, [reference], crisp=crisp, generator=generator, **options).images)
 
-    soft, between, crisp = (restore(share) for share in (None, 0.5, 1.0))
+    soft, between, crisp = (restore(share) for share in (0.0, 0.5, 1.0))
     assert soft.shape == lq.shape
-    assert torch.equal(soft, restore(0.0))
+    assert torch.equal(crisp, restore(None)), "as its description says"
     assert not torch.equal(soft, crisp)
     assert max((between - soft).norm(), (crisp - between).norm()) < (crisp - soft).norm()
     assert restore(None, output_type="latent").shape == (1, 4, 16, 16)

@@ -28,7 +28,7 @@ def enrolled(served, reference, stranger) -> None:
 def group(page, enrolled, portrait, stranger, on_disk) -> Image.Image:
     """The photograph of two people, on the page, where they are looked for, also if they are good already."""
     photo = Image.new("RGB", (2 * portrait.width, portrait.height))
-    photo.paste(stranger)
+    photo.paste(ImageOps.mirror(stranger))  # what shows a reference itself is restored without it
     photo.paste(portrait, (portrait.width, 0))
     page.reload()
     choose(page, "photos", on_disk(group=photo))

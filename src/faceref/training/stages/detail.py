@@ -51,7 +51,8 @@ class DetailStage(LastStepStage):
         side = pipeline.unet.config["sample_size"] * decoder.config["patch_size"]
         if config.data.resolution != side:
             raise UsageError(f"The decoder draws {side} px", hint=f"set data.resolution to {side}")
-        return cls(config, pipeline, info.model_copy(update={"resolution": side}), *judges(config))
+        info = info.model_copy(update={"resolution": side, "crisp": 1.0 if config.crisp else None})
+        return cls(config, pipeline, info, *judges(config))
 
     @property
     def drawer(self) -> DetailDecoder:
