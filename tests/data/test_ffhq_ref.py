@@ -4,6 +4,7 @@ import hashlib
 import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -56,7 +57,7 @@ def mirror(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def get(mirror, tmp_path):
-    def get(source: str | Path = mirror, **options):
+    def get(source: str | Path = mirror, **options: Any):
         options = {"accept_licence": True} | options
         return download_ffhq_ref(tmp_path / "FFHQ-Ref", tmp_path / "home", str(source), **options)
 

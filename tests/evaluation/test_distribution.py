@@ -37,7 +37,7 @@ def test_the_kernel_distance_of_gaussians_is_their_closed_form():
         d, mn, squares = len(m), m @ n, m @ m + n @ n
         first, second = mn / d, (squares + mn**2 + d) / d**2
         third = (mn**3 + 3 * mn * (squares + d + 2)) / d**3
-        return third + 3 * second + 3 * first + 1
+        return float(third + 3 * second + 3 * first + 1)
 
     zero, shift, tries = np.zeros(2), np.array([1.0, 0.0]), 60
     drawn = np.random.default_rng(0).normal(size=(tries, 2, 50, 2))
