@@ -1,14 +1,20 @@
 """Two processes that train together: one pair goes through all stages, and both end with the same weights.
 
-Their clocks differ by a day, so that a process that decides for itself waits for the other for ever.
+Their clocks differ by a day, so that a process that decides for itself waits for the other for ever. A pair of which
+neither has ended a stage for a while is dead, and the failure says where each of them was.
 """
 
 import errno
+import faulthandler
 import hashlib
 import json
 import os
+import signal
+import sys
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -31,6 +37,7 @@ from faceref.training.stages.vqgan import VQGANStage
 from faceref.training.trainer import seeded_generator
 
 A_DAY = 86400
+PATIENCE = 120  # seconds for a stage, which takes two
 UNET = "unet/diffusion_pytorch_model.safetensors"
 
 
@@ -86,7 +93,14 @@ def one_of_two(rank: int, photographs: Path, folder: Path, tiny_model: Path) -> 
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}  # nobody meets there: see `meet`
     torch.set_num_threads(1)
+    with (folder / f"stacks.{rank}").open("w") as stacks:
+        faulthandler.register(signal.SIGUSR2, stacks)
+        go_through_all_stages(rank, photographs, folder, tiny_model)
+
+
+def go_through_all_stages(rank: int, photographs: Path, folder: Path, tiny_model: Path) -> None:
     if rank:
+        sys.setswitchinterval(A_DAY)  # threads get Python's lock when it is let go, and no sooner
         clock = time.monotonic
         started = clock()
         time.monotonic = lambda: clock() + (A_DAY if clock() > started + 1 else 0)
@@ -121,6 +135,17 @@ def forbidden(*_: object) -> None:
     raise AssertionError("this is for one process to do")
 
 
+def stacks_of(processes: Sequence[BaseProcess], folder: Path) -> str:
+    """Where each of them is; they are ended."""
+    for process in processes:
+        if process.is_alive():
+            os.kill(process.pid, signal.SIGUSR2)  # type: ignore[arg-type]
+            time.sleep(1)  # for the signal
+            process.kill()
+            process.join()
+    return "\n".join(f"{path.name}\n{path.read_text()}" for path in sorted(folder.glob("stacks.*")))
+
+
 @pytest.fixture(scope="module")
 def together(photographs: Path, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     folder = tmp_path_factory.mktemp("together")
@@ -128,12 +153,13 @@ def together(photographs: Path, tmp_path_factory: pytest.TempPathFactory, tiny_m
     stages(photographs, folder, tiny_model)  # the networks that they begin from are written once
     pair = mp.spawn(one_of_two, (photographs, folder, tiny_model), nprocs=2, join=False)
     assert pair is not None
-    deadline = time.monotonic() + 240
+    ended, since = 0, time.monotonic()
     while not pair.join(timeout=1):
-        if time.monotonic() > deadline:
-            for process in pair.processes:
-                process.kill()  # type: ignore[union-attr]
-            pytest.fail("two processes wait for each other for ever")
+        if (now := len(list(folder.glob("*.[01]")))) > ended:
+            ended, since = now, time.monotonic()
+        if time.monotonic() > since + PATIENCE:
+            stacks = stacks_of(pair.processes, folder)  # type: ignore[arg-type]
+            pytest.fail(f"two processes wait for each other for ever:\n{stacks}")
     return folder
 
 

@@ -155,7 +155,7 @@ class _Run:
                 if not requeue and (stopping or self.step % loop.validate_every == 0):
                     self._validate()
                     self.window.restart()
-        self.accelerator.end_training()  # from here on nobody waits for another: an export may fail
+        self.trainer.disband()  # from here on nobody waits for another: an export may fail
         if not requeue and self.accelerator.is_main_process:
             self._export()
         finished = self.step >= loop.steps

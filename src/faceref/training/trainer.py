@@ -153,6 +153,16 @@ class Trainer:
             scaler={} if scaler is None else scaler.state_dict(),
         )
 
+    def disband(self) -> None:
+        """End what the processes have in common; the stage, its average and its optimizers stay.
+
+        The wrapper of DistributedDataParallel goes first. As the last holder of a process group it would wait for the
+        group's threads with Python's lock held, and they for the lock (pytorch/pytorch#56297).
+        """
+        del self.model
+        self.accelerator.free_memory()
+        self.accelerator.end_training()
+
     def _load(self, state: TrainingState) -> None:
         names = [name for name, _ in self.stage.averaged().named_parameters()]
         check_names(names, state.average, "average")
