@@ -39,8 +39,8 @@ docs: $(INSTALLED) ## the API, from the docstrings, as web pages: out/docs/index
 	$(BIN)/pdoc --output-directory $(DOCS) faceref.errors $(PACKAGES:%=faceref.%)
 	@echo $(DOCS)/index.html
 
-bench: $(INSTALLED) ## time and memory of a restoration on this machine, as a table
-	$(BIN)/python benchmarks/bench.py
+bench: $(INSTALLED) ## time and memory of each stage of a restoration on this machine
+	$(BIN)/faceref bench --photo examples/photo.png --ref examples/references
 
 # The stages build on each other; one that was interrupted goes on where it was. SETTINGS goes to each of them: in a
 # checkout without runs/, `make train-small SETTINGS=loop.steps=2` is a rehearsal.

@@ -56,8 +56,9 @@ MAY_IMPORT = {
     "data": PEOPLE | {"people"},
     "training": INFERENCE | {"data"},
     "evaluation": INFERENCE | {"data", "restore"},
+    "bench": INFERENCE | {"restore"},
     "client": {"errors", "restore", "app"},
-    "app": INFERENCE | {"restore", "data", "training", "evaluation"},
+    "app": INFERENCE | {"restore", "data", "training", "evaluation", "bench"},
 }
 
 

@@ -54,7 +54,7 @@ def to_dtype(
 
 def _fastest(device: torch.device, sizes: Sequence[LayerSize], cache: Path | None) -> torch.dtype:
     path = (cache or platformdirs.user_cache_path("faceref")) / FILE
-    key = f"{_name_of(device)}, torch {torch.__version__}, {[astuple(size) for size in sizes]}"
+    key = f"{device_name(device)}, torch {torch.__version__}, {[astuple(size) for size in sizes]}"
     known = _read(path)
     if key not in known:
         known[key] = {str(d).removeprefix("torch."): probe(device, d, sizes) for d in (torch.float32, torch.bfloat16)}
@@ -101,7 +101,7 @@ def _read(path: Path) -> dict[str, dict[str, float]]:
     return known if isinstance(known, dict) else {}
 
 
-def _name_of(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
     """The model of a GPU or of the CPU, as far as the system tells it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)

@@ -44,13 +44,18 @@ def load_pipeline(
     info = read_info(folder)
     number_format = to_dtype(dtype, device, _layer_sizes(folder, info))
     pipeline = _PIPELINES[info.family].from_pretrained(folder, torch_dtype=number_format)
+    return place(pipeline, device, memory), info
+
+
+def place(pipeline: Pipeline, device: torch.device, memory: Memory) -> Pipeline:
+    """A pipeline where it is to compute, in as much memory as it may take (see `faceref.compute.Compute`)."""
     pipeline.set_progress_bar_config(disable=True)  # whoever loads a model by its name has a bar of his own
     if memory == "low":
         pipeline.enable_vae_tiling()
         if device.type != "cpu":
             pipeline.enable_sequential_cpu_offload(device=device)
-            return pipeline, info
-    return pipeline.to(device), info
+            return pipeline
+    return pipeline.to(device)
 
 
 def load_blind(

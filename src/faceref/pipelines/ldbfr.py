@@ -52,7 +52,7 @@ class LDBFRPipeline(FacePipeline):
             images = F.interpolate(images, size=pixels.shape[-2:], mode="bilinear", antialias=True)
         return images
 
-    def _prediction(
+    def prediction(
         self, lq: Tensor, references: References | ReferenceCache | None, guidance: float
     ) -> tuple[Predict, Sequence[int]]:
         features = self._features(lq).to(self.unet.dtype)

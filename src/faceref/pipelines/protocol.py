@@ -205,7 +205,7 @@ class FacePipeline(DiffusionPipeline, ABC):
         sampler = make_sampler(self.scheduler, scheduler, sampling.steps, device)
         lq = to_tensor(image)
         with self._turn, self.progress_bar(total=len(sampler.timesteps)) as bar:  # type: ignore[call-arg]
-            predict, shape = self._prediction(self.shrink(lq), references, sampling.guidance)  # type: ignore[arg-type]
+            predict, shape = self.prediction(self.shrink(lq), references, sampling.guidance)  # type: ignore[arg-type]
             noise = draw_noise(shape, generator, device) if latents is None else latents.to(device)
             after_step = partial(self._after_step, callback_on_step_end, bar)
             x = denoise(sampler, noise, predict, generator, after_step)
@@ -228,15 +228,27 @@ class FacePipeline(DiffusionPipeline, ABC):
         """Denoised latents [B, C, h, w] of the faces `lq` [B, 3, H, H] as pictures [B, 3, S, S], about [-1, 1]."""
         if self.in_strips and len(latents) > 1:
             return torch.cat([self.draw(*one, crisp) for one in zip(latents.split(1), lq.split(1), strict=True)])
+        return self.correct(self.decode(latents), latents, lq, crisp)
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Denoised latents [B, C, h, w] as the autoencoder draws them, [B, 3, H, H], about [-1, 1]."""
         drawn_by = decode_in_strips if self.in_strips else decode  # they quantise first, if there is a codebook
-        decoded = drawn_by(self.vae, latents.to(self.vae.device, self.vae.dtype))
+        return drawn_by(self.vae, latents.to(self.vae.device, self.vae.dtype))
+
+    @torch.no_grad()
+    def correct(self, decoded: Tensor, latents: Tensor, lq: Tensor, crisp: float = 0.0) -> Tensor:
+        """What follows decoding, if anything does: decoded faces corrected by `lq`, or drawn larger; as `draw`."""
         lq = lq.to(decoded.device, decoded.dtype)
         if self.detail is not None:
             return draw_between(self.detail, self.crisp_detail or self.detail, crisp, latents.to(lq.dtype), decoded, lq)
         return decoded if self.fusion is None else self.fusion(decoded, lq)
 
     @abstractmethod
-    def _prediction(
+    def prediction(
         self, lq: Tensor, references: References | ReferenceCache | None, guidance: float
     ) -> tuple[Predict, Sequence[int]]:
-        """What the network says of noisy latents, told of the faces `lq` [B, 3, H, H] and all else; and their shape."""
+        """What the network says of noisy latents, told of the faces and all else; and the latents' shape.
+
+        lq: [B, 3, H, H] in [-1, 1] at the autoencoder's size, as `shrink` makes it.
+        """

@@ -98,7 +98,7 @@ class ReFLDMPipeline(FacePipeline):
             cache = self.unet.encode_references(latents[None])
         return replace(cache, encoder=Encoder(self.fingerprint, pixels.shape[-1]))
 
-    def _prediction(
+    def prediction(
         self, lq: Tensor, references: References | ReferenceCache | None, guidance: float
     ) -> tuple[Predict, Sequence[int]]:
         lq_latent = self._encode(lq)  # [B, C, h, w]

@@ -1,4 +1,4 @@
-"""How the command reads `PHOTO... --ref FILES...`."""
+"""How the command reads `PHOTO... --ref FILES...`, and lists of numbers."""
 
 from typing import Any
 
@@ -33,3 +33,14 @@ class PhotosThenReferences(TyperCommand):
                 )
             spread.append(argument)
         return super().parse_args(ctx, spread)
+
+
+def numbers(text: str, option: str, at_least: int = 0) -> tuple[int, ...]:
+    """What an option like `--references 1,3` was given. Raises UsageError for anything else, or smaller numbers."""
+    try:
+        given = tuple(int(number) for number in text.split(",") if number)
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not a list of numbers like 1,3", subject=option) from error
+    if not given or min(given) < at_least:
+        raise UsageError(f"{text!r} has to name numbers, {at_least} or more", subject=option)
+    return given

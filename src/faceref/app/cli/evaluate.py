@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
+from faceref.app.cli.arguments import numbers
 from faceref.app.cli.compute_options import DEFAULTS as COMPUTE
 from faceref.app.cli.compute_options import Device, Dtype, MemoryUse
 from faceref.compute import Compute
-from faceref.errors import UsageError
 
 
 def evaluate(
@@ -104,7 +104,7 @@ def evaluate(
         lq=lq,
         degradations=tuple(degradation or ()),
         references=references,
-        reference_counts=None if reference_counts is None else _numbers(reference_counts),
+        reference_counts=None if reference_counts is None else numbers(reference_counts, "--reference-counts"),
         seed=seed,
         limit=limit,
         batch_size=batch_size,
@@ -122,11 +122,3 @@ def evaluate(
     if summary.left_out:
         typer.echo(f"{remarks(summary)}: {out / 'left_out.csv'}")
     typer.echo(f"The table: {out / 'summary.md'}")
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(count) for count in text.split(",") if count)
-    except ValueError as error:
-        reason = f"{text!r} is not a list of numbers like 1,3"
-        raise UsageError(reason, subject="--reference-counts") from error

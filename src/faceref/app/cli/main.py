@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from faceref.app.cli import arguments, data, evaluate, licences, models, people, restore, serve, train
+from faceref.app.cli import arguments, bench, data, evaluate, licences, models, people, restore, serve, train
 from faceref.app.cli.console import say
 from faceref.app.cli.wording import sentence
 from faceref.errors import FacerefError
@@ -86,6 +86,7 @@ def _global_options(
 app.command(cls=arguments.PhotosThenReferences, no_args_is_help=True)(restore.restore)
 app.command(no_args_is_help=True)(train.train)
 app.command(no_args_is_help=True)(evaluate.evaluate)
+app.command()(bench.bench)
 app.command()(serve.serve)
 app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(licences.licences)
 app.add_typer(data.app, name="data")

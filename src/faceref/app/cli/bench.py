@@ -1,0 +1,84 @@
+"""`faceref bench`: seconds and memory of each stage on this machine, and whether they are as they were."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, cast, get_args
+
+import typer
+
+from faceref.app.cli.arguments import numbers
+from faceref.app.cli.compute_options import DEFAULTS as COMPUTE
+from faceref.app.cli.compute_options import Device, MemoryUse
+from faceref.app.cli.console import output, show, working
+from faceref.compute import Compute, DtypeName
+from faceref.errors import UsageError
+
+MARGIN = 1.25
+
+
+class Layout(StrEnum):
+    """Models that may not be here, whose sizes are known."""
+
+    REFLDM_512 = "refldm-512"
+
+
+def bench(
+    model: Annotated[str, typer.Argument(help="small, refldm-512, or a model folder.")] = "small",
+    random: Annotated[
+        Layout | None,
+        typer.Option(help="Instead of MODEL, one of its sizes with random weights: as fast, and needs no download."),
+    ] = None,
+    references: Annotated[str, typer.Option(help="Numbers of references, like 0,1,5.")] = "0,1,5",
+    steps: Annotated[
+        str | None, typer.Option(help="Numbers of denoising steps.", show_default="the model's own")
+    ] = None,
+    batch: Annotated[str, typer.Option(help="Numbers of faces that are restored together.")] = "1",
+    dtypes: Annotated[str, typer.Option("--dtype", help="Number formats, like float32,bfloat16.")] = "float32",
+    guidance: Annotated[float | None, typer.Option(help="Towards the references; the model's own by default.")] = None,
+    photo: Annotated[
+        Path | None, typer.Option(help="A photograph with a face; measure opening, finding, pasting and writing, too.")
+    ] = None,
+    ref: Annotated[list[Path] | None, typer.Option(help="References for it: files or a folder; several.")] = None,
+    device: Device = COMPUTE.device,
+    memory: MemoryUse = COMPUTE.memory,
+    repetitions: Annotated[int, typer.Option(min=1, help="Of each stage; the median counts.")] = 3,
+    json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write what was measured.")] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What --json wrote before: show ratios, end with 1 if it was better."),
+    ] = None,
+    margin: Annotated[float, typer.Option(min=1, help="How many times as much is still not worse.")] = MARGIN,
+) -> None:
+    """Measure how long each stage of a restoration takes on this machine, and how much memory."""
+    wrong = set(dtypes.split(",")) - set(get_args(DtypeName))
+    if wrong:
+        raise UsageError(f"There is no number format {min(wrong)!r}", hint=f"give {', '.join(get_args(DtypeName))}")
+    with working("Loading torch"):
+        from faceref.bench.report import compare, heading, ratio_table, read_report, tables
+        from faceref.bench.run import Plan, run
+
+    before = against and read_report(against)
+    plan = Plan(
+        model=None if random else model,
+        references=numbers(references, "--references"),
+        steps=() if steps is None else numbers(steps, "--steps", at_least=1),
+        batch=numbers(batch, "--batch", at_least=1),
+        dtypes=cast(tuple[DtypeName, ...], tuple(dtypes.split(","))),
+        guidance=guidance,
+        photograph=photo,
+        photograph_references=tuple(ref or ()),
+        compute=Compute(device, memory=memory),
+        repetitions=repetitions,
+    )
+    with working("Measuring"):
+        report = run(plan)
+    output.print(heading(report))
+    for table in tables(report):
+        show(table)
+    if json is not None:
+        report.save(json)
+    if before is not None:
+        ratios = compare(report, before)
+        show(ratio_table(ratios, margin))
+        if any(one.is_worse(margin) for one in ratios):
+            raise typer.Exit(1)
