@@ -35,7 +35,7 @@ def write_mapping(folder: Path, split: str, *lines: str) -> Path:
 
 def problems(folder: Path, near: tuple = (), mappings: list[Path] | None = None) -> dict[str, str]:
     data = read_set(folder, mappings)
-    states = inspect_files(folder, data.files, lambda items, total: items)
+    states = inspect_files(folder, data.files)
     return {problem.name: problem.what for problem in data.problems(states, near)}
 
 

@@ -47,7 +47,7 @@ def test_check_says_what_is_wrong_with_each_file(tmp_path: Path):
     (tmp_path / "cut.png").write_bytes((tmp_path / "good.png").read_bytes()[:60])
     (tmp_path / "folder.png").mkdir()
     files = ["good.png", "film.png", "wide.png", "cut.png", "folder.png", "gone.png"]
-    states = inspect_files(tmp_path, files, lambda items, total: items)
+    states = inspect_files(tmp_path, files)
     assert states["good.png"].problem == ""
     assert states["film.png"].problem.startswith("cannot be read as a picture (it is in none of the formats JPEG")
     assert states["wide.png"].problem.startswith("is 32x30, not square")

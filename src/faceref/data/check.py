@@ -1,7 +1,7 @@
 """Whether a data set is what it should be: files that decode, splits that share nobody, targets that see others."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from faceref.data.mapping import ReferenceMapping
 from faceref.data.reference_rules import FOLDER as MAPPINGS
 from faceref.data.table import Row
 from faceref.errors import DataError
+from faceref.jobs import OnItem
 from faceref.people.graph import components
 from faceref.pictures.aligned import FileState, inspect_face
 
@@ -157,8 +158,11 @@ class DataSet:
                     yield Problem(target, f"has a reference of somebody else, {reference}, in the mapping of {split}")
 
 
-def inspect_files(folder: Path, files: Sequence[str], progress: Callable) -> dict[str, FileState]:
-    """Read and decode every file; `progress` wraps the iteration."""
+def inspect_files(folder: Path, files: Sequence[str], on_file: OnItem = lambda *_: None) -> dict[str, FileState]:
+    """Read and decode every file. on_file: told how far it is."""
+    states: dict[str, FileState] = {}
     with ThreadPoolExecutor() as pool:
-        states = pool.map(lambda file: inspect_face(folder / file), files)
-        return dict(zip(files, progress(states, len(files)), strict=True))
+        for state in pool.map(lambda file: inspect_face(folder / file), files):
+            states[files[len(states)]] = state
+            on_file(len(states), len(files))
+    return states

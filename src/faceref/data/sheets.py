@@ -1,12 +1,13 @@
 """Contact sheets: the faces of each identity, and of each suspicious bridge, for checking by eye."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from faceref.data.identities import FOLDER, Bridge, Identities
 from faceref.files import write_atomically
+from faceref.jobs import OnItem
 from faceref.pictures.aligned import open_face
 from faceref.pictures.sheets import below, grid, named, tile, titled
 
@@ -16,11 +17,11 @@ TITLE, NAME = 14, 11  # pixels
 MOST = 100  # faces shown of one identity
 
 
-def draw_sheets(folder: Path, identities: Identities, progress: Callable = lambda drawn, total: drawn) -> int:
+def draw_sheets(folder: Path, identities: Identities, on_sheet: OnItem = lambda *_: None) -> int:
     """Draw FOLDER/identities/sheets/: PERSON.png for identities of two faces and more, bridge_N.png for bridges.
 
-    Only suspicious bridges are drawn; bridges.csv has all. `progress` wraps the iteration over sheets. Sheets of
-    earlier runs are removed. Returns how many were drawn.
+    Only suspicious bridges are drawn; bridges.csv has all. Sheets of earlier runs are removed. on_sheet:
+    told how far it is. Returns how many were drawn.
     """
     out = folder / FOLDER / "sheets"
     shutil.rmtree(out, ignore_errors=True)
@@ -34,8 +35,8 @@ def draw_sheets(folder: Path, identities: Identities, progress: Callable = lambd
         if bridge.suspicious:
             jobs.append((out / f"bridge_{number}.png", _halves(bridge, persons)))
     with ThreadPoolExecutor() as pool:
-        for _ in progress(pool.map(lambda job: _draw(folder, *job), jobs), len(jobs)):
-            pass
+        for drawn, _ in enumerate(pool.map(lambda job: _draw(folder, *job), jobs), start=1):
+            on_sheet(drawn, len(jobs))
     return len(jobs)
 
 

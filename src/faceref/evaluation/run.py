@@ -8,8 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.progress import track
 
 from faceref.data.table import write_table
 from faceref.evaluation.cases import Case, CaseSet
@@ -20,6 +18,7 @@ from faceref.evaluation.measurement import COLUMNS, Instruments, Measurement
 from faceref.evaluation.metrics import METRICS
 from faceref.evaluation.product import Product
 from faceref.evaluation.restorer import MeasuredRestorer
+from faceref.jobs import OnItem
 from faceref.journal import Journal, claim, fingerprint
 from faceref.processes import from_all, from_main, share_of
 
@@ -33,12 +32,14 @@ def measure_cases(
     plan: Plan,
     instruments: Instruments,
     out: Path,
+    on_case: OnItem = lambda *_: None,
 ) -> list[Row]:
     """Restore and measure `chosen`; returns the rows of OUT/per_image.csv.
 
     Pictures go to OUT/pictures as 8-bit PNG, and it is these that are measured. Given again, it goes on where it was
     interrupted. Of several processes each measures some of the batches, and the main one writes the table: the numbers
-    are those of one. Raises UsageError if OUT holds the results of another evaluation, OutputError.
+    are those of one. on_case: told in the main process how many are measured. Raises UsageError if OUT holds the
+    results of another evaluation, OutputError.
     """
     settings = settings_of(cases, chosen, restorers, plan, instruments)
     with _journal_of_main(out / JOURNAL, settings) as (journal, done):
@@ -46,9 +47,8 @@ def measure_cases(
         products = {model.label: Product(model) for model in models}
         left = [case for case in chosen if case.name not in done]
         few = [left[i : i + plan.batch_size] for i in range(0, len(left), plan.batch_size)]
-        console = Console(stderr=True, quiet=journal is None)
         try:
-            for mine in track(share_of(few), description="restoring and measuring", console=console):
+            for mine in share_of(few):
                 rows: list[Row] = []
                 for together in mine:
                     measurement = Measurement(together, cases, plan, instruments, out / "pictures")
@@ -56,6 +56,7 @@ def measure_cases(
                 every = [row for part in from_all(rows) for row in part]
                 if journal is not None:
                     _record(journal, every)
+                    on_case(len(journal.done), len(chosen))
         finally:  # also when interrupted: the table then holds what there is
             if journal is not None:
                 table = [row for case in chosen for row in journal.done.get(case.name, [])]

@@ -32,16 +32,20 @@ from faceref.evaluation.run import measure_cases, settings_of
 from faceref.evaluation.statistics import Estimate
 from faceref.faces.centre import Centre
 from faceref.faces.dlib_torch import TorchDlibRecogniser
+from faceref.jobs import OnItem
 from faceref.models.recogniser_files import load_recogniser
 from faceref.processes import is_main
 
 ANY_SIZE = 512  # pixels at which a network that takes any size is measured if there is no model beside it
 
 
-def run_study(request: Request, out: Path, compute: Compute = Compute()) -> Summary | None:
+def run_study(
+    request: Request, out: Path, compute: Compute = Compute(), on_case: OnItem = lambda *_: None
+) -> Summary | None:
     """Measure and write everything below `out`, going on where it was interrupted; docs/evaluation.md has the files.
 
-    Of several processes (`faceref.processes.together`) the main one writes; None in the others.
+    Of several processes (`faceref.processes.together`) the main one writes; None in the others. on_case: told in the
+    main process how many faces are measured.
     Raises UsageError for a request that contradicts itself, DataError, CheckpointError and OutputError.
     """
     sets, counts = sets_of(request), counts_of(request)
@@ -69,7 +73,7 @@ def run_study(request: Request, out: Path, compute: Compute = Compute()) -> Summ
         learned,
         naturalness,
     )
-    rows = measure_cases(cases, chosen, restorers, plan, instruments, out)
+    rows = measure_cases(cases, chosen, restorers, plan, instruments, out, on_case)
     if not is_main():
         return None
     if request.center_index:

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from faceref.errors import FacerefError, UsageError
 from faceref.files import replaced_folder
+from faceref.jobs import OnItem
 from faceref.processes import PATIENCE, from_main, mean_of
 from faceref.training.checkpoints import Checkpoints, TrainingState
 from faceref.training.config import LoopConfig, StageConfig
@@ -90,17 +90,20 @@ def train(
     state: TrainingState | None = None,
     max_minutes: float | None = None,
     sample_weights: np.ndarray | None = None,
+    on_step: OnItem = lambda *_: None,
 ) -> TrainingSummary:
     """Train from `state` until `config.loop.steps`, `max_minutes` or a signal, whichever is first.
 
     `run_dir` gets config.yaml, starts.jsonl, checkpoints/, samples/, the trackers' files, and at the end model/ with
-    the averaged weights. A checkpoint is left in each case; after SIGUSR1 nothing else is.
+    the averaged weights. A checkpoint is left in each case; after SIGUSR1 nothing else is. on_step: told in the main
+    process how far it is.
 
     Raises CheckpointError if the state does not fit; FacerefError (code "diverged") at the first loss, gradient,
     weight or result that is not finite: the checkpoints stay as they were before, and no model is exported.
     """
     run = _Run(config, stage, dataset, validation, run_dir, accelerator, state, sample_weights)
-    return run.until_the_end(Decisions(accelerator.device, config.loop.checkpoint_minutes, max_minutes))
+    decisions = Decisions(accelerator.device, config.loop.checkpoint_minutes, max_minutes)
+    return run.until_the_end(decisions, on_step if accelerator.is_main_process else lambda *_: None)
 
 
 class _Run:
@@ -133,20 +136,20 @@ class _Run:
         self.speed = 0.0
         self.metrics: dict[str, float] = {}
 
-    def until_the_end(self, decisions: Decisions) -> TrainingSummary:
+    def until_the_end(self, decisions: Decisions, on_step: OnItem) -> TrainingSummary:
         loop = self.loop
         stopping, requeue = self.step >= loop.steps, False
-        with _progress(self.accelerator, loop.steps) as progress, decisions.listening():
-            task = progress.add_task(self.stage.__class__.__name__, total=loop.steps, completed=self.step, numbers="")
+        with decisions.listening():
             while not stopping:
                 logs = self.trainer.optimize(self.step)
                 self.step += 1
+                on_step(self.step, loop.steps)
                 self.window.count()
                 decision = decisions.after_step(self.trainer.is_finite(logs))
                 if decision.diverged:
                     raise self._diverged("the loss or a gradient")
                 if self.step % loop.log_every == 0 or self.step == loop.steps:
-                    progress.update(task, completed=self.step, numbers=self._log(logs))
+                    self._log(logs)
                 requeue = decision.requeue
                 stopping = decision.stop or self.step == loop.steps
                 if stopping or decision.checkpoint or loop.is_milestone(self.step):
@@ -163,16 +166,15 @@ class _Run:
             self.step, finished, self.speed, self.flops / 1e9, self.metrics, requeue=requeue and not finished
         )
 
-    def _log(self, logs: dict[str, Tensor]) -> str:
-        """Write the means over all processes; returns them as a line."""
+    def _log(self, logs: dict[str, Tensor]) -> None:
+        """Write the means over all processes."""
         self.speed = self.window.samples_per_second()
         values = mean_of(logs, self.accelerator.device)
         values |= {"samples_per_second": self.speed, "flops_utilisation": self.speed * self.flops / self.peak}
         self.accelerator.log(values, step=self.step)
-        text = " ".join(f"{key}={value:.4g}" for key, value in values.items() if "/" not in key)
         if self.accelerator.is_main_process:
+            text = " ".join(f"{key}={value:.4g}" for key, value in values.items() if "/" not in key)
             log.info("step %d: %s", self.step, text)
-        return text
 
     def _save(self) -> None:
         if self.saved == self.step:
@@ -208,15 +210,3 @@ class _Run:
             hint="lower optimizer.learning_rate, or use loop.precision=no, and start again",
             code="diverged",
         )
-
-
-def _progress(accelerator: Accelerator, total: int) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[numbers]}"),
-        disable=not accelerator.is_main_process,
-    )

@@ -8,6 +8,7 @@ import torch
 
 from faceref.data.dataset import FaceDataset, FaceSource, sharpness_weights
 from faceref.errors import DataError
+from faceref.jobs import OnItem
 from faceref.processes import from_main
 from faceref.training.checkpoints import Checkpoints
 from faceref.training.config import DataConfig
@@ -41,6 +42,7 @@ def train_from(
     resume: bool = False,
     max_minutes: float | None = None,
     dry_run: bool = False,
+    on_step: OnItem = lambda *_: None,
 ) -> TrainingSummary:
     """Run a stage as its configuration says; see `faceref.training.loop.train` for the arguments and what is written.
 
@@ -72,6 +74,7 @@ def train_from(
         state=state,
         max_minutes=max_minutes,
         sample_weights=_sample_weights(config.data, faces),
+        on_step=on_step,
     )
 
 

@@ -35,7 +35,7 @@ def working(what: str) -> Iterator[None]:
 
 @contextmanager
 def progress(description: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar for (units done, units in all), begun by its first call; none unless in a terminal.
+    """A progress bar for (units done, units in all), shown from its first call; none unless in a terminal.
 
     Another number of units in all begins it anew: other work, of another speed.
     """
@@ -52,11 +52,11 @@ def progress(description: str, unit: str) -> Iterator[Callable[[int, int], None]
         disable=not remarks.is_terminal,
         speed_estimate_period=SLOW,
     ) as bar:
-        task = bar.add_task(description, total=None)
+        task = bar.add_task(description, total=None, visible=False)
 
         def update(done: int, total: int) -> None:
             if total != bar.tasks[0].total:
                 bar.reset(task, total=total)
-            bar.update(task, completed=done)
+            bar.update(task, completed=done, visible=True)
 
         yield update

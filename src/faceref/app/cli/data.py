@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from faceref.app.cli import console, data_download, data_sets
+from faceref.app.cli import data_download, data_sets
 from faceref.app.cli.compute_options import Device
-from faceref.app.cli.console import output, say
-from faceref.app.cli.data_options import Folder, RecogniserFile, UseRay, Workers, embed, progress, say_all
+from faceref.app.cli.console import output, progress, say
+from faceref.app.cli.data_options import Folder, RecogniserFile, UseRay, Workers, embed, say_all
 from faceref.errors import DataError, UsageError
 
 app = typer.Typer(no_args_is_help=True, help="Build and check data sets of aligned faces.", rich_markup_mode=None)
@@ -38,7 +38,7 @@ def align(
     from faceref.data.tree import LEFT_OUT, align_tree
     from faceref.jobs import DEFAULT_WORKERS
 
-    with console.progress("aligning", "photographs") as on_photo:
+    with progress("aligning", "photographs") as on_photo:
         done = align_tree(
             photos,
             out,
@@ -95,7 +95,8 @@ def identities(
         write_persons(faces, found.persons())
         write_index(faces, with_persons(rows, found.persons()))
     if sheets:
-        draw_sheets(faces, found, progress("drawing contact sheets"))
+        with progress("drawing", "contact sheets") as on_sheet:
+            draw_sheets(faces, found, on_sheet)
     sizes = Counter(len(group) for group in found.groups())
     output.print(
         f"{sum(sizes.values())} identities among {len(found.files)} faces at distance {distance:g}; "

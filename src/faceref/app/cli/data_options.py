@@ -1,14 +1,11 @@
 """What the commands of `faceref data` share: options, embedding with a bar, lists of what was left out."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import track
 
-from faceref.app.cli import console
-from faceref.app.cli.console import output, remarks
+from faceref.app.cli.console import output, progress
 
 Folder = Annotated[
     Path, typer.Argument(metavar="FACES", help="Folder with index.csv, as align makes.", show_default=False)
@@ -32,17 +29,8 @@ def embed(
     space = embedding_space(path)
     chosen = "cpu" if ray else str(check_device(device) if device else best_device())
     processes = 1 if chosen != "cpu" else workers or DEFAULT_WORKERS
-    with console.progress("recognising", "batches of faces") as on_batch:
+    with progress("recognising", "batches of faces") as on_batch:
         return space, embed_faces(faces, rows, space, device=chosen, workers=processes, ray=ray, on_batch=on_batch)
-
-
-def progress(description: str) -> Any:
-    """Wraps an iteration over so many items in a bar."""
-
-    def wrapped(items: Iterable, total: int) -> Iterable:
-        return track(items, total=total, description=description, console=remarks)
-
-    return wrapped
 
 
 def say_all(what: str, items: list[tuple[str, str]]) -> None:

@@ -7,10 +7,9 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from faceref.app.cli import console
 from faceref.app.cli.compute_options import Device
-from faceref.app.cli.console import output
-from faceref.app.cli.data_options import RecogniserFile, UseRay, Workers, embed, progress
+from faceref.app.cli.console import output, progress
+from faceref.app.cli.data_options import RecogniserFile, UseRay, Workers, embed
 from faceref.errors import UsageError
 
 
@@ -52,7 +51,7 @@ def degrade(
     except ValidationError as error:
         raise UsageError(f"These ranges cannot be used: {error.errors()[0]['msg']}") from error
     names = files_to_degrade(faces, split, mapping)
-    with console.progress("degrading", "faces") as on_file:
+    with progress("degrading", "faces") as on_file:
         made, failed = degrade_files(
             faces,
             names,
@@ -87,7 +86,8 @@ def check(
     from faceref.data.identities import find_near_duplicates
 
     data = read_set(faces, mapping)
-    states = inspect_files(faces, data.files, progress("reading"))
+    with progress("reading", "files") as on_file:
+        states = inspect_files(faces, data.files, on_file)
     pairs = []
     rows = [{"file": file} for file in data.files if not states[file].problem]
     if near_duplicates and rows:

@@ -8,6 +8,7 @@ import typer
 from faceref.app.cli.arguments import numbers
 from faceref.app.cli.compute_options import DEFAULTS as COMPUTE
 from faceref.app.cli.compute_options import Device, Dtype, MemoryUse
+from faceref.app.cli.console import progress
 from faceref.compute import Compute
 
 
@@ -114,8 +115,8 @@ def evaluate(
         labels=labels,
         product=product,
     )
-    with together():
-        summary = run_study(request, out, Compute(device, dtype, memory))
+    with together(), progress("restoring and measuring", "faces") as on_case:
+        summary = run_study(request, out, Compute(device, dtype, memory), on_case)
     if summary is None:  # the main process has it
         return
     typer.echo(standing(summary))

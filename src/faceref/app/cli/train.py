@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from faceref.app.cli.console import progress
+
 REQUEUE_EXIT_CODE = 75  # EX_TEMPFAIL: the same command is to be started again, with --resume
 
 
@@ -34,13 +36,15 @@ def train(
 
     logging.getLogger("faceref.training").setLevel(logging.INFO)
     settings_read = load_config(config, settings or ())
-    summary = train_from(
-        settings_read,
-        run_dir or Path("runs") / config.stem,
-        resume=resume,
-        max_minutes=max_minutes,
-        dry_run=dry_run,
-    )
+    with progress("training", "steps") as on_step:
+        summary = train_from(
+            settings_read,
+            run_dir or Path("runs") / config.stem,
+            resume=resume,
+            max_minutes=max_minutes,
+            dry_run=dry_run,
+            on_step=on_step,
+        )
     if dry_run:
         loop = settings_read.loop
         batch = loop.batch_size * loop.accumulate
