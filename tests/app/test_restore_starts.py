@@ -24,6 +24,14 @@ from faceref.app.cli.main import main
 main()
 """
 
+# says at the end what was imported
+IMPORTED = """
+import atexit, sys
+atexit.register(lambda: print(",".join(sys.modules)))
+from faceref.app.cli.main import main
+main()
+"""
+
 
 def seen(*arguments: object) -> str:
     """What a terminal shows of `faceref ...`."""
@@ -62,6 +70,16 @@ def test_it_says_what_it_does_before_torch_is_imported(tmp_path: Path, astronaut
     text = seen("restore", tmp_path / what, "--model", tmp_path / "empty", "-o", tmp_path / "out")
     assert "Loading" in text[: text.index("torch is imported")]
     assert "model_index.json" in text
+
+
+def test_restoring_imports_nothing_that_it_does_not_use(album, tiny_model, tmp_path):
+    arguments = ["restore", album / "photo.jpg", "--ref", album / "references", "--model", tiny_model, "--always"]
+    command = [sys.executable, "-c", IMPORTED, *map(str, arguments), "-o", str(tmp_path / "result.png")]
+    imported = set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1].split(","))
+    assert {"torch", "diffusers", "faceref.pipelines.refldm"} <= imported
+    assert not {"sympy", "torch._dynamo.eval_frame", "torch._inductor"} & imported  # torch's compiler
+    assert not {"matplotlib", "pandas", "torchmetrics", "fastapi", "onnx", "spandrel", "ray"} & imported
+    assert not {f"faceref.{part}" for part in ("training", "data", "evaluation", "bench", "client")} & imported
 
 
 @pytest.mark.parametrize(

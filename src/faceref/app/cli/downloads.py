@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import DownloadColumn, TaskID
@@ -13,8 +13,10 @@ from rich.progress import Progress as Bar
 
 from faceref.app.cli.console import output, remarks
 from faceref.consent import Licensed, accepted_on
-from faceref.download import Progress
 from faceref.errors import UsageError
+
+if TYPE_CHECKING:  # at run time it takes a while, and is only named
+    from faceref.download import Progress
 
 AcceptLicence = Annotated[
     bool, typer.Option("--accept-licence", help="Agree to its licence without being asked; once for each version.")
@@ -46,7 +48,7 @@ def check_digest(digest: str, subject: str, hint: str) -> str:
 
 
 @contextmanager
-def bytes_bar() -> Iterator[Progress]:
+def bytes_bar() -> Iterator["Progress"]:
     """A progress bar for each file that is downloaded."""
     with Bar(*Bar.get_default_columns()[:2], DownloadColumn(), console=remarks) as bar:
         tasks: dict[str, TaskID] = {}

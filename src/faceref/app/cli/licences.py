@@ -7,7 +7,6 @@ import typer
 from rich.table import Table
 
 from faceref.app.cli.console import output, show
-from faceref.checkpoints.info import find_model, read_info
 from faceref.errors import UsageError
 from faceref.licences import OTHER_MODEL, PARTS, Use, part_of_model, parts_of
 
@@ -20,6 +19,8 @@ def licences(
     ] = None,
 ) -> None:
     """Say whose terms apply to what, of all parts or of those that a command uses; LICENSES.md says more."""
+    from faceref.checkpoints.info import find_model, read_info
+
     arguments = [*(command or ()), *context.args]
     use = _use(context.find_root().command, arguments) if arguments else None
     table = Table("part", "from", "terms", "in products?", box=None, padding=(0, 2))

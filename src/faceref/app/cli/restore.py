@@ -13,16 +13,12 @@ from faceref.app.cli.face_choice import BoxOption, FaceOption, LargestOption, fa
 from faceref.app.cli.people import DataDir
 from faceref.app.cli.restore_folder import Again, DryRun, Jobs, Ray, folder_of_results, restore_folder
 from faceref.app.cli.wording import called, sentence
-from faceref.checkpoints.info import find_model
 from faceref.compute import Compute
 from faceref.errors import FacerefError, UsageError
-from faceref.pictures.formats import OUTPUT_FORMATS
-from faceref.pictures.naming import check_outputs, plan_outputs
-from faceref.pictures.photo import check_photo
-from faceref.pictures.search import check_exists, list_photos
+from faceref.lean import import_compiler_late
 from faceref.restore.options import RestoreOptions, help_text
 
-if TYPE_CHECKING:  # at run time imported on use: --help need not wait for torch
+if TYPE_CHECKING:  # at run time imported on use, as what opens photographs is: --help need not wait
     from faceref.people.person import Identity
     from faceref.restore.account import Account, FaceAccount
 
@@ -114,8 +110,14 @@ def restore(
         scale=scale,
     )
     compute = Compute(device, dtype, memory)
+    from faceref.checkpoints.info import find_model
     from faceref.people.library import Library
+    from faceref.pictures.formats import OUTPUT_FORMATS
+    from faceref.pictures.naming import check_outputs, plan_outputs
+    from faceref.pictures.photo import check_photo
+    from faceref.pictures.search import check_exists, list_photos
 
+    import_compiler_late()
     if names and references:
         raise UsageError("Give either --ref, photographs of one person, or --person, people who are enrolled")
     model = str(find_model(model))  # of the hub: fetched once

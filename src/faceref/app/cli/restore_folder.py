@@ -13,7 +13,6 @@ from faceref.app.cli.console import output, progress, say, show
 from faceref.app.cli.data_options import UseRay
 from faceref.app.cli.wording import FOLDER_HINTS, called
 from faceref.errors import FacerefError, UsageError
-from faceref.pictures.naming import check_tree
 
 if TYPE_CHECKING:  # at run time imported on use: --help need not wait for torch
     from faceref.restore.folder import Outcome
@@ -29,6 +28,8 @@ def folder_of_results(photos: Path, out: Path | None, *, dry_run: bool) -> Path 
     """Where the results go, None for a dry run. Raises UsageError if that is not said, or within the photographs."""
     if dry_run:
         return None
+    from faceref.pictures.naming import check_tree
+
     if out is None:
         raise UsageError("A folder needs one for its results", hint="name it with --out")
     check_tree(photos, out)
