@@ -45,7 +45,7 @@ def test_people_are_listed_drawn_renamed_and_removed(people, album, monkeypatch)
     assert "Eileen Collins" in people("list").output
     assert people("show", "Eileen Collins").code == 0
     with Image.open("Eileen Collins.png") as sheet:
-        assert sheet.size == (192, 209)
+        assert sheet.size == (216, 269)  # a face, its name, the title, and paper around them
     assert "0 new references, 1 in all" in people("add", "Eileen Collins", album / "references").output
     people("enroll", "Marie", album / "references")
     done = people("merge", "eileen collins", "marie")

@@ -60,6 +60,17 @@ def test_a_long_name_shows_its_end():
     assert (start == same_end).all()
 
 
+def test_a_long_path_shows_whole_names_where_they_fit():
+    short, long = (np.asarray(named(plain(RED, 90, 2), f"{folder}/b/c/ada.png", 10)) for folder in ("a", "x" * 50))
+    assert (long == np.asarray(named(plain(RED, 90, 2), "…/b/c/ada.png", 10))).all()
+    assert (short != long).any()
+
+
+def test_names_are_drawn_in_letters_of_other_languages_too():
+    drawn = [named(plain(RED, 90, 2), name, 10).tobytes() for name in ("Ürän", "Łłłł", "Иван", "Ελέν", "□□□□")]
+    assert len(set(drawn)) == 5, "some are drawn as boxes"
+
+
 def test_a_long_title_is_whole():
     short, long = (titled(plain(RED), title, 12) for title in ("a", "a person with a long name: 12 photographs"))
     assert short.width < long.width

@@ -184,6 +184,23 @@ def test_the_summary_has_a_row_for_each_and_the_sheet_faces_before_and_after(tre
     assert statuses(list(restore_folder(tree / "photos", tree / "out", request_))) == STATUSES
 
 
+def test_on_the_sheet_a_face_in_a_corner_is_whole_and_as_large_as_others(tree, request_):
+    (told,) = (one for one in restore_folder(tree / "photos", tree / "out", request_) if one.photo == "portrait.jpg")
+    assert told.account is not None
+    outcomes = []
+    for name, box in {"corner.png": (0, 0, 60, 90), "middle.png": (100, 100, 160, 190)}.items():
+        picture = Image.new("RGB", (300, 300), "white")
+        picture.paste("black", box)  # a face is taller than wide
+        picture.save(tree / "photos" / name)
+        picture.save(tree / "out" / name)
+        account = told.account | {"faces": [told.account["faces"][0] | {"box": box}]}
+        outcomes.append(replace(told, photo=name, result=name, account=account))
+    (sheet,) = draw_sheets(tree / "photos", tree / "out", outcomes)
+    with Image.open(sheet) as drawn:
+        corner, middle = ((np.asarray(drawn.convert("L"))[48:208, x : x + 160] < 128).sum() for x in (16, 354))
+    assert corner == pytest.approx(middle, rel=0.05) == pytest.approx(60 * 90 * (160 / 135) ** 2, rel=0.05)
+
+
 def test_names_that_are_no_unicode_are_restored_too(tree, request_):
     name = os.fsdecode(b"gro\xdfmutter.jpg")
     shutil.move(tree / "photos" / "portrait.jpg", tree / "photos" / name)

@@ -2,15 +2,19 @@
 
 from pathlib import Path
 
+from PIL import ImageOps
+
 from faceref.files import write_atomically
 from faceref.people.person import Person
-from faceref.pictures.sheets import grid, named, tile
+from faceref.pictures.sheets import grid, named, tile, titled
 
-TILE, COLUMNS = 192, 6  # pixels of a face; faces beside each other
+TILE, COLUMNS, GAP = 192, 6, 12  # pixels of a face; faces beside each other; pixels between them
 
 
 def draw_person(person: Person, path: Path) -> None:
-    """Write a PNG of all references, each over the end of its name. Raises OutputError."""
+    """Write a PNG of all references, each over the end of its name, under the person's. Raises OutputError."""
     tiles = [named(tile(one.face, TILE), one.name, 12) for one in person.references]
+    title = f"{person.name or 'references'} ({len(tiles)})"
+    sheet = titled(grid(tiles, min(COLUMNS, len(tiles)), GAP), title, 18)
     with write_atomically(path) as temporary:
-        grid(tiles, min(COLUMNS, len(tiles)), gap=6).save(temporary, "PNG")
+        ImageOps.expand(sheet, GAP, "white").save(temporary, "PNG")

@@ -1,10 +1,12 @@
 """Sheets for looking at many pictures: side by side, one below the other, in a grid, under their names, on white."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 INK = "#444444"
+FONT = "fonts/ttf/DejaVuSans.ttf"  # of matplotlib; Pillow's own has no letters but English ones
 
 
 def tile(picture: Image.Image, side: int) -> Image.Image:
@@ -42,16 +44,17 @@ def grid(pictures: Sequence[Image.Image], columns: int, gap: int = 0) -> Image.I
 
 def titled(picture: Image.Image, title: str, size: int) -> Image.Image:
     """A picture under a title in letters of `size` pixels; a long title widens the sheet."""
-    width = max(picture.width, round(ImageFont.load_default(size).getlength(title)) + 2)
+    width = max(picture.width, round(_font(size).getlength(title)) + 2)
     return below([_written(title, size, (width, 2 * size)), picture])
 
 
 def named(picture: Image.Image, name: str, size: int) -> Image.Image:
-    """A picture over its name in letters of `size` pixels; of a long name the end is shown."""
-    font = ImageFont.load_default(size)
-    while len(name) > 1 and font.getlength(name) > picture.width:
-        name = "…" + name.removeprefix("…")[1:]
-    return below([picture, _written(name, size, (picture.width, round(1.4 * size)))])
+    """A picture over its name in letters of `size` pixels; of a long one the end, of a path whole names if they fit."""
+    font, parts = _font(size), name.split("/")
+    of_path = ["…/" + "/".join(parts[i:]) for i in range(1, len(parts))]
+    of_letters = ["…" + parts[-1][i:] for i in range(len(parts[-1]))]
+    shown = next((end for end in [name, *of_path, *of_letters] if font.getlength(end) < picture.width), "…")
+    return below([picture, _written(shown, size, (picture.width, round(1.4 * size)))])
 
 
 def comparison(
@@ -77,8 +80,14 @@ def comparison(
 
 def _written(text: str, size: int, shape: tuple[int, int]) -> Image.Image:
     paper = Image.new("RGB", shape, "white")
-    ImageDraw.Draw(paper).text((1, 1), text, fill=INK, font=ImageFont.load_default(size))
+    ImageDraw.Draw(paper).text((1, 1), text, fill=INK, font=_font(size))
     return paper
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    import matplotlib  # not before something is drawn: it takes half a second
+
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / FONT, size)
 
 
 def _to_height(image: Image.Image, height: int) -> Image.Image:

@@ -3,6 +3,8 @@
 `Account.model_json_schema()` is the schema; fields are added in later versions, none is taken away or renamed.
 """
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -73,3 +75,8 @@ class Account(BaseModel):
         description="by phase: open, find, references, assign, choose, restore, enlarge, compose, compare"
     )
     version: str = Field(description="of faceref")
+
+
+def called(name: str | None, files: Sequence[str]) -> str:
+    """A person as tables and sheets call them; who has no name is whoever is on their first photograph."""
+    return name or f"as on {Path(files[0]).name}"

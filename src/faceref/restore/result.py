@@ -16,7 +16,7 @@ from faceref.people.person import FACE_SIZE, Identity, SkippedReference
 from faceref.pictures.output import encode_picture, save_picture
 from faceref.pictures.photo import Photo
 from faceref.pictures.sheets import below, comparison
-from faceref.restore.account import Account, FaceAccount, MatchAccount, ReferenceLeftOut
+from faceref.restore.account import Account, FaceAccount, MatchAccount, ReferenceLeftOut, called
 from faceref.restore.background import at_scale
 from faceref.restore.faces import Assignment, RestoredFace
 from faceref.restore.options import FaceChoice
@@ -150,9 +150,11 @@ class Result:
 
 
 def _called(one: RestoredFace) -> str:
-    """A face by its number, and its person's name if there is one."""
-    name = one.person.name if one.person else None
-    return f"face {one.face.number}" + (f", {name}" if name else "")
+    """A face by its number, and who its person is where there is a choice: by name, or somebody of an album."""
+    person = one.assignment.person
+    if person is None or (person.name is None and person.expected):
+        return f"face {one.face.number}"
+    return f"face {one.face.number}, {called(person.name, [reference.name for reference in person.references])}"
 
 
 def _shown(one: RestoredFace) -> list[Image.Image]:

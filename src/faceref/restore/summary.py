@@ -14,7 +14,7 @@ from faceref.files import write_atomically
 from faceref.pictures.output import save_picture
 from faceref.pictures.photo import open_photo
 from faceref.pictures.sheets import beside, grid, named, tile, titled
-from faceref.restore.account import Account, MatchAccount
+from faceref.restore.account import Account, called
 from faceref.restore.folder import SHEETS, Outcome
 
 SUMMARY = "summary.csv"
@@ -31,7 +31,7 @@ COLUMNS: tuple[str, ...] = (
 )
 TILE, GAP, LETTERS = 160, 16, 12  # pixels
 COLUMNS_OF_TILES, ROWS = 4, 6  # of a sheet
-AROUND = 0.4  # of the face's box, shown on each side
+AROUND = 0.25  # of the longer side of the face's box, shown on each side of it
 
 
 def write_summary(out: Path, outcomes: Sequence[Outcome]) -> Path:
@@ -85,7 +85,7 @@ def _row(outcome: Outcome) -> dict[str, Any]:
     return row | {
         "faces": len(account.faces),
         "restored": sum(face.restored for face in account.faces),
-        "people": "; ".join(map(_who, matches)),
+        "people": "; ".join(called(match.person, match.files) for match in matches),
         "certainty": "; ".join(f"{match.certainty:.2f}" for match in matches),
         "warnings": " ".join(account.warnings),
     }
@@ -98,30 +98,19 @@ def _before_and_after(photos: Path, out: Path, outcome: Outcome) -> Image.Image:
     larger = first.box and tuple(account.enlargement * edge for edge in first.box)
     before = _face(open_photo(photos / outcome.photo).image, first.box)
     after = _face(open_photo(out / str(outcome.result)).image, larger)
-    said = (
-        [f"{_who(first.matches[0])}, {first.matches[0].certainty:.0%} sure"] if first.matched and first.matches else []
-    )
+    best = first.matches[0] if first.matched and first.matches else None
+    said = [f"{called(best.person, best.files)}, {best.certainty:.0%} sure"] if best else []
     said += [f"{len(others)} more restored"] if others else []
     pair = named(beside([tile(before, TILE), tile(after, TILE)], gap=2), printable(outcome.photo), LETTERS)
     return named(pair, "; ".join(said), LETTERS)
 
 
-def _who(match: MatchAccount) -> str:
-    return match.person or f"as on {Path(match.files[0]).name}"
-
-
 def _face(picture: Image.Image, box: tuple[float, ...] | None) -> Image.Image:
-    """What lies in a face's box and around it; without a box the picture is the face."""
+    """A square with a face's box and what is around it, moved into the picture; without a box the picture is it."""
     if box is None:
         return picture
     left, top, right, bottom = box
-    x, y = AROUND * (right - left), AROUND * (bottom - top)
-    around = (left - x, top - y, right + x, bottom + y)
-    return picture.crop(
-        (
-            max(round(around[0]), 0),
-            max(round(around[1]), 0),
-            min(round(around[2]), picture.width),
-            min(round(around[3]), picture.height),
-        )
-    )
+    side = min(round((1 + 2 * AROUND) * max(right - left, bottom - top)), picture.width, picture.height)
+    x = min(max(round((left + right - side) / 2), 0), picture.width - side)
+    y = min(max(round((top + bottom - side) / 2), 0), picture.height - side)
+    return picture.crop((x, y, x + side, y + side))

@@ -12,10 +12,11 @@ from faceref.app.cli.console import output, progress, say, show, working
 from faceref.app.cli.face_choice import BoxOption, FaceOption, LargestOption, face_choice, told
 from faceref.app.cli.people import DataDir
 from faceref.app.cli.restore_folder import Again, DryRun, Jobs, Ray, folder_of_results, restore_folder
-from faceref.app.cli.wording import called, sentence
+from faceref.app.cli.wording import sentence
 from faceref.compute import Compute
 from faceref.errors import FacerefError, UsageError
 from faceref.lean import import_compiler_late
+from faceref.restore.account import called
 from faceref.restore.options import RestoreOptions, help_text
 
 if TYPE_CHECKING:  # at run time imported on use, as what opens photographs is: --help need not wait

@@ -11,8 +11,9 @@ from rich.table import Table
 
 from faceref.app.cli.console import output, progress, say, show
 from faceref.app.cli.data_options import UseRay
-from faceref.app.cli.wording import FOLDER_HINTS, called
+from faceref.app.cli.wording import FOLDER_HINTS
 from faceref.errors import FacerefError, UsageError
+from faceref.restore.account import called
 
 if TYPE_CHECKING:  # at run time imported on use: --help need not wait for torch
     from faceref.restore.folder import Outcome

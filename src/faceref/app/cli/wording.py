@@ -1,8 +1,5 @@
 """What to do about an error in the words of the command: the library knows no options."""
 
-from collections.abc import Sequence
-from pathlib import Path
-
 from faceref.errors import FacerefError
 
 # code of an error -> hint
@@ -49,8 +46,3 @@ FOLDER_HINTS: dict[str, str] = {
 def sentence(error: FacerefError) -> str:
     """An error as the command says it."""
     return error.sentence(HINTS.get(error.code))
-
-
-def called(name: str | None, files: Sequence[str]) -> str:
-    """A person as tables call them; somebody of an album has no name, and is whoever is on their first photograph."""
-    return name or f"as on {Path(files[0]).name}"
