@@ -55,7 +55,7 @@ endef
 train-small: $(INSTALLED) ## train the model `small` on the photographs under data/
 	$(call train,small-vqgan small-ldm small-refldm small-fusion)
 	rm -rf runs/small
-	$(BIN)/faceref models export runs/small-fusion/model runs/small
+	$(BIN)/faceref models export runs/small-fusion/model -o runs/small
 
 train-ldbfr-small: $(INSTALLED) ## train LD-BFR at the size of `small` (blind: without references)
 	$(call train,ldbfr-small-vqgan ldbfr-small-restoring ldbfr-small-ldm)
@@ -65,7 +65,7 @@ train-ldbfr-small: $(INSTALLED) ## train LD-BFR at the size of `small` (blind: w
 train-small-blind: $(INSTALLED) ## train what `small` brings for photographs without references, with LD-BFR's first stage
 	$(call train,ldbfr-small-vqgan ldbfr-small-restoring small-blind small-blind-fusion)
 	rm -rf runs/small-with-blind
-	$(BIN)/faceref models export small runs/small-with-blind --blind runs/small-blind-fusion/model
+	$(BIN)/faceref models export small -o runs/small-with-blind --blind runs/small-blind-fusion/model
 
 # The ablations of ReF-LDM (docs/ablations.md). Each trains ABLATE once for each value, always from the LQ-only model that
 # ABLATE names, and puts the models into one table. For other photographs set ABLATE, SETTINGS and MEASURE.

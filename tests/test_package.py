@@ -32,7 +32,7 @@ ROOT = {
     "licences",
 }
 PEOPLE = ROOT | {"pictures", "faces", "models"}
-INFERENCE = PEOPLE | {"people", "pipelines", "checkpoints"}
+INFERENCE = PEOPLE | {"people", "pipelines", "backends", "checkpoints"}
 MAY_IMPORT = {
     "__init__": {"errors", "people", "restore"},
     "__main__": {"app"},
@@ -53,7 +53,8 @@ MAY_IMPORT = {
     "models": ROOT,
     "people": PEOPLE,
     "pipelines": ROOT | {"models"},
-    "checkpoints": ROOT | {"models", "pipelines"},
+    "backends": ROOT | {"models", "pipelines"},
+    "checkpoints": ROOT | {"models", "pipelines", "backends"},
     "restore": INFERENCE,
     "data": PEOPLE | {"people"},
     "training": INFERENCE | {"data"},

@@ -16,7 +16,7 @@ RECOGNISING = (("data", "identities", "faces"), ("data", "references", "faces"),
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_a_command_that_restores_is_told_how_to_compute(command):
-    parse((*command, "--device", "cpu", "--dtype", "auto", "--memory", "low"))
+    parse((*command, "--device", "cpu", "--dtype", "auto", "--memory", "low", "--backend", "openvino"))
 
 
 @pytest.mark.parametrize("command", RECOGNISING, ids=" ".join)
@@ -50,7 +50,7 @@ def test_a_device_that_is_not_here_is_one_sentence(faceref, album, tiny_model, p
     assert refused.errors.splitlines()[-1].startswith("The device cuda:7 is not here; choose one of")
 
 
-@pytest.mark.parametrize(("option", "value"), [("--dtype", "int8"), ("--memory", "none")])
+@pytest.mark.parametrize(("option", "value"), [("--dtype", "int8"), ("--memory", "none"), ("--backend", "tflite")])
 def test_other_values_are_refused_with_the_choices(faceref, album, option, value):
     refused = faceref("restore", album / "photo.jpg", option, value)
     assert refused.code == 2

@@ -129,7 +129,7 @@ def test_a_model_is_pushed_to_the_hub_and_restores_by_its_name(faceref, tiny_mod
 
 
 def test_an_exported_model_is_half_as_large_and_restores_the_same(faceref, tiny_model, album, tmp_path):
-    done = faceref("models", "export", tiny_model, tmp_path / "half")
+    done = faceref("models", "export", tiny_model, "-o", tmp_path / "half")
     assert done.code == 0, done.errors
 
     def size(folder: Path) -> int:
@@ -149,10 +149,10 @@ def test_an_export_can_bring_a_model_for_photographs_without_references(
     faceref, tiny_model, tiny_blind_model, album, tmp_path
 ):
     both = tmp_path / "both"
-    assert faceref("models", "export", tiny_model, both, "--blind", tiny_blind_model).code == 0
+    assert faceref("models", "export", tiny_model, "-o", both, "--blind", tiny_blind_model).code == 0
     assert "tiny-blind" in faceref("models", "info", both).output
     again = tmp_path / "again"
-    assert faceref("models", "export", both, again).code == 0
+    assert faceref("models", "export", both, "-o", again).code == 0
     assert "tiny-blind" in faceref("models", "info", again).output, "a copy keeps it"
     photo, references = album / "photo.jpg", album / "references"
     for given, used in (((), "tiny-blind"), (("--ref", references), "tiny")):
@@ -163,13 +163,13 @@ def test_an_export_can_bring_a_model_for_photographs_without_references(
 
 def test_what_an_export_brings_may_be_a_model_that_could_use_references(faceref, tiny_model, album, tmp_path):
     both = tmp_path / "both"
-    assert faceref("models", "export", tiny_model, both, "--blind", tiny_model).code == 0
+    assert faceref("models", "export", tiny_model, "-o", both, "--blind", tiny_model).code == 0
     assert "tiny (" in faceref("models", "info", both).output
     assert faceref("restore", album / "photo.jpg", "--model", both).code == 0
 
 
 def test_a_model_that_never_takes_references_needs_no_other_beside_it(faceref, tiny_blind_model, tmp_path):
-    refused = faceref("models", "export", tiny_blind_model, tmp_path / "both", "--blind", tiny_blind_model)
+    refused = faceref("models", "export", tiny_blind_model, "-o", tmp_path / "both", "--blind", tiny_blind_model)
     assert refused.code == 2
     assert refused.errors.count("\n") == 1
     assert f"{tiny_blind_model} is of the family ldbfr" in refused.errors

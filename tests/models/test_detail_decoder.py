@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from faceref.models.detail_decoder import DetailDecoder, draw_between, shrink
+from faceref.models.detail_decoder import DetailDecoder, shrink
 
 SIZES = {"latent_channels": 4, "channels": (32, 16, 8, 8), "residual_blocks": (1, 0, 0, 0)}
 
@@ -54,13 +54,13 @@ def test_no_level_dies_in_training():
 
 def test_there_is_every_degree_between_two():
     soft, crisp, inputs = trained(0), trained(1), face()
-    torch.testing.assert_close(draw_between(soft, crisp, 0.0, *inputs), soft(*inputs))
-    torch.testing.assert_close(draw_between(soft, crisp, 1.0, *inputs), crisp(*inputs))
+    torch.testing.assert_close(soft.draw(*inputs, crisp, 0.0), soft(*inputs))
+    torch.testing.assert_close(soft.draw(*inputs, crisp, 1.0), crisp(*inputs))
     between = trained(0)
     with torch.no_grad():
         for weight, other in zip(between.parameters(), crisp.parameters(), strict=True):
             weight.copy_(0.7 * weight + 0.3 * other)
-    torch.testing.assert_close(draw_between(soft, crisp, 0.3, *inputs), between(*inputs))
+    torch.testing.assert_close(soft.draw(*inputs, crisp, 0.3), between(*inputs))
 
 
 def test_levels_that_do_not_fit_the_patch_are_refused():

@@ -20,8 +20,8 @@ def run(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-def export(*arguments: object):
-    return CliRunner().invoke(app, ["models", "export", *map(str, arguments), "--precision", "fp32"])
+def export(model: str, out: Path):
+    return CliRunner().invoke(app, ["models", "export", str(model), "-o", str(out), "--precision", "fp32"])
 
 
 def test_a_step_becomes_a_model_as_the_run_would_have_left_it(run: Path, tmp_path: Path):

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from faceref.bench.machine import Machine
 from faceref.bench.stopwatch import Measured
+from faceref.compute import Backend
 from faceref.errors import UsageError
 from faceref.files import write_atomically
 
@@ -45,14 +46,15 @@ class Stage(BaseModel):
 
 
 class Report(BaseModel):
-    """guidance: None: the model's own. peak_flops: what the machine reaches in a plain matrix product, operations a
-    second, by number format."""
+    """guidance: None: the model's own. backend: what computed the networks. peak_flops: what the machine reaches in a
+    plain matrix product, operations a second, by number format."""
 
     faceref: str
     model: str
     guidance: float | None
     machine: Machine
     peak_flops: dict[str, float]
+    backend: Backend = "torch"
     stages: list[Stage]
 
     def save(self, path: Path) -> None:
@@ -81,7 +83,8 @@ def heading(report: Report) -> str:
     guidance = "" if report.guidance is None else f", guidance {report.guidance:g}"
     machine = f"{report.machine.device}, torch {report.machine.pytorch}, load {report.machine.load}"
     peaks = ", ".join(f"{peak / 1e9:.0f} in {dtype}" for dtype, peak in report.peak_flops.items())
-    return f"{report.model}{guidance}; {machine}; GFLOP/s of a matrix product: {peaks}"
+    backend = "" if report.backend == "torch" else f", {report.backend}"
+    return f"{report.model}{guidance}{backend}; {machine}; GFLOP/s of a matrix product: {peaks}"
 
 
 def tables(report: Report) -> Iterator[Table]:

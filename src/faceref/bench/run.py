@@ -16,6 +16,7 @@ from faceref.bench.report import Report, Setting, Stage
 from faceref.checkpoints.store import load_blind, load_pipeline
 from faceref.compute import Compute, DtypeName
 from faceref.devices import best_device, check_device
+from faceref.errors import UsageError
 from faceref.restore.model import Model
 from faceref.restore.options import RestoreOptions
 from faceref.restore.restorer import Restorer
@@ -59,6 +60,7 @@ def run(plan: Plan, on_stage: Callable[[Stage], None] = lambda _: None) -> Repor
         model, blind = _load(plan.model, replace(plan.compute, device=str(device), dtype=dtype))
         number_format = model.pipeline.unet.dtype  # what auto is, too
         report.peak_flops[_name(number_format)] = peak_flops(device, number_format)
+        report.backend = model.pipeline.backend
         for stage in _stages(plan, model, blind):
             report.stages.append(stage)
             on_stage(stage)
@@ -69,9 +71,13 @@ def _load(name: str | None, compute: Compute) -> tuple[Model, Model]:
     """The model, and what restores without references: that which it brings along for it, else itself."""
     where = compute.device, compute.dtype, compute.memory
     if name is None:
+        if compute.backend not in (None, "torch"):
+            hint = "leave the backend out, or give a model"
+            raise UsageError("Random weights are computed by torch alone", hint=hint)
         model = Model(random_refldm(*where), REFLDM)
         return model, model
-    model, blind = Model(*load_pipeline(name, *where)), load_blind(name, *where)
+    model = Model(*load_pipeline(name, *where, compute.backend))
+    blind = load_blind(name, *where, compute.backend)
     return model, model if blind is None else Model(*blind)
 
 

@@ -7,23 +7,23 @@ from pathlib import Path
 
 import torch
 
+from faceref.checkpoints.exported import backend_for, check_computes, load_exported
 from faceref.checkpoints.info import BLIND, ModelInfo, find_model, read_info
-from faceref.compute import DtypeName, Memory
+from faceref.compute import Backend, DtypeName, Memory
 from faceref.devices import best_device, check_device
 from faceref.files import new_folder
-from faceref.pipelines.ldbfr import LDBFRPipeline
+from faceref.pipelines.families import PIPELINES
 from faceref.pipelines.protocol import FacePipeline
-from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.precision import LayerSize, to_dtype
 
 Pipeline = FacePipeline
-_PIPELINES: dict[str, type[FacePipeline]] = {"refldm": ReFLDMPipeline, "ldbfr": LDBFRPipeline}
 
 
 def weights_fingerprint(folder: Path) -> str:
-    """16 hexadecimal digits of all weights and the sampling schedule in a model folder."""
+    """16 hexadecimal digits of all weights, graphs and the sampling schedule in a model folder."""
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.safetensors")) + sorted(folder.glob("scheduler/*.json")):
+    graphs = sorted(path for kind in ("*.onnx", "*.onnx.data", "*.xml", "*.bin") for path in folder.rglob(kind))
+    for path in sorted(folder.rglob("*.safetensors")) + graphs + sorted(folder.glob("scheduler/*.json")):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -33,17 +33,23 @@ def load_pipeline(
     device: torch.device | str | None = "cpu",
     dtype: torch.dtype | DtypeName = torch.float32,
     memory: Memory = "normal",
+    backend: Backend | None = None,
 ) -> tuple[Pipeline, ModelInfo]:
     """A model ready to restore, and its description. No code of the folder is ever run.
 
-    device, dtype, memory: see `faceref.compute.Compute`.
-    Raises UsageError (no such model or device) or CheckpointError (a damaged folder, a component of a foreign class).
+    device, dtype, memory, backend: see `faceref.compute.Compute`.
+    Raises UsageError (no such model or device, a backend that is not installed) or CheckpointError (a damaged folder, a
+    component of a foreign class, an export of another version).
     """
-    device = best_device() if device is None else check_device(device)
     folder = find_model(name_or_path)
     info = read_info(folder)
+    chosen = backend_for(folder, backend)
+    if chosen != "torch":
+        check_computes(chosen, device, dtype, memory)
+        return load_exported(folder, chosen), info
+    device = best_device() if device is None else check_device(device)
     number_format = to_dtype(dtype, device, _layer_sizes(folder, info))
-    pipeline = _PIPELINES[info.family].from_pretrained(folder, torch_dtype=number_format)
+    pipeline = PIPELINES[info.family].from_pretrained(folder, torch_dtype=number_format)
     return place(pipeline, device, memory), info
 
 
@@ -63,10 +69,11 @@ def load_blind(
     device: torch.device | str | None = "cpu",
     dtype: torch.dtype | DtypeName = torch.float32,
     memory: Memory = "normal",
+    backend: Backend | None = None,
 ) -> tuple[Pipeline, ModelInfo] | None:
     """The model that a model brings along for photographs without references, if any; as `load_pipeline`."""
     folder = find_model(name_or_path) / BLIND
-    return load_pipeline(folder, device, dtype, memory) if folder.is_dir() else None
+    return load_pipeline(folder, device, dtype, memory, backend) if folder.is_dir() else None
 
 
 def _layer_sizes(folder: Path, info: ModelInfo) -> list[LayerSize]:

@@ -58,7 +58,8 @@ class MeasuredModel(MeasuredRestorer):
             del has["guidance"]
         dtype = self.pipeline.unet.dtype
         rounded = {} if dtype == torch.float32 else {"dtype": str(dtype).removeprefix("torch.")}
-        return {"weights": self.fingerprint, **has, **rounded}
+        elsewhere = {} if self.pipeline.backend == "torch" else {"backend": self.pipeline.backend}
+        return {"weights": self.fingerprint, **has, **rounded, **elsewhere}
 
     @torch.no_grad()
     def ceiling(self, truth: Tensor) -> Tensor:

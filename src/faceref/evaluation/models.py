@@ -59,7 +59,9 @@ def load_models(specs: Sequence[ModelSpec], compute: Compute) -> list[MeasuredMo
     loaded.
     """
     paths = dict.fromkeys(spec.path for spec in specs)
-    loaded = {path: load_pipeline(path, compute.device, compute.dtype, compute.memory) for path in paths}
+    loaded = {
+        path: load_pipeline(path, compute.device, compute.dtype, compute.memory, compute.backend) for path in paths
+    }
     labels = _labels(specs, {path: info.name for path, (_, info) in loaded.items()})
     models = [_with_sampling(*loaded[spec.path], spec, label) for spec, label in zip(specs, labels, strict=True)]
     sizes = {model.label: model.resolution for model in models}

@@ -1,7 +1,7 @@
 """The last step of a restoration at twice its resolution: latents drawn large, with what the LQ picture still shows."""
 
 import itertools
-from typing import cast
+from typing import Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -70,20 +70,21 @@ class DetailDecoder(ModelMixin, ConfigMixin):
             x = blocks(enter(torch.cat([x, *seen], dim=1)))
         return enlarged + self.conv_out(F.silu(x))
 
+    def draw(
+        self, latents: Tensor, decoded: Tensor, lq: Tensor, crisp: Self | None = None, share: float | Tensor = 0.0
+    ) -> Tensor:
+        """As `forward`; by weights that lie between its own (share 0) and those of `crisp` (1), if that is given.
+
+        Between weights that one training led from the other there is every degree of crispness (ESRGAN's network
+        interpolation, Wang et al. 2018); between their pictures there are only double contours.
+        """
+        if crisp is None:
+            return self(latents, decoded, lq)
+        towards = dict(crisp.named_parameters())
+        weights = {name: weight.lerp(towards[name], share) for name, weight in self.named_parameters()}
+        return cast(Tensor, functional_call(self, weights, (latents, decoded, lq)))
+
 
 def shrink(pictures: Tensor, factor: int) -> Tensor:
     """Pictures [B, C, H, W] as [B, C, H / factor, W / factor]; each pixel the mean of those that it replaces."""
     return F.avg_pool2d(pictures, factor)
-
-
-def draw_between(
-    soft: DetailDecoder, crisp: DetailDecoder, share: float, latents: Tensor, decoded: Tensor, lq: Tensor
-) -> Tensor:
-    """What a decoder draws whose weights lie between two that are alike: 0 `soft`, 1 `crisp`.
-
-    Between weights that one training led from the other there is every degree of crispness (ESRGAN's network
-    interpolation, Wang et al. 2018); between their pictures there are only double contours.
-    """
-    towards = dict(crisp.named_parameters())
-    weights = {name: weight.lerp(towards[name], share) for name, weight in soft.named_parameters()}
-    return cast(Tensor, functional_call(soft, weights, (latents, decoded, lq)))

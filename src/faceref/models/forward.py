@@ -99,7 +99,7 @@ def _layers(block: nn.Module) -> Iterator[tuple[nn.Module, Attention | None]]:
 
 def _embed(unet: UNet2DModel, timestep: Tensor | float, sample: Tensor) -> Tensor:
     """The time embedding [B, D] of a timestep for all pictures, or of one for each, [B]."""
-    timesteps = torch.as_tensor(timestep, device=sample.device).expand(len(sample))
+    timesteps = torch.as_tensor(timestep, device=sample.device).expand(sample.shape[0])
     return unet.time_embedding(unet.time_proj(timesteps).to(unet.dtype))
 
 

@@ -105,11 +105,7 @@ class RestoringVQModel(ModelMixin, ConfigMixin):
 
         [256x256 pixels are enlarged to 512x512 for features of 16x16.]
         """
-        side = size * self.downsampling
-        if lq.shape[-1] != side:
-            resized = F.interpolate(lq.float(), size=(side, side), mode="bilinear", antialias=True)
-            lq = resized.to(lq.dtype)  # CPUs do not resize in half precision
-        return self.repair(lq)[0]
+        return self.repair(resized(lq, size * self.downsampling))[0]
 
     def decode(self, features: Tensor) -> Tensor:
         """q' [B, C, h, w] -> pictures [B, 3, H, W], about [-1, 1]."""
@@ -119,6 +115,14 @@ class RestoringVQModel(ModelMixin, ConfigMixin):
         """LQ pictures [B, 3, H, W] in [-1, 1], restored."""
         features, codebook_loss = self.repair(lq)
         return RestoringVQOutput(self.decode(features), features, codebook_loss)
+
+
+def resized(pictures: Tensor, side: int) -> Tensor:
+    """Pictures [B, C, H, H] as [B, C, side, side]."""
+    if pictures.shape[-1] == side:
+        return pictures
+    # in float32: CPUs do not resize in half precision
+    return F.interpolate(pictures.float(), size=(side, side), mode="bilinear", antialias=True).to(pictures.dtype)
 
 
 class InjectedUNet(UNet2DModel):

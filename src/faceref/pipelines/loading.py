@@ -16,14 +16,14 @@ from faceref.pipelines.settings import Sampling, read_sampling
 Pipeline = TypeVar("Pipeline", bound=DiffusionPipeline)
 
 
-def load_pipeline_folder(
-    pipeline: type[Pipeline],
+def load_components(
+    pipeline: type[DiffusionPipeline],
     folder: str | os.PathLike[str],
     known: Mapping[str, Sequence[type[ModelMixin]]],
     dtype: torch.dtype,
     optional: Collection[str] = (),
-) -> Pipeline:
-    """What `pipeline.save_pretrained` wrote: its components named in `known`, and the scheduler.
+) -> dict[str, ModelMixin | None]:
+    """The networks of what `pipeline.save_pretrained` wrote: those components that are named in `known`.
 
     Unlike diffusers' own it reads only folders and safetensors, and only ever makes classes that `known` has for a
     component: a model_index.json cannot have other code imported. Those in `optional` may be absent: None.
@@ -32,7 +32,7 @@ def load_pipeline_folder(
     """
     folder = Path(folder)
     index = _read_index(folder, pipeline.__name__)
-    components: dict[str, Any] = {}
+    components: dict[str, ModelMixin | None] = {}
     for name, kinds in known.items():
         kind = _class_in(index, name)
         if kind is None and name in optional:
@@ -41,11 +41,19 @@ def load_pipeline_folder(
         if kind not in {kind.__name__ for kind in kinds}:
             raise CheckpointError(f"The model {folder} has a component that faceref does not know: {kind!r}")
         components[name] = load_component(folder, kinds, name, dtype)
+    return components
+
+
+def assemble(pipeline: type[Pipeline], folder: str | os.PathLike[str], components: Mapping[str, Any]) -> Pipeline:
+    """A pipeline of its networks and the noise schedule in a model folder.
+
+    Raises CheckpointError if there is no schedule, or the networks do not fit together.
+    """
     try:
-        components["scheduler"] = DDIMScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True)
-        return pipeline(**components)
+        scheduler = DDIMScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True)
+        return pipeline(**components, **{"scheduler": scheduler})
     except Exception as error:  # whatever a damaged folder makes of diffusers' readers, and parts that do not fit
-        raise _cannot_be_loaded(folder, error) from error
+        raise _cannot_be_loaded(Path(folder), error) from error
 
 
 def load_sampling(folder: str | os.PathLike[str]) -> Sampling | None:

@@ -17,14 +17,15 @@ from diffusers.utils.outputs import BaseOutput
 from PIL.Image import Image
 from torch import Tensor, nn
 
+from faceref.compute import Backend
 from faceref.devices import best_device
 from faceref.errors import UsageError
 from faceref.models.autoencoder import Autoencoder, decode
-from faceref.models.detail_decoder import DetailDecoder, draw_between, shrink
+from faceref.models.detail_decoder import DetailDecoder, shrink
 from faceref.models.fusion import PixelFusion
 from faceref.models.reference import ReferenceCache
 from faceref.models.strips import decode_in_strips
-from faceref.pipelines.loading import load_pipeline_folder, load_sampling
+from faceref.pipelines.loading import assemble, load_components, load_sampling
 from faceref.pipelines.sampling import (
     SCHEDULERS,
     Generators,
@@ -59,6 +60,7 @@ class FacePipeline(DiffusionPipeline, ABC):
     takes_references: whether photographs of the person can be shown to it, and guidance towards them be given.
     known: the classes that a model folder may name for each component, beside the scheduler.
     defaults: how it samples unless a call says otherwise; those of faceref.json where it was loaded from a model.
+    backend: what computes its networks.
     """
 
     takes_references: ClassVar[bool]
@@ -73,6 +75,7 @@ class FacePipeline(DiffusionPipeline, ABC):
     fusion: PixelFusion | None
     detail: DetailDecoder | None = None
     crisp_detail: DetailDecoder | None = None
+    backend: Backend = "torch"
     in_strips: bool = False
     _turn: AbstractContextManager[Any] = nullcontext()
 
@@ -82,7 +85,16 @@ class FacePipeline(DiffusionPipeline, ABC):
 
         Raises CheckpointError if the folder is not such a model.
         """
-        pipeline = load_pipeline_folder(cls, folder, cls.known, torch_dtype, cls._optional_components)
+        components = load_components(cls, folder, cls.known, torch_dtype, cls._optional_components)
+        return cls.of(components, folder)
+
+    @classmethod
+    def of(cls, components: Mapping[str, Any], folder: str | os.PathLike[str]) -> Self:
+        """A pipeline of these components, with the schedule and the sampling of the model in `folder`; raises as that.
+
+        components: networks, or what computes in their place (`faceref.backends.networks`).
+        """
+        pipeline = assemble(cls, folder, components)
         sampling = load_sampling(folder)
         if sampling is not None:
             pipeline.defaults = sampling if cls.takes_references else replace(sampling, guidance=1.0)
@@ -241,7 +253,7 @@ class FacePipeline(DiffusionPipeline, ABC):
         """What follows decoding, if anything does: decoded faces corrected by `lq`, or drawn larger; as `draw`."""
         lq = lq.to(decoded.device, decoded.dtype)
         if self.detail is not None:
-            return draw_between(self.detail, self.crisp_detail or self.detail, crisp, latents.to(lq.dtype), decoded, lq)
+            return self.detail.draw(latents.to(lq.dtype), decoded, lq, self.crisp_detail, crisp)
         return decoded if self.fusion is None else self.fusion(decoded, lq)
 
     @abstractmethod

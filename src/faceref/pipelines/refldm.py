@@ -14,7 +14,7 @@ from faceref.errors import UsageError
 from faceref.models.autoencoder import AUTOENCODERS, Autoencoder, encode
 from faceref.models.detail_decoder import DetailDecoder
 from faceref.models.fusion import PixelFusion
-from faceref.models.ldbfr import InjectedReferenceUNet, RestoringVQModel
+from faceref.models.ldbfr import RestoringVQModel
 from faceref.models.loading import fingerprint
 from faceref.models.mechanisms import REFERENCE_UNETS
 from faceref.models.reference import Encoder, ReferenceCache
@@ -60,7 +60,7 @@ class ReFLDMPipeline(FacePipeline):
         photograph.
         """
         super().__init__()
-        if isinstance(unet, InjectedReferenceUNet) != (vq is not None):
+        if ("feature_size" in unet.config) != (vq is not None):
             raise ValueError("a U-Net with injections and a restoring VQ model need each other; give both or neither")
         if detail is None and crisp_detail is not None:
             raise ValueError("a crisp decoder needs the soft one")

@@ -30,7 +30,7 @@ class Settings:
     """All that decides what the network makes of a face, beside the pictures.
 
     guidance: None for a model that takes no references; crisp: None for one that draws in one way. dtype: of the
-    network; None for float32.
+    network; None for float32. backend: what computes it; None for torch.
     """
 
     model: str
@@ -40,6 +40,7 @@ class Settings:
     crisp: float | None
     seed: int
     dtype: str | None = None
+    backend: str | None = None
 
     @property
     def sampling(self) -> Sampling:
@@ -78,6 +79,7 @@ class Model:
             crisp=info.crisp if options.crisp is None else options.crisp,
             seed=options.seed,
             dtype=None if self.pipeline.unet.dtype == torch.float32 else str(self.pipeline.unet.dtype)[len("torch.") :],
+            backend=None if self.pipeline.backend == "torch" else self.pipeline.backend,
         )
         self.pipeline.check(replace(settings.sampling, guidance=1.0 if guidance is None else guidance), self._called)
         return settings
@@ -153,7 +155,7 @@ class Model:
                     faces[half:], people[half:], settings, lambda step: on_step((settings.steps + step) // 2)
                 ),
             ]
-        if not self.pipeline.in_strips:
+        if not self.pipeline.in_strips and self.pipeline.backend == "torch":
             self.pipeline.enable_vae_tiling()
             return self._restore_batch(faces, people, settings, on_step)
         raise FacerefError(

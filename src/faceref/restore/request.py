@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from faceref.checkpoints.exported import backend_for, keep_exports
 from faceref.checkpoints.info import find_model, read_info
 from faceref.checkpoints.store import weights_fingerprint
 from faceref.compute import Compute
@@ -33,6 +34,7 @@ def load_restorer(model: str, compute: Compute, detector: str = "mtcnn", landmar
         compute.dtype,
         detector=load_detector(detector, landmarker),
         memory=compute.memory,
+        backend=compute.backend,
         landmarker=landmarker,
     )
 
@@ -63,7 +65,8 @@ class Request:
         return restorer, people
 
     def look(self) -> None:
-        """See the album, if there is one, into the index, before several processes look for it there."""
+        """See the album, if there is one, into the index, and export the model, before several processes do."""
+        keep_exports(find_model(self.model), self.compute.backend)
         if any(path.is_dir() for path in self.references):
             landmarker = load_landmarker(self.landmarks)
             recogniser = TorchDlibRecogniser(torch.device("cpu"), landmarker)
@@ -81,6 +84,7 @@ class Request:
             "detector": self.detector,
             "landmarks": self.landmarks,
             "dtype": self.compute.dtype,
+            "backend": backend_for(folder, self.compute.backend),
             "references": fingerprint(digests) if digests else None,
             "people": {
                 str(person.name): fingerprint([reference.digest for reference in person.references])

@@ -10,7 +10,7 @@ import torch
 
 from faceref.checkpoints.info import find_model
 from faceref.checkpoints.store import load_blind, load_pipeline
-from faceref.compute import DtypeName, Memory
+from faceref.compute import Backend, DtypeName, Memory
 from faceref.devices import Timings
 from faceref.errors import NoFaceError, NoReferenceError, OtherPersonError, UsageError
 from faceref.faces.detect import Detector, Landmarker, load_detector, load_landmarker
@@ -62,19 +62,20 @@ class Restorer:
         detector: Detector | None = None,
         memory: Memory = "normal",
         *,
+        backend: Backend | None = None,
         landmarker: Landmarker | None = None,
         revision: str | None = None,
         token: str | None = None,
     ) -> "Restorer":
         """Load a named model, a model folder or org/name of Hugging Face's hub; on the best device that there is.
 
-        device, dtype, memory: see `faceref.compute.Compute`. detector, landmarker: see `faceref.faces.detect`.
+        device, dtype, memory, backend: see `faceref.compute.Compute`. detector, landmarker: see `faceref.faces.detect`.
         revision, token: of a model on the hub (see `faceref.checkpoints.hub.fetch_model`, also for what is raised).
         Raises UsageError (no such model) or CheckpointError (a damaged one).
         """
         folder = find_model(name_or_path, revision=revision, token=token)
-        blind = load_blind(folder, device, dtype, memory)
-        model = Model(*load_pipeline(folder, device, dtype, memory))
+        blind = load_blind(folder, device, dtype, memory, backend)
+        model = Model(*load_pipeline(folder, device, dtype, memory, backend))
         return cls(model, blind and Model(*blind), detector, landmarker=landmarker)
 
     def restore(

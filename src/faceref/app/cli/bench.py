@@ -8,7 +8,7 @@ import typer
 
 from faceref.app.cli.arguments import numbers
 from faceref.app.cli.compute_options import DEFAULTS as COMPUTE
-from faceref.app.cli.compute_options import Device, MemoryUse
+from faceref.app.cli.compute_options import BackendName, Device, MemoryUse
 from faceref.app.cli.console import output, show, working
 from faceref.compute import Compute, DtypeName
 from faceref.errors import UsageError
@@ -41,6 +41,7 @@ def bench(
     ref: Annotated[list[Path] | None, typer.Option(help="References for it: files or a folder; several.")] = None,
     device: Device = COMPUTE.device,
     memory: MemoryUse = COMPUTE.memory,
+    backend: BackendName = COMPUTE.backend,
     repetitions: Annotated[int, typer.Option(min=1, help="Of each stage; the median counts.")] = 3,
     json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write what was measured.")] = None,
     against: Annotated[
@@ -67,7 +68,7 @@ def bench(
         guidance=guidance,
         photograph=photo,
         photograph_references=tuple(ref or ()),
-        compute=Compute(device, memory=memory),
+        compute=Compute(device, memory=memory, backend=backend),
         repetitions=repetitions,
     )
     with working("Measuring"):

@@ -1,10 +1,10 @@
-"""The options of every command in which a network computes: which, where, in what numbers, in how much memory."""
+"""The options of every command in which a network computes: which, where, by what, in what numbers and memory."""
 
 from typing import Annotated
 
 import typer
 
-from faceref.compute import Compute, DtypeName, Memory
+from faceref.compute import Backend, Compute, DtypeName, Memory
 
 ModelName = Annotated[
     str, typer.Option("--model", help="small, refldm-512, a model folder, or org/name of Hugging Face's hub.")
@@ -23,6 +23,14 @@ Dtype = Annotated[
 MemoryUse = Annotated[
     Memory,
     typer.Option("--memory", help="low: in less of it, and slower: tiled, and off a GPU what does not compute."),
+]
+BackendName = Annotated[
+    Backend | None,
+    typer.Option(
+        "--backend",
+        help="What computes the networks: torch, or on a CPU onnxruntime or openvino (extras; docs/performance.md).",
+        show_default="torch, or what the model was exported for",
+    ),
 ]
 
 DEFAULTS = Compute()

@@ -7,7 +7,7 @@ import typer
 
 from faceref.app.cli.arguments import numbers
 from faceref.app.cli.compute_options import DEFAULTS as COMPUTE
-from faceref.app.cli.compute_options import Device, Dtype, MemoryUse
+from faceref.app.cli.compute_options import BackendName, Device, Dtype, MemoryUse
 from faceref.app.cli.console import progress
 from faceref.compute import Compute
 
@@ -78,6 +78,7 @@ def evaluate(
     device: Device = COMPUTE.device,
     dtype: Dtype = COMPUTE.dtype,
     memory: MemoryUse = COMPUTE.memory,
+    backend: BackendName = COMPUTE.backend,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path("evaluation"),
 ) -> None:
     """Restore, measure and compare models, and what others restored.
@@ -116,7 +117,7 @@ def evaluate(
         product=product,
     )
     with together(), progress("restoring and measuring", "faces") as on_case:
-        summary = run_study(request, out, Compute(device, dtype, memory), on_case)
+        summary = run_study(request, out, Compute(device, dtype, memory, backend), on_case)
     if summary is None:  # the main process has it
         return
     typer.echo(standing(summary))

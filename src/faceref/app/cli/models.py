@@ -164,6 +164,14 @@ def push(
     output.print(f"{url}: for --model {repository}.")
 
 
+class Kind(StrEnum):
+    """What a model is exported as."""
+
+    FACEREF = "faceref"
+    ONNX = "onnx"
+    OPENVINO = "openvino"
+
+
 class Precision(StrEnum):
     """Number formats that weights are stored in."""
 
@@ -174,10 +182,15 @@ class Precision(StrEnum):
 @app.command()
 def export(
     model: Annotated[str, typer.Argument(help="A name, a folder, or RUN@STEP, RUN@best.", show_default=False)],
-    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="The new folder.", show_default=False)],
-    precision: Annotated[Precision, typer.Option(help="fp16 is half as large; computing stays in float32.")] = (
-        Precision.FP16
-    ),
+    out: Annotated[Path, typer.Option("--out", "-o", help="The new folder.", show_default=False)],
+    to: Annotated[
+        Kind,
+        typer.Option(help="A model as it was; or graphs in float32, for --backend or other programs (extras)."),
+    ] = Kind.FACEREF,
+    precision: Annotated[
+        Precision | None,
+        typer.Option(help="fp16 is half as large; computing stays in float32.", show_default="fp16"),
+    ] = None,
     blind: Annotated[
         str | None,
         typer.Option(
@@ -187,17 +200,29 @@ def export(
         ),
     ] = None,
 ) -> None:
-    """Copy a model to pass on, in half the bytes; of a run, that of any checkpoint that it has kept."""
+    """Copy a model to pass on, in half the bytes; of a run, that of any checkpoint that it has kept.
+
+    With --to, its networks as graphs (docs/performance.md).
+    """
+    if to != Kind.FACEREF:
+        if precision is not None or blind is not None:
+            raise UsageError("--precision and --blind are for copies", hint="leave them out, or leave --to out")
+        with _written_out(model) as folder, working("Exporting"):
+            from faceref.checkpoints.exported import export_model
+
+            graphs = export_model(folder, to.value, out)
+        output.print(f"{out}: {', '.join(graphs)}; as --model {out}.")
+        return
     import torch
     from diffusers.utils import logging as diffusers_logging
 
     from faceref.checkpoints.store import load_blind, load_pipeline, save_model
 
     diffusers_logging.set_verbosity_error()  # it warns that fp16 does not run on a CPU; nothing is run here
-    dtype = torch.float16 if precision == Precision.FP16 else torch.float32
+    dtype = torch.float32 if precision == Precision.FP32 else torch.float16
     with _written_out(model) as folder:
-        pipeline, described = load_pipeline(folder, dtype=dtype)
-        own_blind = load_blind(folder, dtype=dtype)
+        pipeline, described = load_pipeline(folder, dtype=dtype, backend="torch")
+        own_blind = load_blind(folder, dtype=dtype, backend="torch")
     if blind and described.family == "ldbfr":
         raise UsageError(f"{model} is of the family ldbfr, which never takes references; leave --blind out.")
     without_references = load_pipeline(blind, dtype=dtype) if blind else own_blind

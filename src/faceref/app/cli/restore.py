@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from faceref.app.cli.compute_options import DEFAULTS as COMPUTE
-from faceref.app.cli.compute_options import Device, Dtype, MemoryUse, ModelName
+from faceref.app.cli.compute_options import BackendName, Device, Dtype, MemoryUse, ModelName
 from faceref.app.cli.console import output, progress, say, show, working
 from faceref.app.cli.face_choice import BoxOption, FaceOption, LargestOption, face_choice, told
 from faceref.app.cli.people import DataDir
@@ -83,6 +83,7 @@ def restore(
     device: Device = COMPUTE.device,
     dtype: Dtype = COMPUTE.dtype,
     memory: MemoryUse = COMPUTE.memory,
+    backend: BackendName = COMPUTE.backend,
     compare: Annotated[
         bool, typer.Option("--compare", help="Also write before, after and references side by side.")
     ] = False,
@@ -110,7 +111,7 @@ def restore(
         background=background,
         scale=scale,
     )
-    compute = Compute(device, dtype, memory)
+    compute = Compute(device, dtype, memory, backend)
     from faceref.checkpoints.info import find_model
     from faceref.people.library import Library
     from faceref.pictures.formats import OUTPUT_FORMATS

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from faceref.app.cli.compute_options import DEFAULTS as COMPUTE
-from faceref.app.cli.compute_options import Device, Dtype, MemoryUse, ModelName
+from faceref.app.cli.compute_options import BackendName, Device, Dtype, MemoryUse, ModelName
 from faceref.app.cli.console import say, working
 from faceref.app.cli.people import DataDir
 from faceref.compute import Compute
@@ -25,6 +25,7 @@ def serve(
     device: Device = COMPUTE.device,
     dtype: Dtype = COMPUTE.dtype,
     memory: MemoryUse = COMPUTE.memory,
+    backend: BackendName = COMPUTE.backend,
     data_dir: DataDir = None,
     tokens: Annotated[
         list[str] | None,
@@ -54,7 +55,7 @@ def serve(
         from faceref.app.server.api import create_app
         from faceref.restore.request import load_restorer
 
-        restorer = load_restorer(model, Compute(device, dtype, memory))
+        restorer = load_restorer(model, Compute(device, dtype, memory, backend))
         app = create_app(restorer, tokens or [], data_dir, bounds)
     logging.getLogger("faceref.app.server").setLevel(logging.INFO)
     say(f"http://{host}:{port} (Ctrl-C ends it)")

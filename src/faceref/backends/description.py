@@ -1,0 +1,67 @@
+"""export.json: what an exported model is, beside its graphs."""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from faceref.errors import CheckpointError
+
+FILE = "export.json"
+Format = Literal["onnx", "openvino"]
+SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
+Shape = tuple[int | str, ...]  # the length of each axis, or the name of one that may be of any length
+
+
+class GraphShapes(BaseModel):
+    """What a graph takes and gives, in order."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    inputs: dict[str, Shape]
+    outputs: tuple[str, ...]
+
+
+class Export(BaseModel):
+    """What an exported model is.
+
+    faceref: the version that exported it; model: the fingerprint of its networks; resolution: of its faces, in pixels;
+    networks: the settings of each, by the name of the component; graphs: by the name of the file without its suffix.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    faceref: str
+    format: Format
+    model: str
+    resolution: int
+    networks: dict[str, dict[str, Any]]
+    graphs: dict[str, GraphShapes]
+
+
+def this_version() -> str:
+    return version("faceref")
+
+
+def read_export(folder: Path) -> Export | None:
+    """What an exported model is; None if the folder is none.
+
+    Raises CheckpointError if it is damaged, or another version of faceref exported it.
+    """
+    path = folder / FILE
+    try:
+        export = Export.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        reason = "is no description of an exported model"
+        raise CheckpointError(reason, subject=path, hint="export the model again") from error
+    if export.faceref != this_version():
+        raise CheckpointError(
+            f"was exported by faceref {export.faceref}, and this is {this_version()}",
+            subject=folder,
+            hint="export the model again",
+            code="other_version",
+        )
+    return export

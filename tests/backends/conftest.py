@@ -1,0 +1,62 @@
+"""A model that has all that a model of the family refldm can have, and what computes it beside PyTorch."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, VQModel
+from networks import MODEL_UNET
+
+from faceref.checkpoints.info import ModelInfo
+from faceref.checkpoints.store import save_model
+from faceref.compute import Backend
+from faceref.models.autoencoder import PixelUnshuffleVQModel
+from faceref.models.detail_decoder import DetailDecoder
+from faceref.models.ldbfr import InjectedReferenceUNet, RestoringVQModel
+from faceref.pipelines.refldm import ReFLDMPipeline
+
+
+@pytest.fixture(scope="session", params=["onnxruntime", "openvino"])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    pytest.importorskip(request.param, reason=f"needs {request.param}: pip install 'faceref[{request.param}]'")
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def whole_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights; faces of 64 px from an autoencoder of 32 px with a codebook, repaired features, two drawers."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        vae = VQModel(
+            block_out_channels=(32, 32),
+            down_block_types=("DownEncoderBlock2D",) * 2,
+            up_block_types=("UpDecoderBlock2D",) * 2,
+            latent_channels=4,
+            num_vq_embeddings=16,
+        )
+        vq = RestoringVQModel.from_autoencoder(
+            PixelUnshuffleVQModel(16, base_channels=32, latent_channels=16, codebook_size=16)
+        )
+        unet = InjectedReferenceUNet(**MODEL_UNET, feature_channels=16, feature_size=4, distance_bias=True)
+        sizes = {"latent_channels": 4, "patch_size": 4, "channels": (32, 8, 8), "residual_blocks": (1, 0, 0)}
+        soft, crisp = DetailDecoder(**sizes), DetailDecoder(**sizes)  # type: ignore[arg-type]
+        for network in (unet, soft, crisp):
+            for parameter in network.parameters():
+                if not parameter.any():  # as some are at first, so that what comes before them would not matter
+                    torch.nn.init.normal_(parameter, std=0.1)
+    info = ModelInfo(
+        name="whole",
+        family="refldm",
+        resolution=64,
+        steps=2,
+        guidance=1.5,
+        scheduler="ddim",
+        crisp=0.4,
+        training_data="none",
+        licence="none",
+    )
+    folder = tmp_path_factory.mktemp("models") / "whole"
+    scheduler = DDIMScheduler(beta_start=0.0015, beta_end=0.0155, beta_schedule="scaled_linear", clip_sample=False)
+    pipeline = ReFLDMPipeline(unet, vae, scheduler, vq, detail=soft, crisp_detail=crisp)  # type: ignore[arg-type]
+    save_model(pipeline, info, folder)
+    return folder
