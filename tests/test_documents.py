@@ -100,7 +100,7 @@ def readers_folder(tmp_path, astronaut, tiny_model, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FACEREF_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("FACEREF_DATA_DIR", str(tmp_path / "kept"))
-    for user in ("checkpoints.info", "checkpoints.store", "app.cli.restore", "restore.request"):
+    for user in ("checkpoints.info", "checkpoints.store", "restore.request"):
         monkeypatch.setattr(f"faceref.{user}.find_model", lambda *_: tiny_model)
     return tmp_path
 

@@ -103,7 +103,7 @@ def _kept(folder: Path, backend: Backend) -> tuple[Path, Export]:
         if export := read_export(kept):
             return kept, export
     check_installed(TO_EXPORT["onnx"])
-    logger.warning("Exporting the model %s: once, in about a minute, to %s", read_info(folder).name, kept)
+    logger.info("Exporting the model %s: once, in about a minute, to %s", read_info(folder).name, kept)
     with replaced_folder(kept) as scratch:
         _write(folder, "onnx", scratch)
     export = read_export(kept)

@@ -82,6 +82,7 @@ def _global_options(
     """Restore faces in photographs so that they stay the persons they are."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("faceref").setLevel(logging.INFO if verbose or debug else logging.ERROR)
+    logging.getLogger("faceref.checkpoints.exported").setLevel(logging.INFO)  # it says why one waits for a minute
 
 
 app.command(cls=arguments.PhotosThenReferences, no_args_is_help=True)(restore.restore)
