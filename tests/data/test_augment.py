@@ -5,7 +5,13 @@ import skimage.data
 import torch
 import torch.nn.functional as F
 
-from faceref.data.augment import ReferenceAugmentation, augment_references
+from faceref.data.augment import (
+    UNCHANGED,
+    ReferenceAugmentation,
+    TargetAugmentation,
+    augment_references,
+    augment_targets,
+)
 
 
 def pictures(count: int) -> torch.Tensor:
@@ -72,3 +78,35 @@ def test_a_gentler_augmentation_keeps_references_in_their_place():
     mass = augment_references(dot, torch.Generator().manual_seed(0), gentle).mean(1) + 1
     x = ((mass / mass.sum((1, 2), keepdim=True)).sum(1) * torch.arange(65.0)).sum(1) - 32
     assert 0.5 < x.abs().max() <= 0.02 * 65 + 0.01
+
+
+def test_targets_are_moved_with_their_masks_in_a_share_of_the_samples():
+    faces, masks = pictures(200), torch.ones(200, 1, 64, 64)
+    often = TargetAugmentation(misaligned=0.4, shift=0.1)
+    images, seen, moved = augment_targets(faces, masks, torch.Generator().manual_seed(0), often)
+    assert 50 < moved.sum() < 110
+    assert torch.equal(images[~moved], faces[~moved])
+    assert torch.equal(seen[~moved], masks[~moved])
+    assert ((images - faces).abs().amax((1, 2, 3))[moved] > 0.1).all()
+    shares = seen.mean((1, 2, 3))[moved]
+    assert set(seen.unique().tolist()) == {0.0, 1.0}
+    assert 0.7 < shares.min() < shares.max() < 1, "what came into view is no part of the photograph"
+
+
+def test_toned_targets_are_grey_or_brown():
+    faces, masks = pictures(60), torch.ones(60, 1, 64, 64)
+    images, _, _ = augment_targets(faces, masks, torch.Generator().manual_seed(0), TargetAugmentation(toned=1.0))
+    spread = (images.amax(1) - images.amin(1)).amax((1, 2))
+    grey = spread < 1e-5
+    assert 15 < grey.sum() < 45
+    bright = images[~grey].mean((2, 3))
+    assert (bright[:, 0] > bright[:, 1]).all()
+    assert (bright[:, 1] > bright[:, 2]).all()
+
+
+def test_without_being_asked_targets_stay_as_they_are():
+    faces, masks = pictures(2), torch.ones(2, 1, 64, 64)
+    images, seen, moved = augment_targets(faces, masks, torch.Generator(), UNCHANGED)
+    assert images is faces
+    assert seen is masks
+    assert not moved.any()

@@ -1,5 +1,6 @@
 """The data set: what a sample holds, exact resume, and batches in which target, LQ, mask and references fit."""
 
+import shutil
 from itertools import islice
 from pathlib import Path
 
@@ -7,11 +8,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
-from faceref.data.dataset import FaceDataset, FaceSource, SeededSampler, make_batch, sharpness_weights
+from faceref.data.dataset import (
+    FaceDataset,
+    FaceSource,
+    ResidentFaces,
+    SeededSampler,
+    make_batch,
+    sharpness_weights,
+)
 from faceref.data.decoded import decode
-from faceref.data.degradation import TRAINING, DegradationRanges
+from faceref.data.degradation import MILD, TRAINING, DegradationRanges
 from faceref.errors import DataError
 
 NO_DEGRADATION = DegradationRanges(sigma=(0, 0), downsample=(1, 1), noise=(0, 0), quality=(100, 100))
@@ -234,3 +242,23 @@ def test_batch_has_the_documented_shapes_and_ranges_and_is_seeded(people: Path):
 def test_without_references_for_stages_that_need_none(people: Path):
     samples = next(iter(DataLoader(dataset(people, reference_count=0), batch_size=4)))
     assert make_batch(samples, TRAINING, torch.Generator().manual_seed(0))["references"].shape == (4, 0, 3, 24, 24)
+
+
+def test_photographs_on_the_device_give_the_batches_that_are_collated_from_samples(people: Path):
+    faces = dataset(people, reference_count=3)
+    resident = ResidentFaces(faces, torch.device("cpu"))
+    keys = list(islice(SeededSampler(len(faces), 0), 2 * len(faces)))
+    expected, batch = default_collate([faces[key] for key in keys]), resident.batch(keys)
+    assert batch.keys() == expected.keys()
+    for name, values in expected.items():
+        assert torch.equal(batch[name], values), name
+
+
+def test_a_coarse_source_is_told_from_others_to_the_end(people: Path, tmp_path_factory: pytest.TempPathFactory):
+    other = tmp_path_factory.mktemp("coarse")
+    shutil.copytree(people, other, dirs_exist_ok=True)
+    sources = [FaceSource(root=people), FaceSource(root=other, coarse=True)]
+    faces = FaceDataset(sources, "train", 32, seed=0, reference_count=0)
+    samples = default_collate([faces[i] for i in range(len(faces))])
+    batch = make_batch(samples, MILD, torch.Generator().manual_seed(0))
+    assert batch["coarse"].tolist() == [i >= len(faces) // 2 for i in range(len(faces))]

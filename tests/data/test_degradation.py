@@ -21,10 +21,10 @@ from faceref.data.degradation import (
     DegradationRanges,
     apply_degradations,
     degrade,
-    degrade_batch,
     gaussian_kernels,
     jpeg,
 )
+from faceref.data.mixed_degradation import degrade_batch
 
 NOTHING = Degradation(sigma_x=0, sigma_y=0, angle=0, downsample=1, noise=0, quality=100, kernel_size=11)
 

@@ -19,8 +19,8 @@ from faceref.training.config_files import load_config, save_config
 from faceref.training.run import train_from
 from faceref.training.stages.configs import (
     DenoisingConfig,
-    DetailConfig,
     DiffusionConfig,
+    EndToEndConfig,
     FusionConfig,
     LDBFRConfig,
     RestoringVQConfig,
@@ -103,7 +103,7 @@ def test_a_shipped_configuration_trains_two_steps(path: Path, photographs: Path,
         settings.append(f"unet.block_out_channels={[32 * width // widths[0] for width in widths]}")
     if isinstance(config, FusionConfig):
         settings += [f"model={ROOT / 'src/faceref/weights/small'}", "initial=null", as_it_is]
-    if isinstance(config, DetailConfig):
+    if isinstance(config, EndToEndConfig):
         settings += [f"model={with_decoder(tmp_path / 'model')}", as_it_is]
     config = load_config(path, settings)
     summary = train_from(config, tmp_path / "run")

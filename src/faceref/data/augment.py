@@ -26,6 +26,26 @@ class ReferenceAugmentation(BaseModel):
 
 REFLDM = ReferenceAugmentation()
 
+
+class TargetAugmentation(BaseModel):
+    """How targets are changed before they are degraded (ours).
+
+    misaligned: share of those that are moved as a face is whose landmarks were found on a bad picture; toned: share of
+    those that are grey or brown, as their LQ pictures then are.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    misaligned: float = 0.0
+    rotation: float = 3.0  # degrees
+    shift: float = 0.03  # of the side
+    scale: float = 0.05
+    toned: float = 0.0
+
+
+UNCHANGED = TargetAugmentation()
+_SEPIA = torch.tensor([1.08, 1.0, 0.82])
+
 _RGB_TO_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 
 
@@ -44,6 +64,39 @@ def augment_references(
         matrices = _homographies(draws[:, 4:], height, width, augmentation)
         warped = warp_perspective(jittered, matrices, (height, width), padding_mode="reflection")
         return warped.clamp(0, 1) * 2 - 1
+
+
+@torch.no_grad()
+def augment_targets(
+    images: Tensor, masks: Tensor, generator: torch.Generator, augmentation: TargetAugmentation
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Targets [B, 3, H, W] in [-1, 1] and their masks [B, 1, H, W] -> both changed, and which were moved [B].
+
+    What was moved is a little softer than it was. What comes into view from outside is no part of the photograph.
+    """
+    if augmentation == UNCHANGED:
+        return images, masks, torch.zeros(len(images), dtype=torch.bool, device=images.device)
+    with torch.autocast(images.device.type, enabled=False):
+        draws = torch.rand(len(images), 17, generator=generator, device=generator.device).to(images.device)
+        height, width = images.shape[-2:]
+        only_moved = ReferenceAugmentation(
+            rotation=augmentation.rotation,
+            shift=augmentation.shift,
+            scale=augmentation.scale,
+            perspective=0.0,
+            flip_probability=0.0,
+        )
+        matrices = _homographies(draws[:, 3:], height, width, only_moved)
+        moved = draws[:, 0] < augmentation.misaligned
+        chosen = moved.view(-1, 1, 1, 1)
+        warped = warp_perspective(images, matrices, (height, width), "bicubic", padding_mode="reflection").clamp(-1, 1)
+        warped_masks = warp_perspective(masks, matrices, (height, width), padding_mode="zeros")
+        images = torch.where(chosen, warped, images)
+        masks = torch.where(chosen, (warped_masks > 0.99).to(masks.dtype), masks)
+        toned = (draws[:, 1] < augmentation.toned).view(-1, 1, 1, 1)
+        tone = torch.where((draws[:, 2] < 0.5)[:, None], _SEPIA.to(images.device), 1.0)[:, :, None, None]
+        grey = torch.einsum("c,bchw->bhw", _RGB_TO_YIQ[0].to(images), (images + 1) / 2)[:, None]
+        return torch.where(toned, (grey * tone).clamp(0, 1) * 2 - 1, images), masks, moved
 
 
 def _jitter_colours(images: Tensor, draws: Tensor, augmentation: ReferenceAugmentation) -> Tensor:

@@ -4,7 +4,7 @@ Workers only look up bytes; degradation, augmentation and flips happen in `make_
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -14,10 +14,17 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from faceref.data.augment import REFLDM, ReferenceAugmentation, augment_references
+from faceref.data.augment import (
+    REFLDM,
+    UNCHANGED,
+    ReferenceAugmentation,
+    TargetAugmentation,
+    augment_references,
+    augment_targets,
+)
 from faceref.data.decoded import Damaged, open_photographs
-from faceref.data.degradation import AnyRanges, degrade_batch
 from faceref.data.mapping import ReferenceEntry, ReferenceMapping, mapping_from_index
+from faceref.data.mixed_degradation import AnyRanges, degrade_batch
 from faceref.data.table import read_table
 from faceref.errors import DataError
 from faceref.pictures.formats import PICTURE_SUFFIXES
@@ -39,6 +46,7 @@ class FaceSource(BaseModel):
 
     root: Path
     mapping: Path | None = None
+    coarse: bool = False  # smaller than the data set's resolution: no example of detail
 
 
 class FaceSample(TypedDict):
@@ -48,6 +56,7 @@ class FaceSample(TypedDict):
     mask: Tensor  # uint8 [1, H, W], 255 inside the photograph, 0 in padding
     references: Tensor  # uint8 [R, 3, H, W], zeros if the person has no other photograph
     has_references: bool
+    coarse: bool  # no example of detail, see FaceSource
     index: int
 
 
@@ -59,6 +68,7 @@ class FaceBatch(TypedDict):
     references: Tensor  # [B, R, 3, H, W], black where has_references is False
     has_references: Tensor  # bool [B]
     mask: Tensor  # [B, 1, H, W]: 1 inside the photograph, 0 in padding, which is to be kept out of every loss
+    coarse: Tensor  # bool [B]: only to be compared at half the size, where this photograph is as sharp as others
 
 
 class FaceDataset(Dataset[FaceSample]):
@@ -91,6 +101,7 @@ class FaceDataset(Dataset[FaceSample]):
         position: dict[Path, int] = {}  # photograph -> row of self.photographs
         self.targets: list[int] = []
         self.references: list[tuple[int, ...]] = []
+        self.coarse: list[bool] = []
         sharpness: list[float] = []
         for source in sources:
             sharpness_of = _sharpness(source)
@@ -100,6 +111,7 @@ class FaceDataset(Dataset[FaceSample]):
                 ]
                 self.targets.append(rows[0])
                 self.references.append(tuple(rows[1:]))
+                self.coarse.append(source.coarse)
                 sharpness.append(sharpness_of.get(entry.gt_image, float("nan")))
         if not self.targets:
             raise DataError(f"No photograph of the split {split!r} in {', '.join(str(s.root) for s in sources)}")
@@ -112,20 +124,25 @@ class FaceDataset(Dataset[FaceSample]):
         return len(self.targets)
 
     def __getitem__(self, key: int) -> FaceSample:
-        index = key % len(self)
-        target = torch.from_numpy(self.photographs.take([self.targets[index]])[0])
-        rows = self.choose_references(index, np.random.default_rng([self.seed, key]))
-        if len(rows):
-            references = torch.from_numpy(self.photographs.take(rows)[:, :3])
+        target, references = self.rows(key)
+        photograph = torch.from_numpy(self.photographs.take([target])[0])
+        if len(references):
+            shown = torch.from_numpy(self.photographs.take(references)[:, :3])
         else:
-            references = torch.zeros(self.reference_count, 3, *target.shape[1:], dtype=torch.uint8)
+            shown = torch.zeros(self.reference_count, 3, *photograph.shape[1:], dtype=torch.uint8)
         return {
-            "hq": target[:3],
-            "mask": target[3:],
-            "references": references,
-            "has_references": bool(len(rows)),
-            "index": index,
+            "hq": photograph[:3],
+            "mask": photograph[3:],
+            "references": shown,
+            "has_references": bool(len(references)),
+            "coarse": self.coarse[key % len(self)],
+            "index": key % len(self),
         }
+
+    def rows(self, key: int) -> tuple[int, np.ndarray]:
+        """Of `photographs`: the target of a sample, and its references."""
+        index = key % len(self)
+        return self.targets[index], self.choose_references(index, np.random.default_rng([self.seed, key]))
 
     def _leave_out(self, damaged: Damaged, skip: bool) -> None:
         problems = [
@@ -144,6 +161,7 @@ class FaceDataset(Dataset[FaceSample]):
             raise DataError("All photographs are damaged")
         self.targets = [self.targets[i] for i in whole]
         self.references = [tuple(row for row in self.references[i] if row not in damaged) for i in whole]
+        self.coarse = [self.coarse[i] for i in whole]
         self.sharpness = self.sharpness[whole]
 
     def choose_references(self, index: int, rng: np.random.Generator) -> np.ndarray:
@@ -188,12 +206,43 @@ def sharpness_weights(sharpness: np.ndarray, full: float = 500.0, least: float =
     return np.clip(np.nan_to_num(sharpness / full, nan=1.0), least, 1.0)
 
 
+class ResidentFaces:
+    """A FaceDataset with all its photographs on the device, as uint8: an accelerator need not wait for the next."""
+
+    def __init__(self, dataset: FaceDataset, device: torch.device):
+        self.dataset = dataset
+        photographs = dataset.photographs
+        size = (len(photographs), 4, photographs.resolution, photographs.resolution)
+        self.photographs = torch.zeros(size, dtype=torch.uint8, device=device)
+        for row in range(len(photographs)):
+            self.photographs[row] = torch.from_numpy(np.array(photographs[row]))
+
+    def batch(self, keys: Sequence[int]) -> dict[str, Tensor]:
+        """The samples of these keys, as `default_collate` makes a batch of them, on the device."""
+        dataset, device = self.dataset, self.photographs.device
+        targets, references = zip(*(dataset.rows(key) for key in keys), strict=True)
+        has_references = torch.tensor([len(rows) > 0 for rows in references])
+        shown = [rows if len(rows) else np.zeros(dataset.reference_count, np.int64) for rows in references]
+        taken = self.photographs[torch.from_numpy(np.stack(shown)).to(device)][:, :, :3]  # [B, R, 3, H, W]
+        targets_taken = self.photographs[torch.tensor(targets, device=device)]
+        index = [key % len(dataset) for key in keys]
+        batch = {
+            "has_references": has_references,
+            "coarse": torch.tensor([dataset.coarse[i] for i in index]),
+            "index": torch.tensor(index),
+        }
+        on_device = {name: values.to(device) for name, values in batch.items()}
+        references_or_black = taken * on_device["has_references"].view(-1, 1, 1, 1, 1)
+        return on_device | {"hq": targets_taken[:, :3], "mask": targets_taken[:, 3:], "references": references_or_black}
+
+
 @torch.no_grad()
 def make_batch(
     samples: dict[str, Tensor],
     ranges: AnyRanges,
     generator: torch.Generator,
     augmentation: ReferenceAugmentation = REFLDM,
+    of_targets: TargetAugmentation = UNCHANGED,
 ) -> FaceBatch:
     """Turn collated FaceSamples, on the device, into a training batch: flip, degrade, augment (Section 4 of ReF-LDM).
 
@@ -209,12 +258,14 @@ def make_batch(
     references = torch.where(flipped.view(-1, 1, 1, 1, 1), references.flip(-1), references)
     if references.shape[1]:
         references = augment_references(references.flatten(0, 1), generator, augmentation).view_as(references)
+    hq, mask, moved = augment_targets(hq, mask, generator, of_targets)
     return {
         "hq": hq,
         "lq": degrade_batch(hq, ranges, generator),
         "references": references,
         "has_references": samples["has_references"],
         "mask": mask,
+        "coarse": samples["coarse"] | moved,
     }
 
 

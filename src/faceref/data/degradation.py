@@ -116,24 +116,6 @@ def degrade(image: Image.Image, degradation: Degradation, rng: np.random.Generat
     return Image.fromarray(_to_uint8(cv2.resize(compressed, (width, height), interpolation=cv2.INTER_LINEAR)))
 
 
-AnyRanges = DegradationRanges | tuple[DegradationRanges, ...]
-
-
-def degrade_batch(images: Tensor, ranges: AnyRanges, generator: torch.Generator) -> Tensor:
-    """Degrade a batch, each picture with its own parameters drawn from `ranges` brought to the pictures' width.
-
-    Of several ranges, each picture's are one, drawn evenly.
-    images [B, 3, H, W] in [-1, 1] on any device -> the same shape, float32, on the 8-bit grid. Every random number
-    derives from `generator`, which may live on another device. Agrees with `degrade` up to JPEG's integer arithmetic.
-    """
-    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-    rng = np.random.default_rng(seed)
-    scaled = [one.at(images.shape[-1]) for one in (ranges if isinstance(ranges, tuple) else (ranges,))]
-    chosen = [scaled[0] if len(scaled) == 1 else scaled[rng.integers(len(scaled))] for _ in images]
-    noise = torch.Generator(images.device).manual_seed(seed)
-    return apply_degradations(images, [one.sample(rng) for one in chosen], noise)
-
-
 @torch.no_grad()
 def apply_degradations(images: Tensor, degradations: Sequence[Degradation], generator: torch.Generator) -> Tensor:
     """`degrade` for a batch: images [B, 3, H, W] in [-1, 1], one degradation each, generator on the images' device.
@@ -149,7 +131,7 @@ def apply_degradations(images: Tensor, degradations: Sequence[Degradation], gene
         canvas_height, canvas_width = math.ceil(height / 16) * 16, math.ceil(width / 16) * 16
         heights, widths = torch.full_like(small_heights, height), torch.full_like(small_widths, width)
 
-        blurred = _blur((images.float() + 1) * 127.5, gaussian_kernels(degradations).to(device))
+        blurred = blur((images.float() + 1) * 127.5, gaussian_kernels(degradations).to(device))
         down_y = _bilinear_matrices(heights, small_heights, height, canvas_height)
         down_x = _bilinear_matrices(widths, small_widths, width, canvas_width)
         small = down_y @ blurred @ down_x.mT  # [B, 3, H', W']
@@ -171,11 +153,15 @@ def apply_degradations(images: Tensor, degradations: Sequence[Degradation], gene
 
 def gaussian_kernels(degradations: Sequence[Degradation]) -> Tensor:
     """The blur kernels [B, K, K] of degradations that share one kernel size; each sums to 1."""
-    radius = (degradations[0].kernel_size - 1) // 2
-    offsets = torch.arange(-radius, radius + 1, dtype=torch.float32)
-    y, x = torch.meshgrid(offsets, offsets, indexing="ij")
     parameters = torch.tensor([(d.sigma_x, d.sigma_y, d.angle) for d in degradations], dtype=torch.float32)
-    sigma_x, sigma_y, angle = parameters[:, :, None, None].unbind(1)  # [B, 1, 1] each
+    return kernels_of(*parameters.unbind(1), radius=(degradations[0].kernel_size - 1) // 2)
+
+
+def kernels_of(sigma_x: Tensor, sigma_y: Tensor, angle: Tensor, radius: int) -> Tensor:
+    """Gaussian kernels [B, K, K], K = 2 radius + 1, of deviations along axes that are turned by angle, [B] each."""
+    offsets = torch.arange(-radius, radius + 1, dtype=torch.float32, device=angle.device)
+    y, x = torch.meshgrid(offsets, offsets, indexing="ij")
+    sigma_x, sigma_y, angle = (one[:, None, None] for one in (sigma_x, sigma_y, angle))
     along = (angle.cos() * x + angle.sin() * y) / sigma_x.clamp(min=1e-3)  # sigma 0: a single 1 in the middle
     across = (angle.cos() * y - angle.sin() * x) / sigma_y.clamp(min=1e-3)
     kernels = torch.exp(-0.5 * (along**2 + across**2))
@@ -213,7 +199,7 @@ def _quantise_blocks(planes: Tensor, table: Tensor) -> Tensor:
     return blocks.reshape(batch, channels, height, width)
 
 
-def _blur(images: Tensor, kernels: Tensor) -> Tensor:
+def blur(images: Tensor, kernels: Tensor) -> Tensor:
     """Filter images [B, C, H, W] with kernels [B, K, K], edges reflected; by FFT, as K is 41 at 512 px."""
     height, width = images.shape[-2:]
     radius = kernels.shape[-1] // 2

@@ -131,8 +131,9 @@ class Reading(Memory):
     def __init__(self, cache: ReferenceCache) -> None:
         self.layers = dict(zip(cache.layers, zip(cache.keys, cache.values, strict=True), strict=True))
         self.references = len(cache)
-        # A token that counts n times in the softmax is one token with log n added to its logit; log 0 leaves it out.
-        self.log_counts = None if cache.multiplicity is None else cache.multiplicity.log()  # [B, N]
+        # A token that counts n times in the softmax is one token with log n added to its logit; log 0 leaves it out,
+        # as a number: an infinite bias is no number in the gradients of some attention kernels.
+        self.log_counts = None if cache.multiplicity is None else cache.multiplicity.log().clamp(min=-1e4)  # [B, N]
 
     def extend(self, layer: str, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Key and value [B, T, C] -> with the references' [B, T + N * tokens, C]."""

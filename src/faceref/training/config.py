@@ -5,9 +5,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from faceref.data.augment import REFLDM, ReferenceAugmentation
+from faceref.data.augment import REFLDM, UNCHANGED, ReferenceAugmentation, TargetAugmentation
 from faceref.data.dataset import FaceSource
-from faceref.data.degradation import TRAINING, AnyRanges
+from faceref.data.degradation import TRAINING, DegradationRanges
+from faceref.data.mixed_degradation import AnyRanges
 
 
 class Config(BaseModel):
@@ -33,15 +34,18 @@ class DataConfig(Config):
     prefer_sharp: bool = False  # draw photographs in proportion to their sharpness
     degradation: AnyRanges = TRAINING  # or a list: each sample is degraded within one of them
     augmentation: ReferenceAugmentation = REFLDM  # of the references
+    of_targets: TargetAugmentation = UNCHANGED
     cache: Path | None = None  # decoded photographs are kept in this folder, and mapped from there
     memory_gb: float = Field(default=4.0, ge=0)  # without a cache: what decoded photographs may take in a process
     skip_damaged: bool = False  # go on without photographs that cannot be read
     workers: int = Field(default=0, ge=0)
+    on_device: bool = False  # all decoded photographs are kept where the networks are
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        ranges = self.degradation if isinstance(self.degradation, tuple) else (self.degradation,)
-        if len({one.at(self.resolution).kernel_size for one in ranges}) != 1:
+        given = self.degradation if isinstance(self.degradation, tuple) else (self.degradation,)
+        ranges = [one for one in given if isinstance(one, DegradationRanges)]
+        if len({one.at(self.resolution).kernel_size for one in ranges}) > 1:
             raise ValueError("the degradations of a list need one kernel_size and one resolution")
         return self
 

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -61,6 +62,10 @@ def make_accelerator(loop: LoopConfig, run_dir: Path | None) -> Accelerator:
     for name in loop.trackers:
         if find_spec(name) is None:
             raise UsageError(f"loop.trackers: {name} is not installed", hint=f"pip install {name}, or leave it out")
+    if torch.cuda.is_available():
+        # biased attention's gradients were NaN (H200, torch 2.11); matrices in TF32, as convolutions are
+        torch.backends.cuda.enable_cudnn_sdp(False)
+        torch.set_float32_matmul_precision("high")
     return Accelerator(
         mixed_precision=loop.precision,
         log_with=list(loop.trackers) if run_dir else None,  # type: ignore[arg-type]

@@ -4,9 +4,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from faceref.errors import UsageError
 from faceref.models.identity import FaceRecogniser, feature_distance
 
 
@@ -39,31 +38,6 @@ def perceptual_distance(features: Callable[[Tensor], Sequence[Tensor]], images: 
     with torch.no_grad():
         wanted = features(target)
     return feature_distance(features(images), wanted).mean()
-
-
-class BackboneFeatures(nn.Module):
-    """Feature maps of an ImageNet backbone of timm's (an optional dependency), for `perceptual_distance`."""
-
-    def __init__(self, name: str):
-        """Raises UsageError if timm is not installed or does not know the name."""
-        super().__init__()
-        try:
-            import timm  # type: ignore[import-not-found]
-        except ImportError as error:
-            raise UsageError(
-                f"The perceptual backbone {name} needs timm", hint="pip install timm, or set perceptual to recogniser"
-            ) from error
-        try:
-            self.backbone = timm.create_model(name, pretrained=True, features_only=True)
-        except RuntimeError as error:
-            raise UsageError(
-                f"timm cannot make the backbone {name}: {error}", hint="name another, or recogniser"
-            ) from error
-        self.mean, self.std = self.backbone.default_cfg["mean"], self.backbone.default_cfg["std"]
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        mean, std = (images.new_tensor(values)[:, None, None] for values in (self.mean, self.std))
-        return self.backbone(((images + 1) / 2 - mean) / std)
 
 
 def identity_scale(alpha_bar: Tensor, timestep: Tensor, scaling: str) -> Tensor:

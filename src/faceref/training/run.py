@@ -15,8 +15,8 @@ from faceref.training.config import DataConfig
 from faceref.training.loop import TrainingSummary, make_accelerator, measure, train
 from faceref.training.run_folder import check_run_folder
 from faceref.training.stages.configs import TrainConfig
-from faceref.training.stages.detail import DetailStage
 from faceref.training.stages.diffusion import DiffusionStage
+from faceref.training.stages.end_to_end import EndToEndStage
 from faceref.training.stages.fusion import FusionStage
 from faceref.training.stages.ldbfr import LDBFRStage, RestoringVQStage
 from faceref.training.stages.stage import Stage
@@ -31,7 +31,7 @@ STAGES: dict[str, type[Stage]] = {
     "refldm": DiffusionStage,
     "ldbfr": LDBFRStage,
     "fusion": FusionStage,
-    "detail": DetailStage,
+    "end_to_end": EndToEndStage,
 }
 
 

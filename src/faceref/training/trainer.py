@@ -8,6 +8,7 @@ import itertools
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import cast
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 from torch.utils.flop_counter import FlopCounterMode
 
-from faceref.data.dataset import SeededSampler
+from faceref.data.dataset import FaceDataset, ResidentFaces, SeededSampler
 from faceref.errors import CheckpointError, UsageError
 from faceref.training.checkpoints import TrainingState
 from faceref.training.config import LoopConfig, StageConfig
@@ -66,7 +67,12 @@ class Trainer:
             accelerator,
             sample_weights,
         )
-        self.batches = iter(DataLoader(dataset, batch_sampler=keys, num_workers=config.data.workers))
+        self.batches: Iterator[Batch]
+        if config.data.on_device:
+            resident = ResidentFaces(cast(FaceDataset, dataset), accelerator.device)
+            self.batches = map(resident.batch, keys)
+        else:
+            self.batches = iter(DataLoader(dataset, batch_sampler=keys, num_workers=config.data.workers))
 
     def optimize(self, step: int) -> dict[str, Tensor]:
         """One step of every turn; returns the numbers of its last micro batch, detached."""

@@ -1,11 +1,12 @@
 """The networks that stages are built of: new ones, trained ones, and those that judge."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from diffusers import ModelMixin, UNet2DModel
-from torch import nn
+from torch import Tensor, nn
 
 from faceref.errors import UsageError
 from faceref.models.autoencoder import AUTOENCODERS, Autoencoder
@@ -13,8 +14,8 @@ from faceref.models.identity import FaceRecogniser
 from faceref.models.ldbfr import RestoringVQModel
 from faceref.models.loading import load_component
 from faceref.models.recogniser_files import load_recogniser
+from faceref.training.backbones import load_backbone
 from faceref.training.discriminators import PatchDiscriminator, ProjectedDiscriminator
-from faceref.training.losses import BackboneFeatures
 from faceref.training.stages.configs import DenoisingConfig, ReconstructionConfig
 
 Model = TypeVar("Model", bound=ModelMixin)
@@ -77,15 +78,25 @@ def judges(config: ReconstructionConfig) -> tuple[nn.Module | None, FaceRecognis
         )
     if config.weights.perceptual == 0:
         return None, recogniser
-    return recogniser if by_recogniser else BackboneFeatures(config.perceptual), recogniser
+    return recogniser if by_recogniser else load_backbone(config.perceptual), recogniser
 
 
-def discriminator_of(config: ReconstructionConfig, recogniser: FaceRecogniser | None) -> nn.Module:
-    """A new discriminator: pictures [B, 3, H, W] -> logits of all that it judges. Raises UsageError."""
+def discriminator_of(
+    config: ReconstructionConfig, perceptual: nn.Module | None, recogniser: FaceRecogniser | None
+) -> nn.Module:
+    """A new discriminator: pictures [B, 3, H, W] -> logits of all that it judges. Raises UsageError.
+
+    A projected one judges the maps of the perceptual loss's backbone, or, without one, the recogniser's.
+    """
     if config.discriminator == "patch":
         return PatchDiscriminator(config.discriminator_channels)
-    if recogniser is None:
+    if perceptual is not None and perceptual is not recogniser:
+        features: Callable[[Tensor], list[Tensor]] = perceptual
+    elif recogniser is not None:
+        features = recogniser.identity_features
+    else:
         raise UsageError("A projected discriminator needs a recogniser", hint="set recogniser to its weights")
     with torch.no_grad():
-        widths = [one.shape[1] for one in recogniser.identity_features(torch.zeros(1, 3, 32, 32))[:JUDGED_MAPS]]
-    return ProjectedDiscriminator(recogniser.identity_features, widths, config.discriminator_channels)
+        maps = features(torch.zeros(1, 3, 64, 64))
+    widths = [one.shape[1] for one in (maps[:JUDGED_MAPS] if features is not perceptual else maps)]
+    return ProjectedDiscriminator(features, widths, config.discriminator_channels)

@@ -159,24 +159,19 @@ class FusionConfig(ReconstructionConfig):
     reference_dropout: Share = 0.3  # share of the samples that are restored without references (ldbfr: all are)
 
 
-class DetailConfig(ReconstructionConfig):
-    """The last step of a trained model of the family refldm: its latents drawn larger, with what the LQ picture shows.
+class EndToEndConfig(ReconstructionConfig):
+    """A one-step denoiser of the family refldm and the decoders that draw its latents larger, trained together (ours).
 
-    First the soft decoder, then, with `crisp` and an adversarial loss, the crisp one from it (ours).
+    First the soft decoder; with `crisp` the crisp one, too, which has the perceptual and the adversarial loss.
     """
 
-    stage: Literal["detail"]
-    model: Path  # folder of the trained model; each sample is restored by it, with its number of steps
-    crisp: bool = False  # train the crisp decoder, beginning from the model's soft one
-    initial: Path | None = None  # start from this decoder instead (its folder, or that of a model with one)
+    stage: Literal["end_to_end"]
+    model: Path  # folder of the model to begin from; without a decoder it is given a new one
+    crisp: bool = False  # train the crisp decoder beside the soft one, as which it begins
     detail: dict[str, Any] = Field(default={})  # constructor arguments of a new DetailDecoder
-    reference_dropout: float = 0.3  # share of the samples that are restored without references
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.detail and (self.crisp or self.initial):
-            raise ValueError("a decoder that begins as another one is built as that is: leave detail out")
-        return self
+    latent: Weight = 0.2  # of the squared distance between the latents, which keeps them what the autoencoder decodes
+    unet_share: Share = 1.0  # of the learning rate
+    reference_dropout: Share = 0.2  # share of the samples without references; the others have any number up to all
 
 
-TrainConfig = VQGANConfig | RestoringVQConfig | DiffusionConfig | LDBFRConfig | FusionConfig | DetailConfig
+TrainConfig = VQGANConfig | RestoringVQConfig | DiffusionConfig | LDBFRConfig | FusionConfig | EndToEndConfig

@@ -1,15 +1,15 @@
 """The stage after a denoiser's: its restorations are corrected by the low-quality pictures that they were made of."""
 
 from pathlib import Path
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from faceref.checkpoints.info import ModelInfo
-from faceref.checkpoints.store import Pipeline, load_blind, load_pipeline
-from faceref.data.dataset import FaceDataset
+from faceref.checkpoints.store import Pipeline, load_blind, load_pipeline, save_model
+from faceref.data.dataset import FaceDataset, make_batch
 from faceref.errors import UsageError
 from faceref.models.autoencoder import encode
 from faceref.models.fusion import PixelFusion
@@ -17,13 +17,14 @@ from faceref.models.identity import FaceRecogniser
 from faceref.models.loading import load_component
 from faceref.models.reference import ReferenceCache
 from faceref.pipelines.refldm import ReFLDMPipeline
+from faceref.training.pictures import compare, contact_sheet
 from faceref.training.stages.components import judges, new_network
 from faceref.training.stages.configs import FusionConfig
-from faceref.training.stages.last_step import LastStepStage
 from faceref.training.stages.stage import Batch
+from faceref.training.stages.vqgan import ReconstructionStage
 
 
-class FusionStage(LastStepStage):
+class FusionStage(ReconstructionStage):
     """Restorations by a trained model, corrected, are to be the HQ photographs; the model stays as it is."""
 
     best_by = "psnr_corrected"
@@ -39,7 +40,9 @@ class FusionStage(LastStepStage):
     ):
         """pipeline, info: the model, of either family; a fusion that it has already is left out."""
         pipeline.register_modules(fusion=None)
-        super().__init__(config, fusion, pipeline, info, perceptual, recogniser)
+        networks = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
+        super().__init__(config, perceptual, recogniser, **networks)
+        self.config, self.pipeline, self.info = config, pipeline, info
         self.fusion = fusion
         self.blind = load_blind(config.model)
 
@@ -59,13 +62,26 @@ class FusionStage(LastStepStage):
         return cls(config, fusion, pipeline, info, *judges(config))
 
     @property
-    def drawer(self) -> PixelFusion:
+    def last_layer(self) -> Tensor:
+        return self.fusion.conv_out.weight
+
+    def trainable(self, turn: str) -> dict[nn.Module, float]:
+        return {self.discriminator if turn == "discriminator" else self.fusion: 1.0}
+
+    def averaged(self) -> nn.Module:
         return self.fusion
 
     @torch.no_grad()
     def make_batch(self, items: Batch, generator: torch.Generator) -> Batch:
-        """As `degraded`, and restored [B, 3, H, W]: what the model makes of the bad ones."""
-        batch, shown = self.degraded(items, generator)
+        """Photographs to pictures, and restored [B, 3, H, W]: what the model makes of the bad ones.
+
+        hq, lq [B, 3, H, W], mask [B, 1, H, W], references [B, N, 3, H, W], has_references [B].
+        """
+        data = self.config.data
+        batch = cast(Batch, make_batch(items, data.degradation, generator, data.augmentation, data.of_targets))
+        draws = torch.rand(len(batch["hq"]), generator=generator, device=batch["hq"].device)
+        shown = batch["has_references"]
+        shown = shown * (draws >= self.config.reference_dropout) if self.training else shown
         cache = self._cache(batch["references"], shown)
         restored = self.pipeline(batch["lq"], cache, generator=generator, output_type="raw").images
         return batch | {"restored": cast(Tensor, restored)}
@@ -85,7 +101,13 @@ class FusionStage(LastStepStage):
     def validate(self, batch: Batch, generator: torch.Generator) -> tuple[dict[str, float], Image.Image]:
         """Held-out faces, with their references; rows: LQ, restored as before, corrected, truth."""
         pictures = {"lq": batch["lq"], "before": batch["restored"], "corrected": self.reconstruct(batch)[0].float()}
-        return self.judged(pictures, batch["hq"])
+        metrics: dict[str, float] = {}
+        for name, row in pictures.items():
+            metrics |= compare(name, row, batch["hq"], self.recogniser)
+        return metrics, contact_sheet([row[:8] for row in (*pictures.values(), batch["hq"])])
 
     def export(self, folder: Path) -> None:
-        self.export_with(folder, self.blind, fusion=self.fusion)
+        """The model with the fusion as its own, and nothing of what was measured of it without."""
+        components: dict[str, Any] = self.pipeline.components | {"fusion": self.fusion}
+        info = self.info.model_copy(update={"quality": {}, "quality_command": None})
+        save_model(type(self.pipeline)(**components), info, folder, self.blind)

@@ -70,7 +70,7 @@ class ReconstructionStage(Stage):
         """
         super().__init__()
         self.weights = config.weights
-        self.discriminator = discriminator_of(config, recogniser)
+        self.discriminator = discriminator_of(config, perceptual, recogniser)
         self.keep_frozen(perceptual=perceptual, recogniser=recogniser, **others)
 
     @property

@@ -1,0 +1,210 @@
+"""The last stage of `small`: denoiser, decoders and discriminator together, on what they draw (ours)."""
+
+import copy
+from pathlib import Path
+from typing import Self, cast
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from faceref.checkpoints.info import ModelInfo
+from faceref.checkpoints.store import load_pipeline, save_model
+from faceref.data.dataset import FaceDataset, make_batch
+from faceref.errors import UsageError
+from faceref.models.autoencoder import decode, encode
+from faceref.models.detail_decoder import DetailDecoder, shrink
+from faceref.models.identity import FaceRecogniser
+from faceref.models.unet import ReferenceUNet
+from faceref.pipelines.refldm import ReFLDMPipeline
+from faceref.training.losses import (
+    adversarial_loss,
+    hinge_discriminator_loss,
+    identity_similarity,
+    masked_mean,
+)
+from faceref.training.pictures import compare, contact_sheet
+from faceref.training.stages.components import judges, new_network
+from faceref.training.stages.configs import EndToEndConfig
+from faceref.training.stages.stage import Batch, Losses
+from faceref.training.stages.vqgan import ReconstructionStage
+
+
+class EndToEndStage(ReconstructionStage):
+    """A denoiser that makes its latents in one step learns from the pictures that are drawn of them.
+
+    The soft decoder draws what is likeliest (L1), the crisp one, begun as the soft one, what looks like a photograph
+    (L1, perceptual, adversarial); both draw the same latents, which have to serve both. Identity is asked of both.
+    Photographs that are no example of detail (`coarse`) are compared at half the size, and by the recogniser. Half of a
+    batch is judged for its detail, the others being such photographs if there are as many.
+    """
+
+    best_by = "identity_soft"
+
+    def __init__(
+        self,
+        config: EndToEndConfig,
+        pipeline: ReFLDMPipeline,
+        info: ModelInfo,
+        perceptual: nn.Module | None,
+        recogniser: FaceRecogniser | None,
+    ):
+        """pipeline, info: the model with all decoders that are trained; its autoencoder stays as it is."""
+        super().__init__(config, perceptual, recogniser, vae=pipeline.vae)
+        self.config, self.pipeline, self.info = config, pipeline, info
+        parts = {"unet": pipeline.unet, "soft": cast(DetailDecoder, pipeline.detail)}
+        if config.crisp:
+            parts["crisp"] = cast(DetailDecoder, pipeline.crisp_detail)
+        self.trained = nn.ModuleDict(parts).requires_grad_(True)
+
+    @classmethod
+    def build(cls, config: EndToEndConfig, faces: FaceDataset) -> Self:
+        pipeline, info = load_pipeline(config.model)
+        if not isinstance(pipeline, ReFLDMPipeline) or pipeline.vq is not None:
+            raise UsageError("has another denoiser", subject=config.model, hint="give a plain model of family refldm")
+        if pipeline.detail is not None and config.detail:
+            raise UsageError("has a decoder already", subject=config.model, hint="leave detail out")
+        detail = pipeline.detail or new_network(DetailDecoder, config.detail, "decoder")
+        crisp = pipeline.crisp_detail or copy.deepcopy(detail) if config.crisp else None
+        pipeline.register_modules(detail=detail, crisp_detail=crisp, fusion=None)
+        side = pipeline.unet.config["sample_size"] * detail.config["patch_size"]
+        if config.data.resolution != side:
+            raise UsageError(f"The decoder draws {side} px", hint=f"set data.resolution to {side}")
+        info = info.model_copy(update={"resolution": side, "crisp": 1.0 if config.crisp else None})
+        return cls(config, pipeline, info, *judges(config))
+
+    @property
+    def unet(self) -> ReferenceUNet:
+        return cast(ReferenceUNet, self.trained["unet"])
+
+    @property
+    def soft(self) -> DetailDecoder:
+        return cast(DetailDecoder, self.trained["soft"])
+
+    @property
+    def crisp(self) -> DetailDecoder | None:
+        return cast(DetailDecoder, self.trained["crisp"]) if "crisp" in self.trained else None
+
+    @property
+    def last_layer(self) -> Tensor:
+        return (self.crisp or self.soft).conv_out.weight
+
+    def trainable(self, turn: str) -> dict[nn.Module, float]:
+        if turn == "discriminator":
+            return {self.discriminator: 1.0}
+        return {part: self.config.unet_share if name == "unet" else 1.0 for name, part in self.trained.items()}
+
+    def averaged(self) -> nn.Module:
+        return self.trained
+
+    @torch.no_grad()
+    def make_batch(self, items: Batch, generator: torch.Generator) -> Batch:
+        """Photographs to pictures and latents.
+
+        hq, lq [B, 3, H, W], mask [B, 1, H, W], coarse [B], references [B, N, 3, H, W], counts [B, N]: which of them
+        are shown; latents of the autoencoder: lq_latent, hq_latent [B, C, h, w], reference_latents [B, N, C, h, w];
+        noise [B, C, h, w].
+        """
+        data = self.config.data
+        batch = cast(Batch, make_batch(items, data.degradation, generator, data.augmentation, data.of_targets))
+        factor = self.soft.config["enlargement"]
+        vae = self.frozen["vae"]
+        batch["lq_latent"] = encode(vae, shrink(batch["lq"], factor)).float()
+        batch["hq_latent"] = encode(vae, shrink(batch["hq"], factor)).float()
+        references = batch["references"]
+        latents = encode(vae, shrink(references.flatten(0, 1), factor)).float()
+        batch["reference_latents"] = latents.unflatten(0, references.shape[:2])
+        batch["counts"] = self._counts(batch["has_references"], references.shape[1], generator)
+        batch["noise"] = torch.randn(batch["lq_latent"].shape, generator=generator, device=references.device)
+        return batch
+
+    def _counts(self, has_references: Tensor, references: int, generator: torch.Generator) -> Tensor:
+        """1 for a reference that is shown, 0 for others: [B, N]; in training, any number of them, or none."""
+        counts = has_references.float()[:, None].expand(-1, references)
+        if not self.training:
+            return counts
+        draws = torch.rand(2, len(counts), generator=generator, device=generator.device).to(counts.device)
+        shown = (1 + (draws[0] * references).floor()) * (draws[1] >= self.config.reference_dropout)
+        return counts * (torch.arange(references, device=counts.device) < shown[:, None])
+
+    def denoise(self, batch: Batch, counts: Tensor) -> Tensor:
+        """x0 [B, C, h, w] in one step from noise, references being shown as `counts` [B, N] says."""
+        cache = self.unet.encode_references(batch["reference_latents"], counts) if counts.shape[1] else None
+        last = self.pipeline.scheduler.config.num_train_timesteps - 1
+        return self.unet(torch.cat([batch["noise"], batch["lq_latent"]], dim=1), last, cache).sample
+
+    def reconstruct(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        latents = self.denoise(batch, batch["counts"])
+        return self._draw(self.crisp or self.soft, latents, batch), latents.new_zeros(())
+
+    def _draw(self, decoder: DetailDecoder, latents: Tensor, batch: Batch) -> Tensor:
+        return decoder(latents, decode(self.frozen["vae"], latents), batch["lq"]).float()
+
+    def forward(self, batch: Batch, generator: torch.Generator, step: int, turn: str) -> Losses:
+        self.discriminator.requires_grad_(turn == "discriminator")
+        fine = batch["coarse"].int().argsort(stable=True)[: (len(batch["coarse"]) + 1) // 2]
+        real = (batch["hq"] * batch["mask"])[fine]
+        if turn == "discriminator":
+            if "drawn" not in batch:  # where processes train together, the other turn's batch was a copy
+                with torch.no_grad():
+                    batch["drawn"] = (self.reconstruct(batch)[0] * batch["mask"])[fine]
+            loss = hinge_discriminator_loss(self.discriminator(real), self.discriminator(batch["drawn"]))
+            return loss, {"discriminator": loss.detach()}
+        latents = self.denoise(batch, batch["counts"])
+        decoded = decode(self.frozen["vae"], latents)
+        soft = self.soft(latents, decoded, batch["lq"]).float()
+        loss, numbers = self._likeness(soft, batch, generator)
+        loss = loss + self.config.latent * masked_mean(
+            (latents.float() - batch["hq_latent"]).square(), shrink(batch["mask"], self.soft.config["patch_size"])
+        )
+        if self.crisp is None:
+            return loss, numbers
+        crisp = self.crisp(latents, decoded, batch["lq"]).float()
+        of_crisp, numbers_of_crisp = self._likeness(crisp, batch, generator)
+        drawn = (crisp * batch["mask"])[fine]
+        perceptual = self._perceptual(drawn, real)
+        loss = loss + of_crisp + self.weights.perceptual * perceptual
+        numbers |= {f"crisp_{name}": value for name, value in numbers_of_crisp.items()}
+        numbers["perceptual"] = perceptual.detach()
+        if step >= self.weights.adversarial_from:
+            adversarial = adversarial_loss(self.discriminator(drawn))
+            numbers["adversarial"] = adversarial.detach()
+            loss = loss + self.weights.adversarial * adversarial
+        batch["drawn"] = drawn.detach()
+        return loss, numbers
+
+    def _likeness(self, drawn: Tensor, batch: Batch, generator: torch.Generator) -> Losses:
+        """L1, at half the size as well, and identity, of pictures [B, 3, H, W]."""
+        hq, mask = batch["hq"], batch["mask"]
+        difference = drawn - hq
+        l1 = masked_mean(difference.abs(), mask * ~batch["coarse"].view(-1, 1, 1, 1))
+        half = masked_mean(F.avg_pool2d(difference, 2).abs(), -F.max_pool2d(-mask, 2))
+        loss = self.weights.l1 * l1 + self.weights.coarse * half
+        numbers = {"l1": l1.detach(), "half": half.detach()}
+        if self.recogniser is not None and self.weights.identity > 0:
+            identity = (1 - identity_similarity(self.recogniser, drawn, hq, mask, generator)).mean()
+            loss = loss + self.weights.identity * identity
+            numbers["identity"] = identity.detach()
+        return loss, numbers
+
+    def validate(self, batch: Batch, generator: torch.Generator) -> tuple[dict[str, float], Image.Image]:
+        """Held-out faces; rows: LQ, soft without references and with, crisp with, truth, first reference."""
+        alone = self.denoise(batch, torch.zeros_like(batch["counts"]))
+        latents = self.denoise(batch, batch["counts"])
+        pictures = {
+            "lq": batch["lq"],
+            "alone": self._draw(self.crisp or self.soft, alone, batch),
+            "soft": self._draw(self.soft, latents, batch),
+        }
+        if self.crisp is not None:
+            pictures["crisp"] = self._draw(self.crisp, latents, batch)
+        metrics: dict[str, float] = {}
+        for name, row in pictures.items():
+            metrics |= compare(name, row, batch["hq"], self.recogniser)
+        rows = [*pictures.values(), batch["hq"], *batch["references"][:, :1].unbind(1)]
+        return metrics, contact_sheet([row[:8] for row in rows])
+
+    def export(self, folder: Path) -> None:
+        info = self.info.model_copy(update={"quality": {}, "quality_command": None})
+        save_model(self.pipeline, info, folder)
