@@ -53,16 +53,16 @@ define train
 endef
 
 train-small: $(INSTALLED) ## train the model `small` on the photographs under data/
-	$(call train,small-vqgan small-ldm small-refldm small-fusion)
+	$(call train,small-vqgan small-ldm small-refldm small-soft small-crisp)
 	rm -rf runs/small
-	$(BIN)/faceref models export runs/small-fusion/model -o runs/small
+	$(BIN)/faceref models export runs/small-crisp/model -o runs/small
 
 train-ldbfr-small: $(INSTALLED) ## train LD-BFR at the size of `small` (blind: without references)
 	$(call train,ldbfr-small-vqgan ldbfr-small-restoring ldbfr-small-ldm)
 
-# The last two begin from the `small` that ships, and the result is that `small` with them. For your own `small`, train
-# small-blind with autoencoder= and initial=, small-blind-fusion with initial= set to its folder, and export that one.
-train-small-blind: $(INSTALLED) ## train what `small` brings for photographs without references, with LD-BFR's first stage
+# The last two begin from the `small` that ships, and the result is that `small` with them (docs/ldbfr.md; it does not
+# ship). For your own, train small-blind with autoencoder= and initial=, small-blind-fusion with model= its folder.
+train-small-blind: $(INSTALLED) ## train a model for photographs without references, with LD-BFR's first stage
 	$(call train,ldbfr-small-vqgan ldbfr-small-restoring small-blind small-blind-fusion)
 	rm -rf runs/small-with-blind
 	$(BIN)/faceref models export small -o runs/small-with-blind --blind runs/small-blind-fusion/model

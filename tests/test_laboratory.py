@@ -39,7 +39,7 @@ def faces(tmp_path_factory, astronaut) -> Path:
         restored = folder.with_name("gfpgan") / path.relative_to(folder / "people")
         restored.parent.mkdir(parents=True, exist_ok=True)
         with Image.open(path) as picture:
-            picture.resize((128, 128)).save(restored)
+            picture.resize((256, 256)).save(restored)
     (folder / "index.csv").write_text("\n".join(index) + "\n")
     (folder / "labels.csv").write_text("\n".join(labels) + "\n")
     (folder / "reference_mapping").mkdir()

@@ -33,7 +33,7 @@ def test_the_notebook_runs_and_its_steps_give_what_the_restorer_gives(monkeypatc
     assert comparison.width > names["result"].image.width
     assert account["faces"][0]["matched"]
     assert same is True
-    assert referenced.size == (128, 128)
+    assert referenced.size == (256, 256)
     assert names["alone"].tobytes() != referenced.tobytes()
     assert likeness["referenced"] > likeness["alone"]
 

@@ -11,7 +11,6 @@ from faceref.checkpoints.info import read_info
 from faceref.checkpoints.store import load_pipeline, save_model
 from faceref.errors import UsageError
 from faceref.models.autoencoder import AUTOENCODERS
-from faceref.models.detail_decoder import DetailDecoder
 from faceref.models.identity import MobileFaceNet
 from faceref.models.ldbfr import InjectedUNet, RestoringVQModel
 from faceref.models.loading import load_component
@@ -59,11 +58,11 @@ def untrained(folder: Path, copies: Path) -> Path:
     return copies / folder
 
 
-def with_decoder(folder: Path) -> Path:
-    """The model that ships, with an untrained decoder of details."""
+def without_decoder(folder: Path) -> Path:
+    """The model that ships, as it was before it had decoders: at 128 px."""
     pipeline, info = load_pipeline("small")
-    pipeline.register_modules(detail=DetailDecoder())
-    save_model(pipeline, info, folder)
+    pipeline.register_modules(detail=None, crisp_detail=None)
+    save_model(pipeline, info.model_copy(update={"resolution": 128, "crisp": None}), folder)
     return folder
 
 
@@ -102,9 +101,10 @@ def test_a_shipped_configuration_trains_two_steps(path: Path, photographs: Path,
         widths = config.unet["block_out_channels"]  # the whole network would need 9 GB; the next test builds it
         settings.append(f"unet.block_out_channels={[32 * width // widths[0] for width in widths]}")
     if isinstance(config, FusionConfig):
-        settings += [f"model={ROOT / 'src/faceref/weights/small'}", "initial=null", as_it_is]
+        settings += [f"model={without_decoder(tmp_path / 'model')}", "initial=null", as_it_is]
     if isinstance(config, EndToEndConfig):
-        settings += [f"model={with_decoder(tmp_path / 'model')}", as_it_is]
+        model = ROOT / "src/faceref/weights/small" if config.crisp else without_decoder(tmp_path / "model")
+        settings += [f"model={model}", as_it_is]
     config = load_config(path, settings)
     summary = train_from(config, tmp_path / "run")
     assert summary.finished

@@ -85,6 +85,7 @@ def test_a_person_without_other_photographs_is_trained_as_no_reference():
         "mask": torch.full((2, 1, 32, 32), 255, dtype=torch.uint8),
         "references": picture[:, None],
         "has_references": torch.tensor([True, False]),
+        "coarse": torch.tensor([False, False]),
     }
     references = stage.make_batch(items, torch.Generator().manual_seed(0))["reference_latents"]
     assert references[0].abs().sum() > 0

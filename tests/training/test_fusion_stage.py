@@ -123,6 +123,7 @@ def test_restorations_come_with_and_without_references(photographs: Path, tiny_m
         "mask": torch.full((2, 1, 64, 64), 255, dtype=torch.uint8),
         "references": pictures[:, 1:],
         "has_references": torch.tensor([True, True]),
+        "coarse": torch.tensor([False, False]),
     }
     restored: dict[float | str, torch.Tensor] = {}
     for dropout in (0.0, 1.0):

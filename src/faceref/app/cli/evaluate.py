@@ -47,7 +47,8 @@ def evaluate(
     ] = None,
     references: Annotated[int, typer.Option(min=0, help="References shown, at most.")] = 5,
     reference_counts: Annotated[
-        str | None, typer.Option(help="Smaller numbers of references to measure as well.", show_default="1,3")
+        str | None,
+        typer.Option(help='Smaller numbers of references to measure as well; "" for none.', show_default="1,3"),
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps; the model's own by default.")] = None,
     guidance: Annotated[
@@ -95,6 +96,7 @@ def evaluate(
     from faceref.processes import together
 
     default = Sampling(steps, guidance, scheduler)
+    no_counts = None if reference_counts is None else ()
     request = Request(
         models=tuple(ModelSpec.parse(model, default) for model in models or ()),
         restored=tuple(map(RestoredSpec.parse, restored or ())),
@@ -106,7 +108,7 @@ def evaluate(
         lq=lq,
         degradations=tuple(degradation or ()),
         references=references,
-        reference_counts=None if reference_counts is None else numbers(reference_counts, "--reference-counts"),
+        reference_counts=numbers(reference_counts, "--reference-counts") if reference_counts else no_counts,
         seed=seed,
         limit=limit,
         batch_size=batch_size,

@@ -74,7 +74,9 @@ class DenoisingStage(Stage):
         hq, lq [B, 3, H, W], mask [B, 1, H, W], references [B, N, 3, H, W], has_references [B];
         hq_latent [B, C, h, w], mask_latent [B, 1, h, w].
         """
-        pictures = cast(Batch, make_batch(items, self.data.degradation, generator, self.data.augmentation))
+        pictures = cast(
+            Batch, make_batch(items, self.data.degradation, generator, self.data.augmentation, self.data.of_targets)
+        )
         hq_latent = encode(self.vae, pictures["hq"]).float()
         mask_latent = F.interpolate(pictures["mask"], size=hq_latent.shape[-2:], mode="area")
         return pictures | {"hq_latent": hq_latent, "mask_latent": mask_latent}
