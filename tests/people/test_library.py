@@ -1,39 +1,20 @@
 """People kept: what was enrolled comes back to the bit, changes are whole or not at all, what is removed is gone."""
 
 import os
-import random
-import signal
 import sqlite3
 import stat
+import subprocess
+import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from invented_person import contents, invented
 
 from faceref.errors import CheckpointError, OutputError, UsageError
 from faceref.people.library import FILE, Library, check_name
-from faceref.people.person import FACE_SIZE, Person, Reference
-
-
-def invented(*seeds: int) -> Person:
-    """Somebody with a reference for each seed: faces and embeddings of noise."""
-    references = []
-    for seed in seeds:
-        rng = np.random.default_rng(seed)
-        small = Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))
-        face = small.resize((FACE_SIZE, FACE_SIZE), Image.Resampling.NEAREST)
-        embedding = rng.standard_normal(128).astype(np.float32)
-        references.append(Reference(f"photo {seed}.jpg", face, embedding, f"digest of {seed}"))
-    return Person(tuple(references))
-
-
-def contents(person: Person) -> list[tuple]:
-    return [(one.name, one.face.tobytes(), one.embedding.tobytes(), one.digest) for one in person.references]
 
 
 @pytest.fixture
@@ -206,28 +187,8 @@ def test_threads_enrolling_at_once_lose_nobody(library):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork, which Windows does not have")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_kill_at_any_moment_leaves_the_old_state_or_the_new_one(library):
-    library.enroll("Ada", invented(1))
-    states = [contents(invented(1)), contents(invented(1, 2))]
-    more, rng, ends = invented(2), random.Random(0), [0, 0]
-    start = time.perf_counter()
-    library.enroll("Grace", invented(2))
-    usual = time.perf_counter() - start  # seconds that such a change takes on this machine
-    for _ in range(200):
-        child = os.fork()
-        if child == 0:
-            try:
-                library.add("Ada", more)
-            finally:
-                os._exit(0)
-        time.sleep(rng.uniform(0, 4 * usual))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        state = states.index(contents(library.get("Ada")))  # ValueError: neither
-        ends[state] += 1
-        if state == 1:
-            library.remove("Ada")
-            library.enroll("Ada", invented(1))
-    assert min(ends) > 0, f"the moments were not spread: {ends}"
+    command = [sys.executable, Path(__file__).with_name("killing.py"), library.folder]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert min(map(int, told.split())) > 0, f"the moments were not spread: {told}"
     assert {path.name for path in library.folder.iterdir()} <= {FILE, f"{FILE}-wal", f"{FILE}-shm"}
