@@ -12,7 +12,7 @@ import pytest
 from serving import until
 from typer.testing import CliRunner
 
-from faceref import RestoreOptions
+from faceref import RestoreOptions, Restorer
 from faceref.app.cli.main import app
 from faceref.app.server.schema import State
 from faceref.client import Client
@@ -51,34 +51,34 @@ def serving(model, data_dir):
     command = [sys.executable, "-m", "faceref", "serve", "--port", port, "--model", model, "--data-dir", data_dir]
     command += ["--limit", "fetched_seconds=600"]
     process = subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL)
-    with Client(f"http://127.0.0.1:{port}") as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as http:
         try:
-            until(lambda: process.poll() is not None or _answers(port), 120)
-            yield client
+            until(lambda: process.poll() is not None or _answers(http), 120)
+            yield Client(http=http)
         finally:
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
 
 
-def _answers(port: int) -> bool:
+def _answers(http: httpx.Client) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/readyz").is_success
+        return http.get("/readyz").is_success
     except httpx.TransportError:
         return False
 
 
-def test_what_was_accepted_is_finished_once_after_kill_9(tiny_model, photo, reference, tmp_path):
+def test_what_was_accepted_is_finished_once_after_kill_9(serve, tiny_model, photo, reference, tmp_path):
     options = [RestoreOptions(always=True, seed=seed, steps=10) for seed in range(3)]
-    with serving(tiny_model, tmp_path) as client:
+    with serving(tiny_model, tmp_path / "kept") as client:
         jobs = [client.submit(photo, [reference], options=one, idempotency_key=str(one.seed)) for one in options]
         until(lambda: client.job(jobs[1].id).state == State.RUNNING)
         first, _ = client.result(jobs[0].id)
-    with serving(tiny_model, tmp_path) as client:
-        again = [client.submit(photo, [reference], options=one, idempotency_key=str(one.seed)) for one in options]
-        assert [job.id for job in again] == [job.id for job in jobs]
-        assert again[0].state == State.DONE
-        results = [client.restore(photo, [reference], options=options[0]).data]
-        until(lambda: all(client.job(job.id).state == State.DONE for job in jobs))
-        results += [client.result(job.id)[0] for job in jobs]
+    client = Client(http=serve(by=Restorer.from_pretrained(tiny_model, device="cpu"), fetched_seconds=600))
+    again = [client.submit(photo, [reference], options=one, idempotency_key=str(one.seed)) for one in options]
+    assert [job.id for job in again] == [job.id for job in jobs]
+    assert again[0].state == State.DONE
+    results = [client.restore(photo, [reference], options=options[0]).data]
+    until(lambda: all(client.job(job.id).state == State.DONE for job in jobs))
+    results += [client.result(job.id)[0] for job in jobs]
     assert results[0] == results[1] == first
     assert len(set(results)) == len(jobs)  # each seed its own picture
