@@ -1,5 +1,6 @@
 """What tests share: a real face that may be redistributed, and the folder of research photographs where it exists."""
 
+import gc
 import logging
 import os
 from pathlib import Path
@@ -19,6 +20,12 @@ from faceref.models.ldbfr import InjectedUNet, RestoringVQModel
 from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.ldbfr import LDBFRPipeline
 from faceref.pipelines.refldm import ReFLDMPipeline
+from faceref.training import speed
+
+
+def pytest_collection_finish() -> None:
+    """All that is imported by now stays: the garbage collector need not look at it again and again."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +40,12 @@ def as_in_a_new_process() -> None:
 def cache_of_its_own(tmp_path_factory, monkeypatch) -> None:
     """What is remembered of albums is in the user's cache folder; tests have their own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def peak_measured_in_a_moment(monkeypatch) -> None:
+    """Each training measures the machine's peak for its log, which takes longer than a tiny network's steps."""
+    monkeypatch.setattr(speed, "SIDE_ELSEWHERE", 64)
 
 
 @pytest.fixture(scope="session")

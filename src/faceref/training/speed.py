@@ -4,6 +4,9 @@ import time
 
 import torch
 
+SIDE = {"cuda": 8192}  # of the matrices whose product is timed: large enough for the device's peak
+SIDE_ELSEWHERE = 1536
+
 
 class SpeedWindow:
     """Samples per second since the last `restart` or reading."""
@@ -27,7 +30,7 @@ class SpeedWindow:
 def matmul_flops_per_second(device: torch.device, precision: str) -> float:
     """What a large matrix product reaches on this device: the peak that utilisation is given against."""
     dtype = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    size = 8192 if device.type == "cuda" else 1536
+    size = SIDE.get(device.type, SIDE_ELSEWHERE)
     matrix = torch.ones(size, size, device=device, dtype=dtype)
     times = []
     for _ in range(4):
