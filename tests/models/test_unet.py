@@ -245,3 +245,33 @@ def test_gradients_with_checkpointing_equal_those_without(unet):
     unet.eval().disable_gradient_checkpointing()
     for plain, checkpointed in zip(*gradients, strict=True):
         torch.testing.assert_close(plain, checkpointed)
+
+
+@pytest.mark.parametrize("layers", ["attention on the coarser level", "attention in the middle alone"])
+def test_one_pass_with_several_references_predicts_what_a_pass_with_each_does(layers):
+    plain = {"down_block_types": ("DownBlock2D",) * 2, "up_block_types": ("UpBlock2D",) * 2}
+    unet = reference_unet(lq_residual=True, **(plain if "alone" in layers else {}))
+    for parameter in unet.conv_out.parameters():
+        torch.nn.init.normal_(parameter, std=0.05, generator=torch.Generator().manual_seed(0))
+    sample = noise(2, 8, 8, 8)
+    timesteps = torch.tensor([5, 300])
+    caches = [unet.encode_references(noise(2, count, 4, 8, 8, seed=count)) for count in (1, 3)]
+    caches[0] = caches[0].with_multiplicity(torch.tensor([[3.0], [1.0]]))
+    together = unet.forward_each(sample, timesteps, caches)
+    for one, cache in zip(together, caches, strict=True):
+        torch.testing.assert_close(one, unet(sample, timesteps, cache).sample)
+    assert not torch.equal(*together)
+
+
+def test_one_pass_computes_what_comes_before_the_references_once(unet):
+    rows: list[int] = []
+    hooks = [
+        unet.get_submodule(name).register_forward_hook(lambda _, inputs, output: rows.append(len(inputs[0])))
+        for name in ("conv_in", "down_blocks.0.resnets.0", "down_blocks.1.resnets.0", "mid_block.resnets.0")
+    ]
+    cache = unet.encode_references(noise(1, 1, 4, 8, 8))
+    rows.clear()
+    unet.forward_each(noise(1, 8, 8, 8), 5, (cache, cache))
+    for hook in hooks:
+        hook.remove()
+    assert rows == [1, 1, 1, 2]  # the first attention is behind the second level's first block

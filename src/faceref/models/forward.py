@@ -53,7 +53,8 @@ def hidden(
     """`UNet2DModel.forward` without its output layers, with `shown` to every self-attention layer.
 
     sample [B, in_channels, h, w]; timestep: a number or [B]. up_blocks: all, or the first of the network's; what only
-    prepares for the next block is left out behind the last. Returns features [B, C, h', w'].
+    prepares for the next block is left out behind the last. Returns features [B, C, h', w']; of each memory where
+    several are shown, [n * B, C, h', w']. They differ from the first attention on: what is before is computed once.
     """
     temb = _embed(unet, timestep, sample)
     x = unet.conv_in(sample)
@@ -61,13 +62,16 @@ def hidden(
     for block in unet.down_blocks:
         for resnet, attention in _layers(block):
             x = _resnet(block, resnet, x, temb)
-            x = x if attention is None else attention(x, shown=shown)
+            if attention is not None:
+                x, temb = (_copies(one, sample, shown) for one in (x, temb))
+                x = attention(x, shown=shown)
             skips.append(x)
         for downsample in block.downsamplers or ():  # type: ignore[union-attr]
             x = downsample(x)
             skips.append(x)
 
     middle = cast(UNetMidBlock2D, unet.mid_block)
+    x, temb = (_copies(one, sample, shown) for one in (x, temb))
     x = middle.resnets[0](x, temb)
     for attention, resnet in zip(middle.attentions, middle.resnets[1:], strict=True):
         x = x if attention is None else attention(x, shown=shown)
@@ -78,7 +82,7 @@ def hidden(
             for upsample in up_blocks[number - 1].upsamplers or ():  # type: ignore[union-attr]
                 x = upsample(x)
         for resnet, attention in _layers(block):
-            x = _resnet(block, resnet, torch.cat([x, skips.pop()], dim=1), temb)
+            x = _resnet(block, resnet, torch.cat([x, _copies(skips.pop(), sample, shown)], dim=1), temb)
             x = x if attention is None else attention(x, shown=shown)
     return x
 
@@ -95,6 +99,11 @@ def attentions(block: nn.Module | None) -> list[Attention]:
 
 def _layers(block: nn.Module) -> Iterator[tuple[nn.Module, Attention | None]]:
     return zip_longest(block.resnets, getattr(block, "attentions", ()))  # type: ignore[arg-type]
+
+
+def _copies(x: Tensor, sample: Tensor, shown: Shown) -> Tensor:
+    """What is of the batch `sample` once, or in copies already, in copies."""
+    return x if shown.copies == 1 or x.shape[0] > sample.shape[0] else shown.repeated(x)
 
 
 def _embed(unet: UNet2DModel, timestep: Tensor | float, sample: Tensor) -> Tensor:

@@ -88,7 +88,8 @@ class FeatureInjection(nn.Module):
         if shown.features is None:
             return x
         # A copy keeps the memory layout of x, on which rounding in the next convolution depends; a sum may not.
-        return x.clone().add_(self.inject(x, to_size(shown.features, x.shape[-1]).to(x.dtype)))
+        features = to_size(shown.repeated(shown.features), x.shape[-1]).to(x.dtype)
+        return x.clone().add_(self.inject(x, features))
 
 
 def to_size(features: Tensor, size: int) -> Tensor:

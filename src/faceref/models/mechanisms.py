@@ -8,6 +8,7 @@ At the end of the file: how such a network begins as an LQ-only one.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -32,6 +33,12 @@ class _LatentCacheUNet(ReferenceUNet):
         """Reference latents [B, N, C, h, w] -> a cache that holds them; see `ReferenceUNet.encode_references`."""
         tokens = latents.flatten(3).transpose(2, 3).flatten(1, 2)  # [B, N * h * w, C]
         return ReferenceCache(_LAYERS, (tokens,), (tokens[..., :0],), latents.shape[1], multiplicity)
+
+    def forward_each(
+        self, sample: Tensor, timestep: Tensor | float, references: Sequence[ReferenceCache], *features: Tensor
+    ) -> tuple[Tensor, ...]:
+        """As `ReferenceUNet.forward_each`, in as many passes: these look at references otherwise."""
+        return tuple(self(sample, timestep, one, *features).sample for one in references)
 
     def _latents(self, references: ReferenceCache, sample: Tensor) -> Tensor:
         """What `encode_references` was given, [B, N, C, h, w]; h and w are those of `sample`."""

@@ -109,6 +109,11 @@ def _pad_and_stack(rows: Sequence[Tensor]) -> Tensor:
 class Memory:
     """What the self-attention layers of one pass attend to beside their own tokens: here, to nothing."""
 
+    @property
+    def parts(self) -> "tuple[Memory, ...]":
+        """What each copy of the batch attends to, where a pass computes several (`Several`); else the memory itself."""
+        return (self,)
+
     def extend(self, layer: str, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """A layer's own key and value [B, T, C] -> with those beside them [B, T + ..., C]; bias for the logits."""
         return key, value, None
@@ -146,6 +151,17 @@ class Reading(Memory):
         return torch.cat([key, reference_key], dim=1), torch.cat([value, reference_value], dim=1), bias
 
 
+class Several(Memory):
+    """Memories for one pass over as many copies of a batch, which lie behind each other and differ in nothing else."""
+
+    def __init__(self, memories: Sequence[Memory]) -> None:
+        self.memories = tuple(memories)
+
+    @property
+    def parts(self) -> tuple[Memory, ...]:
+        return self.memories
+
+
 @dataclass(frozen=True, eq=False)
 class Shown:
     """What one pass through a network hands down to each of its self-attention layers.
@@ -155,6 +171,15 @@ class Shown:
 
     memory: Memory = field(default_factory=Memory)
     features: Tensor | None = None
+
+    @property
+    def copies(self) -> int:
+        """Of the batch, that a pass computes: one for each part of the memory."""
+        return len(self.memory.parts)
+
+    def repeated(self, x: Tensor) -> Tensor:
+        """A batch [B, ...] as so many copies behind each other [copies * B, ...]."""
+        return x if self.copies == 1 else x.repeat(self.copies, *[1] * (x.ndim - 1))
 
 
 class ReferenceAttnProcessor:
@@ -177,25 +202,35 @@ class ReferenceAttnProcessor:
         shown: Shown,
     ) -> Tensor:
         """The layer's output [B, C, h, w]; the arguments between are diffusers' protocol and unused here."""
-        tokens = hidden_states.flatten(2).transpose(1, 2)  # [B, h * w, C]
         assert attn.group_norm is not None and attn.to_k is not None  # noqa: PT018 - for the type checker
         assert attn.to_v is not None and attn.to_out is not None  # noqa: PT018
-        tokens = attn.group_norm(tokens.transpose(1, 2)).transpose(1, 2)
-        query, key, value = attn.to_q(tokens), attn.to_k(tokens), attn.to_v(tokens)
-        key, value, bias = shown.memory.extend(self.layer, key, value)
+        tokens = attn.group_norm(hidden_states.flatten(2)).transpose(1, 2)  # [B, h * w, C]
+        own = attn.to_q(tokens), attn.to_k(tokens), attn.to_v(tokens)
+        near = None
         if self.distance_bias:
             height, width = hidden_states.shape[2:]
-            near = distance_bias(height, width, attn.heads, tokens.device).to(query.dtype)
-            near = near.repeat(1, 1, 1, key.shape[1] // tokens.shape[1])  # each reference lies over the image
+            near = distance_bias(height, width, attn.heads, tokens.device).to(tokens.dtype)
+        copies = zip(shown.memory.parts, *(x.chunk(shown.copies) for x in own), strict=True)
+        attended = [self._attend(memory, q, k, v, attn.heads, near) for memory, q, k, v in copies]
+        tokens = attn.to_out[0](torch.cat(attended) if len(attended) > 1 else attended[0])  # [B, h * w, C]
+        output = tokens.transpose(1, 2).unflatten(2, hidden_states.shape[2:])
+        return (output + hidden_states) / attn.rescale_output_factor
+
+    def _attend(
+        self, memory: Memory, query: Tensor, key: Tensor, value: Tensor, heads: int, near: Tensor | None
+    ) -> Tensor:
+        """Query, key and value [B, T, C] of a layer's own tokens -> what they attend to there and in a memory."""
+        tokens = key.shape[1]
+        key, value, bias = memory.extend(self.layer, key, value)
+        if near is not None:
+            near = near.repeat(1, 1, 1, key.shape[1] // tokens)  # each reference lies over the image
             bias = near if bias is None else bias + near
 
         def split_heads(x: Tensor) -> Tensor:
-            return x.unflatten(2, (attn.heads, -1)).transpose(1, 2)  # [B, tokens, C] -> [B, heads, tokens, C / heads]
+            return x.unflatten(2, (heads, -1)).transpose(1, 2)  # [B, tokens, C] -> [B, heads, tokens, C / heads]
 
         attended = F.scaled_dot_product_attention(*map(split_heads, (query, key, value)), attn_mask=bias)
-        tokens = attn.to_out[0](attended.transpose(1, 2).flatten(2))  # [B, h * w, C]
-        output = tokens.transpose(1, 2).unflatten(2, hidden_states.shape[2:])
-        return (output + hidden_states) / attn.rescale_output_factor
+        return attended.transpose(1, 2).flatten(2)  # [B, T, C]
 
 
 def distance_bias(height: int, width: int, heads: int, device: torch.device) -> Tensor:

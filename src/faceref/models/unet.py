@@ -1,5 +1,6 @@
 """The denoiser of ReF-LDM: diffusers' U-Net whose self-attention also looks at reference photographs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from faceref.models.configuration import extends_configuration
 from faceref.models.forward import attentions, hidden, output, prepare
-from faceref.models.reference import Memory, Reading, Recording, ReferenceCache, Shown
+from faceref.models.reference import Memory, Reading, Recording, ReferenceCache, Several, Shown
 
 
 class ReferenceUNet(AttentionMixin, UNet2DModel):
@@ -61,6 +62,16 @@ class ReferenceUNet(AttentionMixin, UNet2DModel):
         """
         return self.denoise(sample, timestep, Shown(self.remember(references, sample)))
 
+    def forward_each(
+        self, sample: Tensor, timestep: Tensor | float, references: Sequence[ReferenceCache], *features: Tensor
+    ) -> tuple[Tensor, ...]:
+        """`forward` with each of several references for the same B images: their predictions.
+
+        One pass, in which what comes before the first look at references is computed once.
+        """
+        shown = Shown(Several([self.remember(one, sample) for one in references]), *features)
+        return self.denoise(sample, timestep, shown).sample.chunk(len(references))
+
     def remember(self, references: ReferenceCache | None, sample: Tensor) -> Memory:
         """The references of one pass over `sample` for the attention layers; ValueError if they do not belong to it."""
         if references is None:
@@ -77,5 +88,5 @@ class ReferenceUNet(AttentionMixin, UNet2DModel):
         predicted = output(self, hidden(self, sample, timestep, shown, self.up_blocks))  # type: ignore[arg-type]
         if self.config["lq_residual"]:
             channels = predicted.shape[1]
-            predicted = predicted + sample[:, channels : 2 * channels]
+            predicted = predicted + shown.repeated(sample[:, channels : 2 * channels])
         return UNet2DOutput(predicted)

@@ -113,6 +113,16 @@ class FacePipeline(DiffusionPipeline, ABC):
         """
         self.in_strips = True
 
+    def use_channels_last(self) -> None:
+        """Lay out all weights as convolutions compute fastest with them; results are the same but for rounding.
+
+        Not where that is not known to be faster (docs/performance.md): elsewhere than on CPUs and CUDA.
+        """
+        if self.execution_device.type in ("cpu", "cuda"):
+            for network in self.components.values():
+                if isinstance(network, nn.Module):
+                    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] - it does take it
+
     def enable_sequential_cpu_offload(
         self, gpu_id: int | None = None, device: torch.device | str | None = None
     ) -> None:

@@ -113,10 +113,10 @@ class ReFLDMPipeline(FacePipeline):
 
         def predict(x: Tensor, timestep: Tensor) -> Tensor:
             sample = torch.cat([x.to(lq_latent.dtype), lq_latent], dim=1)
-            prediction = self.unet(sample, timestep, cache, *features).sample.float()
-            if null is None:
-                return prediction
-            without = self.unet(sample, timestep, null, *features).sample.float()
+            if null is None or cache is None:
+                return self.unet(sample, timestep, cache, *features).sample.float()
+            both = self.unet.forward_each(sample, timestep, (cache, null), *features)
+            prediction, without = (one.float() for one in both)
             return without + guidance * (prediction - without)
 
         return predict, lq_latent.shape
@@ -159,9 +159,14 @@ class ReFLDMPipeline(FacePipeline):
         return null[1]
 
     def _encode(self, pixels: Tensor) -> Tensor:
-        """Pictures [B, 3, H, W] -> latents [B, C, h, w] before quantisation, unscaled, as the U-Net takes them."""
+        """Pictures [B, 3, H, W] -> latents [B, C, h, w] before quantisation, unscaled, as the U-Net takes them.
+
+        On a CPU one at a time: several at once are no faster there, and take as many times the memory.
+        """
         encoded_by = encode_in_strips if self.in_strips else encode
-        return encoded_by(self.vae, pixels.to(self.vae.device, self.vae.dtype)).to(self.unet.dtype)
+        pixels = pixels.to(self.vae.device, self.vae.dtype)
+        parts = pixels.split(1) if pixels.device.type == "cpu" else (pixels,)
+        return torch.cat([encoded_by(self.vae, part) for part in parts]).to(self.unet.dtype)
 
     def _features(self, lq: Tensor) -> tuple[Tensor, ...]:
         """q' [B, c, s, s] of the LQ faces for a U-Net that takes them, nothing for any other."""

@@ -56,6 +56,8 @@ class Model:
     """A pipeline and its description. Threads may share it."""
 
     def __init__(self, pipeline: Pipeline, info: ModelInfo) -> None:
+        """pipeline: its weights are laid out anew (`FacePipeline.use_channels_last`)."""
+        pipeline.use_channels_last()
         self.pipeline = pipeline
         self.info = info
         self._caches: OrderedDict[tuple[Any, ...], ReferenceCache] = OrderedDict()  # used last at the end
