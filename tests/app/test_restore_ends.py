@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from outcome import assert_one_sentence, files
@@ -31,7 +30,6 @@ def test_ctrl_c_is_one_sentence_and_no_half_written_file(album, tiny_model):
     with subprocess.Popen(command, cwd=album, stderr=subprocess.PIPE, text=True) as running:
         assert running.stderr is not None
         assert "No reference photographs" in running.stderr.readline()  # denoising begins
-        time.sleep(0.2)
         running.send_signal(signal.SIGINT)
         _, errors = running.communicate(timeout=60)
     assert running.returncode == 1

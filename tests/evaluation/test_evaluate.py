@@ -91,7 +91,18 @@ def test_two_processes_measure_what_one_does(model_folder: Path, album: Path, tm
 def test_a_blind_model_stands_beside_one_with_references(
     model_folder: Path, tiny_blind_model: Path, album: Path, tmp_path: Path
 ):
-    arguments = (tiny_blind_model, model_folder, "--hq", album, "--references", 1, "--reference-counts", "", "--limit", 2)
+    arguments = (
+        tiny_blind_model,
+        model_folder,
+        "--hq",
+        album,
+        "--references",
+        1,
+        "--reference-counts",
+        "",
+        "--limit",
+        2,
+    )
     code, output = run(*arguments, "-o", tmp_path / "out")
     assert code == 0, output
     text = (tmp_path / "out" / "summary.md").read_text()
