@@ -1,4 +1,4 @@
-"""Every configuration that ships is trained for two steps, on small pictures and (but for two networks) at full size."""
+"""Every configuration that ships is trained for two steps, on small pictures and (but for two) at full size."""
 
 import json
 from pathlib import Path
