@@ -7,11 +7,11 @@ FOLDER holds a folder of aligned faces for each person. Each photograph (of a pe
 severely (seeded) and restored with --count of the person's other photographs, chosen by one property alone, by chance
 (the mean of three draws), and as `faceref restore` does. --spoil: half of the others are darkened or blurred before, as
 albums of clean photographs say little of what choosing is for. The table: dlib's cosine to the truth, centred, and its
-difference to chance with a 95 % interval, bootstrapped over people; dlib is in no loss.
+differences to chance and to what faceref does, with 95 % intervals, bootstrapped over people; dlib is in no loss.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from faceref.data.table import read_table
 from faceref.faces.centre import Centre
 from faceref.faces.dlib_detector import DlibDetector
 from faceref.faces.recognise import DlibRecogniser
-from faceref.people.choice import farthest_points, wanted
+from faceref.people.choice import WEIGHTS, Weights, farthest_points, wanted
 from faceref.people.measure import Measure
 from faceref.people.person import FACE_SIZE, Person, Reference
 from faceref.people.traits import Traits
@@ -32,7 +32,8 @@ from faceref.restore.model import Model
 from faceref.restore.options import RestoreOptions
 from faceref.restore.restorer import Restorer
 
-DRAWS = 3  # of chance
+CHANCE = ("chance", "chance again", "chance once more")  # what is told is their mean
+NOW = "as restored"
 BATCH = 8
 SPOILT: dict[str, Callable[[Image.Image], Image.Image]] = {
     "dark": lambda face: face.point(lambda value: value * 0.2),
@@ -63,6 +64,7 @@ def main() -> None:
     parser.add_argument("--targets", type=int, default=20, help="of a person, at the most")
     parser.add_argument("--count", type=int, default=3, help="references")
     parser.add_argument("--spoil", choices=SPOILT)
+    parser.add_argument("--by", nargs="*", default=list(RULES), choices=RULES, help="rules, beside chance")
     parser.add_argument("--model", default="small")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -73,17 +75,15 @@ def main() -> None:
         cases += cases_of(person, paths[:20], arguments, recogniser, landmarker)
     cases = [case for case in cases if len(case.others) > arguments.count]
     print(f"{len({case.person for case in cases})} people, {len(cases)} photographs, {arguments.count} references")
-    by_rule = {
-        name: measure(cases, rule, arguments.count, restorer.model, recogniser, arguments.seed)
-        for name, rule in RULES.items()
-    }
-    chance = np.mean([by_rule[f"chance {n}"] for n in range(DRAWS)], axis=0)
+    rules = {name: RULES[name] for name in (*CHANCE, NOW, *arguments.by)}
+    by_rule = measure(cases, rules, arguments.count, restorer.model, recogniser, arguments.seed)
+    chance = np.mean([by_rule[name] for name in CHANCE], axis=0)
     names = np.array([case.person for case in cases])
-    print(f"chance (mean of {DRAWS} draws) {chance.mean():.3f}")
+    print(f"chance (mean of {len(CHANCE)} draws) {chance.mean():.3f}")
     for name, values in by_rule.items():
-        if not name.startswith("chance"):
-            low, high = interval(values - chance, names, arguments.seed)
-            print(f"{name:20} {values.mean():.3f} {(values - chance).mean():+.3f} [{low:+.3f}, {high:+.3f}]")
+        if name not in CHANCE:
+            told = [difference(values - other, names, arguments.seed) for other in (chance, by_rule[NOW])]
+            print(f"{name:22} {values.mean():.3f}  {'  '.join(told)}", flush=True)
 
 
 def people(folder: Path, split: str | None, at_least: int) -> dict[str, list[Path]]:
@@ -149,7 +149,11 @@ def by_chance(draw: int) -> Rule:
 
 def by(value: Callable[[Case, Traits], float]) -> Rule:
     """Those with the largest values."""
-    return lambda case, count: np.argsort([-value(case, one) for one in case.others_traits], kind="stable")[:count]
+
+    def rule(case: Case, count: int) -> Sequence[int]:
+        return np.argsort([-value(case, one) for one in case.others_traits], kind="stable")[:count].tolist()
+
+    return rule
 
 
 def most_typical(case: Case, count: int) -> Sequence[int]:
@@ -167,20 +171,18 @@ def varied(case: Case, count: int) -> Sequence[int]:
     return [first, *rest[order]]
 
 
-def by_quality_and_yaw(case: Case, count: int) -> Sequence[int]:
-    """As `faceref restore` would without looking at anything else."""
-    told = [replace(one, pitch=case.traits.pitch, exposure=0.0, eyes=0.0) for one in case.others_traits]
-    return wanted(np.stack([one.embedding for one in case.others]), told, case.traits, count)[:count]
+def weighed(weights: Weights) -> Rule:
+    """As `faceref restore` would choose with these weights."""
 
+    def rule(case: Case, count: int) -> Sequence[int]:
+        embeddings = np.stack([one.embedding for one in case.others])
+        return wanted(embeddings, case.others_traits, case.traits, count, weights)[:count]
 
-def as_restored(case: Case, count: int) -> Sequence[int]:
-    """As `faceref restore` chooses."""
-    embeddings = np.stack([one.embedding for one in case.others])
-    return wanted(embeddings, case.others_traits, case.traits, count)[:count]
+    return rule
 
 
 RULES: dict[str, Rule] = {
-    **{f"chance {n}": by_chance(n) for n in range(DRAWS)},
+    **{name: by_chance(draw) for draw, name in enumerate(CHANCE)},
     "most typical": most_typical,
     "quality": by(lambda _, one: one.score),
     "exposure": by(lambda _, one: one.exposure),
@@ -188,32 +190,42 @@ RULES: dict[str, Rule] = {
     "pitch like the face": by(lambda case, one: -abs(one.pitch - case.traits.pitch)),
     "open eyes": by(lambda _, one: one.eyes),
     "variety": varied,
-    "quality, yaw, variety": by_quality_and_yaw,
-    "as restored": as_restored,
+    NOW: weighed(WEIGHTS),
+    **{
+        f"strangeness {strangeness}, pool {pool}": weighed(replace(WEIGHTS, strangeness=strangeness, pool=pool))
+        for strangeness, pool in ((0, 1), (2, 1), (4, 1), (8, 1), (0, 2), (4, 2))
+    },
 }
 
 
 def measure(
-    cases: Sequence[Case], rule: Rule, count: int, model: Model, recogniser: DlibRecogniser, seed: int
-) -> np.ndarray:
-    """The centred cosine of each restoration to its truth, float64 [cases]."""
+    cases: Sequence[Case], rules: Mapping[str, Rule], count: int, model: Model, recogniser: DlibRecogniser, seed: int
+) -> dict[str, np.ndarray]:
+    """By rule the centred cosine of each restoration to its truth, float64 [cases].
+
+    What several rules choose alike is restored once: the order of references does not matter.
+    """
+    chosen = {name: [tuple(sorted(map(int, rule(case, count)))) for case in cases] for name, rule in rules.items()}
+    wanted = sorted({(i, shown) for of_cases in chosen.values() for i, shown in enumerate(of_cases)})
     settings = model.settings(RestoreOptions(seed=seed))
-    shown = [Person(tuple(case.others[i] for i in rule(case, count))) for case in cases]
-    restored: list[Image.Image] = []
-    for start in range(0, len(cases), BATCH):
-        part = slice(start, start + BATCH)
-        restored += model.restore([case.face for case in cases[part]], shown[part], settings, lambda _: None)
-    truths = np.stack([case.truth for case in cases])
-    return Centre.shipped().cosine(recogniser.embed_aligned(restored), truths)
+    cosines: dict[tuple[int, tuple[int, ...]], float] = {}
+    for start in range(0, len(wanted), BATCH):
+        part = wanted[start : start + BATCH]
+        faces = [cases[i].face for i, _ in part]
+        shown = [Person(tuple(cases[i].others[j] for j in places)) for i, places in part]
+        restored = recogniser.embed_aligned(model.restore(faces, shown, settings, lambda _: None))
+        truths = np.stack([cases[i].truth for i, _ in part])
+        cosines.update(zip(part, Centre.shipped().cosine(restored, truths).tolist(), strict=True))
+    return {name: np.array([cosines[one] for one in enumerate(of_cases)]) for name, of_cases in chosen.items()}
 
 
-def interval(differences: np.ndarray, people: np.ndarray, seed: int) -> tuple[float, float]:
-    """95 % of the means of samples of the people, with replacement."""
+def difference(differences: np.ndarray, people: np.ndarray, seed: int) -> str:
+    """The mean, and 95 % of the means of samples of the people, with replacement."""
     rng = np.random.default_rng(seed)
     groups = [differences[people == name] for name in np.unique(people)]
     means = [np.concatenate([groups[i] for i in rng.integers(0, len(groups), len(groups))]).mean() for _ in range(2000)]
     low, high = np.quantile(means, (0.025, 0.975))
-    return float(low), float(high)
+    return f"{differences.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ def test_the_result_lies_beside_the_photograph_in_its_format(restore, album):
     assert done.code == 0, done.errors
     assert files(album) == {"photo.jpg", "references/new.jpg", "photo_restored.jpg"}
     assert str(album / "photo_restored.jpg") in done.output
+    assert "\nreferences of face 1: new.jpg\n" in done.output
 
 
 def test_the_result_says_what_it_is_and_differs_in_the_face_alone(restore, album):

@@ -8,7 +8,7 @@ from PIL import Image, ImageEnhance
 
 from faceref.faces.dlib_detector import DlibDetector
 from faceref.faces.landmarks import eye_openness, pitch
-from faceref.people.choice import farthest_points, merit, wanted
+from faceref.people.choice import Weights, farthest_points, merit, wanted
 from faceref.people.measure import Measure
 from faceref.people.traits import Traits, traits_of
 
@@ -44,7 +44,10 @@ def test_the_distance_is_the_measures():
     assert farthest_points(target, others, Measure.EUCLIDEAN, maximum=0.5) == []  # 0.89 and 1.41
 
 
-def test_good_references_turned_like_the_face_come_first_then_those_that_differ():
+VARIED = Weights(strangeness=0, pool=2)
+
+
+def test_good_references_turned_like_the_face_come_first_then_if_wished_those_that_differ():
     away = np.eye(128, dtype=np.float32)
     given = {
         "blurred": (replace(GOOD, score=0.1), away[0]),
@@ -56,11 +59,22 @@ def test_good_references_turned_like_the_face_come_first_then_those_that_differ(
     }
     traits, embeddings = [one for one, _ in given.values()], np.stack([row for _, row in given.values()])
     frontal, turned = (
-        [list(given)[i] for i in wanted(embeddings, traits, replace(GOOD, yaw=yaw), at_most=2)] for yaw in (0.0, 0.9)
+        [list(given)[i] for i in wanted(embeddings, traits, replace(GOOD, yaw=yaw), 2, VARIED)] for yaw in (0.0, 0.9)
     )
     assert frontal[:2] == ["best", "different"]
     assert turned[0] == "profile"
     assert sorted(frontal) == sorted(given)
+
+
+def test_of_equally_good_references_the_most_typical_come_first():
+    embeddings = np.array([[0.3], [0.0], [-0.1], [0.02], [0.4]], np.float32)  # the mean is 0.124
+    assert wanted(embeddings, [GOOD] * 5, GOOD, at_most=2)[:2] == [3, 1]
+
+
+def test_a_much_better_reference_is_taken_though_another_is_more_typical():
+    embeddings = np.array([[0.0], [0.05], [-0.05]], np.float32)
+    traits = [replace(GOOD, score=0.2), replace(GOOD, score=0.9), replace(GOOD, score=0.2)]
+    assert wanted(embeddings, traits, GOOD, at_most=1)[0] == 1
 
 
 @pytest.mark.parametrize(

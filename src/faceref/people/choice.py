@@ -1,6 +1,7 @@
 """Which photographs of a person serve best as references of one face: those that add most to what the others show."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,27 @@ from faceref.people.person import Identity, Person, Reference, SkippedReference
 from faceref.people.references import no_reference
 from faceref.people.traits import Traits, traits_of
 
-# What counts beside quality, in its units (`faceref.people.traits`): half a turn or a nod more, an exposure worse by
-# half, eyes all but shut. A good profile serves a frontal face less than a fair portrait.
-TURN, NOD, LIGHT, EYES = 0.5, 0.5, 0.5, 2.0
 OPEN = 0.22  # eyes that are farther open than that are open: what is above is their shape
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What counts in a reference, in units of its quality (`faceref.people.traits`).
+
+    turn, nod: what a yaw or a pitch that differs by 1 from the face's costs; light: of the exposure; eyes: of how far
+    open they are; strangeness: what a distance of 1 from the mean of the person's faces costs; pool: of how many times
+    as many good ones as may be shown those are shown that differ most.
+    """
+
+    turn: float = 0.5
+    nod: float = 0.5
+    light: float = 0.5
+    eyes: float = 2.0
+    strangeness: float = 4.0
+    pool: int = 1
+
+
+WEIGHTS = Weights()  # strangeness and pool chosen on validation people (benchmarks/reference_choice.py): docs/people.md
 
 
 def farthest_points(
@@ -71,19 +89,23 @@ def choose_references(person: Identity[Any], face: Image.Image, at_most: int, la
     return Person(tuple(read), (*person.skipped, *skipped), person.name)
 
 
-def wanted(embeddings: np.ndarray, traits: Sequence[Traits], face: Traits, at_most: int) -> list[int]:
+def wanted(
+    embeddings: np.ndarray, traits: Sequence[Traits], face: Traits, at_most: int, weights: Weights = WEIGHTS
+) -> list[int]:
     """Positions of all references with embeddings [N, 128], in the order in which a face wants them.
 
-    The best first; of twice as many as may be shown, then those that differ most; then the others.
+    The best first; of `weights.pool` times as many as may be shown, then those that differ most; then the others.
     """
-    merits = np.array([merit(one, face) for one in traits])
+    strange = np.linalg.norm(embeddings - embeddings.mean(0), axis=1)  # [N]
+    merits = np.array([merit(one, face, weights) for one in traits]) - weights.strangeness * strange
     order = np.argsort(-merits, kind="stable")
-    best, good, rest = order[0], order[1 : 2 * at_most], order[2 * at_most :]
+    pool = weights.pool * at_most
+    best, good, rest = order[0], order[1:pool], order[pool:]
     varied = farthest_points(embeddings[best], embeddings[good], Measure.EUCLIDEAN)
     return [int(best), *good[varied].tolist(), *rest.tolist()]
 
 
-def merit(one: Traits, face: Traits) -> float:
-    """How well a reference serves a face; only those of one person can be compared."""
-    pose = TURN * abs(one.yaw - face.yaw) + NOD * abs(one.pitch - face.pitch)
-    return one.score - pose + LIGHT * one.exposure + EYES * min(one.eyes, OPEN)
+def merit(one: Traits, face: Traits, weights: Weights = WEIGHTS) -> float:
+    """How well a reference serves a face, but for its strangeness; only those of one person can be compared."""
+    pose = weights.turn * abs(one.yaw - face.yaw) + weights.nod * abs(one.pitch - face.pitch)
+    return one.score - pose + weights.light * one.exposure + weights.eyes * min(one.eyes, OPEN)

@@ -75,7 +75,7 @@ class RestoreOptions(BaseModel):
     max_refs: int = Field(
         default=5,
         ge=1,
-        description="How many references a face is shown at the most: good ones, turned like it, that differ.",
+        description="How many references a face is shown at the most: good and typical ones, turned like it.",
     )
     steps: int | None = Field(default=None, ge=1, description="Denoising steps; the model's own by default.")
     guidance: float | None = Field(

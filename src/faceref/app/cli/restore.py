@@ -204,6 +204,9 @@ def _print(account: "Account") -> None:
         )
     if account.faces:
         show(table)
+    for face in account.faces:
+        if face.references:
+            output.print(f"references of face {face.number}: {', '.join(Path(name).name for name in face.references)}")
     if account.background:
         output.print(f"the whole picture {account.enlargement} times larger, by {account.background}")
     restored = [face.settings for face in account.faces]
