@@ -34,12 +34,13 @@ from faceref.people.matching import match
 from faceref.people.person import Person
 from faceref.people.references import read_person
 from faceref.pictures.photo import open_photo
+from faceref.restore.chosen import LONE_FACE
 from faceref.restore.faces import Assignment, FoundFace
 from faceref.restore.model import Model
 from faceref.restore.options import RestoreOptions
-from faceref.restore.steps import LONE_FACE, compose, find_faces, restore_faces
+from faceref.restore.steps import compose, find_faces, restore_faces
 
-SIZE, REFERENCES, NO_DIFFERENCE = 128, 5, (1e6, 2e6)
+SIZE, REFERENCES, NO_DIFFERENCE = 256, 5, (1e6, 2e6)
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,13 +34,13 @@ from faceref.evaluation.faces import FaceDescriber
 from faceref.faces.align import AlignedFace, Alignment
 from faceref.faces.centre import Centre
 from faceref.faces.colour import match_color
-from faceref.faces.quality import FaceQuality, quality, strength
+from faceref.faces.quality import JUDGED_AT, FaceQuality, quality, strength
 from faceref.faces.recognise import DlibRecogniser
 
 MILD = DegradationRanges(sigma=(0, 2), downsample=(1, 2), noise=(0, 5), quality=(80, 100))
 PRESETS = {"severe": SEVERE, "moderate": MODERATE, "mild": MILD, "untouched": None}
 DEGRADED, MODELS = ("severe", "moderate", "mild"), ("references", "none")
-SIZE, REFERENCES, PHOTOGRAPHS_OF_A_FOLDER = 128, 5, 6
+SIZE, REFERENCES, PHOTOGRAPHS_OF_A_FOLDER = 256, 5, 6  # SIZE: of the faces that `small` takes, in pixels
 IDENTICAL, UNTOUCHED = 100.0, 45.0  # dB: of equal pictures, and what an untouched face has to keep
 Rule = Callable[[FaceQuality], float]
 
@@ -109,7 +109,7 @@ def restored_examples(cases: list[tuple[Path, list[Path]]], seed: int) -> Iterat
                 "none": _restored(blind, bad, blind_info, seed),
             }
             matched = {name: np.asarray(match_color(one, bad, face.mask)) for name, one in pictures.items()}
-            yield Example(path, preset, np.asarray(truth), np.asarray(bad), matched, quality(face))
+            yield Example(path, preset, np.asarray(truth), np.asarray(bad), matched, quality(face, JUDGED_AT))
 
 
 def blended(example: Example, model: str, rule: Rule) -> np.ndarray:
