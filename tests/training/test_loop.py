@@ -132,7 +132,7 @@ def test_a_run_leaves_what_people_look_for(photographs: Path, tmp_path: Path):
 
 
 def test_training_learns(photographs: Path, tmp_path: Path):
-    config = tiny_vqgan(photographs, steps=60, ema_decay=0.5)
+    config = tiny_vqgan(photographs, steps=30, ema_decay=0.5)
     start = train_from(tiny_vqgan(photographs, steps=1), tmp_path / "start").metrics["psnr"]
     end = train_from(config, tmp_path / "end").metrics["psnr"]
     assert end > start + 3  # dB
