@@ -88,6 +88,45 @@ def test_guidance_starts_from_the_null_cache_and_not_from_an_empty_one(mini):
     assert (towards_null - without).abs().mean() > 1e-3
 
 
+def test_by_how_much_guidance_in_an_interval_changes_a_result(mini):
+    """The golden model's weights are random: in it the first steps, of nearly pure noise, decide."""
+    pipeline, expected = mini
+    lq, references = expected["lq_image"], [expected["reference_images"]]
+    always = restore(pipeline, lq, references, num_inference_steps=10)
+    never = restore(pipeline, lq, references, num_inference_steps=10, guidance_scale=1.0)
+
+    def change(*interval: float) -> float:
+        part = restore(pipeline, lq, references, num_inference_steps=10, guidance_interval=interval)
+        return ((part - always).std() / (never - always).std()).item()
+
+    assert change(0.0, 1.0) == 0
+    assert change(0.2, 1.0) < 1e-4  # of what guidance changes in all
+    assert change(0.0, 0.9) > 0.5
+    assert change(0.0005, 0.0006) == pytest.approx(1)  # no step lies there
+
+
+def test_steps_outside_the_interval_take_one_evaluation(mini, monkeypatch):
+    pipeline, expected = mini
+    calls: list[int] = []
+    forward_each = pipeline.unet.forward_each
+
+    def counted(sample, timestep, *given):
+        calls.append(int(timestep))
+        return forward_each(sample, timestep, *given)
+
+    monkeypatch.setattr(pipeline.unet, "forward_each", counted)
+    references = [expected["reference_images"]]
+    restore(pipeline, expected["lq_image"], references, num_inference_steps=10, guidance_interval=(0.2, 0.8))
+    assert calls == [799, 699, 599, 499, 399, 299]  # of 999, 899, ..., 99; at most 0.8 of 999
+
+
+@pytest.mark.parametrize("interval", [(0.8, 0.2), (-0.1, 1), (0, 1.1)])
+def test_an_impossible_interval_is_refused(mini, interval):
+    pipeline, expected = mini
+    with pytest.raises(UsageError, match="Guidance in the interval"):
+        restore(pipeline, expected["lq_image"], [expected["reference_images"]], guidance_interval=interval)
+
+
 def test_without_references_guidance_does_nothing_and_the_log_says_so(mini, caplog):
     pipeline, expected = mini
     with caplog.at_level(logging.INFO, logger="faceref"):

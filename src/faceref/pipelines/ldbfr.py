@@ -12,7 +12,7 @@ from faceref.models.autoencoder import AUTOENCODERS, Autoencoder
 from faceref.models.fusion import PixelFusion
 from faceref.models.ldbfr import InjectedUNet, RestoringVQModel
 from faceref.models.reference import ReferenceCache
-from faceref.pipelines.protocol import FacePipeline, Predict, References
+from faceref.pipelines.protocol import ALWAYS, FacePipeline, Predict, References
 from faceref.pipelines.sampling import Images, to_tensor
 
 
@@ -53,7 +53,11 @@ class LDBFRPipeline(FacePipeline):
         return images
 
     def prediction(
-        self, lq: Tensor, references: References | ReferenceCache | None, guidance: float
+        self,
+        lq: Tensor,
+        references: References | ReferenceCache | None,
+        guidance: float,
+        interval: tuple[float, float] = ALWAYS,
     ) -> tuple[Predict, Sequence[int]]:
         features = self._features(lq).to(self.unet.dtype)
         channels, side = (self.unet.config[name] for name in ("in_channels", "sample_size"))

@@ -20,7 +20,7 @@ from faceref.models.mechanisms import REFERENCE_UNETS
 from faceref.models.reference import Encoder, ReferenceCache
 from faceref.models.strips import encode_in_strips
 from faceref.models.unet import ReferenceUNet
-from faceref.pipelines.protocol import FacePipeline, Predict, References
+from faceref.pipelines.protocol import ALWAYS, FacePipeline, Predict, References
 from faceref.pipelines.sampling import Images, to_tensor
 
 logger = logging.getLogger(__name__)
@@ -99,7 +99,11 @@ class ReFLDMPipeline(FacePipeline):
         return replace(cache, encoder=Encoder(self.fingerprint, pixels.shape[-1]))
 
     def prediction(
-        self, lq: Tensor, references: References | ReferenceCache | None, guidance: float
+        self,
+        lq: Tensor,
+        references: References | ReferenceCache | None,
+        guidance: float,
+        interval: tuple[float, float] = ALWAYS,
     ) -> tuple[Predict, Sequence[int]]:
         lq_latent = self._encode(lq)  # [B, C, h, w]
         cache = self._cache_of_batch(references, lq)
@@ -110,10 +114,14 @@ class ReFLDMPipeline(FacePipeline):
             counts = cache.counts.sum(dim=1, keepdim=True)  # [B, 1]: as many zero references as there are real ones
             null = self._null_cache(lq_latent).expand(len(lq_latent)).with_multiplicity(counts)
         features = self._features(lq)
+        last_timestep = self.scheduler.config["num_train_timesteps"] - 1
+        first, last = (share * last_timestep for share in interval)
+        always = interval == ALWAYS  # without waiting for the timestep, which lies on the device
 
         def predict(x: Tensor, timestep: Tensor) -> Tensor:
             sample = torch.cat([x.to(lq_latent.dtype), lq_latent], dim=1)
-            if null is None or cache is None:
+            is_guided = always or first <= float(timestep) <= last
+            if null is None or cache is None or not is_guided:
                 return self.unet(sample, timestep, cache, *features).sample.float()
             both = self.unet.forward_each(sample, timestep, (cache, null), *features)
             prediction, without = (one.float() for one in both)

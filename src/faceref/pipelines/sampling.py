@@ -46,6 +46,13 @@ def check_guidance(guidance: float) -> None:
         raise UsageError(f"A guidance of {guidance} is not possible", hint="give 0 or more, 1 for none")
 
 
+def check_interval(interval: tuple[float, float]) -> None:
+    """Raises UsageError unless it is of timesteps from 0 (clean) to 1 (noise)."""
+    first, last = interval
+    if not 0 <= first <= last <= 1:
+        raise UsageError(f"Guidance in the interval {first} to {last} is not possible", hint="give two of 0 to 1")
+
+
 def draw_noise(shape: Sequence[int], generator: Generators | None, device: torch.device) -> Tensor:
     """Standard normal noise of a shape [B, ...] in float32; one generator for each of the B makes them independent.
 
