@@ -80,14 +80,20 @@ def cases(data: Path) -> Iterator[tuple[Path, list[Path]]]:
                 yield photograph, [data / one for one in references]
     for photograph in _pictures(data / "celebref9-512" / "lq"):  # ID_N.png, degraded by DMDNet's authors
         yield photograph, [data / "celebref9-512" / "people" / photograph.stem.split("_")[0]]
-    detector, portraits = load_detector(), _pictures(data / "raw-people")
-    for number in sorted(np.random.default_rng(0).permutation(len(portraits))[:PORTRAITS]):
-        photograph = portraits[number]
+    detector = load_detector()
+    for photograph in portraits(data)[0]:
         if len(detector.detect(open_photo(photograph).image)) > 1:
             yield photograph, []
             others = [one for one in _pictures(photograph.parent) if one != photograph]
             if others:
                 yield photograph, others
+
+
+def portraits(data: Path) -> tuple[list[Path], list[Path]]:
+    """LFW's photographs as they are: those that are looked through here, and the others, for whoever chooses rules."""
+    all_of_them = np.array(_pictures(data / "raw-people"))
+    drawn = np.isin(np.arange(len(all_of_them)), np.random.default_rng(0).permutation(len(all_of_them))[:PORTRAITS])
+    return all_of_them[drawn].tolist(), all_of_them[~drawn].tolist()
 
 
 def run(restorer: Restorer, photograph: Path, references: list[Path], target: Path) -> Run:

@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 
 from faceref.app.cli.restore import _matched
 from faceref.restore.account import FaceAccount
-from faceref.restore.steps import NOBODY, NOT_SURE
+from faceref.restore.left_alone import LeftAlone
 
 
 def test_the_result_lies_beside_the_photograph_in_its_format(restore, album):
@@ -260,7 +260,7 @@ def test_an_output_that_cannot_be_written_is_one_sentence(restore, album, out):
 
 @pytest.mark.parametrize(
     ("left_alone", "row"),
-    [(NOBODY, ("-", "-", "-", "-")), (NOT_SURE, ("not sure (Ada?)", "45%", "1", "Eve 40%"))],
+    [(LeftAlone.NOBODY, ("-", "-", "-", "-")), (LeftAlone.NOT_SURE, ("not sure (Ada?)", "45%", "1", "Eve 40%"))],
 )
 def test_whom_a_face_may_be_is_told_only_where_it_is_not_sure(left_alone, row):
     matches = [
@@ -270,7 +270,14 @@ def test_whom_a_face_may_be_is_told_only_where_it_is_not_sure(left_alone, row):
     unknown = {"number": 1, "box": None, "restored": False, "quality": 0.1, "strength": 0.0, "person": None}
     face = FaceAccount.model_validate(
         unknown
-        | {"left_alone": left_alone, "matches": matches, "matched": False, "references": [], "settings": {}}
+        | {
+            "left_alone": left_alone.reason,
+            "left_alone_code": left_alone,
+            "matches": matches,
+            "matched": False,
+            "references": [],
+            "settings": {},
+        }
         | {"similarity_to_references": None, "similarity_to_photograph": None}
     )
     assert _matched(face) == row

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from faceref.restore.left_alone import LeftAlone
 from faceref.restore.options import FaceChoice
 
 
@@ -37,6 +38,7 @@ class FaceAccount(BaseModel):
     )
     restored: bool
     left_alone: str | None = Field(description="why the face was not restored; null if it was")
+    left_alone_code: LeftAlone | None = Field(default=None, description="the same, for programs")
     quality: float = Field(description="how good the face was, estimated: 0 hardly a face, 1 a good photograph")
     strength: float = Field(description="how much of the restoration is shown, 0 to 1")
     person: str | None = Field(description="the name of the person whose references were used, where there is one")

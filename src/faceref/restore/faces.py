@@ -12,6 +12,7 @@ from faceref.faces.quality import FaceQuality
 from faceref.people.matching import Match
 from faceref.people.person import FACE_SIZE, Identity, Person
 from faceref.pictures.photo import Photo
+from faceref.restore.left_alone import LeftAlone
 from faceref.restore.model import Settings
 
 
@@ -43,7 +44,7 @@ class Assignment:
     face: FoundFace
     person: Identity[Any] | None = None
     matches: tuple[Match, ...] = ()
-    left_alone: str | None = None
+    left_alone: LeftAlone | None = None
     strength: float = 1.0
     shown: Person | None = None
 

@@ -230,10 +230,10 @@ def _is_done(known: Outcome, item: Item, photos: Path, out: Path) -> bool:
 
 def _status(result: Result) -> tuple[Literal["restored", "enlarged", "copied"], str | None]:
     """What becomes of a photograph, and why no face in it was or is to be restored; None if one is."""
-    reasons = [one.left_alone for one in result.assignments]
-    if None in reasons:
+    reasons = [one.left_alone.reason for one in result.assignments if one.left_alone]
+    if len(reasons) < len(result.assignments):
         return "restored", None
-    reason = "; ".join(dict.fromkeys(map(str, reasons))) or "no face was found"
+    reason = "; ".join(dict.fromkeys(reasons)) or "no face was found"
     return "copied" if result.background is None else "enlarged", reason
 
 

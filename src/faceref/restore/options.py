@@ -62,7 +62,8 @@ class RestoreOptions(BaseModel):
     face: FaceChoice | None = Field(
         default=None,
         description="Which face: a number from the left, largest, all, or a box around it (left, top, right, bottom). "
-        "By default the one most like the references; all without references, or with several people's.",
+        "By default the one most like the references; all without references, or with several people's, but for "
+        "those in the background or cut off by the border that nobody's references are for.",
     )
     unknown: Literal["blind", "skip"] = Field(
         default="skip",
@@ -102,7 +103,9 @@ class RestoreOptions(BaseModel):
         description="How much of the restoration is shown, 0 to 1; by default as much as the face needs.",
     )
     always: bool = Field(
-        default=False, description="Restore faces fully that are good already; else they are left alone."
+        default=False,
+        description="Restore faces fully that are good already, in the background or cut off by the border; else they "
+        "are left alone.",
     )
     colour: Literal["keep", "allow"] = Field(
         default="keep",

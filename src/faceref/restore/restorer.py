@@ -26,10 +26,11 @@ from faceref.pictures.decode import check_size
 from faceref.pictures.photo import Photo, PhotoSource, open_photo
 from faceref.restore.background import Upscalers, enlarge
 from faceref.restore.faces import Assignment, FoundFace
+from faceref.restore.left_alone import LeftAlone
 from faceref.restore.model import Model, OnStep
 from faceref.restore.options import RestoreOptions
 from faceref.restore.result import Result
-from faceref.restore.steps import NOBODY, assign, compose, find_faces, restore_faces, show_references
+from faceref.restore.steps import assign, compose, find_faces, restore_faces, show_references
 
 People = Identity[Any] | PhotoSource | Iterable[Identity[Any]] | Iterable[PhotoSource]
 
@@ -224,7 +225,7 @@ def _assign(
     except OtherPersonError:
         if not options.background:
             raise
-        return tuple(Assignment(face, left_alone=NOBODY) for face in faces)
+        return tuple(Assignment(face, left_alone=LeftAlone.NOBODY) for face in faces)
 
 
 def _sorted_out(people: People) -> tuple[list[Identity[Any]], list[PhotoSource]]:

@@ -18,18 +18,13 @@ from faceref.people.choice import choose_references
 from faceref.people.matching import Match, is_sure, match
 from faceref.people.person import Identity
 from faceref.pictures.photo import Photo, check_aligned_face
+from faceref.restore.bystanders import bystander
 from faceref.restore.chosen import by_number, chosen
 from faceref.restore.faces import Assignment, FoundFace, RestoredFace, crop_of
 from faceref.restore.layers import Layer, compose_layers
+from faceref.restore.left_alone import LeftAlone
 from faceref.restore.model import Model, OnStep
 from faceref.restore.options import ByHand, RestoreOptions
-
-NOT_CHOSEN = "another face was chosen"
-SAID_SO = "you said so"
-NOBODY = "it is nobody whose references were given"
-NOT_SURE = "it is not sure which of the people it is"
-GOOD = "it is good already"
-NO_STRENGTH = "a strength of 0 leaves it as it is"
 
 
 def find_faces(
@@ -63,10 +58,10 @@ def assign(
 ) -> tuple[Assignment, ...]:
     """Whose references each face is restored with, if it is: an assignment for each face, in the order of `faces`.
 
-    Nobody given: the chosen faces (by default all) are restored without references. One person: the face most like
+    Nobody given: the chosen faces are restored without references, by default all. One person: the face most like
     them is, if it may be them, or the one that was chosen. Several people, those of an album, or the choice "all": each
     face is looked for among them; what is nobody's, or not surely whose, becomes what `options.unknown` says. Faces
-    that are good already are left alone.
+    that are good already are left alone, and bystanders' that nobody chose and no references are for.
 
     Raises UsageError for a choice that is not there, OtherPersonError if no face may be the one person.
 
@@ -79,13 +74,18 @@ def assign(
 
     def assigned(face: FoundFace) -> Assignment:
         if face.number not in by_hand and face not in meant:
-            return Assignment(face, left_alone=NOT_CHOSEN)
+            return Assignment(face, left_alone=LeftAlone.NOT_CHOSEN)
         matches = match(face.embedding, face.quality.score, people)
         if (said := by_hand.get(face.number)) is not None:
             return _said(face, matches, said, people)
         return _assigned(face, matches, believed, options.unknown)
 
-    return tuple(_as_needed(assigned(face), options) for face in faces)
+    def needed(face: FoundFace) -> Assignment:
+        one = _as_needed(assigned(face), options)
+        asked_for = options.always or options.face is not None or face.number in by_hand or one.person is not None
+        return one if one.left_alone or asked_for else replace(one, left_alone=bystander(face, faces))
+
+    return tuple(needed(face) for face in faces)
 
 
 def show_references(
@@ -154,7 +154,7 @@ def compose(photo: Photo, restored: Sequence[RestoredFace], options: RestoreOpti
 def _said(face: FoundFace, matches: tuple[Match, ...], said: ByHand, people: Sequence[Identity[Any]]) -> Assignment:
     """A face as somebody said. Raises UsageError for a person who was not given."""
     if said.become != "person":
-        return Assignment(face, None, matches, left_alone=SAID_SO if said.become == "skip" else None)
+        return Assignment(face, None, matches, left_alone=LeftAlone.SAID_SO if said.become == "skip" else None)
     for person in people:
         if person.name == said.person or (said.person is None and len(people) == 1):
             return Assignment(face, person, matches)
@@ -169,7 +169,7 @@ def _assigned(face: FoundFace, matches: tuple[Match, ...], believed: bool, unkno
     if believed or is_sure(matches):
         return Assignment(face, matches[0].person, matches)
     nobody = 1 - sum(one.certainty for one in matches)
-    reason = NOT_SURE if len(matches) > 1 and matches[0].certainty > nobody else NOBODY
+    reason = LeftAlone.NOT_SURE if len(matches) > 1 and matches[0].certainty > nobody else LeftAlone.NOBODY
     return Assignment(face, None, matches, left_alone=None if unknown == "blind" else reason)
 
 
@@ -178,9 +178,9 @@ def _as_needed(one: Assignment, options: RestoreOptions) -> Assignment:
     if one.left_alone:
         return one
     if options.strength is not None:
-        return replace(one, strength=options.strength, left_alone=None if options.strength else NO_STRENGTH)
+        return replace(one, strength=options.strength, left_alone=None if options.strength else LeftAlone.NO_STRENGTH)
     shown = 1.0 if options.always else strength(one.face.quality)
-    return replace(one, strength=shown, left_alone=None if shown else GOOD)
+    return replace(one, strength=shown, left_alone=None if shown else LeftAlone.GOOD)
 
 
 def _whole_picture(photo: Photo, recogniser: DlibRecogniser) -> FoundFace:

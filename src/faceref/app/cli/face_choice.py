@@ -15,7 +15,7 @@ FaceOption = Annotated[
         "--face",
         metavar="N",
         help="Which face: a number from the left, largest, or all. By default the one most like the references; all "
-        "without references, or with several people's.",
+        "without references, or with several people's, but for those in the background or cut off by the border.",
     ),
 ]
 BoxOption = Annotated[

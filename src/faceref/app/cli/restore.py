@@ -12,11 +12,12 @@ from faceref.app.cli.console import output, progress, say, show, working
 from faceref.app.cli.face_choice import BoxOption, FaceOption, LargestOption, face_choice, told
 from faceref.app.cli.people import DataDir
 from faceref.app.cli.restore_folder import Again, DryRun, Jobs, Ray, folder_of_results, restore_folder
-from faceref.app.cli.wording import sentence
+from faceref.app.cli.wording import left_alone, sentence
 from faceref.compute import Compute
 from faceref.errors import FacerefError, UsageError
 from faceref.lean import import_compiler_late
 from faceref.restore.account import called
+from faceref.restore.left_alone import LeftAlone
 from faceref.restore.options import RestoreOptions, help_text
 
 if TYPE_CHECKING:  # at run time imported on use, as what opens photographs is: --help need not wait
@@ -200,7 +201,7 @@ def _print(account: "Account") -> None:
             certainty,
             str(len(face.references)) if face.restored else "-",
             f"{face.strength:.0%}",
-            f"left alone: {face.left_alone}" if face.left_alone else "",
+            left_alone(face),
         )
     if account.faces:
         show(table)
@@ -225,9 +226,7 @@ def _matched(face: "FaceAccount") -> tuple[str, str, str, str]:
 
     Of a face that is nobody's it is of no interest whom it is least unlike.
     """
-    from faceref.restore.steps import NOT_SURE
-
-    if not face.matched and face.left_alone != NOT_SURE:
+    if not face.matched and face.left_alone_code != LeftAlone.NOT_SURE:
         return "-", "-", "-", "-"
     best, *others = face.matches
     who = called(best.person, best.files)

@@ -11,9 +11,9 @@ from rich.table import Table
 
 from faceref.app.cli.console import output, progress, say, show
 from faceref.app.cli.data_options import UseRay
-from faceref.app.cli.wording import FOLDER_HINTS
+from faceref.app.cli.wording import FOLDER_HINTS, left_alone
 from faceref.errors import FacerefError, UsageError
-from faceref.restore.account import called
+from faceref.restore.account import Account, called
 
 if TYPE_CHECKING:  # at run time imported on use: --help need not wait for torch
     from faceref.restore.folder import Outcome
@@ -108,12 +108,11 @@ def _matches(outcomes: list["Outcome"]) -> Table:
     """A row for each face that was found, and for each photograph without any."""
     table = Table("photograph", "face", "whose", "sure", "second best", "", box=None, padding=(0, 2))
     for outcome in outcomes:
-        for face in outcome.account["faces"] if outcome.account else ():
-            names = [called(match["person"], match["files"]) for match in face["matches"]]
-            sure = [f"{name} {match['certainty']:.0%}" for name, match in zip(names, face["matches"], strict=True)]
-            whose = names[0] if face["matched"] and names else "-"
-            left = f"left alone: {face['left_alone']}" if face["left_alone"] else ""
-            table.add_row(outcome.photo, str(face["number"]), whose, *[*sure, "-", "-"][:2], left)
+        for face in Account(**outcome.account).faces if outcome.account else ():
+            names = [called(match.person, match.files) for match in face.matches]
+            sure = [f"{name} {match.certainty:.0%}" for name, match in zip(names, face.matches, strict=True)]
+            whose = names[0] if face.matched and names else "-"
+            table.add_row(outcome.photo, str(face.number), whose, *[*sure, "-", "-"][:2], left_alone(face))
         if outcome.account is None:
             table.add_row(outcome.photo, "-", "-", "-", "-", outcome.reason)
     return table

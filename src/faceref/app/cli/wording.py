@@ -1,6 +1,8 @@
 """What to do about an error in the words of the command: the library knows no options."""
 
 from faceref.errors import FacerefError
+from faceref.restore.account import FaceAccount
+from faceref.restore.left_alone import LeftAlone
 
 # code of an error -> hint
 HINTS: dict[str, str] = {
@@ -45,8 +47,21 @@ FOLDER_HINTS: dict[str, str] = {
     "worker_ended": "run the command again with fewer --jobs",
     "ray_failed": "run the command again, with fewer --jobs or without --ray",
 }
+# why a face was left alone -> how it would not be
+NOT_LEFT_ALONE: dict[LeftAlone, str] = {
+    LeftAlone.BACKGROUND: "--face N or --always restores it",
+    LeftAlone.CUT_OFF: "--face N or --always restores it",
+}
 
 
 def sentence(error: FacerefError) -> str:
     """An error as the command says it."""
     return error.sentence(HINTS.get(error.code))
+
+
+def left_alone(face: FaceAccount) -> str:
+    """Why a face was left alone, and how it would not be; nothing of a face that was restored."""
+    if face.left_alone is None:
+        return ""
+    how = NOT_LEFT_ALONE.get(face.left_alone_code) if face.left_alone_code else None
+    return f"left alone: {face.left_alone}" + (f" ({how})" if how else "")
