@@ -70,6 +70,7 @@ def test_it_says_what_it_is(openvino_folder: Path):
         "timestep": [1],
         "features": ["batch", 16, 4, 4],
     }
+    assert "openvino, by faceref" in faceref("models", "info", openvino_folder).stdout
     assert {path.name for path in openvino_folder.glob("*.xml")} == {f"{name}.xml" for name in told["graphs"]}
     assert weights_fingerprint(openvino_folder) != weights_fingerprint(openvino_folder / "scheduler")
 
@@ -94,9 +95,13 @@ def test_an_export_of_another_version_is_one_sentence(copied: Path):
         load_pipeline(copied)
 
 
-@pytest.mark.parametrize(("file", "content"), [("export.json", "{}"), ("denoise.xml", "no graph")])
-def test_a_damaged_export_is_one_sentence(copied: Path, file: str, content: str):
-    (copied / file).write_text(content)
+@pytest.mark.parametrize(
+    ("file", "content"), [("export.json", "{}"), ("denoise.xml", "no graph"), ("decode.xml", None)]
+)
+def test_a_damaged_export_is_one_sentence(copied: Path, file: str, content: str | None):
+    (copied / file).unlink()
+    if content is not None:
+        (copied / file).write_text(content)
     with pytest.raises(CheckpointError, match=f"{file} .*; export the model again") as refused:
         load_pipeline(copied)[0](noise(1, 3, 64, 64))
     assert "\n" not in str(refused.value)
@@ -138,7 +143,7 @@ def test_a_backend_that_is_not_installed_is_named_with_its_extra(tiny_model: Pat
 def test_where_there_is_no_room_nothing_is_left(tiny_model: Path, tmp_path: Path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(exported.shutil, "disk_usage", lambda _: usage(10**9, 10**9, 1000))
-    with pytest.raises(OutputError, match=r"cannot be exported: \d+ MB are needed .*; free some space"):
+    with pytest.raises(OutputError, match=r"cannot be exported: that takes \d+ MB, and 0 MB are free; free some space"):
         export_model(tiny_model, "onnx", tmp_path / "new" / "out")
     assert not list((tmp_path / "new").iterdir())
     with pytest.raises(FacerefError, match="cannot be exported"):

@@ -2,15 +2,17 @@
 
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from faceref.errors import CheckpointError
 
 FILE = "export.json"
 Format = Literal["onnx", "openvino"]
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
+Component = Literal["unet", "vae", "vq", "fusion", "detail", "crisp_detail"]
+GraphName = Annotated[str, StringConstraints(pattern="^[a-z_]+$")]
 Shape = tuple[int | str, ...]  # the length of each axis, or the name of one that may be of any length
 
 
@@ -36,8 +38,12 @@ class Export(BaseModel):
     format: Format
     model: str
     resolution: int
-    networks: dict[str, dict[str, Any]]
-    graphs: dict[str, GraphShapes]
+    networks: dict[Component, dict[str, Any]]
+    graphs: dict[GraphName, GraphShapes]
+
+    def path(self, folder: Path, graph: str) -> Path:
+        """The file of a graph in the folder of the export."""
+        return folder / f"{graph}{SUFFIXES[self.format]}"
 
 
 def this_version() -> str:
@@ -47,7 +53,7 @@ def this_version() -> str:
 def read_export(folder: Path) -> Export | None:
     """What an exported model is; None if the folder is none.
 
-    Raises CheckpointError if it is damaged, or another version of faceref exported it.
+    Raises CheckpointError if it is damaged or not whole, or another version of faceref exported it.
     """
     path = folder / FILE
     try:
@@ -64,4 +70,7 @@ def read_export(folder: Path) -> Export | None:
             hint="export the model again",
             code="other_version",
         )
+    missing = [path for graph in export.graphs if not (path := export.path(folder, graph)).is_file()]
+    if missing:
+        raise CheckpointError("is missing", subject=missing[0], hint="export the model again")
     return export

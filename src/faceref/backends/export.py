@@ -34,7 +34,7 @@ def export_pipeline(pipeline: FacePipeline, format: Format, resolution: int, mod
         format=format,
         model=model,
         resolution=resolution,
-        networks={name: _settings(network) for name, network in pipeline.components.items() if _is_network(network)},
+        networks={name: _settings(one) for name, one in pipeline.components.items() if isinstance(one, nn.Module)},
         graphs={
             name: GraphShapes(inputs={key: port.shape for key, port in one.inputs.items()}, outputs=one.outputs)
             for name, one in graphs.items()
@@ -98,10 +98,6 @@ def _quietly() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def _is_network(component: object) -> bool:
-    return isinstance(component, nn.Module)
 
 
 def _settings(network: Any) -> dict[str, Any]:

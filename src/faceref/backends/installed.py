@@ -18,6 +18,5 @@ def check_installed(packages: Sequence[Package]) -> None:
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
         extra = "openvino" if "openvino" in packages else "onnxruntime"
-        raise UsageError(
-            "is not installed", subject=" and ".join(missing), hint=f"pip install 'faceref[{extra}]'", code="no_backend"
-        )
+        hint = f"pip install 'faceref[{extra}]'"  # which brings the others too
+        raise UsageError("is not installed", subject=missing[0], hint=hint, code="no_backend")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from faceref.backends.description import SUFFIXES, Export
+from faceref.backends.description import Component, Export
 from faceref.backends.installed import TO_RUN, check_installed
 from faceref.backends.networks import (
     ExportedAutoencoder,
@@ -19,7 +19,7 @@ from faceref.compute import Backend
 from faceref.pipelines.protocol import FacePipeline
 from faceref.pipelines.refldm import ReFLDMPipeline
 
-_KINDS: dict[str, type[ExportedNetwork]] = {
+_KINDS: dict[Component, type[ExportedNetwork]] = {
     "vae": ExportedAutoencoder,
     "vq": ExportedVQModel,
     "fusion": ExportedFusion,
@@ -35,8 +35,7 @@ def load_graphs(kind: type[FacePipeline], folder: Path, export: Export, backend:
     share it. Raises UsageError if the backend is not installed; CheckpointError if the model is damaged.
     """
     check_installed(TO_RUN[backend])
-    suffix = SUFFIXES[export.format]
-    sessions = {name: Session(folder / f"{name}{suffix}", shapes, backend) for name, shapes in export.graphs.items()}
+    sessions = {name: Session(export.path(folder, name), shapes, backend) for name, shapes in export.graphs.items()}
     unet = ExportedReferenceUNet if kind.takes_references else ExportedInjectedUNet
     components: dict[str, Any] = {
         name: (_KINDS | {"unet": unet})[name](settings, sessions) for name, settings in export.networks.items()

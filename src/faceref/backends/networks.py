@@ -1,6 +1,6 @@
 """Graphs in the place of the networks that they were exported from: called alike, and as stateless."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -69,6 +69,12 @@ class ExportedReferenceUNet(ExportedNetwork):
         """As `ReferenceUNet.forward`, with features where the network takes them."""
         memory = self._nobody(len(sample)) if references is None else self._memory(references)
         return UNet2DOutput(*self.sessions["denoise"](sample, _as_input(timestep), *memory, *features))
+
+    def forward_each(
+        self, sample: Tensor, timestep: Tensor | float, references: Sequence[ReferenceCache], *features: Tensor
+    ) -> tuple[Tensor, ...]:
+        """As `ReferenceUNet.forward_each`, in as many passes: the graph is of one."""
+        return tuple(self(sample, timestep, one, *features).sample for one in references)
 
     @property
     def _layers(self) -> tuple[str, ...]:

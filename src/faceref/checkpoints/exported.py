@@ -97,12 +97,11 @@ def keep_exports(folder: Path, asked: Backend | None) -> None:
 
 def _kept(folder: Path, backend: Backend) -> tuple[Path, Export]:
     """The graphs of a model in the user's cache folder, written when they are first needed."""
-    check_installed(TO_RUN[backend])
     kept = platformdirs.user_cache_path("faceref") / "exports" / _fingerprint(folder)
-    with suppress(CheckpointError):  # of another version
+    with suppress(CheckpointError):  # of another version, or not whole
         if export := read_export(kept):
             return kept, export
-    check_installed(TO_EXPORT["onnx"])
+    check_installed([*TO_RUN[backend], *TO_EXPORT["onnx"]])
     logger.info("Exporting the model %s: once, in about a minute, to %s", read_info(folder).name, kept)
     with replaced_folder(kept) as scratch:
         _write(folder, "onnx", scratch)
@@ -116,9 +115,10 @@ def _write(folder: Path, format: Format, out: Path) -> None:
     if read_export(folder) is not None:
         raise UsageError("is exported already", subject=folder, hint="give the model itself", code="exported")
     needed = _ROOM * sum(path.stat().st_size for path in folder.glob("*/*.safetensors"))
-    if shutil.disk_usage(out).free < needed:
+    free = shutil.disk_usage(out).free
+    if free < needed:
         raise OutputError(
-            f"cannot be exported: {needed / 1e6:.0f} MB are needed beside {out.parent.parent}",
+            f"cannot be exported: that takes {needed / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free",
             subject=folder,
             hint="free some space, or compute with torch",
             code="no_room_to_export",

@@ -26,7 +26,7 @@ def push_model(
     if name is None or name.revision is not None:
         raise UsageError("is no name of a repository", subject=repository, hint="write org/name")
     folder = find_model(name_or_path)
-    load_pipeline(folder)  # what does not load here would not load anywhere
+    load_pipeline(folder, backend="torch")  # what does not load here would not load anywhere
     info = read_info(folder)
     blind = read_info(folder / BLIND) if (folder / BLIND).is_dir() else None
     files: dict[str, Path | bytes] = {CARD: model_card(info, repository, blind).encode()}

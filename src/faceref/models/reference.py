@@ -210,8 +210,12 @@ class ReferenceAttnProcessor:
         if self.distance_bias:
             height, width = hidden_states.shape[2:]
             near = distance_bias(height, width, attn.heads, tokens.device).to(tokens.dtype)
-        copies = zip(shown.memory.parts, *(x.chunk(shown.copies) for x in own), strict=True)
-        attended = [self._attend(memory, q, k, v, attn.heads, near) for memory, q, k, v in copies]
+        # of one copy none is cut: OpenVINO does not know the operation that a graph would have for it
+        copies = [own] if shown.copies == 1 else zip(*(x.chunk(shown.copies) for x in own), strict=True)
+        attended = [
+            self._attend(memory, *tokens, attn.heads, near)
+            for memory, tokens in zip(shown.memory.parts, copies, strict=True)
+        ]
         tokens = attn.to_out[0](torch.cat(attended) if len(attended) > 1 else attended[0])  # [B, h * w, C]
         output = tokens.transpose(1, 2).unflatten(2, hidden_states.shape[2:])
         return (output + hidden_states) / attn.rescale_output_factor

@@ -40,11 +40,14 @@ def info(
     model: Annotated[str, typer.Argument(help="A name or a folder.", show_default=False)],
 ) -> None:
     """What a model says of itself: resolution, defaults, training data, licence, measured quality."""
+    from faceref.backends.description import read_export
     from faceref.checkpoints.info import BLIND, REFLDM, find_model, models_home, read_info
     from faceref.consent import accepted_on
 
     folder = find_model(model)
     described = read_info(folder).model_dump() | {"folder": folder}
+    if export := read_export(folder):
+        described["exported"] = f"{export.format}, by faceref {export.faceref}: {', '.join(export.graphs)}"
     if model == REFLDM.name:
         day = accepted_on(REFLDM, models_home())
         described["licence accepted"] = f"on {day}, of release {REFLDM.version}" if day else "not recorded"

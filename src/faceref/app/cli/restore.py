@@ -25,7 +25,8 @@ if TYPE_CHECKING:  # at run time imported on use, as what opens photographs is: 
     from faceref.restore.account import Account, FaceAccount
 
 DEFAULTS = RestoreOptions()
-SETTINGS = ("model", "steps", "guidance", "scheduler", "crisp", "seed")  # that are told, of all faces together
+# that are told, of all faces together
+SETTINGS = ("model", "steps", "guidance", "scheduler", "crisp", "seed", "dtype", "backend")
 
 
 def restore(
