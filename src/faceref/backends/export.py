@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from faceref.backends.description import FILE, SUFFIXES, Export, Format, GraphShapes, this_version
+from faceref.backends.description import FILE, SUFFIXES, Component, Export, Format, GraphShapes, this_version
 from faceref.backends.graphs import Graph, graphs_of
 from faceref.backends.installed import TO_EXPORT, check_installed
 from faceref.errors import OutputError
@@ -26,6 +26,7 @@ def export_pipeline(pipeline: FacePipeline, format: Format, resolution: int, mod
     """
     check_installed(TO_EXPORT[format])
     graphs = graphs_of(pipeline, resolution)
+    networks = {name: _settings(one) for name, one in pipeline.components.items() if isinstance(one, nn.Module)}
     write = {"onnx": _write_onnx, "openvino": _write_openvino}[format]
     for name, graph in graphs.items():
         write(graph, folder / f"{name}{SUFFIXES[format]}")
@@ -34,7 +35,7 @@ def export_pipeline(pipeline: FacePipeline, format: Format, resolution: int, mod
         format=format,
         model=model,
         resolution=resolution,
-        networks={name: _settings(one) for name, one in pipeline.components.items() if isinstance(one, nn.Module)},
+        networks=cast(dict[Component, dict[str, Any]], networks),
         graphs={
             name: GraphShapes(inputs={key: port.shape for key, port in one.inputs.items()}, outputs=one.outputs)
             for name, one in graphs.items()
