@@ -69,7 +69,7 @@ def main() -> None:
             check(left, expected, left.keys() - halves - {JOURNAL})
         left = files(out)
         assert left.keys() == expected.keys() | {JOURNAL}, left.keys() ^ expected.keys()
-        check(left, expected, expected.keys())
+        check(left, expected, set(expected))
         items = Counter(json.loads(line)["item"] for line in left[JOURNAL].splitlines()[1:])
         counts["photographs remembered twice"] += sum(times > 1 for times in items.values())
     print(", ".join(f"{name}: {count}" for name, count in counts.items()))

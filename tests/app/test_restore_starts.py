@@ -94,7 +94,7 @@ def test_restoring_imports_nothing_that_it_does_not_use(album, tiny_model, tmp_p
         ("restore photos --person nobody --data-dir kept", "Nobody is enrolled as 'nobody'"),
         ("restore photos", "A folder needs one for its results"),
         ("restore photos -o photos/out", "lies in photos"),
-        ("models info small", "128"),
+        ("models info small", "256"),
     ],
 )
 def test_what_is_known_at_once_is_said_without_torch(tmp_path: Path, astronaut, monkeypatch, command: str, says: str):
