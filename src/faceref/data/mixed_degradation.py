@@ -32,7 +32,10 @@ def degrade_batch(images: Tensor, ranges: AnyRanges, generator: torch.Generator)
     if by_equation:
         rows = [i for i, _ in by_equation]
         result[rows] = apply_degradations(images[rows], [one for _, one in by_equation], noise)
-    for kind in {one for one in given if isinstance(one, PhotographicRanges)}:
-        if rows := [i for i, one in enumerate(drawn) if one is kind or one == kind]:
-            result[rows] = photograph(images[rows], kind, noise)
+    kinds: list[PhotographicRanges] = []
+    for one in given:
+        if isinstance(one, PhotographicRanges) and one not in kinds:
+            kinds.append(one)
+            if rows := [i for i, own in enumerate(drawn) if own == one]:
+                result[rows] = photograph(images[rows], one, noise)
     return result
