@@ -2,6 +2,7 @@
 
 import doctest
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -108,8 +109,20 @@ def readers_folder(tmp_path, astronaut, tiny_model, monkeypatch) -> Path:
 RESTORATIONS = [command for command in commands(of="restore") if "--person" not in command]
 
 
+@pytest.fixture(scope="module")
+def family(tmp_path_factory) -> Path:
+    """What the example makes that the README tells to run before its album."""
+    folder = tmp_path_factory.mktemp("out") / "family"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["make_album.py", str(folder)])
+        runpy.run_path(str(REPOSITORY / "examples" / "make_album.py"), run_name="__main__")
+    return folder
+
+
 @pytest.mark.parametrize("command", [*RESTORATIONS, *commands(of="models")], ids=shlex.join)
-def test_every_restoration_shown_works(command, readers_folder):
+def test_every_restoration_shown_works(command, readers_folder, request):
+    if any(word.startswith("out/family") for word in command):
+        shutil.copytree(request.getfixturevalue("family"), readers_folder / "out" / "family")
     run(command)
 
 
