@@ -41,6 +41,13 @@ def test_a_saved_model_is_the_same_model_again(model, tmp_path):
     assert not [path for path in (tmp_path / "again").rglob("*") if path.suffix in {".bin", ".pt", ".pkl"}]
 
 
+def test_a_model_that_is_loaded_and_saved_says_nothing_of_this_machine(model, tmp_path):
+    save_model(*load_pipeline(model), tmp_path / "again")
+    said = "".join(path.read_text() for path in (tmp_path / "again").rglob("*.json"))
+    assert "unet" in said
+    assert str(model) not in said
+
+
 def test_an_unknown_model_is_refused_with_the_choices():
     with pytest.raises(UsageError) as error:
         load_pipeline("large")

@@ -104,4 +104,8 @@ def save_model(
 
 def _write(pipeline: Pipeline, info: ModelInfo, folder: Path) -> None:
     pipeline.save_pretrained(folder, safe_serialization=True)
+    for path in folder.glob("*/config.json"):  # diffusers notes where a network was loaded from: nobody else's business
+        config = json.loads(path.read_text())
+        if config.pop("_name_or_path", None) is not None:
+            path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     (folder / "faceref.json").write_text(info.model_dump_json(indent=2) + "\n")
