@@ -18,7 +18,7 @@ from pydantic import BaseModel, TypeAdapter
 from faceref.app.server.schema import AddedPhotos, EnrolledPerson, Job, NewPerson, PersonDetails
 from faceref.errors import FacerefError
 from faceref.restore.account import Account
-from faceref.restore.options import RestoreOptions
+from faceref.restore.options import RestoreOptions, Strength
 
 Source = str | Path | bytes
 M = TypeVar("M", bound=BaseModel)
@@ -111,12 +111,13 @@ class Client:
                 elif field == "data" and event == "job":
                     yield Job.model_validate_json(value)
 
-    def result(self, id: str, *, strength: float | None = None, keep: bool = False) -> tuple[bytes, str]:
+    def result(self, id: str, *, strength: Strength | None = None, keep: bool = False) -> tuple[bytes, str]:
         """The picture and its media type.
 
-        strength: show so much of the restored faces, 0 to 1, without restoring again. keep: until its time is over.
+        strength: show so much of the restored faces, 0 to 1, or of single ones by their numbers, without restoring
+        again. keep: until its time is over.
         """
-        look = {"keep": keep} | ({} if strength is None else {"strength": strength})
+        look = {"keep": keep} | ({} if strength is None else {"strength": _typed(strength)})
         answer = self._send("GET", f"/v1/jobs/{id}/result", params=look)
         return answer.content, answer.headers["content-type"]
 
@@ -187,6 +188,12 @@ def _form(
     """A form with the pictures' bytes; their names stay here."""
     files = [("photo", ("photo", _bytes(photo))), *(("references", ("photo", _bytes(one))) for one in references)]
     return {"data": {"people": list(people), "options": options.model_dump_json()}, "files": files}
+
+
+def _typed(strength: Strength) -> str:
+    if isinstance(strength, dict):
+        return ",".join(f"{face}:{part}" for face, part in strength.items())
+    return str(strength)
 
 
 def _photos(photos: Sequence[Source]) -> list[tuple[str, tuple[str, bytes]]]:

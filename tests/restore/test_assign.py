@@ -109,6 +109,14 @@ def test_a_good_face_is_left_alone_unless_the_options_overrule_that(restorer, po
     assert 0 < distances[0] < 0.7 * distances[1]
 
 
+def test_a_strength_by_number_is_that_faces_alone(restorer, couple):
+    first, second = restore(restorer, couple, always=False, strength="2:0.5").account().faces
+    assert (first.left_alone, second.restored, second.strength) == ("it is good already", True, 0.5)
+    assert restore(restorer, couple, strength={1: 0, 2: 0.5}).account().faces[0].left_alone_code == "no_strength"
+    with pytest.raises(UsageError, match=r"has no face 3; choose 1 to 2"):
+        restore(restorer, couple, strength={3: 0.5})
+
+
 def test_a_bad_face_is_restored_fully_without_being_told(restorer, portrait, mirrored):
     bad = portrait.resize((24, 24), Image.Resampling.BOX).resize(portrait.size, Image.Resampling.BICUBIC)
     (face,) = restore(restorer, bad, mirrored, always=False, aligned=True).account().faces

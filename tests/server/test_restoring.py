@@ -65,6 +65,39 @@ def test_another_strength_is_what_restoring_with_it_gives(client, restorer, phot
     assert client.result(job.id, strength=0)[0] == photo
 
 
+@pytest.fixture
+def two(portrait) -> bytes:
+    """A photograph of two faces, the second the smaller."""
+    photo = Image.new("RGB", (2 * portrait.width, portrait.height), "gray")
+    photo.paste(portrait)
+    photo.paste(portrait.resize((200, 200)), (portrait.width + 20, 30))
+    return png(photo)
+
+
+def test_each_face_has_a_strength_of_its_own_and_that_is_what_restoring_with_it_gives(client, restorer, two):
+    job = client.submit(two, options=FULLY)
+    assert list(client.follow(job.id))[-1].state == State.DONE
+    as_restored = client.result(job.id, keep=True)[0]
+    for strength in ({1: 0.3, 2: 0.8}, {2: 0.8}):
+        asked = FULLY.model_copy(update={"strength": strength})
+        expected = restorer.restore(two, options=asked).encode("PNG")[0]
+        assert client.result(job.id, strength=strength, keep=True) == (expected, "image/png")
+        assert expected != as_restored
+        assert client.restore(two, options=asked).data == expected
+    assert client.result(job.id, strength={1: 0, 2: 0}, keep=True)[0] == two
+    with pytest.raises(ServerError, match="Face 3 was not restored; restore it first") as missing:
+        client.result(job.id, strength={3: 0.5})
+    assert missing.value.status == 400
+
+
+def test_a_strength_that_is_none_is_named(serve, two):
+    http = serve()
+    id = Client(http=http).submit(two, options=FULLY).id
+    for strength in ("2", "1:2", "one:0.5", "1:0.5,", "0:0.5", "half"):
+        answer = http.get(f"/v1/jobs/{id}/result", params={"strength": strength})
+        assert (answer.status_code, answer.json()["subject"]) == (400, "strength"), strength
+
+
 def test_what_is_looked_at_is_kept_and_what_is_fetched_is_not(serve, photo):
     http = serve(fetched_seconds=0)
     client = Client(http=http)

@@ -1,6 +1,6 @@
 """Which faces of a photograph are meant: by number, by box, by size, by a person, or by what was said of each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from faceref.errors import OtherPersonError, UsageError
@@ -19,11 +19,16 @@ DRAWN_AROUND = 0.5  # of the smaller of two boxes, the face's and one drawn arou
 
 def by_number(faces: Sequence[FoundFace], by_hand: Sequence[ByHand]) -> dict[int, ByHand]:
     """What was said of each face. Raises UsageError for a face that is not there."""
-    for one in by_hand:
-        if one.face > len(faces):
-            hint = f"choose {_numbers(faces)}"
-            raise UsageError(f"has no face {one.face}", subject=faces[0].photo.name, hint=hint)
+    check_numbers(faces, [one.face for one in by_hand])
     return {one.face: one for one in by_hand}
+
+
+def check_numbers(faces: Sequence[FoundFace], numbers: Iterable[int]) -> None:
+    """Raises UsageError for a face that is not there."""
+    for number in numbers:
+        if number > len(faces):
+            hint = f"choose {_numbers(faces)}"
+            raise UsageError(f"has no face {number}", subject=faces[0].photo.name, hint=hint)
 
 
 def chosen(

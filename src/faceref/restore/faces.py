@@ -68,6 +68,15 @@ class RestoredFace:
     def person(self) -> Person | None:
         return self.assignment.shown
 
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What a file with this face says of its origin."""
+        return (
+            {"references": str(len(self.person.references) if self.person else 0)}
+            | {key: str(value) for key, value in self.settings.by_name().items()}
+            | {"strength": f"{self.assignment.strength:.2f}"}
+        )
+
 
 def crop_of(photo: Photo, landmarks: np.ndarray | None) -> AlignedFace:
     """The aligned face, FACE_SIZE px, at `landmarks` [68, 2]; the whole picture at its own size if that is the face."""

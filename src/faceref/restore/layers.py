@@ -9,12 +9,14 @@ import numpy as np
 from PIL import Image
 from pydantic import Base64Bytes, BaseModel
 
+from faceref.errors import UsageError
 from faceref.faces.align import AlignedFace
 from faceref.faces.blend import Colour, blend_aligned, blend_face
 from faceref.pictures.output import encode_picture
 from faceref.pictures.photo import Photo
 from faceref.restore.faces import RestoredFace, crop_of
-from faceref.restore.result import Result
+from faceref.restore.options import Strength
+from faceref.restore.result import Result, of_faces
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,32 +58,43 @@ def compose_layers(photo: Photo, layers: Sequence[Layer], colour: Colour) -> Ima
 
 
 class _LayerFile(BaseModel):
+    number: int
     png: Base64Bytes
     landmarks: list[tuple[float, float]] | None
     strength: float
     seed: int
+    metadata: dict[str, str]
 
     @classmethod
-    def of(cls, layer: Layer) -> Self:
+    def of(cls, one: RestoredFace) -> Self:
+        layer = Layer.of(one)
         buffer = io.BytesIO()
         layer.image.save(buffer, "PNG")
         return cls.model_construct(
+            number=one.face.number,
             png=buffer.getvalue(),
             landmarks=None if layer.landmarks is None else [(x, y) for x, y in layer.landmarks.tolist()],
             strength=layer.strength,
             seed=layer.seed,
+            metadata=one.metadata,
         )
 
-    def over(self, photo: Photo, strength: float) -> Layer:
+    def shown(self, strength: float) -> Self:
+        """The same, shown so much."""
+        metadata = self.metadata | {"strength": f"{strength:.2f}"}
+        return self.model_copy(update={"strength": strength, "metadata": metadata})
+
+    def over(self, photo: Photo) -> Layer:
         image = Image.open(io.BytesIO(self.png), formats=("PNG",)).convert("RGB")
         landmarks = None if self.landmarks is None else np.array(self.landmarks, dtype=np.float32)
-        return Layer(image, crop_of(photo, landmarks), landmarks, strength, self.seed)
+        return Layer(image, crop_of(photo, landmarks), landmarks, self.strength, self.seed)
 
 
 class Layers(BaseModel):
     """The layers of a result as JSON, to be shown at another strength later; the photograph is kept beside it.
 
-    enlarged: the result is larger than the photograph, which the layers do not know how to make.
+    metadata: of the result, but for its faces; enlarged: the result is larger than the photograph, which the layers do
+    not know how to make.
     """
 
     faces: list[_LayerFile]
@@ -91,12 +104,24 @@ class Layers(BaseModel):
 
     @classmethod
     def of(cls, result: Result, colour: Colour) -> Self:
-        faces = [_LayerFile.of(Layer.of(one)) for one in result.faces]
+        faces = [_LayerFile.of(one) for one in result.faces]
         enlarged = result.enlargement > 1
-        return cls.model_construct(faces=faces, colour=colour, metadata=result.metadata, enlarged=enlarged)
+        return cls.model_construct(faces=faces, colour=colour, metadata=result.origin, enlarged=enlarged)
 
-    def encode(self, photo: Photo, format: str, strength: float) -> tuple[bytes, tuple[str, ...]]:
-        """The picture with all its restored faces shown so much, as `Result.encode` of that strength gives it."""
-        image = compose_layers(photo, [face.over(photo, strength) for face in self.faces], self.colour)
-        metadata = self.metadata | {"strength": f"{strength:.2f}"}
+    def at(self, strength: Strength) -> Self:
+        """As restoring with that strength gives them: a face of which nothing is shown has no layer.
+
+        Faces that are not named are shown as much as they were. Raises UsageError for a face that was not restored.
+        """
+        numbers = [face.number for face in self.faces]
+        by_face = strength if isinstance(strength, dict) else dict.fromkeys(numbers, strength)
+        if missing := by_face.keys() - set(numbers):
+            raise UsageError(f"Face {min(missing)} was not restored", hint="restore it first")
+        faces = [face.shown(by_face[face.number]) if face.number in by_face else face for face in self.faces]
+        return self.model_copy(update={"faces": [face for face in faces if face.strength > 0]})
+
+    def encode(self, photo: Photo, format: str) -> tuple[bytes, tuple[str, ...]]:
+        """The picture with its restored faces, as `Result.encode` gives it."""
+        image = compose_layers(photo, [face.over(photo) for face in self.faces], self.colour)
+        metadata = self.metadata | of_faces([face.metadata for face in self.faces])
         return encode_picture(image, format, file=photo.file, metadata=metadata)

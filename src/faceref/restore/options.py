@@ -8,8 +8,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -35,6 +38,22 @@ FaceChoice = (
     | Literal["largest", "all"]
     | Annotated[tuple[Edge, Edge, Edge, Edge], AfterValidator(_not_empty)]
 )
+
+
+def _as_typed(strength: object) -> object:
+    """What is typed for single faces, as 1:0.5,3:1, by their numbers; all else as it is."""
+    if not isinstance(strength, str) or ":" not in strength:
+        return strength
+    return {face: part for face, _, part in (one.partition(":") for one in strength.split(","))}
+
+
+# How much of a restoration is shown: of all faces alike, or of each by its number; those not named as they need.
+Part = Annotated[float, Field(ge=0, le=1)]
+Strength = Annotated[
+    Annotated[Part, Tag("all")] | Annotated[dict[Annotated[int, Field(ge=1)], Part], Tag("faces")],
+    Discriminator(lambda strength: "faces" if isinstance(strength, dict) else "all"),
+    BeforeValidator(_as_typed),
+]
 
 
 class ByHand(BaseModel):
@@ -96,11 +115,10 @@ class RestoreOptions(BaseModel):
         description="How crisply a face is drawn: from 0, the most faithful, to 1, most like a sharp photograph and "
         "the most invented; the model's own by default, if it can do both.",
     )
-    strength: float | None = Field(
+    strength: Strength | None = Field(
         default=None,
-        ge=0,
-        le=1,
-        description="How much of the restoration is shown, 0 to 1; by default as much as the face needs.",
+        description="How much of the restoration is shown, 0 to 1, or that for single faces by their numbers from the "
+        "left (1:0.5,3:1, or a JSON object); by default as much as the face needs.",
     )
     always: bool = Field(
         default=False,
@@ -144,6 +162,10 @@ class RestoreOptions(BaseModel):
     def enlargement(self) -> int:
         """How many times larger than the photograph the result is."""
         return 1 if self.background is None else self.scale or 2
+
+    def strength_of(self, face: int) -> float | None:
+        """How much of a face is shown; None: as much as it needs."""
+        return self.strength.get(face) if isinstance(self.strength, dict) else self.strength
 
     @classmethod
     def of(cls, **settings: Any) -> Self:

@@ -1,5 +1,6 @@
 """What a restoration leaves behind: the picture, what became of each face, and the account of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -91,18 +92,13 @@ class Result:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What files made from this result say of its origin; where faces differ, a value for each face."""
-        told = [
-            {"references": str(len(one.person.references) if one.person else 0)}
-            | {key: str(value) for key, value in one.settings.by_name().items()}
-            | {"strength": f"{one.assignment.strength:.2f}"}
-            for one in self.faces
-        ]
-        keys = dict.fromkeys(key for one in told for key in one)
-        values = {key: [one.get(key, "none") for one in told] for key in keys}
-        return {"Software": f"faceref {version('faceref')}", "Description": self._description} | {
-            key: found[0] if len(set(found)) == 1 else ", ".join(found) for key, found in values.items()
-        }
+        """What files made from this result say of its origin."""
+        return self.origin | of_faces([one.metadata for one in self.faces])
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """The same, but for what is said of its faces."""
+        return {"Software": f"faceref {version('faceref')}", "Description": self._description}
 
     @property
     def _description(self) -> str:
@@ -147,6 +143,13 @@ class Result:
     def save_comparison(self, path: str | Path) -> None:
         """Write the comparison as `save` writes the picture."""
         save_picture(self.comparison(), path, metadata=self.metadata)
+
+
+def of_faces(told: Sequence[dict[str, str]]) -> dict[str, str]:
+    """What is said of each face as one; where they differ, a value for each."""
+    keys = dict.fromkeys(key for one in told for key in one)
+    values = {key: [one.get(key, "none") for one in told] for key in keys}
+    return {key: found[0] if len(set(found)) == 1 else ", ".join(found) for key, found in values.items()}
 
 
 def _called(one: RestoredFace) -> str:

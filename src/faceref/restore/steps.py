@@ -19,7 +19,7 @@ from faceref.people.matching import Match, is_sure, match
 from faceref.people.person import Identity
 from faceref.pictures.photo import Photo, check_aligned_face
 from faceref.restore.bystanders import bystander
-from faceref.restore.chosen import by_number, chosen
+from faceref.restore.chosen import by_number, check_numbers, chosen
 from faceref.restore.faces import Assignment, FoundFace, RestoredFace, crop_of
 from faceref.restore.layers import Layer, compose_layers
 from faceref.restore.left_alone import LeftAlone
@@ -69,6 +69,7 @@ def assign(
     """
     only = people[0] if len(people) == 1 and people[0].expected else None
     by_hand = by_number(faces, options.by_hand)
+    check_numbers(faces, options.strength if isinstance(options.strength, dict) else ())
     meant = chosen(faces, only, options.face, by_hand)
     believed = only is not None and options.face != "all"
 
@@ -177,8 +178,8 @@ def _as_needed(one: Assignment, options: RestoreOptions) -> Assignment:
     """Restored as much as the options say, else as much as the face needs."""
     if one.left_alone:
         return one
-    if options.strength is not None:
-        return replace(one, strength=options.strength, left_alone=None if options.strength else LeftAlone.NO_STRENGTH)
+    if (said := options.strength_of(one.face.number)) is not None:
+        return replace(one, strength=said, left_alone=None if said else LeftAlone.NO_STRENGTH)
     shown = 1.0 if options.always else strength(one.face.quality)
     return replace(one, strength=shown, left_alone=None if shown else LeftAlone.GOOD)
 

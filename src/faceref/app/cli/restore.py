@@ -74,7 +74,7 @@ def restore(
     scheduler: Annotated[str | None, typer.Option(help=help_text("scheduler"))] = DEFAULTS.scheduler,
     crisp: Annotated[float | None, typer.Option(min=0, max=1, help=help_text("crisp"))] = DEFAULTS.crisp,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help=help_text("seed"))] = DEFAULTS.seed,
-    strength: Annotated[float | None, typer.Option(min=0, max=1, help=help_text("strength"))] = DEFAULTS.strength,
+    strength: Annotated[str | None, typer.Option(metavar="S", help=help_text("strength"))] = None,
     always: Annotated[bool, typer.Option("--always", help=help_text("always"))] = DEFAULTS.always,
     colour: Annotated[str, typer.Option(help=help_text("colour"))] = DEFAULTS.colour,
     largest_reference_face: Annotated[

@@ -14,12 +14,20 @@ from faceref.app.server.pictures import at_strength
 from faceref.app.server.request import JobRequest
 from faceref.app.server.schema import Job, Problem, read_options
 from faceref.app.server.service import PROBLEMS, Caller, CallerOf, as_response, read_all
+from faceref.restore.options import RestoreOptions
 
 router = APIRouter(prefix="/v1", tags=["restore"], responses=PROBLEMS)
 
 LOOK = 0.05  # seconds between two looks at a job
 ALIVE = 15.0  # seconds after which an event stream says that it is still there: proxies cut silent ones
-Strength = Annotated[float | None, Query(ge=0, le=1, description="how much of the restored faces is shown")]
+Strength = Annotated[
+    str | None,
+    Query(
+        max_length=1000,
+        description="how much of the restored faces is shown, 0 to 1, or of single ones by their numbers",
+        examples=["0.5", "1:0.5,3:1"],
+    ),
+]
 Keep = Annotated[bool, Query(description="look at it, and have it kept until its time is over")]
 PICTURE = {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}, "description": "The picture"}
 
@@ -75,10 +83,11 @@ async def result(caller: CallerOf, id: str, keep: Keep = False, strength: Streng
     With another strength it is composed again, not restored again.
     """
     queue = caller.service.queue
+    wanted = RestoreOptions.of(strength=strength).strength
     picture = await anyio.to_thread.run_sync(partial(queue.result, caller.owner, id, keep=keep))
-    if strength is not None:
+    if wanted is not None:
         picture = await caller.service.look(
-            lambda: at_strength(queue.photo(caller.owner, id).data, queue.layers(caller.owner, id), strength)
+            lambda: at_strength(queue.photo(caller.owner, id).data, queue.layers(caller.owner, id), wanted)
         )
     return as_response(picture, {"Content-Location": f"/v1/jobs/{id}/result"})
 

@@ -10,6 +10,7 @@ from faceref.pictures.formats import HEAD, OUTPUT_FORMATS, format_of
 from faceref.pictures.naming import output_suffix
 from faceref.pictures.photo import open_photo
 from faceref.restore.layers import Layers
+from faceref.restore.options import Strength
 from faceref.restore.result import Result
 
 _MEDIA_TYPES = {"HEIF": "image/heic", "BMP": "image/bmp"} | {
@@ -36,16 +37,20 @@ def encoded(result: Result) -> tuple[Picture, tuple[str, ...]]:
     return Picture(data, _MEDIA_TYPES[format]), left_out
 
 
-def at_strength(photo: bytes, layers: Layers, strength: float) -> Picture:
-    """What restoring with that strength gives, without restoring; nothing restored is the photograph as it came."""
+def at_strength(photo: bytes, layers: Layers, strength: Strength) -> Picture:
+    """What restoring with that strength gives, without restoring; nothing restored is the photograph as it came.
+
+    Raises UsageError for a face that was not restored, or a picture that was made larger.
+    """
     if layers.enlarged:
         hint = "restore it again with that strength"
         raise UsageError("A picture with an enlarged background is kept at one strength", hint=hint)
-    if not layers.faces or strength == 0:
+    shown = layers.at(strength)
+    if not shown.faces:
         return Picture.as_it_came(photo)
     opened = open_photo(photo)
     format = OUTPUT_FORMATS[output_suffix(opened)]
-    data, _ = layers.encode(opened, format, strength)
+    data, _ = shown.encode(opened, format)
     return Picture(data, _MEDIA_TYPES[format])
 
 
