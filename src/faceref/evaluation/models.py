@@ -21,6 +21,7 @@ class Sampling:
     steps: int | None = None
     guidance: float | None = None
     scheduler: str | None = None
+    crisp: float | None = None
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,10 @@ class ModelSpec:
 
     @classmethod
     def parse(cls, text: str, default: Sampling) -> "ModelSpec":
-        """Read NAME_OR_FOLDER[,steps=N][,guidance=S][,scheduler=NAME]. Raises UsageError if it is not that."""
+        """Read NAME_OR_FOLDER[,steps=N][,guidance=S][,scheduler=NAME][,crisp=C].
+
+        Raises UsageError if it is not that.
+        """
         path, *settings = text.split(",")
         sampling = default
         for setting in settings:
@@ -43,20 +47,20 @@ class ModelSpec:
                 raise UsageError(
                     f"in {text!r} is no setting",
                     subject=repr(setting),
-                    hint="write MODEL,steps=8,guidance=1.5,scheduler=ddim",
+                    hint="write MODEL,steps=8,guidance=1.5,scheduler=ddim,crisp=0.5",
                 ) from error
         return cls(path, sampling)
 
 
-_SETTINGS = {"steps": int, "guidance": float, "scheduler": str}
+_SETTINGS = {"steps": int, "guidance": float, "scheduler": str, "crisp": float}
 
 
 def load_models(specs: Sequence[ModelSpec], compute: Compute) -> list[MeasuredModel]:
     """Load every model once.
 
-    Raises UsageError if one is named twice or their resolutions differ, if there is no such scheduler, number of steps
-    or guidance, or if a model without references is to have guidance towards them; CheckpointError if one cannot be
-    loaded.
+    Raises UsageError if one is named twice or their resolutions differ, if there is no such scheduler, number of steps,
+    guidance or crispness, or if a model without references is to have guidance towards them; CheckpointError if one
+    cannot be loaded.
     """
     paths = dict.fromkeys(spec.path for spec in specs)
     loaded = {

@@ -57,6 +57,9 @@ def evaluate(
     scheduler: Annotated[
         str | None, typer.Option(help="ddim, dpmsolver++ or unipc; the model's own by default.")
     ] = None,
+    crisp: Annotated[
+        float | None, typer.Option(min=0, max=1, help="How crisply faces are drawn; the model's own by default.")
+    ] = None,
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Of noise, degradation, wrong references, sample and bootstrap.")
     ] = 0,
@@ -95,7 +98,7 @@ def evaluate(
     from faceref.evaluation.study import run_study
     from faceref.processes import together
 
-    default = Sampling(steps, guidance, scheduler)
+    default = Sampling(steps, guidance, scheduler, crisp)
     no_counts = None if reference_counts is None else ()
     request = Request(
         models=tuple(ModelSpec.parse(model, default) for model in models or ()),
