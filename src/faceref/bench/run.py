@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from faceref.allocator import keep_freed_memory
 from faceref.bench.machine import Machine, peak_flops
 from faceref.bench.networks import network_stages
 from faceref.bench.photographs import photograph_stages
@@ -69,6 +70,8 @@ def run(plan: Plan, on_stage: Callable[[Stage], None] = lambda _: None) -> Repor
 
 def _load(name: str | None, compute: Compute) -> tuple[Model, Model]:
     """The model, and what restores without references: that which it brings along for it, else itself."""
+    if compute.memory == "normal":
+        keep_freed_memory()  # as commands do
     where = compute.device, compute.dtype, compute.memory
     if name is None:
         if compute.backend not in (None, "torch"):

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from faceref.allocator import keep_freed_memory
 from faceref.checkpoints.exported import backend_for, keep_exports
 from faceref.checkpoints.info import find_model, read_info
 from faceref.checkpoints.store import weights_fingerprint
@@ -26,7 +27,12 @@ from faceref.restore.restorer import Restorer
 
 
 def load_restorer(model: str, compute: Compute, detector: str = "mtcnn", landmarks: str = "dlib") -> Restorer:
-    """Whoever restores with a model, computes and finds faces as these say; raises as `Restorer.from_pretrained`."""
+    """Whoever restores with a model, computes and finds faces as these say; raises as `Restorer.from_pretrained`.
+
+    The process is to restore from now on: it keeps memory for that, unless it is to take little.
+    """
+    if compute.memory == "normal":
+        keep_freed_memory()
     landmarker = load_landmarker(landmarks)
     return Restorer.from_pretrained(
         model,

@@ -90,6 +90,7 @@ def evaluate(
     OUT holds per_image.csv, summary.md, summary.json, plots and contact sheets.
     Given again, it goes on where it was interrupted.
     """
+    from faceref.allocator import keep_freed_memory
     from faceref.evaluation.elsewhere import RestoredSpec
     from faceref.evaluation.models import ModelSpec, Sampling
     from faceref.evaluation.onnx_restorer import OnnxSpec
@@ -98,6 +99,8 @@ def evaluate(
     from faceref.evaluation.study import run_study
     from faceref.processes import together
 
+    if memory == "normal":
+        keep_freed_memory()
     default = Sampling(steps, guidance, scheduler, crisp)
     no_counts = None if reference_counts is None else ()
     request = Request(
