@@ -1,0 +1,53 @@
+"""Which models are measured, and with which settings."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from faceref.compute import Compute
+from faceref.errors import UsageError
+from faceref.evaluation.models import ModelSpec, Sampling, load_models
+
+
+def test_models_are_named_shortly_and_take_settings(model_folder: Path, other_model_folder: Path):
+    specs = [ModelSpec.parse(f"{model_folder},steps=1,scheduler=unipc", Sampling(guidance=2.0))]
+    specs.append(ModelSpec.parse(str(other_model_folder), Sampling()))
+    first, second = load_models(specs, Compute("cpu"))
+    assert (first.label, second.label) == ("tiny steps=1 guidance=2.0 scheduler=unipc", "other")
+    assert first.settings == {"weights": first.fingerprint, "steps": 1, "guidance": 2.0, "scheduler": "unipc"}
+    assert second.settings == {"weights": second.fingerprint, "steps": 2, "guidance": 1.5, "scheduler": "ddim"}
+    assert first.fingerprint != second.fingerprint
+
+
+def test_models_that_share_a_name_are_told_apart_by_their_paths(model_folder: Path, tmp_path: Path):
+    shutil.copytree(model_folder, tmp_path / "copy")
+    specs = [ModelSpec.parse(str(path), Sampling()) for path in (model_folder, tmp_path / "copy")]
+    assert [model.label for model in load_models(specs, Compute("cpu"))] == [spec.path for spec in specs]
+    with pytest.raises(UsageError, match="given twice"):
+        load_models(specs[:1] * 2, Compute("cpu"))
+
+
+def test_guidance_for_a_model_that_takes_no_references_is_refused(tiny_blind_model: Path):
+    with pytest.raises(UsageError, match=f"{tiny_blind_model}: The model restores without references, so that there"):
+        load_models([ModelSpec.parse(str(tiny_blind_model), Sampling(guidance=2.0))], Compute("cpu"))
+
+
+def test_steps_that_are_not_possible_are_refused(tiny_blind_model: Path):
+    with pytest.raises(UsageError, match="0 denoising steps are not possible"):
+        load_models([ModelSpec.parse(f"{tiny_blind_model},steps=0", Sampling())], Compute("cpu"))
+
+
+def test_a_model_is_measured_as_crisply_drawn_as_asked(tiny_blind_model: Path):
+    soft, crisp = load_models(
+        [ModelSpec.parse(text, Sampling()) for text in ("small", "small,crisp=1")], Compute("cpu")
+    )
+    assert (soft.settings["crisp"], crisp.settings["crisp"]) == (0.0, 1.0)
+    with pytest.raises(UsageError, match="draws in one way only"):
+        load_models([ModelSpec.parse(f"{tiny_blind_model},crisp=1", Sampling())], Compute("cpu"))
+
+
+@pytest.mark.parametrize("text", ["small,steps=many", "small,colour=red", "small,steps"])
+def test_a_setting_that_is_none_is_named(text: str):
+    with pytest.raises(UsageError, match="is no setting"):
+        ModelSpec.parse(text, Sampling())
