@@ -27,9 +27,8 @@ def grain_levels(pixels: np.ndarray, where: np.ndarray) -> np.ndarray:
     levels = np.full((len(OCTAVES) - 1, pixels.shape[-1]), np.nan)
     if where.sum() < FEWEST:
         return levels
-    for octave, band in enumerate(bands(pixels, OCTAVES)):  # the sum within a window may end a little below 0
-        spread = np.sqrt(cv2.blur(band * band, (WINDOW, WINDOW)).clip(0))  # [h, w, C]
-        levels[octave] = np.quantile(spread[where], FLAT, axis=0)
+    for octave, band in enumerate(bands(pixels, OCTAVES)):
+        levels[octave] = _level(band, where)
     return levels
 
 
@@ -49,11 +48,19 @@ def grain_of(levels: np.ndarray, height: int, width: int, rng: np.random.Generat
     octaves = np.stack(bands(rng.standard_normal((height, width, levels.shape[-1]), dtype=np.float32), OCTAVES))
     sample = octaves[:, :SAMPLE, :SAMPLE]  # grain is the same everywhere
     everywhere = np.ones(sample.shape[1:3], dtype=bool)
-    amount = levels / np.stack([grain_levels(octave, everywhere)[i] for i, octave in enumerate(sample)])
+    alone = [bands(octave, OCTAVES[i : i + 2])[0] for i, octave in enumerate(sample)]
+    amount = levels / np.stack([_level(band, everywhere) for band in alone])
     for _ in range(ROUNDS):
         reached = grain_levels(_sum(sample, amount), everywhere)
         amount = amount * np.clip(levels / np.maximum(reached, 1e-6), 1 / LARGEST_CHANGE, LARGEST_CHANGE)
     return _sum(octaves, amount)
+
+
+def _level(band: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """How strong the grain of one octave [h, w, C] is in each channel, [C], `where` bool [h, w]."""
+    power = cv2.blur(band * band, (WINDOW, WINDOW))  # the sum within a window may end a little below 0
+    flat = np.quantile(np.ascontiguousarray(power[where].T), FLAT, axis=1)
+    return np.sqrt(flat.clip(0))
 
 
 def _sum(octaves: np.ndarray, amount: np.ndarray) -> np.ndarray:
