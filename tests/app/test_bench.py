@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 from outcome import assert_one_sentence
 
 NETWORKS = ["encode LQ", "step", "decode"]
@@ -94,6 +95,24 @@ def test_what_cannot_be_measured_is_said_before(bench, tiny_model, arguments, re
     outcome, report = bench(tiny_model, *arguments.split())
     assert (outcome.code, report) == (2, None)
     assert reason in outcome.errors
+    assert_one_sentence(outcome.errors)
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), RuntimeError("shapes do not fit")]
+)
+def test_a_device_without_memory_is_one_sentence_and_other_errors_are_not(bench, tiny_model, monkeypatch, error):
+    def fails(*_: object, **__: object):
+        raise error
+
+    monkeypatch.setattr("faceref.bench.run.network_stages", fails)
+    if not isinstance(error, torch.OutOfMemoryError):
+        with pytest.raises(RuntimeError, match="shapes do not fit"):
+            bench(tiny_model)
+        return
+    outcome, _ = bench(tiny_model)
+    assert outcome.code == 1
+    assert outcome.errors.startswith("The device has too little memory; take fewer faces at a time")
     assert_one_sentence(outcome.errors)
 
 

@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from faceref.app.cli import arguments, bench, data, evaluate, licences, models, people, restore, serve, train
 from faceref.app.cli.console import say
-from faceref.app.cli.wording import sentence
+from faceref.app.cli.wording import OUT_OF_MEMORY, sentence
 from faceref.errors import FacerefError
 
 GLOBAL_FLAGS = ("--debug", "--verbose", "-v")
@@ -38,6 +38,15 @@ class FacerefGroup(TyperGroup):
             if ctx.params["debug"] or isinstance(error, BrokenPipeError) or error.strerror is None:
                 raise
             say(f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}.")
+            raise typer.Exit(1) from error
+        except typer.Exit:  # which is a RuntimeError
+            raise
+        except RuntimeError as error:  # torch's, of a device; `restore` tries smaller pieces before it comes to this
+            from faceref.devices import is_out_of_memory
+
+            if ctx.params["debug"] or not is_out_of_memory(error):
+                raise
+            say(OUT_OF_MEMORY)
             raise typer.Exit(1) from error
         except KeyboardInterrupt as error:
             say("Interrupted; no half-written picture or model was left behind.")

@@ -47,6 +47,11 @@ FOLDER_HINTS: dict[str, str] = {
     "worker_ended": "run the command again with fewer --jobs",
     "ray_failed": "run the command again, with fewer --jobs or without --ray",
 }
+# where nobody knows for what the memory was
+OUT_OF_MEMORY = (
+    "The device has too little memory; take fewer faces at a time (--batch, --batch-size, loop.batch_size), "
+    "add --memory low, or choose --device cpu."
+)
 # why a face was left alone -> how it would not be
 NOT_LEFT_ALONE: dict[LeftAlone, str] = {
     LeftAlone.BACKGROUND: "--face N or --always restores it",
