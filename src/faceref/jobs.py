@@ -13,7 +13,8 @@ from multiprocessing.connection import wait
 from threading import Thread
 from typing import Any, Generic, Protocol, TypeVar
 
-from faceref.errors import FacerefError, UsageError
+from faceref.cluster import check_ray, start_ray
+from faceref.errors import FacerefError
 
 Item = TypeVar("Item", contravariant=True)
 Result = TypeVar("Result", covariant=True)
@@ -111,17 +112,12 @@ def _through_ray(work: Work[Item, Result], items: Sequence[Item], workers: int) 
 
     The machines of a cluster must see the same folders by the same names.
     """
-    try:
-        import ray  # type: ignore[import-not-found]
-        from ray.data import ActorPoolStrategy, DataContext  # type: ignore[import-not-found]
-        from ray.exceptions import RayError  # type: ignore[import-not-found]
-    except ImportError:
-        raise UsageError(
-            "Ray is not installed", hint="pip install 'faceref[ray]', or do without", code="no_ray"
-        ) from None
-    if not ray.is_initialized():
-        cores = None if os.environ.get("RAY_ADDRESS") else workers
-        ray.init(num_cpus=cores, log_to_driver=False, logging_level=logging.ERROR)
+    check_ray("data")
+    start_ray(cores=workers)
+    import ray  # type: ignore[import-not-found]
+    from ray.data import ActorPoolStrategy, DataContext  # type: ignore[import-not-found]
+    from ray.exceptions import RayError  # type: ignore[import-not-found]
+
     DataContext.get_current().enable_progress_bars = False  # there is ours
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     rows = [{"item": pickle.dumps(item)} for item in items]

@@ -12,8 +12,9 @@ from faceref.app.server.limits import Limits
 from faceref.app.server.pictures import Picture
 from faceref.app.server.queue import JobQueue
 from faceref.app.server.request import JobRequest
+from faceref.app.server.restoring import Done
 from faceref.app.server.schema import Problem, State
-from faceref.app.server.work import STARTS, Done
+from faceref.app.server.work import STARTS
 from faceref.errors import CheckpointError, OutputError
 from faceref.restore.account import Account
 from faceref.restore.layers import Layers
@@ -44,6 +45,7 @@ def do_next(queue: JobQueue) -> str:
     job = queue.work.claim()
     assert job is not None
     queue.work.finish(job.id, DONE, 1)
+    queue.work.let_go(job.id)
     return job.id
 
 
@@ -56,6 +58,7 @@ def test_accepted_jobs_are_done_in_order_by_the_next_process(opened):
     claimed = queue.work.claim()
     assert (claimed.id, claimed.owner, claimed.request) == (ids[1], "me", REQUEST)
     queue.work.release(ids[1])
+    queue.work.let_go(ids[1])
     assert [do_next(queue), do_next(queue)] == ids[1:]
     assert queue.work.claim() is None
 
@@ -78,6 +81,7 @@ def test_a_job_that_a_full_disk_keeps_from_its_end_is_done_again(opened):
     queue._file.rows.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(OutputError, match="free some space"):
         queue.work.finish(id, replace(DONE, picture=Picture(bytes(10**6), "image/png")), 1)
+    queue.work.let_go(id)
     queue._file.rows.execute(f"PRAGMA max_page_count = {10**6}")
     assert do_next(queue) == id
     assert queue.get("me", id).state == State.DONE

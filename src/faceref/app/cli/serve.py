@@ -1,19 +1,42 @@
-"""`faceref serve`: restoring in a browser and over HTTP, with one model in memory."""
+"""`faceref serve`: restoring in a browser and over HTTP, with one model in memory, or in Ray Serve's replicas."""
 
 import logging
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from faceref.app.cli.compute_options import DEFAULTS as COMPUTE
-from faceref.app.cli.compute_options import BackendName, Device, Dtype, MemoryUse, ModelName
+from faceref.app.cli.compute_options import BackendName, Dtype, MemoryUse, ModelName
 from faceref.app.cli.console import say, working
 from faceref.app.cli.people import DataDir
 from faceref.compute import Compute
 from faceref.errors import UsageError
 
+if TYPE_CHECKING:
+    from faceref.app.server.engine import Engine
+    from faceref.restore.restorer import Restorer
+
 SHORTEST_TOKEN = 16  # characters
 PATIENCE = 5  # seconds that the end waits for those who follow a job: their job outlives it
+
+Devices = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        help="cuda, cuda:1, mps or cpu; several, by commas, each with a worker.",
+        show_default="the best there is",
+    ),
+]
+Ray = Annotated[
+    bool, typer.Option("--ray", help="Restore in replicas of Ray Serve's: on RAY_ADDRESS's cluster, or a local one.")
+]
+RayConfig = Annotated[
+    Path | None,
+    typer.Option(help="How many replicas, with what: YAML, as Ray Serve has it for a deployment.", show_default=False),
+]
 
 
 def serve(
@@ -22,7 +45,7 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 8000,
     model: ModelName = "small",
-    device: Device = COMPUTE.device,
+    devices: Devices = COMPUTE.device,
     dtype: Dtype = COMPUTE.dtype,
     memory: MemoryUse = COMPUTE.memory,
     backend: BackendName = COMPUTE.backend,
@@ -39,6 +62,8 @@ def serve(
     limits: Annotated[
         list[str] | None, typer.Option("--limit", metavar="NAME=VALUE", help="Another limit; see docs/server.md.")
     ] = None,
+    ray: Ray = False,
+    ray_config: RayConfig = None,
 ) -> None:
     """Restore photographs in a browser or over HTTP (docs/server.md); ends with Ctrl-C, and goes on where it was."""
     try:
@@ -51,26 +76,52 @@ def serve(
         raise UsageError("The server's packages are not installed", hint="pip install 'faceref[app]'") from error
     _check_tokens(tokens or [], needed=host not in LOOPBACK)
     bounds = Limits.of(limits or [])
-    with working("Loading the model"):
+    names = devices.split(",") if devices else [None]
+    if ray_config and not ray:
+        raise UsageError("--ray-config is for --ray", hint="give both, or neither")
+    if ray and len(names) > 1:
+        raise UsageError("Ray gives each replica its device", hint="give one --device, or none")
+    computes = [Compute(name, dtype, memory, backend) for name in names]
+    with _started(model, computes, ray, ray_config) as (restorer, engines):
         from faceref.app.server.api import create_app
-        from faceref.restore.request import load_restorer
 
-        restorer = load_restorer(model, Compute(device, dtype, memory, backend))
-        app = create_app(restorer, tokens or [], data_dir, bounds)
-    logging.getLogger("faceref.app.server").setLevel(logging.INFO)
-    say(f"http://{host}:{port} (Ctrl-C ends it)")
-    uvicorn.run(
-        app,
-        host=host,
-        port=port,
-        http=bounded_protocol(most_connections()),
-        ws="none",
-        backlog=BACKLOG,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=PATIENCE,
-    )
+        app = create_app(restorer, tokens or [], data_dir, bounds, engines)
+        logging.getLogger("faceref.app.server").setLevel(logging.INFO)
+        say(f"http://{host}:{port} (Ctrl-C ends it)")
+        uvicorn.run(
+            app,
+            host=host,
+            port=port,
+            http=bounded_protocol(most_connections()),
+            ws="none",
+            backlog=BACKLOG,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=PATIENCE,
+        )
+
+
+@contextmanager
+def _started(
+    model: str, computes: list[Compute], ray: bool, ray_config: Path | None
+) -> Iterator[tuple["Restorer", "Sequence[Engine]"]]:
+    """What looks for faces in this process, and what restores: its own models, or Ray's replicas as long as needed."""
+    if not ray:
+        with working("Loading the model"):
+            from faceref.app.server.engine import local_engines
+
+            engines = local_engines(model, computes)
+        yield engines[0].restorer, engines
+        return
+    with ExitStack() as stack:
+        with working("Loading the model, here and in Ray's replicas"):
+            from faceref.app.server.ray_engine import ray_engines
+            from faceref.restore.request import load_restorer
+
+            engines = stack.enter_context(ray_engines(model, computes[0], ray_config))
+            restorer = load_restorer(model, Compute("cpu", backend=computes[0].backend))
+        yield restorer, engines
 
 
 def _check_tokens(tokens: list[str], needed: bool) -> None:

@@ -11,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.exceptions import HTTPException
 
 from faceref.app.server import jobs
+from faceref.app.server.engine import Engine, LocalEngine
 from faceref.app.server.errors import RefusedError, status_of
 from faceref.app.server.kept_people import KeptPeople
 from faceref.app.server.limits import Limits
@@ -32,24 +33,34 @@ A restored face is partly invented: where the photograph holds nothing, it is a 
 
 
 def create_app(
-    restorer: Restorer, tokens: Sequence[str] = (), data_dir: Path | None = None, limits: Limits | None = None
+    restorer: Restorer,
+    tokens: Sequence[str] = (),
+    data_dir: Path | None = None,
+    limits: Limits | None = None,
+    engines: Sequence[Engine] = (),
 ) -> FastAPI:
     """The server with one model. tokens: who is let in, everybody who reaches it if there are none.
 
-    data_dir: where people and jobs are kept. Raises OutputError if it cannot be, or another server uses it.
+    data_dir: where people and jobs are kept. engines: what restores, each with a worker; by default `restorer`, which
+    in any case looks for faces and checks requests. Raises OutputError if the folder cannot be used, or another server
+    uses it.
     """
     limits = limits or Limits()
     owners = Owners(tokens, data_dir)
     queue = JobQueue(owners.jobs_folder, limits)
     people = KeptPeople(owners.library)
-    worker = Worker(queue.work, restorer, people, limits)
+    workers = [Worker(queue.work, one, people, limits) for one in engines or [LocalEngine(restorer)]]
     service = Service(restorer, queue, owners, people, limits)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        worker.start()
+        for worker in workers:
+            worker.start()
         yield
-        worker.stop()
+        for worker in workers:
+            worker.stop()
+        for worker in workers:
+            worker.join()
         queue.close()
 
     # Its pages of documentation would load scripts from elsewhere
@@ -70,8 +81,8 @@ def create_app(
     @app.get("/readyz", tags=["server"])
     async def readyz() -> str:
         """Whether jobs are done."""
-        if not worker.is_alive:
-            raise RefusedError(503, "not_ready", "The worker is not running", hint="start the server again")
+        if not all(worker.is_ready for worker in workers):
+            raise RefusedError(503, "not_ready", "A worker cannot work", hint="look at the log, or start it again")
         return "ok"
 
     @app.get("/metrics", tags=["server"], response_class=PlainTextResponse)

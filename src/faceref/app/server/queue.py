@@ -21,7 +21,7 @@ from faceref.restore.layers import Layers
 
 
 class JobQueue:
-    """The jobs of a folder as their owners see them; `work` is what the worker sees."""
+    """The jobs of a folder as their owners see them; `work` is what workers see."""
 
     def __init__(self, folder: Path, limits: Limits, clock: Callable[[], float] = time.time) -> None:
         """Raises OutputError if the folder cannot be used, CheckpointError for jobs of another version."""
@@ -111,7 +111,6 @@ class JobQueue:
         with self._file.transaction() as rows:
             self._row(owner, id, "id")
             rows.execute("DELETE FROM job WHERE id = ?", (id,))
-            self.work.forget(id)
         self._file.overwrite()
 
     def close(self) -> None:
@@ -125,7 +124,7 @@ class JobQueue:
                 "queue_full",
                 f"{waiting} jobs are waiting already",
                 hint="try again later",
-                headers={"Retry-After": str(max(1, round(waiting * self.work.pace)))},
+                headers={"Retry-After": str(max(1, round(self.work.seconds_for(waiting))))},
             )
         kept = self._file.rows.execute("SELECT count(*) FROM job WHERE owner = ?", (owner,)).fetchone()[0]
         if kept >= self.limits.kept:

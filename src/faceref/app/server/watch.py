@@ -20,8 +20,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from faceref.app.server.errors import RefusedError
 from faceref.app.server.limits import Limits
+from faceref.app.server.restoring import INTERNAL
 from faceref.app.server.schema import Problem
-from faceref.app.server.worker import INTERNAL
 
 log = logging.getLogger(__name__)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # others are a client's own words

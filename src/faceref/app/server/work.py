@@ -1,5 +1,6 @@
-"""The worker's side of the queue: which job is next, how far it is, and that it is over once and for all."""
+"""The workers' side of the queue: which job is next, how far it is, and that it is over once and for all."""
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,15 +8,14 @@ from threading import Event
 
 from faceref.app.server.jobs_file import JobsFile
 from faceref.app.server.limits import Limits
-from faceref.app.server.pictures import Picture
 from faceref.app.server.request import JobRequest
+from faceref.app.server.restoring import Done
 from faceref.app.server.schema import Problem, State
-from faceref.restore.account import Account
 from faceref.restore.layers import Layers
 
-STARTS = 3  # a job that the process has died of so many times is not tried again
-_STOPPED_THE_SERVER = Problem(
-    code="internal", subject=None, reason=f"The server stopped {STARTS} times while it did this job", hint=None
+STARTS = 3  # a job that the process which did it has died of so many times is not tried again
+_STOPPED_ITS_PROCESS = Problem(
+    code="internal", subject=None, reason=f"The process that did this job stopped {STARTS} times", hint=None
 )
 
 
@@ -28,52 +28,53 @@ class Claimed:
     request: JobRequest
 
 
-@dataclass(frozen=True)
-class Done:
-    """What a worker has made of a job; layers: to show it at another strength."""
-
-    picture: Picture
-    layers: Layers
-    account: Account
-
-
 class Work:
     """The jobs of a file as workers see them."""
 
     def __init__(self, file: JobsFile, limits: Limits, clock: Callable[[], float] = time.time) -> None:
         """Jobs that ran when the last process ended wait again."""
         self.arrived = Event()
-        self.pace = 1.0  # seconds that a job takes
+        self.pace = 1.0  # seconds that a job takes its worker
         self._file = file
         self._limits = limits
         self._clock = clock
-        self._steps: dict[str, tuple[int, int]] = {}
+        self._steps: dict[str, tuple[int, int | None]] = {}
+        self._held: set[str] = set()  # by workers
         with file.transaction() as rows:
             rows.execute("UPDATE job SET state = 'waiting' WHERE state = 'running'")
 
     def claim(self) -> Claimed | None:
-        """The oldest job, for the worker to do: there is one, so that what runs is what it could not finish."""
+        """The oldest job that is not over and that no worker holds; this one does, until `let_go`."""
         with self._file.transaction() as rows:
-            self.arrived.clear()
+            free = "state IN ('waiting', 'running') AND id NOT IN (SELECT value FROM json_each(?))"
+            held = json.dumps(list(self._held))
             given_up = rows.execute(
-                "UPDATE job SET state = 'failed', problem = ?, status = 500, expires = ? "
-                "WHERE state IN ('waiting', 'running') AND starts >= ?",
-                (_STOPPED_THE_SERVER.model_dump_json(), self._expiry(), STARTS),
+                f"UPDATE job SET state = 'failed', problem = ?, status = 500, expires = ? WHERE starts >= ? AND {free}",
+                (_STOPPED_ITS_PROCESS.model_dump_json(), self._expiry(), STARTS, held),
             ).rowcount
             self._count_finished(State.FAILED, given_up)
             row = rows.execute(
                 "UPDATE job SET state = 'running', starts = starts + 1 WHERE number = "
-                "(SELECT min(number) FROM job WHERE state IN ('waiting', 'running')) "
-                "RETURNING number, id, owner, request"
+                f"(SELECT min(number) FROM job WHERE {free}) RETURNING number, id, owner, request",
+                (held,),
             ).fetchone()
             if row is None:
+                self.arrived.clear()
                 return None
             number, id, owner, settings = row
             found = rows.execute("SELECT data FROM upload WHERE job = ? ORDER BY position", (number,))
-            return Claimed(id, owner, JobRequest.of(settings, [data for (data,) in found]))
+            claimed = Claimed(id, owner, JobRequest.of(settings, [data for (data,) in found]))
+            self._held.add(id)
+            return claimed
 
-    def report(self, id: str, done: int, total: int) -> bool:
-        """Note how far the worker is; whether the job is still wanted."""
+    def let_go(self, id: str) -> None:
+        """The worker has ended with a job, which another one may do if it is not over."""
+        with self._file.lock:
+            self._held.discard(id)
+            self._steps.pop(id, None)
+
+    def report(self, id: str, done: int, total: int | None) -> bool:
+        """Note how far its worker is; whether the job is still wanted."""
         with self._file.lock:
             wanted = self._file.rows.execute("SELECT 1 FROM job WHERE id = ? AND state = 'running'", (id,)).fetchone()
             if wanted:
@@ -85,13 +86,9 @@ class Work:
         return self._steps.get(id, (0, None))
 
     def release(self, id: str) -> None:
-        """A job that the server stops in the middle of waits again, as if it had not been started."""
+        """A job that was stopped through no fault of its own waits again, as if it had not been started."""
         with self._file.transaction() as rows:
             rows.execute("UPDATE job SET state = 'waiting', starts = starts - 1 WHERE id = ?", (id,))
-
-    def forget(self, id: str) -> None:
-        """A job that was cancelled is on no step any more."""
-        self._steps.pop(id, None)
 
     def finish(self, id: str, done: Done, seconds: float) -> None:
         """Keep a result with its photograph and forget the references; nothing, if the job was cancelled meanwhile."""
@@ -102,6 +99,10 @@ class Work:
     def fail(self, id: str, problem: Problem, status: int) -> None:
         """Keep why a job failed, and the HTTP status that goes with it, and forget what was uploaded."""
         self._end(id, State.FAILED, "problem = ?, status = ?", (problem.model_dump_json(), status))
+
+    def seconds_for(self, jobs: int) -> float:
+        """How long the workers that are busy now take for so many jobs."""
+        return jobs * self.pace / max(1, len(self._held))
 
     def purge(self) -> None:
         """Delete results whose time is over."""
@@ -130,7 +131,6 @@ class Work:
                 if layers is not None:
                     rows.execute("INSERT INTO layers VALUES (?, ?)", (*ended, layers.model_dump_json()))
                 rows.execute("DELETE FROM upload WHERE job = ? AND (position > 0 OR ?)", (*ended, layers is None))
-            self._steps.pop(id, None)
         self._file.overwrite()
 
     def _count_finished(self, state: State, jobs: int) -> None:

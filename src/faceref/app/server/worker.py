@@ -1,51 +1,47 @@
-"""The one thread that restores: the oldest job first, with one model in memory, whatever comes."""
+"""A thread that takes jobs off the queue, the oldest first, and has an engine do them, whatever comes."""
 
 import logging
-import time
-import traceback
 from threading import Event, Thread
 
-from faceref.app.server.errors import status_of
+from faceref.app.server.engine import Attempt, Engine
 from faceref.app.server.kept_people import KeptPeople
 from faceref.app.server.limits import Limits
-from faceref.app.server.pictures import Picture, encoded
-from faceref.app.server.schema import Problem
-from faceref.app.server.work import Claimed, Done, Work
+from faceref.app.server.restoring import Done, Failed, LostError, StoppedError, Task, outcome_of
+from faceref.app.server.work import Claimed, Work
 from faceref.errors import FacerefError
-from faceref.restore.layers import Layers
-from faceref.restore.restorer import People, Restorer
 
 log = logging.getLogger(__name__)
 IDLE = 1.0  # seconds between two looks for what is to be deleted
 
 
-class _StoppedError(Exception):
-    """The job is not wanted any more, or the server ends."""
-
-
 class Worker:
-    """Does the work of a queue from `start` to `stop`."""
+    """Does the work of a queue, beside others perhaps, from `start` to `stop`."""
 
-    def __init__(self, work: Work, restorer: Restorer, people: KeptPeople, limits: Limits) -> None:
+    def __init__(self, work: Work, engine: Engine, people: KeptPeople, limits: Limits) -> None:
         self.work = work
-        self.restorer = restorer
+        self.engine = engine
         self.people = people
         self.limits = limits
         self._ending = Event()
+        self._reaches_engine = True
         self._thread = Thread(target=self._work, name="faceref-worker", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        """Returns when the thread has ended; its job waits for the next start of the server."""
+        """Its job is to end at its next step, and waits for the next start of the server; see `join`."""
         self._ending.set()
         self.work.arrived.set()
+
+    def join(self) -> None:
+        """Returns when the thread has ended."""
         self._thread.join()
 
     @property
-    def is_alive(self) -> bool:
-        return self._thread.is_alive()
+    def is_ready(self) -> bool:
+        """Whether jobs are done."""
+        return self._thread.is_alive() and self._reaches_engine
 
     def _work(self) -> None:
         while not self._ending.is_set():
@@ -60,39 +56,34 @@ class Worker:
                 self._ending.wait(IDLE)
 
     def _do(self, job: Claimed) -> None:
-        started = time.monotonic()
+        attempt = Attempt(self.work, job.id, self.limits.seconds, self._ending)
         try:
-            done = self._restored(job, started)
-            self.work.finish(job.id, done, time.monotonic() - started)
-        except _StoppedError:
+            outcome = outcome_of(lambda: self.engine.restore(self._task(job), attempt))
+            self._keep(job, outcome, attempt.seconds or 0)
+        except StoppedError:
             if self._ending.is_set():
                 self.work.release(job.id)
-        except FacerefError as error:
-            self.work.fail(job.id, Problem.of(error), status_of(error))
-        except Exception as error:  # one request must not end the others
-            where = "".join(traceback.format_tb(error.__traceback__))  # not what it says, which may name somebody
-            log.error("A job failed with %s\n%s", type(error).__name__, where)
-            self.work.fail(job.id, Problem.of(INTERNAL), status_of(INTERNAL))
+        except LostError as error:
+            log.error("What restores was lost: %s", error)
+            if attempt.seconds is None:  # it is not this job's fault
+                self._reaches_engine = False
+                self.work.release(job.id)
+                self._ending.wait(IDLE)
+        finally:
+            self._reaches_engine |= attempt.seconds is not None
+            self.work.let_go(job.id)
 
-    def _restored(self, job: Claimed, started: float) -> Done:
+    def _task(self, job: Claimed) -> Task:
+        """Raises UsageError if a person is not enrolled any more."""
         request = job.request
+        people = tuple(self.people.get(job.owner, name) for name in request.people)
+        return Task(request.photo, people or request.references, request.options)
 
-        def on_step(done: int, total: int) -> None:
-            if not self.work.report(job.id, done, total) or self._ending.is_set():
-                raise _StoppedError
-            if time.monotonic() - started > self.limits.seconds:
-                raise FacerefError(
-                    f"It took longer than {self.limits.seconds:g} seconds", hint="ask for fewer steps", code="time"
-                )
-
-        people: People = [self.people.get(job.owner, name) for name in request.people] or request.references
-        result = self.restorer.restore(request.photo, people, request.options, on_step=on_step)
-        account, layers = result.account(), Layers.of(result, request.options.colour)
-        if not result.is_new:  # nothing was to be restored
-            return Done(Picture.as_it_came(request.photo), layers, account)
-        picture, left_out = encoded(result)
-        account.warnings += left_out
-        return Done(picture, layers, account)
-
-
-INTERNAL = FacerefError("The server failed at this request", hint="its log says where", code="internal")
+    def _keep(self, job: Claimed, outcome: Done | Failed, seconds: float) -> None:
+        match outcome:
+            case Done():
+                self.work.finish(job.id, outcome, seconds)
+            case Failed(problem, status, trace):
+                if trace is not None:
+                    log.error("A job failed with %s", trace)
+                self.work.fail(job.id, problem, status)
