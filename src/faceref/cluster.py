@@ -32,7 +32,8 @@ def start_ray(cores: int) -> None:
     import ray  # type: ignore[import-not-found]
 
     if not ray.is_initialized():
-        ray.init(num_cpus=cores if _is_local() else None, log_to_driver=False, logging_level=logging.ERROR)
+        local = {"num_cpus": cores, "include_dashboard": False} if _is_local() else {}
+        ray.init(**local, log_to_driver=False, logging_level=logging.ERROR)
 
 
 def _is_local() -> bool:
