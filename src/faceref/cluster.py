@@ -3,6 +3,7 @@
 import logging
 import os
 import secrets
+import sys
 from importlib import import_module
 
 from faceref.errors import UsageError
@@ -12,9 +13,9 @@ def check_ray(part: str) -> None:
     """Import a part of Ray: data, serve. Raises UsageError (code "no_ray") if it is not installed.
 
     A Ray of this process's own listens on every address of the machine: a token that nobody else has keeps others out.
-    It reports nothing to Ray's makers.
+    It reports nothing to Ray's makers. Whoever has imported Ray before has said such things for themselves.
     """
-    if _is_local():  # Ray reads these when it is imported, and the processes that it starts inherit them
+    if _is_local() and "ray" not in sys.modules:  # it reads these when it is imported; its processes inherit them
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_worker_niceness", "0")  # as urgent as this process, not 15
         os.environ.setdefault("RAY_AUTH_MODE", "token")
