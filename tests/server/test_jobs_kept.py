@@ -127,13 +127,18 @@ def test_nothing_of_a_job_stays_in_the_files(opened, tmp_path):
     id = queue.submit("me", REQUEST).id
     assert kept(b"a photograph")
     do_next(queue)
-    assert not kept(b"a reference")
     assert kept(b"a photograph")  # for other strengths
+    assert kept(b"a reference")  # for who restores it once more, after the page was loaded again
     assert kept(b"a result")
     queue.discard("me", id)
+    assert not kept(b"a reference")
     assert not kept(b"a photograph")
     assert not kept(b"a result")
     assert not kept(b"Eileen")
+    failed = queue.submit("me", REQUEST).id
+    queue.work.claim()
+    queue.work.fail(failed, Problem(code="x", subject=None, reason="x", hint=None), 500)
+    assert not kept(b"a reference")
 
 
 def test_one_owner_may_keep_so_many_results(opened):

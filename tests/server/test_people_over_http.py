@@ -109,6 +109,9 @@ def test_two_tokens_never_see_each_others_jobs_or_people(serve, photo, reference
         lambda: second.faces(photo, people=["Eileen"]),
         lambda: second.submit(photo, people=["Eileen"]),
     ]
+    for part in ("photo", "references/1"):
+        answer = http.get(f"/v1/jobs/{job.id}/{part}", headers={"Authorization": f"Bearer {TOKENS[1]}"})
+        assert answer.json()["code"] == "no_job"
     for look in hidden:
         with pytest.raises(ServerError) as error:
             look()

@@ -98,13 +98,15 @@ def test_a_strength_that_is_none_is_named(serve, two):
         assert (answer.status_code, answer.json()["subject"]) == (400, "strength"), strength
 
 
-def test_what_is_looked_at_is_kept_and_what_is_fetched_is_not(serve, photo):
+def test_what_is_looked_at_is_kept_and_what_is_fetched_is_not(serve, photo, reference):
     http = serve(fetched_seconds=0)
     client = Client(http=http)
-    id = client.submit(photo, options=FULLY).id
+    id = client.submit(photo, [reference], options=FULLY).id
     assert list(client.follow(id))[-1].state == State.DONE
     seen = [client.result(id, keep=True)[0] for _ in range(2)]
     assert http.get(f"/v1/jobs/{id}/photo").content == photo
+    assert http.get(f"/v1/jobs/{id}/references/1").content == reference
+    assert http.get(f"/v1/jobs/{id}/references/2").json()["reason"] == "Reference 2 is not kept"
     assert [client.result(id)[0]] * 2 == seen
     until(lambda: http.get(f"/v1/jobs/{id}").status_code == 404)
 

@@ -16,6 +16,8 @@ from faceref import RestoreOptions
 from faceref.app.server.schema import State
 from faceref.client import Client
 
+SET = "slider => {{ slider.value = {}; slider.dispatchEvent(new Event('input')); }}"
+
 
 @pytest.fixture
 def enrolled(served, reference, stranger) -> None:
@@ -71,7 +73,7 @@ def test_who_a_face_is_can_be_corrected_by_hand(page, group, served):
     with Client(served.address) as client:
         first, second = faces_of(client.job(job_id(page)))
         assert (first.person, first.restored, second.left_alone) == ("Eileen", True, "you said so")
-        page.get_by_label("What becomes of face 1").select_option("Unknown: restore without references")
+        page.get_by_label("What becomes of face 1").select_option("Somebody else: restore without references")
         page.get_by_role("button", name="Restore again").click()
         expect(page.locator("#faces .hint").first).to_contain_text("· restored without references")
         assert faces_of(client.job(job_id(page)))[0].references == []
@@ -96,6 +98,10 @@ def test_a_face_that_is_good_already_is_left_alone_and_that_is_said(page, portra
     expect(page.locator("#faces-said")).to_have_text(re.compile("^Nothing was restored"))
     expect(page.locator("#faces .hint")).to_have_text("left alone: it is good already")
     expect(page.locator("#outcome")).to_be_hidden()
+    page.get_by_role("button", name="Restore all the same").click()
+    expect(page.locator("#faces .hint")).to_have_text("restored without references, 100 %")
+    page.get_by_text("Settings", exact=True).click()
+    expect(page.get_by_role("checkbox", name="Restore faces that are good already")).to_be_checked()
 
 
 def test_before_and_after_are_compared_by_mouse_and_keys(page, bad, on_disk):
@@ -123,13 +129,12 @@ def test_the_strength_acts_at_once_and_is_what_is_downloaded(page, restorer, bad
     choose(page, "photos", on_disk(old=bad))
     wait_for_faces(page, 1)
     restore(page)
-    expect(page.locator("#full")).to_have_attribute("src", re.compile("^blob:"))
+    expect(page.locator("#blend img")).to_have_attribute("src", re.compile("^blob:"))
     held = []
     page.route("**/result?*strength=0.4", lambda route: held.append(route))
-    set_to = "slider => { slider.value = 40; slider.dispatchEvent(new Event('input')); }"
-    page.locator("#strength").evaluate(set_to)
-    expect(page.locator("#full")).to_be_visible()  # before the server has answered
-    assert page.locator("#full").evaluate("image => image.style.opacity") == "0.4"
+    page.locator("#strength").evaluate(SET.format(40))
+    expect(page.locator("#blend img")).to_be_visible()  # before the server has answered
+    assert page.locator("#blend img").evaluate("image => image.style.opacity") == "0.4"
     expect(page.locator("#strength-said")).to_have_text("40 %")
     until(lambda: page.wait_for_timeout(50) or bool(held))
     page.unroute("**/result?*strength=0.4")  # lets it go
@@ -139,6 +144,26 @@ def test_the_strength_acts_at_once_and_is_what_is_downloaded(page, restorer, bad
     assert pixels(shown(page, "#exact")) == pixels(expected)
     page.get_by_role("button", name="As much as each face needs").click()
     expect(page.locator("#strength-said")).to_have_text(re.compile(r"^\d+ %, as needed$"))
+
+
+def test_each_face_has_a_strength_of_its_own(page, restorer, two, on_disk):
+    choose(page, "photos", on_disk(group=two))
+    wait_for_faces(page, 2)
+    restore(page)
+    page.get_by_label("Strength of face 2").evaluate(SET.format(40))
+    blend = page.locator("#blend img")
+    expect(blend).to_have_count(2)  # before the server has answered
+    needed, less = blend.evaluate_all("images => images.map((one) => one.style.opacity)")
+    assert 0.3 < float(needed) < float(less) == 0.4
+    expect(page.locator("#strength-said")).to_have_text(f"{100 * float(needed):.0f} % to 40 %")
+    expected = restorer.restore(png(two), options=RestoreOptions(strength={2: 0.4})).encode("PNG")[0]
+    assert downloaded(page, "#download") == ("group_restored.png", expected)
+    page.get_by_role("button", name="Close up").click()
+    page.get_by_role("button", name="Look at face 1").click()
+    seam = page.get_by_label(re.compile("Before and after"))
+    expect(seam).to_have_value(re.compile("^2[4-6]$"))  # where that face is
+    page.locator("#strength").evaluate(SET.format(70))  # of all of them
+    expect(page.get_by_label("Strength of face 2")).to_have_value("70")
 
 
 def test_many_photographs_are_restored_and_downloaded_together(page, bad, two, wall, on_disk):
@@ -181,22 +206,33 @@ def test_a_job_shows_how_far_it_is_and_is_cancelled(served, page, bad, on_disk):
     until(lambda: httpx.get(f"{served.address}/v1/jobs/{id}").status_code == 404)
 
 
-def test_a_page_that_is_loaded_again_goes_on_with_its_jobs(served, page, bad, on_disk):
+def test_a_page_that_is_loaded_again_goes_on_where_it_was(served, page, bad, portrait, on_disk):
     served.held.go.clear()
-    choose(page, "photos", on_disk(old=bad))
-    wait_for_faces(page, 1)
+    photo, good = on_disk(old=bad, good=portrait)
+    choose(page, "photos", [photo])
+    choose(page, "references", [good])
+    page.get_by_text("Settings", exact=True).click()
+    page.get_by_role("checkbox", name="Let colours change").check()
+    expect(page.locator("#faces strong")).to_have_text("1 Same person")
     page.locator("#restore").click()
     expect(page.locator("#bar")).to_have_attribute("value", "0.5")
     page.reload()
     expect(page.locator("#caption")).to_contain_text("old.png")
+    expect(page.get_by_role("list", name="References").get_by_role("img", name="good.png")).to_be_visible()
     expect(page.locator("#progress")).to_be_visible()
     served.held.go.set()
     page.locator("#outcome").wait_for()
     page.reload()
     page.locator("#outcome").wait_for()
     assert downloaded(page, "#download")[0] == "old_restored.png"
+    page.get_by_text("Settings", exact=True).click()
+    expect(page.get_by_role("checkbox", name="Let colours change")).to_be_checked()
+    page.get_by_label("What becomes of face 1").select_option("Same person")
+    page.get_by_role("button", name="Restore again").click()
+    expect(page.locator("#status")).to_have_text("1 of 1 photographs restored")
     with Client(served.address) as client:
-        assert client.job(job_id(page)).state == State.DONE
+        job = client.job(job_id(page))
+        assert (job.state, faces_of(job)[0].references) == (State.DONE, ["picture 1"])
         page.get_by_role("button", name="Start over").click()
         page.locator("#welcome").wait_for()
 

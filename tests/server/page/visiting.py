@@ -41,7 +41,7 @@ def downloaded(page: Page, button: str) -> tuple[str, bytes]:
 
 def job_id(page: Page) -> str:
     """Of the one job that the page remembers."""
-    return page.evaluate("JSON.parse(sessionStorage.getItem('faceref-jobs'))[0].id")
+    return page.evaluate("JSON.parse(sessionStorage.getItem('faceref')).jobs[0].id")
 
 
 def faces_of(job: Job) -> list[FaceAccount]:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Annotated
 
 import anyio
-from fastapi import APIRouter, File, Form, Header, Query, Response, UploadFile
+from fastapi import APIRouter, File, Form, Header, Path, Query, Response, UploadFile
 from fastapi.responses import StreamingResponse
 
 from faceref.app.server.errors import RefusedError
@@ -87,15 +87,21 @@ async def result(caller: CallerOf, id: str, keep: Keep = False, strength: Streng
     picture = await anyio.to_thread.run_sync(partial(queue.result, caller.owner, id, keep=keep))
     if wanted is not None:
         picture = await caller.service.look(
-            lambda: at_strength(queue.photo(caller.owner, id).data, queue.layers(caller.owner, id), wanted)
+            lambda: at_strength(queue.upload(caller.owner, id, 0).data, queue.layers(caller.owner, id), wanted)
         )
     return as_response(picture, {"Content-Location": f"/v1/jobs/{id}/result"})
 
 
 @router.get("/jobs/{id}/photo", response_class=Response, responses={200: PICTURE})
 async def photo_of_job(caller: CallerOf, id: str) -> Response:
-    """The photograph as it was sent, until the job is over with its result, or has failed."""
-    return as_response(await anyio.to_thread.run_sync(caller.service.queue.photo, caller.owner, id))
+    """The photograph as it was sent, until the result is deleted, or the job has failed."""
+    return as_response(await anyio.to_thread.run_sync(caller.service.queue.upload, caller.owner, id, 0))
+
+
+@router.get("/jobs/{id}/references/{number}", response_class=Response, responses={200: PICTURE})
+async def reference_of_job(caller: CallerOf, id: str, number: Annotated[int, Path(ge=1, le=1000)]) -> Response:
+    """A reference as it was sent, the first is number 1, as long as the photograph."""
+    return as_response(await anyio.to_thread.run_sync(caller.service.queue.upload, caller.owner, id, number))
 
 
 @router.delete("/jobs/{id}", status_code=204)

@@ -88,15 +88,19 @@ class JobQueue:
             rows.execute("UPDATE job SET expires = min(expires, ?) WHERE id = ?", (soon, id))
         return Picture(data, media_type)
 
-    def photo(self, owner: str, id: str) -> Picture:
-        """The photograph as it came, until the job is gone or has failed. Raises RefusedError."""
+    def upload(self, owner: str, id: str, position: int) -> Picture:
+        """The photograph (0) or a reference (from 1) as it came, until the job is gone or has failed.
+
+        Raises RefusedError.
+        """
         with self._file.lock:
             number, *_ = self._row(owner, id, "number")
             found = self._file.rows.execute(
-                "SELECT data FROM upload WHERE job = ? AND position = 0", (number,)
+                "SELECT data FROM upload WHERE job = ? AND position = ?", (number, position)
             ).fetchone()
         if found is None:
-            raise RefusedError(404, "no_photo", "The photograph is not kept any more", hint="send it again")
+            what = f"Reference {position}" if position else "The photograph"
+            raise RefusedError(404, "no_photo", f"{what} is not kept", hint="send it again")
         return Picture.as_it_came(found[0])
 
     def layers(self, owner: str, id: str) -> Layers:

@@ -91,7 +91,7 @@ class Work:
             rows.execute("UPDATE job SET state = 'waiting', starts = starts - 1 WHERE id = ?", (id,))
 
     def finish(self, id: str, done: Done, seconds: float) -> None:
-        """Keep a result with its photograph and forget the references; nothing, if the job was cancelled meanwhile."""
+        """Keep a result with what it was made of; nothing, if the job was cancelled meanwhile."""
         self.pace += 0.2 * (seconds - self.pace)
         made = (done.picture.data, done.picture.media_type, done.account.model_dump_json())
         self._end(id, State.DONE, "picture = ?, media_type = ?, account = ?", made, done.layers)
@@ -130,7 +130,8 @@ class Work:
                 self._count_finished(state, 1)
                 if layers is not None:
                     rows.execute("INSERT INTO layers VALUES (?, ?)", (*ended, layers.model_dump_json()))
-                rows.execute("DELETE FROM upload WHERE job = ? AND (position > 0 OR ?)", (*ended, layers is None))
+                else:
+                    rows.execute("DELETE FROM upload WHERE job = ?", ended)
         self._file.overwrite()
 
     def _count_finished(self, state: State, jobs: int) -> None:

@@ -57,15 +57,20 @@ export async function* follow(id, signal) {
   }
 }
 
-/** @param {string} id @param {number | null} strength @param {AbortSignal} [signal] @returns {Promise<Blob>} */
+/** @param {string} id @param {string} strength see `strengthAsked` @param {AbortSignal} [signal] @returns {Promise<Blob>} */
 export async function result(id, strength, signal) {
-  const shown = strength === null ? "" : `&strength=${strength}`;
+  const shown = strength && `&strength=${strength}`;
   return (await sendAgain("GET", `/v1/jobs/${id}/result?keep=true${shown}`, { signal })).blob();
 }
 
 /** @param {string} id @returns {Promise<Blob>} */
 export async function photoOf(id) {
   return (await sendAgain("GET", `/v1/jobs/${id}/photo`)).blob();
+}
+
+/** @param {string} id @param {number} number from 1 @returns {Promise<Blob>} */
+export async function referenceOf(id, number) {
+  return (await sendAgain("GET", `/v1/jobs/${id}/references/${number}`)).blob();
 }
 
 /** @param {string} id */

@@ -1,6 +1,8 @@
-/** How files come in: chosen, dropped, pasted. Where they belong stands in `data-choose` and `data-drop`. */
+/** How files come in: chosen, dropped (folders, too), pasted. Where they belong: `data-choose` and `data-drop`. */
 
 import { find } from "./dom.js";
+
+const PICTURES = /\.(avif|bmp|hei[cf]|jpe?g|png|tiff?|webp)$/i; // of a folder all else is passed over
 
 /** @param {Record<string, (files: File[]) => void>} into by the names in `data-choose` and `data-drop` */
 export function takeFiles(into) {
@@ -9,7 +11,7 @@ export function takeFiles(into) {
     button.addEventListener("click", () => pick(wanted));
   }
   for (const place of document.querySelectorAll("[data-drop]")) {
-    acceptDrops(/** @type {HTMLElement} */ (place), (files) => give(into[place.getAttribute("data-drop") ?? ""], files));
+    acceptDrops(/** @type {HTMLElement} */ (place), into[place.getAttribute("data-drop") ?? ""]);
   }
   document.addEventListener("paste", (event) => give(into.photos, event.clipboardData?.files));
   for (const kind of ["dragover", "drop"]) {
@@ -25,17 +27,45 @@ export function pick(taken) {
   picker.click();
 }
 
-/** @param {HTMLElement} place @param {(files: FileList | undefined) => void} taken */
+/** @param {HTMLElement} place @param {(files: File[]) => void} taken */
 function acceptDrops(place, taken) {
   place.addEventListener("dragover", () => place.classList.add("dropping"));
   place.addEventListener("dragleave", () => place.classList.remove("dropping"));
-  place.addEventListener("drop", (event) => {
+  place.addEventListener("drop", async (event) => {
     place.classList.remove("dropping");
-    taken(event.dataTransfer?.files);
+    if (event.dataTransfer) give(taken, await dropped(event.dataTransfer));
   });
 }
 
-/** @param {(files: File[]) => void} taken @param {FileList | null | undefined} files */
+/** The files, and the pictures of folders. @param {DataTransfer} data @returns {Promise<File[]>} */
+async function dropped({ items, files }) {
+  const given = [...files]; // before anything is waited for: then the event is over, and they are gone
+  const entries = [...items].flatMap((item) => item.webkitGetAsEntry() ?? []);
+  if (!entries.some((entry) => entry.isDirectory)) return given;
+  const inside = await Promise.all(entries.filter((entry) => entry.isDirectory).map(picturesIn));
+  return [...given.filter((_, i) => !entries[i]?.isDirectory), ...inside.flat()];
+}
+
+/** In the order of their names. @param {FileSystemEntry} entry @returns {Promise<File[]>} */
+async function picturesIn(entry) {
+  if (entry.isFile) {
+    const file = /** @type {FileSystemFileEntry} */ (entry);
+    return PICTURES.test(file.name) ? [await new Promise((done, failed) => file.file(done, failed))] : [];
+  }
+  const reader = /** @type {FileSystemDirectoryEntry} */ (entry).createReader();
+  /** @type {FileSystemEntry[]} */
+  const inside = [];
+  for (;;) {
+    /** @type {FileSystemEntry[]} */
+    const some = await new Promise((done, failed) => reader.readEntries(done, failed)); // at most 100 at once
+    if (!some.length) break;
+    inside.push(...some);
+  }
+  inside.sort((one, other) => one.name.localeCompare(other.name, undefined, { numeric: true }));
+  return (await Promise.all(inside.map(picturesIn))).flat();
+}
+
+/** @param {(files: File[]) => void} taken @param {FileList | File[] | null | undefined} files */
 function give(taken, files) {
   if (files?.length) taken([...files]);
 }

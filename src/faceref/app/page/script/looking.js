@@ -135,12 +135,13 @@ function newPhoto(id, name, file) {
     account: null,
     byHand: new Map(),
     job: null,
+    sent: [],
     begun: null,
     asking: new AbortController(),
     problem: null,
     full: null,
     exact: null,
-    strength: null,
+    strength: new Map(),
     changed: false,
   };
 }

@@ -7,6 +7,7 @@ import { Looking } from "./looking.js";
 import { People } from "./people.js";
 import { words } from "./problem.js";
 import { Restoring } from "./restoring.js";
+import { remember } from "./session.js";
 import { current, Store } from "./store.js";
 import { Strength } from "./strength.js";
 import { viewAction } from "./views/action.js";
@@ -19,16 +20,17 @@ import { viewStrip } from "./views/strip.js";
 import { viewWho } from "./views/who.js";
 
 const store = new Store();
+const strength = new Strength(store);
 const looking = new Looking(store);
 const restoring = new Restoring(store, looking);
 const people = new People(store, sayOfPeople);
 
 viewStrip(store);
 viewStage(store);
-viewFaces(store);
+viewFaces(store, strength, restoring);
 viewWho(store, looking, people);
 viewSettings(store, looking);
-viewOutcome(store, new Strength(store));
+viewOutcome(store, strength);
 viewAction(store, restoring);
 const enrollPhotos = viewPeople(store, people);
 store.subscribe(({ message }) => sayIn("#message", message));
@@ -48,6 +50,7 @@ void attempt(begin);
 
 async function begin() {
   await restoring.resume();
+  store.subscribe(remember);
   await people.read();
   const names = (await models()).map(({ name, resolution }) => `${name} (${resolution} px)`);
   say(find("#model", HTMLElement), `Model: ${names.join(", ")}`);

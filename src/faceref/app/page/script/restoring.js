@@ -1,9 +1,9 @@
 /** Photographs are restored: sent, followed, cancelled, and gone on with after a reload. */
 
-import { cancel, follow, photoOf, readJob, result, submit } from "./api.js";
+import { cancel, follow, photoOf, readJob, referenceOf, result, submit } from "./api.js";
 import { forget, show } from "./pictures.js";
 import { isAbort, Problem, words } from "./problem.js";
-import { remember, remembered } from "./session.js";
+import { remembered } from "./session.js";
 import { isRestored, isToDo, optionsFor, whoOf } from "./store.js";
 
 /** @typedef {import("./store.js").Store} Store */
@@ -19,8 +19,12 @@ export class Restoring {
   }
 
   /** Restore all that is new or was changed; they are sent one after the other. */
-  async restoreAll() {
-    const photos = this.store.state.photos.filter(isToDo);
+  restoreAll() {
+    return this.restore(this.store.state.photos.filter(isToDo));
+  }
+
+  /** @param {Photo[]} photos */
+  async restore(photos) {
     for (const photo of photos) this.#begin(photo);
     for (const photo of photos) await this.#send(photo);
   }
@@ -33,7 +37,6 @@ export class Restoring {
       photo.state = "ready";
       photo.job = null;
     });
-    this.#remember();
     if (!photo.account) void this.looking.look(photo);
   }
 
@@ -48,30 +51,41 @@ export class Restoring {
       state.current = (state.photos[at] ?? state.photos[at - 1])?.id ?? null;
       state.face = null;
     });
-    this.#remember();
   }
 
-  /** Go on with the jobs that this tab had before it was loaded again. */
+  /** Be as this tab was before it was loaded again: its jobs go on, with those who were looked for, and how. */
   async resume() {
-    const jobs = remembered();
+    const { jobs, who, chosen, options } = remembered();
+    this.store.change((state) => Object.assign(state, { who, options, chosen: new Set(chosen) }));
     const photos = this.looking.take(jobs.map(({ name }) => ({ name, blob: null })));
-    await Promise.all(photos.map((photo, i) => this.#resume(photo, jobs[i].id)));
+    await Promise.all(photos.map((photo, i) => this.#resume(photo, jobs[i])));
+    const last = photos.findLast(({ file, sent }) => file && sent.length);
+    if (last?.job) await this.#resumeReferences(last.job.id, last.sent);
   }
 
-  /** @param {Photo} photo @param {string} id */
-  async #resume(photo, id) {
-    this.store.change(() => (photo.state = "busy"));
+  /** @param {Photo} photo @param {import("./session.js").RememberedJob} remembered */
+  async #resume(photo, { id, references, byHand }) {
+    const waiting = { id, state: "waiting", ahead: 0, steps_done: 0, steps: null, account: null, problem: null };
+    const known = { state: "busy", job: waiting, sent: references, byHand: new Map(byHand) };
+    this.store.change(() => Object.assign(photo, known));
     try {
       const job = await readJob(id);
       photo.file = job.state === "failed" ? null : await photoOf(id);
       const shown = photo.file && (await show(photo.file));
       this.store.change(() => Object.assign(photo, { job, shown }));
-      await this.#follow(photo, id);
+      void this.#follow(photo, id);
     } catch (error) {
       this.store.change((state) => (state.message = `${photo.name}: ${words(error)}`));
       if (error instanceof Problem && error.status === 0) return; // it may be there when the page is loaded once more
       this.remove(photo);
     }
+  }
+
+  /** @param {string} id @param {string[]} names */
+  async #resumeReferences(id, names) {
+    const files = await Promise.all(names.map((_, i) => referenceOf(id, i + 1)));
+    const references = await Promise.all(files.map(async (blob, i) => ({ name: names[i], blob, shown: await show(blob) })));
+    this.store.change((state) => (state.references = references));
   }
 
   /** @param {Photo} photo */
@@ -81,7 +95,7 @@ export class Restoring {
     photo.asking = new AbortController();
     this.store.change((state) => {
       state.boxes = false;
-      Object.assign(photo, { state: "busy", looking: false, job: null, begun: null, problem: null, strength: null });
+      Object.assign(photo, { state: "busy", looking: false, job: null, begun: null, problem: null, strength: new Map() });
     });
   }
 
@@ -91,9 +105,10 @@ export class Restoring {
     const { signal } = photo.asking;
     if (signal.aborted || !photo.file) return;
     try {
-      const job = await submit(photo.file, whoOf(state), optionsFor(state, photo), signal);
-      this.store.change(() => (photo.job = job));
-      this.#remember();
+      const who = whoOf(state);
+      const sent = who.references.length ? state.references.map(({ name }) => name) : [];
+      const job = await submit(photo.file, who, optionsFor(state, photo), signal);
+      this.store.change(() => Object.assign(photo, { job, sent }));
       void this.#follow(photo, job.id);
     } catch (error) {
       if (!isAbort(error)) this.#fail(photo, words(error));
@@ -115,27 +130,26 @@ export class Restoring {
     } catch (error) {
       if (isAbort(error)) return;
       this.#fail(photo, words(error));
-      this.#forgetJob(photo);
-      this.#remember();
     }
   }
 
   /** @param {Photo} photo @param {Job} job */
   async #finish(photo, job) {
     const { signal } = photo.asking;
-    const blob = await result(job.id, null, signal);
-    const exact = { ...(await show(blob)), blob, strength: null };
+    const blob = await result(job.id, "", signal);
+    const exact = { ...(await show(blob)), blob, strength: "" };
     for (const shown of [photo.full, photo.exact]) forget(shown);
     this.store.change(() => {
       Object.assign(photo, { state: "done", account: job.account, exact, full: null, changed: false, problem: null });
     });
     if (!isRestored(photo)) return;
-    const full = await show(await result(job.id, 1, signal));
+    const full = await show(await result(job.id, "1", signal));
     this.store.change(() => (photo.full = full));
   }
 
   /** @param {Photo} photo @param {string} problem */
   #fail(photo, problem) {
+    this.#forgetJob(photo);
     this.store.change(() => Object.assign(photo, { state: "ready", job: null, problem }));
   }
 
@@ -143,26 +157,26 @@ export class Restoring {
   #forgetJob(photo) {
     if (photo.job) cancel(photo.job.id).catch(() => {}); // it may be gone already
   }
-
-  #remember() {
-    const jobs = this.store.state.photos.flatMap(({ job, name }) => (job ? [{ id: job.id, name }] : []));
-    remember(jobs);
-  }
 }
 
-/** What a job waits for, in words, and how far it is, 0 to 1; null where nobody knows. @param {Photo} photo @param {number} now @returns {{said: string, part: number | null}} */
-export function progress(photo, now) {
+/**
+ * What a job waits for, in words, and how far it is, 0 to 1; null where nobody knows.
+ * @param {Photo} photo @param {number} behind  how many come after it @param {number} now @returns {{said: string, part: number | null}}
+ */
+export function progress(photo, behind, now) {
   const { job, begun } = photo;
-  if (job === null) return { said: "Sending", part: null };
-  if (job.state === "waiting") return { said: job.ahead ? `${job.ahead} before it` : "Waiting", part: null };
-  if (job.state !== "running" || job.steps === null || begun === null) return { said: "Looking for faces", part: null };
+  const others = behind ? `, then ${behind} more` : "";
+  if (job === null) return { said: `Sending${others}`, part: null };
+  if (job.state === "waiting") return { said: (job.ahead ? `Waiting for ${job.ahead} before it` : "Waiting") + others, part: null };
+  if (job.steps === null || begun === null) return { said: `Looking for faces${others}`, part: null };
   const part = job.steps_done / job.steps;
-  return { said: timeLeft(part, now - begun), part };
+  return { said: timeLeft(part, behind, now - begun) ?? `Restoring${others}`, part };
 }
 
-/** @param {number} part @param {number} elapsed milliseconds */
-function timeLeft(part, elapsed) {
-  if (part <= 0.05 || part >= 1) return "Restoring";
-  const seconds = Math.ceil((elapsed * (1 - part)) / part / 1000);
-  return seconds < 90 ? `About ${seconds} s left` : `About ${Math.round(seconds / 60)} min left`;
+/** Measured: the others take as long as this one, as far as anybody knows. @param {number} part @param {number} behind @param {number} elapsed milliseconds */
+function timeLeft(part, behind, elapsed) {
+  if (part <= 0.05 || part >= 1) return null;
+  const seconds = Math.ceil((elapsed * (1 - part + behind)) / part / 1000);
+  const left = seconds < 90 ? `About ${seconds} s left` : `About ${Math.round(seconds / 60)} min left`;
+  return behind ? `${left} for ${behind + 1} photographs` : left;
 }

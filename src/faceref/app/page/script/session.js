@@ -1,20 +1,33 @@
-/** The jobs of this tab, so that a reload loses none: their ids and what the photographs were called. */
+/** What this tab has asked for, so that loading it again loses nothing of it; the pictures are with the server. */
 
-const KEY = "faceref-jobs";
+/** @typedef {import("./types.js").State} State */
+/** @typedef {import("./types.js").Choice} Choice */
 
-/** @typedef {{id: string, name: string}} Remembered */
+/**
+ * references: what those of the job were called.
+ * @typedef {{id: string, name: string, references: string[], byHand: [number, Choice][]}} RememberedJob
+ * @typedef {{jobs: RememberedJob[], who: State["who"], chosen: string[], options: Record<string, unknown>}} Remembered
+ */
 
-/** @param {Remembered[]} jobs */
-export function remember(jobs) {
-  const text = JSON.stringify(jobs);
+const KEY = "faceref";
+/** @type {Remembered} */
+const NOTHING = { jobs: [], who: "references", chosen: [], options: {} };
+
+/** @param {State} state */
+export function remember(state) {
+  const { who, chosen, options } = state;
+  const jobs = state.photos.flatMap(({ job, name, sent, byHand }) =>
+    job ? [{ id: job.id, name, references: sent, byHand: [...byHand] }] : [],
+  );
+  const text = JSON.stringify({ jobs, who, chosen: [...chosen], options });
   if (sessionStorage.getItem(KEY) !== text) sessionStorage.setItem(KEY, text);
 }
 
-/** @returns {Remembered[]} */
+/** @returns {Remembered} */
 export function remembered() {
   try {
-    return JSON.parse(sessionStorage.getItem(KEY) ?? "[]");
+    return { ...NOTHING, ...JSON.parse(sessionStorage.getItem(KEY) ?? "{}") };
   } catch {
-    return [];
+    return NOTHING;
   }
 }

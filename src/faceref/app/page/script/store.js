@@ -72,11 +72,35 @@ export function isToDo(photo) {
 
 /** Whether there is a result with a restored face to show. @param {Photo} photo */
 export function isRestored(photo) {
-  return photo.state === "done" && photo.exact !== null && photo.job?.account?.faces.some((face) => face.restored) === true;
+  return photo.state === "done" && photo.exact !== null && restoredFaces(photo).length > 0;
 }
 
-/** How much of the restored faces is shown where each is shown as much as it needs: the mean. @param {Photo} photo */
-export function neededStrength(photo) {
-  const shown = (photo.job?.account?.faces ?? []).filter((face) => face.restored).map((face) => face.strength);
-  return shown.length ? shown.reduce((sum, one) => sum + one, 0) / shown.length : 1;
+/** Whether it has faces, and none of them is or would be restored. @param {Photo} photo */
+export function isLeftAlone(photo) {
+  const faces = photo.account?.faces ?? [];
+  return !photo.looking && faces.length > 0 && faces.every((face) => isSkipped(photo, face));
+}
+
+/** @param {Photo} photo @param {import("./types.js").Face} face */
+function isSkipped(photo, { number, left_alone }) {
+  const choice = photo.changed ? photo.byHand.get(number) : undefined;
+  return choice ? choice.become === "skip" : left_alone !== null;
+}
+
+/** @param {Photo} photo @returns {import("./types.js").Face[]} */
+export function restoredFaces(photo) {
+  return (photo.job?.account?.faces ?? []).filter((face) => face.restored);
+}
+
+/** How much of a restored face is shown, 0 to 1. @param {Photo} photo @param {import("./types.js").Face} face */
+export function strengthOf(photo, face) {
+  return photo.strength.get(face.number) ?? face.strength;
+}
+
+/** The strength as the API is asked for it: "" for as much as each face needs, S for all, or N:S,... for single faces. @param {Photo} photo */
+export function strengthAsked(photo) {
+  const { strength } = photo;
+  const values = new Set(strength.values());
+  if (values.size === 1 && restoredFaces(photo).every((face) => strength.has(face.number))) return String([...values][0]);
+  return [...strength].map(([face, part]) => `${face}:${part}`).join(",");
 }

@@ -3,6 +3,7 @@
 import { result } from "./api.js";
 import { forget, show } from "./pictures.js";
 import { isAbort, words } from "./problem.js";
+import { restoredFaces, strengthAsked } from "./store.js";
 
 /** @typedef {import("./store.js").Store} Store */
 /** @typedef {import("./types.js").Photo} Photo */
@@ -18,8 +19,19 @@ export class Strength {
     this.store = store;
   }
 
-  /** @param {Photo} photo @param {number | null} strength 0 to 1; null: as much as each face needs */
-  async set(photo, strength) {
+  /** Of all faces. @param {Photo} photo @param {number | null} strength 0 to 1; null: as much as each face needs */
+  setAll(photo, strength) {
+    const faces = strength === null ? [] : restoredFaces(photo);
+    return this.#set(photo, new Map(faces.map(({ number }) => [number, /** @type {number} */ (strength)])));
+  }
+
+  /** @param {Photo} photo @param {number} face its number @param {number} strength 0 to 1 */
+  setOne(photo, face, strength) {
+    return this.#set(photo, new Map(photo.strength).set(face, strength));
+  }
+
+  /** @param {Photo} photo @param {Map<number, number>} strength */
+  async #set(photo, strength) {
     this.#asking.get(photo)?.abort();
     const asking = new AbortController();
     this.#asking.set(photo, asking);
@@ -33,7 +45,8 @@ export class Strength {
    * @param {Photo} photo @param {AbortSignal} [signal] @returns {Promise<Blob | null>} null where that failed, which is said
    */
   async settle(photo, signal) {
-    const { strength, job, exact } = photo;
+    const { job, exact } = photo;
+    const strength = strengthAsked(photo);
     if (exact && exact.strength === strength) return exact.blob;
     if (!job) return null;
     try {

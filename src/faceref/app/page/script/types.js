@@ -27,12 +27,13 @@
  * @property {Account | null} account
  * @property {Map<number, Choice>} byHand
  * @property {Job | null} job
+ * @property {string[]} sent  what the references were called that went with it
  * @property {number | null} begun  when the network began, in milliseconds
  * @property {AbortController} asking  breaks off what is asked of the server for it
  * @property {string | null} problem
  * @property {Shown | null} full  with its faces restored fully
- * @property {(Shown & {blob: Blob, strength: number | null}) | null} exact  as it is downloaded
- * @property {number | null} strength  0 to 1; null: as much as each face needs
+ * @property {(Shown & {blob: Blob, strength: string}) | null} exact  as it is downloaded, and at which strength, as asked
+ * @property {Map<number, number>} strength  0 to 1, of the faces for which it was set; the others: as much as they need
  * @property {boolean} changed  since it was restored
  *
  * @typedef {{name: string, blob: Blob, shown: Shown}} Reference

@@ -3,6 +3,8 @@
 /** @typedef {import("./types.js").Photo} Photo */
 /** @typedef {import("./types.js").Face} Face */
 
+import { strengthOf } from "./store.js";
+
 export const OF_REFERENCES = "Same person";
 
 /**
@@ -39,7 +41,7 @@ function became(face, photo) {
   if (face.left_alone) return `left alone: ${face.left_alone}`;
   if (!face.restored) return "";
   const alone = face.references.length ? "" : " without references";
-  return photo.strength === null ? `restored${alone}, ${percent(face.strength)}` : `restored${alone}`;
+  return `restored${alone}, ${percent(strengthOf(photo, face))}`;
 }
 
 /** @param {number} part 0 to 1 */

@@ -2,7 +2,7 @@
 
 import { find, say } from "../dom.js";
 import { progress } from "../restoring.js";
-import { isSomebodyGiven, isToDo } from "../store.js";
+import { isLeftAlone, isSomebodyGiven, isToDo } from "../store.js";
 
 /** @typedef {import("../store.js").Store} Store */
 /** @typedef {import("../restoring.js").Restoring} Restoring */
@@ -25,7 +25,9 @@ export function viewAction(store, restoring) {
     find("#action", HTMLElement).hidden = allDone && busy.length === 0;
     button.hidden = busy.length > 0;
     button.disabled = todo.length === 0;
-    find("#unguided", HTMLElement).hidden = todo.length === 0 || busy.length > 0 || isSomebodyGiven(state);
+    const advised = busy.length ? "" : advice(state, todo);
+    find("#advice", HTMLElement).hidden = !advised;
+    say(find("#advice", HTMLElement), advised);
     say(button, label(todo));
     drawProgress(busy);
     say(find("#status", HTMLElement), status(state, busy));
@@ -43,15 +45,20 @@ function label(todo) {
   return todo[0]?.state === "done" ? "Restore again" : "Restore";
 }
 
+/** @param {State} state @param {Photo[]} todo */
+function advice(state, todo) {
+  if (todo.length && todo.every(isLeftAlone)) return "";
+  return todo.length && !isSomebodyGiven(state) ? "No good photographs are given: more of a face will be invented." : "";
+}
+
 /** @param {Photo[]} busy */
 function drawProgress(busy) {
   if (!busy.length) return;
   const bar = find("#bar", HTMLProgressElement);
   const now = performance.now();
   const first = busy.find((photo) => photo.job?.state === "running") ?? busy[0];
-  const { said, part } = progress(first, now);
-  const several = busy.length > 1 ? `, then ${busy.length - 1} more` : "";
-  say(find("#progress-said", HTMLElement), `${said}${several}`);
+  const { said, part } = progress(first, busy.length - 1, now);
+  say(find("#progress-said", HTMLElement), said);
   if (part === null) bar.removeAttribute("value");
   else bar.value = part;
 }

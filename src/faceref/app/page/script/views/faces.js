@@ -1,10 +1,12 @@
-/** The list of faces: each cut out, whom it is taken for, and how that is corrected by hand. */
+/** The list of faces: each cut out, whom it is taken for, how strongly it is shown; both are set by hand here. */
 
 import { find, keep, make, say } from "../dom.js";
-import { current } from "../store.js";
-import { faceSaid, OF_REFERENCES } from "../wording.js";
+import { current, isLeftAlone, isRestored, restoredFaces, strengthOf } from "../store.js";
+import { faceSaid, OF_REFERENCES, percent } from "../wording.js";
 
 /** @typedef {import("../store.js").Store} Store */
+/** @typedef {import("../strength.js").Strength} Strength */
+/** @typedef {import("../restoring.js").Restoring} Restoring */
 /** @typedef {import("../types.js").State} State */
 /** @typedef {import("../types.js").Photo} Photo */
 /** @typedef {import("../types.js").Face} Face */
@@ -13,16 +15,23 @@ import { faceSaid, OF_REFERENCES } from "../wording.js";
 const SIDE = 104; // pixels of a cut
 const AROUND = 0.25; // of a face's width, beside it
 
-/** @param {Store} store */
-export function viewFaces(store) {
+/** @param {Store} store @param {Strength} strength @param {Restoring} restoring */
+export function viewFaces(store, strength, restoring) {
+  const allTheSame = find("#all-the-same", HTMLElement);
+  allTheSame.addEventListener("click", () => {
+    const photo = current(store.state);
+    store.change((state) => (state.options = { ...state.options, always: true, unknown: "blind" }));
+    if (photo) void restoring.restore([photo]);
+  });
   let selected = /** @type {number | null} */ (null);
   let shown = /** @type {string | null} */ (null);
   store.subscribe((state) => {
     const photo = current(state);
     say(find("#faces-said", HTMLElement), photo ? said(photo) : "");
+    allTheSame.hidden = !photo || photo.state === "busy" || !isLeftAlone(photo);
     keep(find("#faces", HTMLElement), photo?.account?.faces ?? [], {
       key: (face) => `${photo?.id}-${face.number}`,
-      make: (face) => row(store, /** @type {Photo} */ (photo), face),
+      make: (face) => row(store, strength, /** @type {Photo} */ (photo), face),
       update: (item, face) => update(item, face, /** @type {Photo} */ (photo), state),
     });
     if (shown !== state.current) find(".panel", HTMLElement).scrollTop = 0;
@@ -37,14 +46,19 @@ function said(photo) {
   if (photo.looking) return "Looking for faces…";
   const faces = photo.account?.faces ?? [];
   const count = faces.length;
-  if (photo.state === "done" && !photo.changed && count && !faces.some((face) => face.restored)) {
-    return "Nothing was restored, for the reasons below; the settings can overrule them.";
-  }
-  return count === 1 ? "One face was found." : count ? `${count} faces were found, numbered from the left.` : "";
+  const found = count === 1 ? "One face was found." : count ? `${count} faces were found, numbered from the left.` : "";
+  if (!isLeftAlone(photo)) return found;
+  return photo.state === "done" && !photo.changed ? "Nothing was restored, for the reasons below." : `${found} None would be restored, for the reasons below.`;
 }
 
-/** @param {Store} store @param {Photo} photo @param {Face} face */
-function row(store, photo, { number }) {
+/** @param {Store} store @param {Strength} strength @param {Photo} photo @param {Face} face */
+function row(store, strength, photo, { number }) {
+  const look = () => store.change((state) => (state.face = number));
+  const slider = make("input", { type: "range", max: "100", "aria-label": `Strength of face ${number}` });
+  slider.addEventListener("input", () => {
+    look();
+    void strength.setOne(photo, number, slider.valueAsNumber / 100);
+  });
   const select = make("select", { "aria-label": `What becomes of face ${number}` });
   select.addEventListener("change", () => {
     store.change((state) => {
@@ -56,32 +70,43 @@ function row(store, photo, { number }) {
       state.face = number;
     });
   });
-  const canvas = make("canvas", { width: SIDE, height: SIDE, "aria-hidden": "true" });
-  return make("li", {}, canvas, make("strong"), make("span", { class: "hint" }), select);
+  const canvas = make("canvas", { width: SIDE, height: SIDE });
+  const button = make("button", { type: "button", class: "cut", "aria-label": `Look at face ${number}` }, canvas);
+  button.addEventListener("click", look);
+  return make("li", {}, button, make("strong"), make("span", { class: "hint" }), slider, select);
 }
 
 /** @param {HTMLElement} item @param {Face} face @param {Photo} photo @param {State} state */
 function update(item, face, photo, state) {
   const { who, what } = faceSaid(face, photo);
-  const [canvas, name, about, select] = item.children;
+  const [button, name, about, slider, select] = item.children;
   say(name, who ? `${face.number} ${who}` : `Face ${face.number}`);
   say(about, what);
   item.classList.toggle("selected", state.face === face.number);
   if (photo.shown && !item.dataset.drawn) {
-    cut(/** @type {HTMLCanvasElement} */ (canvas), face, photo.shown.image);
+    cut(/** @type {HTMLCanvasElement} */ (button.firstElementChild), face, photo.shown.image);
     item.dataset.drawn = "yes";
   }
+  drawStrength(/** @type {HTMLInputElement} */ (slider), face, photo);
   offer(/** @type {HTMLSelectElement} */ (select), photo.byHand.get(face.number), state);
   /** @type {HTMLSelectElement} */ (select).disabled = photo.state === "busy";
+}
+
+/** One face alone has the slider of the result. @param {HTMLInputElement} slider @param {Face} face @param {Photo} photo */
+function drawStrength(slider, face, photo) {
+  slider.hidden = !isRestored(photo) || !face.restored || restoredFaces(photo).length < 2;
+  if (slider.hidden) return;
+  slider.valueAsNumber = Math.round(100 * strengthOf(photo, face));
+  slider.setAttribute("aria-valuetext", percent(strengthOf(photo, face)));
 }
 
 /** @param {HTMLSelectElement} select @param {Choice | undefined} choice @param {State} state */
 function offer(select, choice, state) {
   /** @type {[string, string][]} */
-  const choices = [["", "As it was recognised"]];
+  const choices = [["", "Automatic"]];
   if (state.who === "people") choices.push(...people(state));
   if (state.who === "references" && state.references.length) choices.push(["person:", OF_REFERENCES]);
-  choices.push(["blind", "Unknown: restore without references"], ["skip", "Leave alone"]);
+  choices.push(["blind", "Somebody else: restore without references"], ["skip", "Leave alone"]);
   keep(select, choices, {
     key: ([value]) => value,
     make: ([value, text]) => make("option", { value }, text),

@@ -2,7 +2,8 @@
 
 import { downloadAll, downloadOne } from "../download.js";
 import { find, keep, make, say } from "../dom.js";
-import { current, isRestored, neededStrength } from "../store.js";
+import { current, isRestored, restoredFaces, strengthOf } from "../store.js";
+import { percent } from "../wording.js";
 
 /** @typedef {import("../store.js").Store} Store */
 /** @typedef {import("../strength.js").Strength} Strength */
@@ -13,10 +14,10 @@ import { current, isRestored, neededStrength } from "../store.js";
 export function viewOutcome(store, strength) {
   const slider = find("#strength", HTMLInputElement);
   const reset = find("#strength-reset", HTMLButtonElement);
-  slider.addEventListener("input", () => withPhoto((photo) => strength.set(photo, slider.valueAsNumber / 100)));
+  slider.addEventListener("input", () => withPhoto((photo) => strength.setAll(photo, slider.valueAsNumber / 100)));
   reset.addEventListener("click", () => {
     slider.focus();
-    withPhoto((photo) => strength.set(photo, null));
+    withPhoto((photo) => strength.setAll(photo, null));
   });
   find("#download", HTMLElement).addEventListener("click", () =>
     withPhoto(async (photo) => {
@@ -47,14 +48,27 @@ function draw(state, slider, reset) {
   const shown = photo !== null && isRestored(photo);
   find("#outcome", HTMLElement).hidden = !shown;
   if (!shown) return;
-  const percent = Math.round(100 * (photo.strength ?? neededStrength(photo)));
-  slider.valueAsNumber = percent;
-  slider.setAttribute("aria-valuetext", photo.strength === null ? "as much as each face needs" : `${percent} %`);
-  say(find("#strength-said", HTMLElement), photo.strength === null ? `${percent} %, as needed` : `${percent} %`);
-  reset.hidden = photo.strength === null;
+  const asNeeded = photo.strength.size === 0;
+  const said = asNeeded ? `${range(photo)}, as needed` : range(photo);
+  slider.valueAsNumber = Math.round(100 * mean(restoredFaces(photo).map((face) => strengthOf(photo, face))));
+  slider.setAttribute("aria-valuetext", said);
+  say(find("#strength-said", HTMLElement), said);
+  reset.hidden = asNeeded;
   find("#download-all", HTMLElement).hidden = state.photos.filter(isRestored).length < 2;
   keep(find("#warnings", HTMLElement), photo.job?.account?.warnings ?? [], {
     key: (warning) => warning,
     make: (warning) => make("li", {}, warning),
   });
+}
+
+/** From the face of which least is shown to the one of which most is. @param {Photo} photo */
+function range(photo) {
+  const shown = restoredFaces(photo).map((face) => strengthOf(photo, face));
+  const [least, most] = [percent(Math.min(...shown)), percent(Math.max(...shown))];
+  return least === most ? most : `${least} to ${most}`;
+}
+
+/** @param {number[]} values */
+function mean(values) {
+  return values.reduce((sum, one) => sum + one, 0) / values.length;
 }

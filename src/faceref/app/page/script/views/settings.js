@@ -13,6 +13,15 @@ export function viewSettings(store, looking) {
     store.change((state) => (state.options = read(form)));
     looking.lookAgain();
   });
+  store.subscribe(({ options }) => write(form, options));
+}
+
+/** What was set elsewhere, or before the page was loaded again. @param {HTMLFormElement} form @param {Record<string, unknown>} options */
+function write(form, options) {
+  for (const field of form.querySelectorAll("input")) {
+    if (field.type === "checkbox") field.checked = field.name in options;
+    else if (field !== document.activeElement) field.value = String(options[field.name] ?? "");
+  }
 }
 
 /** @param {HTMLFormElement} form @returns {Record<string, unknown>} */

@@ -3,6 +3,7 @@
 import { find, keep, make, say } from "../dom.js";
 import { current, isRestored } from "../store.js";
 import { faceSaid } from "../wording.js";
+import { drawLayers } from "./layers.js";
 
 /** @typedef {import("../store.js").Store} Store */
 /** @typedef {import("../types.js").State} State */
@@ -19,6 +20,7 @@ export function viewStage(store) {
   const toggles = new Map(Object.entries({ full: "#toggle-size", near: "#toggle-near" }));
   let size = "fit";
   let divided = ""; // the picture whose seam was placed
+  let near = ""; // the face that was scrolled to
 
   divide.addEventListener("input", () => frame.style.setProperty("--at", `${divide.value}%`));
   for (const [kind, id] of toggles) {
@@ -34,7 +36,7 @@ export function viewStage(store) {
   function scrollToFace() {
     const photo = current(store.state);
     if (!photo?.shown) return;
-    const [left, top, right, bottom] = mainFace(photo);
+    const [left, top, right, bottom] = seenFace(photo, store.state.face);
     const scale = frame.offsetWidth / photo.shown.image.naturalWidth;
     const x = frame.offsetLeft + (scale * (left + right)) / 2;
     const y = frame.offsetTop + (scale * (top + bottom)) / 2;
@@ -45,32 +47,39 @@ export function viewStage(store) {
   function draw(state) {
     const photo = current(state);
     frame.hidden = !photo?.shown;
-    say(find("#caption", HTMLElement), photo ? caption(photo, scaleOf(size, photo, stage)) : "");
+    say(find("#caption", HTMLElement), photo ? caption(photo, scaleOf(size, photo, state.face, stage)) : "");
     find("#problem", HTMLElement).hidden = !photo?.problem;
     say(find("#problem", HTMLElement), photo?.problem ?? "");
-    for (const [kind, id] of toggles) find(id, HTMLElement).setAttribute("aria-pressed", String(size === kind));
+    for (const [kind, id] of toggles) {
+      find(id, HTMLElement).hidden = !photo?.shown;
+      find(id, HTMLElement).setAttribute("aria-pressed", String(size === kind));
+    }
     if (!photo?.shown) return;
     const { naturalWidth: width, naturalHeight: height } = photo.shown.image;
     stage.style.setProperty("--ratio", `${width} / ${height}`);
-    const scale = scaleOf(size, photo, stage) / devicePixelRatio;
+    const scale = scaleOf(size, photo, state.face, stage) / devicePixelRatio;
     frame.style.width = `${width * scale}px`;
     frame.style.height = `${height * scale}px`;
     drawLayers(photo);
-    if (isRestored(photo) && divided !== photo.job?.id) {
-      divided = photo.job?.id ?? "";
-      divide.valueAsNumber = middleOfFace(photo);
+    if (isRestored(photo) && divided !== `${photo.job?.id} ${state.face}`) {
+      divided = `${photo.job?.id} ${state.face}`;
+      divide.valueAsNumber = middleOf(seenFace(photo, state.face), photo);
       frame.style.setProperty("--at", `${divide.value}%`);
     }
     drawBoxes(store, state, photo);
+    if (photo.account && near !== `${photo.id} ${state.face}`) {
+      near = `${photo.id} ${state.face}`;
+      scrollToFace();
+    }
   }
   store.subscribe(draw);
 }
 
-/** Pixels of the screen for a pixel of the picture. @param {string} size @param {Photo} photo @param {HTMLElement} stage */
-function scaleOf(size, photo, stage) {
+/** Pixels of the screen for a pixel of the picture. @param {string} size @param {Photo} photo @param {number | null} face @param {HTMLElement} stage */
+function scaleOf(size, photo, face, stage) {
   if (size === "full") return 1;
   if (size === "fit") return fit(photo, stage);
-  const [left, , right] = mainFace(photo);
+  const [left, , right] = seenFace(photo, face);
   return Math.max(fit(photo, stage), (devicePixelRatio * NEAR * stage.clientWidth) / (right - left));
 }
 
@@ -90,46 +99,23 @@ function caption(photo, scale) {
   return `${photo.name} · ${naturalWidth} × ${naturalHeight} · ${Math.round(100 * scale)} %`;
 }
 
-/** Where the main face has its middle, in hundredths of the width: there one sees before and after. @param {Photo} photo */
-function middleOfFace(photo) {
-  const [left, , right] = mainFace(photo);
+/** In hundredths of the width: there one sees a face before and after. @param {[number, number, number, number]} box @param {Photo} photo */
+function middleOf([left, , right], photo) {
   return Math.round((50 * (left + right)) / (photo.shown?.image.naturalWidth ?? 1));
 }
 
 /**
- * The box of the largest face that is restored, or else found; the whole picture where there is none.
- * @param {Photo} photo @returns {[number, number, number, number]}
+ * The box of the selected face, or of the largest that is restored, or else found; the whole picture where there is none.
+ * @param {Photo} photo @param {number | null} selected @returns {[number, number, number, number]}
  */
-function mainFace({ account, shown }) {
+function seenFace({ account, shown }, selected) {
   const faces = (account?.faces ?? []).filter((face) => face.box);
+  const box = faces.find((face) => face.number === selected)?.box;
+  if (box) return box;
   const restored = faces.filter((face) => face.restored);
   const boxes = (restored.length ? restored : faces).flatMap(({ box }) => (box ? [box] : []));
   if (!boxes.length) return [0, 0, shown?.image.naturalWidth ?? 1, shown?.image.naturalHeight ?? 1];
   return boxes.reduce((best, box) => (box[2] - box[0] > best[2] - best[0] ? box : best));
-}
-
-/** Before, and over it from the seam on after: blended until the server's own picture is here. @param {Photo} photo */
-function drawLayers(photo) {
-  const compared = isRestored(photo);
-  const settled = photo.exact?.strength === photo.strength;
-  const before = find("#before", HTMLImageElement);
-  const full = find("#full", HTMLImageElement);
-  const exact = find("#exact", HTMLImageElement);
-  setSource(before, photo.shown?.url);
-  before.alt = compared ? `${photo.name}, before on the left and restored on the right` : photo.name;
-  for (const id of ["#after", "#seam", "#divide", "#toggle-faces"]) find(id, HTMLElement).hidden = !compared;
-  setSource(full, compared ? photo.full?.url : undefined);
-  setSource(exact, compared ? photo.exact?.url : undefined);
-  full.style.opacity = String(photo.strength ?? 1);
-  full.hidden = settled;
-  exact.hidden = !settled && photo.full !== null;
-}
-
-/** @param {HTMLImageElement} image @param {string | undefined} url */
-function setSource(image, url) {
-  if (image.getAttribute("src") === (url ?? null)) return;
-  if (url) image.src = url;
-  else image.removeAttribute("src");
 }
 
 /** @param {Store} store @param {State} state @param {Photo} photo */

@@ -1,0 +1,62 @@
+/** Before, and over it from the seam on after: blended here until the server's own picture is there. */
+
+import { find, keep, make } from "../dom.js";
+import { isRestored, restoredFaces, strengthAsked, strengthOf } from "../store.js";
+
+/** @typedef {import("../types.js").Photo} Photo */
+/** @typedef {import("../types.js").Face} Face */
+
+const AROUND = 0.6; // of a face's box, on each side: farther than restoring changes anything
+
+/** @param {Photo} photo */
+export function drawLayers(photo) {
+  const compared = isRestored(photo);
+  const settled = photo.exact?.strength === strengthAsked(photo);
+  const before = find("#before", HTMLImageElement);
+  const blend = find("#blend", HTMLElement);
+  const exact = find("#exact", HTMLImageElement);
+  setSource(before, photo.shown?.url);
+  before.alt = compared ? `${photo.name}, before on the left and restored on the right` : photo.name;
+  for (const id of ["#after", "#seam", "#divide", "#toggle-faces"]) find(id, HTMLElement).hidden = !compared;
+  setSource(exact, compared ? photo.exact?.url : undefined);
+  drawBlend(blend, photo, compared);
+  blend.hidden = settled;
+  exact.hidden = !settled && photo.full !== null;
+}
+
+/** Fully restored faces over the photograph, each as strongly as it is shown. @param {HTMLElement} blend @param {Photo} photo @param {boolean} compared */
+function drawBlend(blend, photo, compared) {
+  const { full } = photo;
+  keep(blend, compared && full ? parts(photo) : [], {
+    key: ({ face }) => `${full?.url} ${face?.number}`,
+    make: () => make("img", { src: full?.url, alt: "" }),
+    update(image, { face, opacity }) {
+      image.style.opacity = String(opacity);
+      image.style.clipPath = face ? around(face, photo) : "none";
+    },
+  });
+}
+
+/** One picture for all faces where they are shown alike. @param {Photo} photo @returns {{face: Face | null, opacity: number}[]} */
+function parts(photo) {
+  const faces = restoredFaces(photo).map((face) => ({ face, opacity: strengthOf(photo, face) }));
+  const alike = faces.every(({ opacity }) => opacity === faces[0].opacity);
+  return alike ? [{ face: null, opacity: faces[0].opacity }] : faces;
+}
+
+/** @param {Face} face @param {Photo} photo */
+function around({ box }, { shown }) {
+  if (!box || !shown) return "none";
+  const [left, top, right, bottom] = box;
+  const { naturalWidth: width, naturalHeight: height } = shown.image;
+  const [x, y] = [AROUND * (right - left), AROUND * (bottom - top)];
+  const edges = [(top - y) / height, 1 - (right + x) / width, 1 - (bottom + y) / height, (left - x) / width];
+  return `inset(${edges.map((edge) => `${100 * Math.max(0, edge)}%`).join(" ")})`;
+}
+
+/** @param {HTMLImageElement} image @param {string | undefined} url */
+function setSource(image, url) {
+  if (image.getAttribute("src") === (url ?? null)) return;
+  if (url) image.src = url;
+  else image.removeAttribute("src");
+}

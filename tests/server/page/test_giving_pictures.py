@@ -1,0 +1,59 @@
+"""How pictures get onto the page: dropped, folders too, and pasted, with the browser's own events."""
+
+import base64
+from pathlib import Path
+
+import pytest
+from PIL import ImageOps
+from playwright.sync_api import Locator, Page, expect
+from serving import png
+from visiting import wait_for_faces
+
+PASTE = """pasted => {
+    const data = new DataTransfer();
+    const bytes = Uint8Array.from(atob(pasted), (one) => one.charCodeAt(0));
+    data.items.add(new File([bytes], "image.png", { type: "image/png" }));
+    document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true }));
+}"""
+
+
+def drop(page: Page, place: Locator, *paths: Path) -> None:
+    """As the system does it that the browser runs on."""
+    box = place.bounding_box()
+    assert box is not None
+    devtools = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        where = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+        devtools.send("Input.dispatchDragEvent", {"type": kind, "data": data, **where})
+
+
+@pytest.fixture
+def album(tmp_path, bad, on_disk) -> Path:
+    """A folder with a photograph, one in a folder inside, and what is no picture."""
+    first, second, notes = on_disk(first=bad, second=ImageOps.mirror(bad), notes=b"Dear Sir")
+    (tmp_path / "album" / "inside").mkdir(parents=True)
+    first.rename(tmp_path / "album" / "1.png")
+    second.rename(tmp_path / "album" / "inside" / "2.png")
+    notes.rename(tmp_path / "album" / "notes.txt")
+    return tmp_path / "album"
+
+
+def test_photographs_folders_and_references_are_dropped_where_they_belong(page, album, bad, portrait, on_disk):
+    old, good = on_disk(old=bad, good=portrait)
+    drop(page, page.locator("#welcome [data-drop=photos]"), old, album)
+    expect(page.locator("#photos button")).to_have_count(3)
+    labels = [page.locator("#photos button").nth(i).get_attribute("aria-label") for i in range(3)]
+    assert labels == ["old.png: ready", "1.png: ready", "2.png: ready"]
+    drop(page, page.locator("[data-drop=references]"), good)
+    expect(page.get_by_role("list", name="References").get_by_role("img", name="good.png")).to_be_visible()
+    expect(page.locator("#photos button")).to_have_count(3)
+    expect(page.locator("#faces strong")).to_have_text("1 Same person")
+    drop(page, page.locator("header"), good)  # beside all places: nothing is opened instead of the page
+    expect(page.locator("#photos button")).to_have_count(3)
+
+
+def test_a_pasted_picture_is_one_more_photograph(page, bad):
+    page.evaluate(PASTE, base64.b64encode(png(bad)).decode())
+    wait_for_faces(page, 1)
+    expect(page.locator("#caption")).to_contain_text("image.png")
