@@ -5,15 +5,24 @@ import sys
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-COMPILER = "torch._dynamo"
+COMPILER, STATISTICS = "torch._dynamo", "scipy.stats"
+
+
+class LateModule(ModuleType):
+    """In the place of a module that takes long to import, until something of it is used."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(_real(self), name)
 
 
 class _Nothing:
     """Stands for classes of the compiler's: nothing is an instance of it."""
 
 
-class LazyCompiler(ModuleType):
-    """In the place of torch's compiler, which takes more than a second to import, until somebody compiles.
+class LateCompiler(LateModule):
+    """torch's compiler, which takes more than a second, until somebody compiles.
 
     diffusers imports it to mark functions for the case that they are compiled, and asks whether a network was compiled.
     To both it has the answer; for everything else it makes way for the real one.
@@ -29,19 +38,19 @@ class LazyCompiler(ModuleType):
     def disable(function: Any = None, *_: Any, **__: Any) -> Any:
         return function or (lambda decorated: decorated)
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return getattr(_real_compiler(self), name)
+
+def import_late() -> None:
+    """From now on import torch's compiler when it is used; too late where diffusers has been imported.
+
+    And scipy's statistics, which diffusers imports for schedules of noise that no model here has.
+    """
+    if "diffusers" in sys.modules:
+        return
+    sys.modules.setdefault(COMPILER, LateCompiler(COMPILER))
+    sys.modules.setdefault(STATISTICS, LateModule(STATISTICS))
 
 
-def import_compiler_late() -> None:
-    """From now on import torch's compiler when it is used; too late where diffusers has been imported."""
-    if "diffusers" not in sys.modules and COMPILER not in sys.modules:
-        sys.modules[COMPILER] = LazyCompiler(COMPILER)
-
-
-def _real_compiler(stand_in: ModuleType) -> ModuleType:
-    if sys.modules.get(COMPILER) is stand_in:
-        del sys.modules[COMPILER]
-    return importlib.import_module(COMPILER)
+def _real(stand_in: ModuleType) -> ModuleType:
+    if sys.modules.get(stand_in.__name__) is stand_in:
+        del sys.modules[stand_in.__name__]
+    return importlib.import_module(stand_in.__name__)

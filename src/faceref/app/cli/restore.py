@@ -15,7 +15,7 @@ from faceref.app.cli.restore_folder import Again, DryRun, Jobs, Ray, folder_of_r
 from faceref.app.cli.wording import left_alone, sentence
 from faceref.compute import Compute
 from faceref.errors import FacerefError, UsageError
-from faceref.lean import import_compiler_late
+from faceref.lean import import_late
 from faceref.restore.account import called
 from faceref.restore.left_alone import LeftAlone
 from faceref.restore.options import RestoreOptions, help_text
@@ -121,7 +121,7 @@ def restore(
     from faceref.pictures.photo import check_photo
     from faceref.pictures.search import check_exists, list_photos
 
-    import_compiler_late()
+    import_late()
     if names and references:
         raise UsageError("Give either --ref, photographs of one person, or --person, people who are enrolled")
     model = str(find_model(model))  # of the hub: fetched once
