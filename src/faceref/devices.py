@@ -31,7 +31,7 @@ def check_device(device: torch.device | str) -> torch.device:
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether a device, a GPU or the CPU, had too little memory for what was asked of it."""
-    return should_reduce_batch_size(error)
+    return isinstance(error, MemoryError) or should_reduce_batch_size(error)
 
 
 def wait_for(device: torch.device) -> None:

@@ -40,6 +40,11 @@ def is_main() -> bool:
     return not several() or dist.get_rank() == 0
 
 
+def is_first() -> bool:
+    """As `is_main`, and also before the processes have met and after they have parted: the one that tells a person."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def share_of(items: Sequence[T]) -> list[tuple[T, ...]]:
     """What this process does of the items in each round: one of them, or none in the last."""
     if not several():

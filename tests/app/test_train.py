@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from PIL import ImageOps
+
+from faceref.training.stages.vqgan import VQGANStage
 
 
 @pytest.fixture
@@ -44,6 +47,31 @@ def test_training_ends_with_a_model_in_the_folder_of_the_run(faceref, config, mo
     run = config.parent / "runs" / "tiny"
     assert yaml.safe_load((run / "config.yaml").read_text())["loop"]["steps"] == 2
     assert (run / "model" / "diffusion_pytorch_model.safetensors").exists()
+
+
+def test_a_run_that_has_finished_says_how_to_go_on(faceref, config, monkeypatch):
+    monkeypatch.chdir(config.parent)
+    assert faceref("train", "tiny.yaml", "loop.steps=1").code == 0
+    again = faceref("train", "tiny.yaml", "loop.steps=1", "--resume")
+    assert (again.code, again.output) == (0, "step 1, finished before; to go on, give more loop.steps\n")
+
+
+def test_one_of_several_processes_tells_how_it_ended(faceref, config, monkeypatch):
+    monkeypatch.chdir(config.parent)
+    monkeypatch.setenv("RANK", "1")
+    assert faceref("train", "tiny.yaml", "loop.steps=1").output == ""
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), MemoryError()])
+def test_too_little_memory_is_said_with_what_to_lower(faceref, config, error, monkeypatch):
+    def too_large(*_):
+        raise error
+
+    monkeypatch.chdir(config.parent)
+    monkeypatch.setattr(VQGANStage, "forward", too_large)
+    failed = faceref("train", "tiny.yaml")
+    assert failed.code == 1
+    assert "too little memory for a step; lower loop.batch_size" in failed.errors
 
 
 def test_a_dry_run_writes_nothing(faceref, config, monkeypatch):

@@ -83,6 +83,14 @@ def test_a_damaged_folder_is_refused_with_one_sentence(model, damage):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("key", ["prediction_type", "timestep_spacing", "beta_schedule"])
+def test_a_schedule_that_nobody_knows_is_refused_when_it_is_loaded(model, key):
+    path = model / "scheduler" / "scheduler_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: "foo"}))
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        load_pipeline(model)
+
+
 def test_a_saved_model_can_be_read_by_whom_the_umask_lets_read(model, tmp_path):
     before = os.umask(0o027)
     try:

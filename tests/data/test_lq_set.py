@@ -1,5 +1,6 @@
 """LQ sets: what becomes of a file depends on the seed and its name alone."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from faceref.data.degradation import MODERATE, SEVERE, DegradationRanges, degrad
 from faceref.data.index import write_index
 from faceref.data.lq_set import degrade_files, files_to_degrade, seed_for
 from faceref.errors import DataError, UsageError
+from faceref.evaluation.cases import pictures_by_stem
 
 
 @pytest.fixture
@@ -116,6 +118,19 @@ def test_an_lq_set_below_the_faces_is_not_degraded_once_more(hq: Path):
     before = files_to_degrade(hq, None, None)
     make(hq, hq / "lq", before)
     assert files_to_degrade(hq, None, None) == before
+
+
+def test_links_are_followed_and_one_to_nothing_is_named(hq: Path, tmp_path: Path):
+    (tmp_path / "more").mkdir()
+    shutil.copy(hq / "a.png", tmp_path / "more" / "d.png")
+    (hq / "linked").symlink_to(tmp_path / "more")
+    (hq / "linked" / "loop").symlink_to(hq)
+    (hq / "gone.png").symlink_to(tmp_path / "nothing.png")
+    names = files_to_degrade(hq, None, None)
+    assert names == ["a.png", "gone.png", "linked/d.png", "p/b.png", "p/c.webp"]
+    made, failed = make(hq, tmp_path / "lq", names)
+    assert (made, [row["file"] for row in failed]) == (4, ["gone.png"])
+    assert pictures_by_stem(hq)["linked/d"] == [hq / "linked" / "d.png"]  # and where LQ or restored pictures are read
 
 
 def test_files_come_from_the_mapping_the_index_or_the_folder(hq: Path, tmp_path: Path):

@@ -82,7 +82,8 @@ def test_a_colourless_and_blurred_photograph_measures_lower(portrait: Image.Imag
 def test_what_gives_no_face_is_named_with_its_reason(tree: Path, tmp_path: Path):
     (tree / "text.jpg").write_text("no picture")
     Image.new("RGB", (200, 200), "gray").save(tree / "wall.png")
-    shutil.copy(tree / "Eileen/a.png", tree / "Solara" / "copy.png")
+    shutil.copytree(tree / "Eileen", tmp_path / "elsewhere")
+    (tree / "Solara" / "linked").symlink_to(tmp_path / "elsewhere")
     Image.open(tree / "Eileen/a.png").resize((300, 300)).save(tree / "Eileen/a.jpg")
     save_picture(Image.open(tree / "Eileen/a.png"), tree / "Eileen" / "c_restored.png", metadata={})
     done = align_tree(tree, tmp_path / "out", size=64)
@@ -94,11 +95,11 @@ def test_what_gives_no_face_is_named_with_its_reason(tree: Path, tmp_path: Path)
     assert kinds == {
         "text.jpg": "unreadable",
         "wall.png": "no face",
-        "Solara/copy.png": "copy",
+        "Solara/linked/a.png": "copy",
         "Eileen/a.png": "same name",
         "Eileen/c_restored.png": "restored",
     }
-    assert len(done.rows) + len(kinds) == len(list(tree.rglob("*.*")))
+    assert len(done.rows) + len(kinds) == len(list(tree.rglob("*.*"))) + 1  # which follows no link
 
 
 def test_what_was_done_is_not_done_again_and_changes_are(tree: Path, tmp_path: Path, detections: list):

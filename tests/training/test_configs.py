@@ -158,12 +158,32 @@ def test_a_configuration_may_include_another_and_change_some_of_it(tmp_path: Pat
         *("loop.batch_size=0", "loop.log_every=0", "loop.validation_samples=0", "loop.steps=0", "loop.steps=-3"),
         *("loop.accumulate=0", "loop.ema_decay=2", "lq_dropout=5", "noise.steps=0", "optimizer.learning_rate=-1"),
         *("data.resolution=65", "data.references=-1", "data.workers=-1", "optimizer.learning_rate=.nan"),
+        *("loop.milestones=-5", "loop.milestones=[0]", "noise.beta_schedule=steep", "noise.steps=1"),
+        *("unet.block_out_channels=[]", "unet.block_out_channels=[64]", "unet.block_out_channels=[63, 128, 192]"),
+        *("unet.layers_per_block=0", "unet.in_channels=3", "unet.attention_head_dim=0", "unet.norm_num_groups=0"),
+        *("unet.down_block_types=[Foo]", "unet.nonsense=3", "unet.sample_size=0", "unet.downsample_padding=-1"),
     ],
 )
 def test_a_setting_out_of_its_range_is_named(setting: str):
-    ldm = next(path for path in CONFIGS if path.stem == "small-ldm")
-    with pytest.raises(UsageError, match=setting.split("=")[0].replace(".", r"\.")):
+    ldm = next(path for path in CONFIGS if path.stem == "ablation-64-ldm")
+    with pytest.raises(UsageError, match=setting.split("=")[0].split(".")[-1]):
         load_config(ldm, [setting])
+
+
+@pytest.mark.parametrize(
+    ("ranges", "complaint"),
+    [
+        ("{kind: photographic, noise: [5, 1]}", "noise must be"),
+        ("{kind: photographic, side: [0, 20]}", r"side\.0: Input should be greater than or equal to 1"),
+        ("{noise: [0, 5]}", r"equation\.sigma: Field required"),  # not the photographic kind with its defaults
+        ("{sigma: [0, .inf], downsample: [1, 2], noise: [0, 1], quality: [1, 100]}", r"sigma\.1: .* finite"),
+        ("{sigma: [0, 1], downsample: [1, 2], noise: [0, 1], quality: [1, 100], kernel_size: 40}", "must be odd"),
+    ],
+)
+def test_degradations_that_are_impossible_are_named(ranges: str, complaint: str):
+    ldm = next(path for path in CONFIGS if path.stem == "ablation-64-ldm")
+    with pytest.raises(UsageError, match=complaint):
+        load_config(ldm, [f"data.degradation={ranges}"])
 
 
 SEVERE_AT_512 = "{sigma: [8, 16], downsample: [8, 32], noise: [0, 20], quality: [30, 100]}"

@@ -10,14 +10,14 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Annotated, Self
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 
@@ -38,26 +38,30 @@ class Degradation:
     kernel_size: int
 
 
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Quality = Annotated[int, Field(ge=1, le=100)]  # of JPEG
+
+
 class DegradationRanges(BaseModel):
     """(low, high) of each parameter for faces of `resolution` pixels; every parameter is drawn uniformly."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    sigma: tuple[float, float]
-    downsample: tuple[float, float]
-    noise: tuple[float, float]
-    quality: tuple[int, int]
-    resolution: int = 512
-    kernel_size: int = 41
+    sigma: tuple[Amount, Amount]
+    downsample: tuple[Amount, Amount]
+    noise: tuple[Amount, Amount]
+    quality: tuple[Quality, Quality]
+    resolution: int = Field(default=512, ge=1)
+    kernel_size: int = Field(default=41, ge=1)  # odd
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         for name in ("sigma", "downsample", "noise", "quality"):
             low, high = getattr(self, name)
-            if not 0 <= low <= high:
-                raise ValueError(f"{name} must be (low, high) with 0 <= low <= high, not ({low}, {high})")
-        if not 1 <= self.quality[0] <= self.quality[1] <= 100:
-            raise ValueError(f"quality must lie in 1..100, not {self.quality}")
+            if low > high:
+                raise ValueError(f"{name} must be (low, high) with low <= high, not ({low}, {high})")
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, not {self.kernel_size}")
         return self
 
     def at(self, resolution: int) -> "DegradationRanges":

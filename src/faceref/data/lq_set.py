@@ -18,6 +18,7 @@ from faceref.jobs import OnItem, run
 from faceref.journal import claim
 from faceref.pictures.aligned import open_face
 from faceref.pictures.formats import PICTURE_SUFFIXES
+from faceref.pictures.search import photos_below
 
 PRESETS = {"severe": SEVERE, "moderate": MODERATE, "mild": MILD, "training": TRAINING, "ldbfr": LDBFR}
 JOURNAL, PARAMETERS, LEFT_OUT = "degradation.jsonl", "degradation.csv", "left_out.csv"
@@ -99,7 +100,7 @@ def degrade_files(
 def files_to_degrade(faces: Path, split: str | None, mapping: Path | None) -> list[str]:
     """The targets of a mapping, or the files of the index (of a split of it), or if there is none every picture.
 
-    An LQ set that lies below `faces` is not degraded once more.
+    Links are followed as everywhere (`photos_below`). An LQ set that lies below `faces` is not degraded once more.
     Raises UsageError for a split and a mapping, DataError if there is no file.
     """
     if split is not None and mapping is not None:
@@ -113,8 +114,9 @@ def files_to_degrade(faces: Path, split: str | None, mapping: Path | None) -> li
     elif split is not None or (faces / INDEX).exists():
         names = [row["file"] for row in read_index(faces) if split in (None, row.get("split"))]
     else:
-        lq_sets = {path.parent for path in faces.rglob(JOURNAL)}
-        pictures = (path for path in faces.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+        pictures = photos_below(faces, PICTURE_SUFFIXES)
+        folders = {parent for path in pictures for parent in path.parents}
+        lq_sets = {folder for folder in folders if (folder / JOURNAL).exists()}
         names = sorted(path.relative_to(faces).as_posix() for path in pictures if not lq_sets & set(path.parents))
     if not names:
         raise DataError(f"There is no picture to degrade in {mapping or faces}", hint="check the folder and the split")

@@ -1,14 +1,35 @@
 """Batches of pictures degraded in one of several ways each: by the papers' equation, or as photographs are."""
 
+from collections.abc import Mapping
+from typing import Annotated, Any
+
 import numpy as np
 import torch
+from pydantic import Discriminator, Tag
 from torch import Tensor
 
 from faceref.data.degradation import DegradationRanges, apply_degradations
 from faceref.data.photographic import PhotographicRanges, photograph
 
-Ranges = DegradationRanges | PhotographicRanges
-AnyRanges = Ranges | tuple[Ranges, ...]
+
+def _kind(ranges: Any) -> str:
+    """By which of the classes below pydantic is to read what a configuration says; only `kind` tells them apart."""
+    if isinstance(ranges, list | tuple):
+        return "several"
+    photographic = "kind" in ranges if isinstance(ranges, Mapping) else isinstance(ranges, PhotographicRanges)
+    return "photographic" if photographic else "equation"
+
+
+Ranges = Annotated[
+    Annotated[DegradationRanges, Tag("equation")] | Annotated[PhotographicRanges, Tag("photographic")],
+    Discriminator(_kind),
+]
+AnyRanges = Annotated[
+    Annotated[DegradationRanges, Tag("equation")]
+    | Annotated[PhotographicRanges, Tag("photographic")]
+    | Annotated[tuple[Ranges, ...], Tag("several")],
+    Discriminator(_kind),
+]
 
 
 def degrade_batch(images: Tensor, ranges: AnyRanges, generator: torch.Generator) -> Tensor:

@@ -7,13 +7,16 @@ Each of them strikes a share of the pictures only. The order is that of second-o
 al. 2021); sizes are given in pixels of the picture that was stored, since that is where cameras and programs worked.
 """
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from faceref.data.degradation import blur, jpeg, kernels_of
+from faceref.data.degradation import Amount, blur, jpeg, kernels_of
+
+Pixels = Annotated[float, Field(ge=1, allow_inf_nan=False)]
+Quality = Annotated[float, Field(ge=1, le=100)]
 
 
 class PhotographicRanges(BaseModel):
@@ -22,12 +25,20 @@ class PhotographicRanges(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["photographic"] = "photographic"
-    side: tuple[float, float] = (24, 256)  # of the face's square in the photograph, in pixels
-    focus: tuple[float, float] = (0.3, 1.6)  # deviation of the blur
-    shake: float = 3.0  # and along its longer axis, up to; every fourth picture
-    noise: tuple[float, float] = (0, 22)  # of brightness, deviation on the 0..255 scale; and of colours
-    sharpening: float = 1.5  # how many times what blurring takes away is added, up to; two in five pictures
-    quality: tuple[float, float] = (30, 98)  # of JPEG
+    side: tuple[Pixels, Pixels] = (24, 256)  # of the face's square in the photograph, in pixels
+    focus: tuple[Amount, Amount] = (0.3, 1.6)  # deviation of the blur
+    shake: Amount = 3.0  # and along its longer axis, up to; every fourth picture
+    noise: tuple[Amount, Amount] = (0, 22)  # of brightness, deviation on the 0..255 scale; and of colours
+    sharpening: Amount = 1.5  # how many times what blurring takes away is added, up to; two in five pictures
+    quality: tuple[Quality, Quality] = (30, 98)  # of JPEG
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in ("side", "focus", "noise", "quality"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} must be (low, high) with low <= high, not ({low}, {high})")
+        return self
 
 
 @torch.no_grad()

@@ -16,10 +16,9 @@ from faceref.faces.detect import DlibDetector
 from faceref.files import write_atomically
 from faceref.jobs import OnItem, run
 from faceref.journal import claim
-from faceref.pictures.formats import PHOTO_SUFFIXES
 from faceref.pictures.mark import is_marked_restored
 from faceref.pictures.photo import open_photo
-from faceref.pictures.search import find_photos
+from faceref.pictures.search import distinct, list_photos
 
 JOURNAL = "align.jsonl"  # what became of each photograph
 LEFT_OUT = "left_out.csv"
@@ -141,15 +140,11 @@ def _photos(folder: Path, out: Path) -> tuple[list[str], list[Row]]:
     if out.resolve().is_relative_to(folder.resolve()):
         reason = f"lies in {folder}, where its faces would be taken for photographs"
         raise UsageError(reason, subject=out, hint="choose another")
-    names = [path.relative_to(folder).as_posix() for path in find_photos([folder])]
-    kept = set(names)
-    left_out: list[Row] = []
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in name.parts)
-        if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file() and not hidden and name.as_posix() not in kept:
-            reason = "its bytes are those of another photograph here"
-            left_out.append({"file": name.as_posix(), "kind": "copy", "reason": reason})
+    photographs = list_photos([folder])
+    taken = distinct(photographs)
+    names = [path.relative_to(folder).as_posix() for path in taken]
+    copy = {"kind": "copy", "reason": "its bytes are those of another photograph here"}
+    left_out = [{"file": path.relative_to(folder).as_posix()} | copy for path in sorted({*photographs} - {*taken})]
     first: dict[str, str] = {}
     for name in names:
         other = first.setdefault(Path(name).with_suffix("").as_posix(), name)

@@ -13,6 +13,7 @@ from faceref.errors import DataError
 from faceref.people.graph import components
 from faceref.pictures.aligned import FileState, inspect_face
 from faceref.pictures.formats import PICTURE_SUFFIXES
+from faceref.pictures.search import photos_below
 
 
 @dataclass(frozen=True)
@@ -167,11 +168,10 @@ def _usable_references(
 
 
 def pictures_by_stem(folder: Path) -> dict[str, list[Path]]:
-    """Pictures below a folder by their relative name without suffix."""
+    """Pictures below a folder by their relative name without suffix; links are followed."""
     found: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in PICTURE_SUFFIXES:
-            found[path.relative_to(folder).with_suffix("").as_posix()].append(path)
+    for path in sorted(photos_below(folder, PICTURE_SUFFIXES)):
+        found[path.relative_to(folder).with_suffix("").as_posix()].append(path)
     return found
 
 

@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from faceref.pictures.formats import NAMES, PHOTO_SUFFIXES
 
 def find_photos(paths: Iterable[str | Path]) -> list[Path]:
     """As `list_photos`; of files with the same bytes the first is taken."""
-    return _distinct(list_photos(paths))
+    return distinct(list_photos(paths))
 
 
 def list_photos(paths: Iterable[str | Path]) -> list[Path]:
@@ -34,14 +34,14 @@ def list_photos(paths: Iterable[str | Path]) -> list[Path]:
     return found
 
 
-def photos_below(folder: Path) -> list[Path]:
+def photos_below(folder: Path, suffixes: Collection[str] = PHOTO_SUFFIXES) -> list[Path]:
     """All photographs in a folder, copies as well, to the bottom and in natural order; hidden ones are passed over.
 
-    Links are followed, and each folder is searched once; a link to a photograph that is gone is named too. Raises
-    PhotoError if a folder cannot be read.
+    Links are followed, and each folder is searched once; a link to a photograph that is gone is named too. suffixes: of
+    other files than photographs. Raises PhotoError if a folder cannot be read.
     """
     with _readable(folder):
-        inside = [path for path in _files_below(folder) if path.suffix.lower() in PHOTO_SUFFIXES]
+        inside = [path for path in _files_below(folder) if path.suffix.lower() in suffixes]
     return sorted(inside, key=lambda path: _natural(str(path)))
 
 
@@ -61,8 +61,8 @@ def check_exists(path: Path) -> None:
         raise PhotoError("is a pipe or a device", subject=path, hint="save the photograph to a file first")
 
 
-def _distinct(paths: list[Path]) -> list[Path]:
-    """The first of files with the same bytes; only files of one size are read."""
+def distinct(paths: Iterable[Path]) -> list[Path]:
+    """The first of files with the same bytes; only files of one size are read. Raises PhotoError."""
     sizes: dict[Path, int | None] = {}
     for path in paths:
         with _readable(path):

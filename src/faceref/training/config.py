@@ -18,6 +18,7 @@ class Config(BaseModel):
 
 
 Momentum = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[int, Field(ge=1)]
 
 
 class DataConfig(Config):
@@ -74,14 +75,14 @@ class LoopConfig(Config):
     validate_every: int = Field(default=1000, ge=1)
     validation_samples: int = Field(default=8, ge=1)
     checkpoint_minutes: float = Field(default=5.0, ge=0)
-    milestones: int | tuple[int, ...] = ()  # steps whose checkpoints are kept; one number: all multiples of it
+    milestones: Positive | tuple[Positive, ...] = ()  # steps whose checkpoints stay; a number: its multiples
     gradient_checkpointing: bool = False  # a third slower, and memory for a few times as large a batch
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = ("tensorboard",)
 
     def is_milestone(self, step: int) -> bool:
         """Whether the checkpoint of this step is written and kept for good."""
         if isinstance(self.milestones, int):
-            return self.milestones > 0 and step % self.milestones == 0
+            return step % self.milestones == 0
         return step in self.milestones
 
 

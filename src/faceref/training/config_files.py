@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from faceref.errors import UsageError
 from faceref.training.config import Config
@@ -40,8 +41,16 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     try:
         return _ANY_STAGE.validate_python(tree)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'][1:])) or 'stage'}: {e['msg']}" for e in error.errors())
-        raise UsageError(f"cannot be used: {problems}", subject=path) from error
+        raise UsageError(f"cannot be used: {'; '.join(map(_problem, error.errors()))}", subject=path) from error
+
+
+def _problem(error: ErrorDetails) -> str:
+    """Where it is, and what; the first part of the place is the stage, and what concerns several settings has none."""
+    reason = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        return f"stage: {reason}"
+    place = ".".join(map(str, error["loc"][1:]))
+    return f"{place}: {reason}" if place else reason
 
 
 def _read_tree(path: Path, including: tuple[Path, ...] = ()) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def make_accelerator(loop: LoopConfig, run_dir: Path | None) -> Accelerator:
         torch.set_float32_matmul_precision("high")
     return Accelerator(
         mixed_precision=loop.precision,
-        log_with=list(loop.trackers) if run_dir else None,  # type: ignore[arg-type]
+        log_with=(list(loop.trackers) or None) if run_dir else None,  # type: ignore[arg-type]
         project_dir=str(run_dir) if run_dir else None,
         # a GAN's turns use one side's parameters each
         kwargs_handlers=[

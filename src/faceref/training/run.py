@@ -1,13 +1,16 @@
 """From a configuration to a trained model: builds the data sets and networks of a stage and hands them to the loop."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from faceref.data.dataset import FaceDataset, FaceSource, sharpness_weights
-from faceref.errors import DataError
+from faceref.devices import is_out_of_memory
+from faceref.errors import DataError, FacerefError
 from faceref.jobs import OnItem
 from faceref.processes import from_main
 from faceref.training.checkpoints import Checkpoints
@@ -35,6 +38,22 @@ STAGES: dict[str, type[Stage]] = {
 }
 
 
+@contextmanager
+def _memory_is_enough() -> Iterator[None]:
+    """What there is too little memory for is a step, as the settings have it: photographs are decoded as they fit."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise FacerefError(
+            "There is too little memory for a step",
+            hint="lower loop.batch_size (loop.accumulate makes up for it), or set loop.gradient_checkpointing",
+            code="step_too_large",
+        ) from error
+
+
+@_memory_is_enough()
 def train_from(
     config: TrainConfig,
     run_dir: Path,
@@ -50,7 +69,8 @@ def train_from(
     `config.data.cache`, if that is set: the run itself will want them.
 
     Raises DataError, CheckpointError or UsageError where data, weights or settings do not fit; UsageError where
-    `run_dir` already holds a run and `resume` is not set, or the other way round, or with other settings.
+    `run_dir` already holds a run and `resume` is not set, or the other way round, or with other settings; FacerefError
+    (code "step_too_large") where there is too little memory.
     """
     accelerator = make_accelerator(config.loop, None if dry_run else run_dir)
     if not dry_run:

@@ -44,5 +44,5 @@ def validate(
     if accelerator.is_main_process:
         with (run_dir / "validation.jsonl").open("a") as file:
             file.write(json.dumps({"step": step} | means) + "\n")
-        log.info("step %d, validation: %s", step, means)
+        log.info("step %d, validation: %s", step, " ".join(f"{name}={value:.4g}" for name, value in means.items()))
     return means

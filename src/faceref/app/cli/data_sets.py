@@ -64,7 +64,7 @@ def degrade(
         )
     output.print(f"{out}: {made} degraded faces; their parameters are in degradation.csv.")
     if failed:
-        output.print(f"{out / LEFT_OUT}: {len(failed)} could not be read.")
+        output.print(f"{out / LEFT_OUT}: {len(failed)} could not be degraded.")
 
 
 def check(

@@ -31,6 +31,7 @@ def train(
     SIGUSR1 stops with a checkpoint and exit code 75, to be queued again. On several GPUs: torchrun
     --nproc-per-node gpu -m faceref train CONFIG.
     """
+    from faceref.processes import is_first
     from faceref.training.config_files import load_config
     from faceref.training.run import train_from
 
@@ -45,20 +46,28 @@ def train(
             dry_run=dry_run,
             on_step=on_step,
         )
+    tell = typer.echo if is_first() else _nobody
     if dry_run:
         loop = settings_read.loop
         batch = loop.batch_size * loop.accumulate
         hours = loop.steps * batch / summary.samples_per_second / 3600
         cache = settings_read.data.cache
         written = f"Only the decoded photographs were written, to {cache}" if cache else "Nothing was written"
-        typer.echo(
+        tell(
             f"{summary.gigaflops_per_sample:.1f} GFLOP a sample, {summary.samples_per_second:.1f} samples/s in one "
             f"process here; {loop.steps} steps of {batch} would take {hours:.1f} hours. {written}."
         )
         return
     if summary.requeue:
-        typer.echo(f"step {summary.step}, stopped by SIGUSR1 with a checkpoint; go on with --resume")
+        tell(f"step {summary.step}, stopped by SIGUSR1 with a checkpoint; go on with --resume")
         raise typer.Exit(REQUEUE_EXIT_CODE)
+    if summary.samples_per_second == 0:
+        tell(f"step {summary.step}, finished before; to go on, give more loop.steps")
+        return
     metrics = ", ".join(f"{name} {value:.4g}" for name, value in summary.metrics.items())
     state = "finished" if summary.finished else "stopped; go on with --resume"
-    typer.echo(f"step {summary.step}, {state}; {summary.samples_per_second:.1f} samples/s; {metrics}")
+    tell(f"step {summary.step}, {state}; {summary.samples_per_second:.1f} samples/s; {metrics}")
+
+
+def _nobody(_: str) -> None:
+    """What the other processes of a training say."""

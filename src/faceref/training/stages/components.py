@@ -17,6 +17,7 @@ from faceref.models.recogniser_files import load_recogniser
 from faceref.training.backbones import load_backbone
 from faceref.training.discriminators import PatchDiscriminator, ProjectedDiscriminator
 from faceref.training.stages.configs import DenoisingConfig, ReconstructionConfig
+from faceref.training.stages.unet_arguments import UNetArguments
 
 Model = TypeVar("Model", bound=ModelMixin)
 JUDGED_MAPS = 3  # of a recogniser, the finest; deeper ones tell who it is, not how sharp
@@ -26,17 +27,17 @@ def new_network(kind: type[Model], arguments: dict[str, Any], name: str) -> Mode
     """An untrained network; `name` is what the configuration calls it. Raises UsageError where arguments do not fit."""
     try:
         return kind(**arguments)
-    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+    except (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError) as error:
         raise UsageError(f"cannot be built from its arguments: {error}", subject=f"The {name}") from error
 
 
-def new_unet(kind: type[Model], arguments: dict[str, Any]) -> Model:
+def new_unet(kind: type[Model], arguments: UNetArguments) -> Model:
     """As `new_network`; without any arguments there is nothing to train, which is a UsageError, too."""
     if not arguments:
         raise UsageError(
             "There is no U-Net to train", hint="set initial to a trained one, or unet to the sizes of a new one"
         )
-    return new_network(kind, arguments, "U-Net")
+    return new_network(kind, dict(arguments), "U-Net")
 
 
 def autoencoder_of(unet: UNet2DModel, folder: Path) -> Autoencoder:

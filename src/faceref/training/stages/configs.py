@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from faceref.pipelines.scheduler_name import SchedulerName
 from faceref.pipelines.settings import Sampling
 from faceref.training.config import Config, StageConfig
+from faceref.training.stages.unet_arguments import UNetArguments, check_unet
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -69,7 +70,7 @@ class NoiseConfig(Config):
     steps: int = Field(default=1000, ge=1)
     beta_start: float = Field(default=0.0015, gt=0, lt=1)
     beta_end: float = Field(default=0.0155, gt=0, lt=1)
-    beta_schedule: str = "scaled_linear"
+    beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = "scaled_linear"
     prediction_type: Literal["epsilon", "v_prediction", "sample"] = "epsilon"
     zero_terminal_snr: bool = False
     terminal_share: Share = 0.0  # share of the samples at the last timestep, where one-step sampling starts
@@ -78,6 +79,8 @@ class NoiseConfig(Config):
     def _check(self) -> Self:
         if self.zero_terminal_snr and self.prediction_type == "epsilon":
             raise ValueError("with zero_terminal_snr the last step holds no signal: predict v_prediction or sample")
+        if self.zero_terminal_snr and self.steps == 1:
+            raise ValueError("with zero_terminal_snr the only step would hold no signal: more steps are needed")
         return self
 
 
@@ -108,7 +111,7 @@ class DenoisingConfig(StageConfig):
     """What the denoisers of both models have."""
 
     autoencoder: Path  # folder of the trained autoencoder whose latents are denoised
-    unet: dict[str, Any] = Field(default={})  # constructor arguments of the U-Net
+    unet: UNetArguments = Field(default={})  # of a new one
     initial: Path | None = None  # start from this U-Net (a model folder or its unet/)
     noise: NoiseConfig = NoiseConfig()
     recogniser: Path | None = None
@@ -137,6 +140,7 @@ class DiffusionConfig(DenoisingConfig):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        check_unet(self.unet, pictures=2)
         if self.restoring is not None and self.mechanism != "cache_kv":
             raise ValueError("features (restoring) are injected beside cache_kv only, not beside another mechanism")
         return self
@@ -147,6 +151,11 @@ class LDBFRConfig(DenoisingConfig):
 
     stage: Literal["ldbfr"]
     restoring: Path  # folder of the trained first stage
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        check_unet(self.unet, pictures=1)
+        return self
 
 
 class FusionConfig(ReconstructionConfig):

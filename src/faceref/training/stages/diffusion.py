@@ -127,7 +127,9 @@ class DiffusionStage(DenoisingStage):
         return identity_similarity(self.recogniser, restored, truth, mask, jitter)
 
     def pipeline(self) -> ReFLDMPipeline:
-        return ReFLDMPipeline(unet=self.unet, vae=self.vae, scheduler=self.scheduler, vq=self.restoring)
+        pipeline = ReFLDMPipeline(unet=self.unet, vae=self.vae, scheduler=self.scheduler, vq=self.restoring)
+        pipeline.set_progress_bar_config(disable=True)  # the loop has one
+        return pipeline
 
     def validate(self, batch: Batch, generator: torch.Generator) -> tuple[dict[str, float], Image.Image]:
         """Restore held-out faces, without and with references; rows: LQ, without, with, truth, first reference."""

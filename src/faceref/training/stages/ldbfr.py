@@ -150,15 +150,18 @@ class LDBFRStage(DenoisingStage):
         return loss, {"diffusion": loss.detach()}
 
     def pipeline(self) -> LDBFRPipeline:
-        return LDBFRPipeline(vq=self.restoring, unet=self.unet, vae=self.vae, scheduler=self.scheduler)
+        pipeline = LDBFRPipeline(vq=self.restoring, unet=self.unet, vae=self.vae, scheduler=self.scheduler)
+        pipeline.set_progress_bar_config(disable=True)  # the loop has one
+        return pipeline
 
     def validate(self, batch: Batch, generator: torch.Generator) -> tuple[dict[str, float], Image.Image]:
         """Restore held-out faces; rows: LQ, stage 1 alone, both stages, truth."""
         hq, lq = batch["hq"], batch["lq"]
         noise = torch.randn(batch["hq_latent"].shape, generator=generator, device=hq.device)
         sampling = replace(self.model.sampling, guidance=1.0)
-        result = self.pipeline()(lq, latents=noise, output_type="raw", **sampling.arguments())
-        pictures = {"lq": lq, "stage1": self.pipeline().restore_stage1(lq), "restored": torch.as_tensor(result.images)}
+        pipeline = self.pipeline()
+        result = pipeline(lq, latents=noise, output_type="raw", **sampling.arguments())
+        pictures = {"lq": lq, "stage1": pipeline.restore_stage1(lq), "restored": torch.as_tensor(result.images)}
         metrics: dict[str, float] = {}
         for name, row in pictures.items():
             metrics |= compare(name, row, hq, self.recogniser)
