@@ -51,17 +51,18 @@ def assemble(pipeline: type[Pipeline], folder: str | os.PathLike[str], component
     """
     try:
         scheduler = DDIMScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True)
-        _take_a_step(DDIMScheduler.from_config(scheduler.config))
+        _take_a_step(scheduler)
         return pipeline(**components, **{"scheduler": scheduler})
     except Exception as error:  # whatever a damaged folder makes of diffusers' readers, and parts that do not fit
         raise _cannot_be_loaded(Path(folder), error) from error
 
 
-def _take_a_step(scheduler: DDIMScheduler) -> None:
+def _take_a_step(scheduler: Any) -> None:
     """Raises whatever diffusers does: only here does it find that a prediction_type or a spacing is none of its own."""
-    scheduler.set_timesteps(1)
+    sampler: Any = DDIMScheduler.from_config(scheduler.config)
+    sampler.set_timesteps(1)
     nothing = torch.zeros(1, 1, 1, 1)
-    scheduler.step(nothing, int(scheduler.timesteps[0]), nothing)
+    sampler.step(nothing, int(sampler.timesteps[0]), nothing)
 
 
 def load_sampling(folder: str | os.PathLike[str]) -> Sampling | None:

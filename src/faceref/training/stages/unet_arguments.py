@@ -44,8 +44,8 @@ def check_unet(unet: UNetArguments, pictures: int) -> None:
     seen, made = unet.get("in_channels", 3), unet.get("out_channels", 3)
     if seen != pictures * made:
         raise ValueError(f"unet.in_channels must be {pictures * made}, {pictures} times out_channels, not {seen}")
-    lengths = {len(unet[name]) for name in ("block_out_channels", "down_block_types", "up_block_types") if name in unet}
-    if len(lengths) > 1:
+    levels = (unet.get(name) for name in ("block_out_channels", "down_block_types", "up_block_types"))
+    if len({len(given) for given in levels if given is not None}) > 1:
         raise ValueError("unet.block_out_channels, down_block_types and up_block_types must be of one length")
     groups = unet.get("norm_num_groups", 32)
     if odd := [width for width in unet.get("block_out_channels", ()) if width % groups]:
