@@ -1,6 +1,6 @@
 """How much longer a group photograph with 8 faces takes than one with a single face.
 
-    python benchmarks/group.py data/pins256 --faces 1 2 4 8
+    python benchmarks/group.py data/pins256
 
 Faces of a folder with an index (`faceref data align`) are made small and poor and put side by side into a photograph of
 one size, the places left over filled by the background; each is restored, without references and with five of its

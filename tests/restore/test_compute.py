@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from faceref.checkpoints.store import load_pipeline
+from faceref.compute import Compute, Memory
 from faceref.errors import FacerefError
+from faceref.restore import request
 from faceref.restore.model import Model
 from faceref.restore.options import RestoreOptions
 from faceref.restore.restorer import Restorer
@@ -71,6 +73,14 @@ def test_other_errors_of_torch_are_not_taken_for_a_want_of_memory(tiny_model, fa
     pipeline, info = load_pipeline(tiny_model)
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         restored(Model(TooSmall(pipeline, room=0, says="shapes do not fit"), info), faces)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("memory", "times"), [("normal", 1), ("low", 0)])
+def test_a_process_that_is_to_take_little_memory_keeps_none(tiny_model, monkeypatch, memory: Memory, times: int):
+    kept: list[bool] = []
+    monkeypatch.setattr(request, "keep_freed_memory", lambda: kept.append(True))
+    request.load_restorer(str(tiny_model), Compute("cpu", memory=memory))
+    assert len(kept) == times
 
 
 def test_low_memory_restores_the_same_faces(tiny_model_with_blind, faces):
