@@ -173,6 +173,10 @@ def test_many_photographs_are_restored_and_downloaded_together(page, bad, two, w
     page.get_by_role("button", name="wall.png: problem").wait_for()
     page.get_by_role("button", name="Restore 2 photographs").click()
     expect(page.locator("#status")).to_have_text("2 of 3 photographs restored")
+    expect(page.get_by_role("button", name="Faces", exact=True)).to_be_visible()
+    page.get_by_role("button", name="wall.png: problem").click()
+    expect(page.get_by_role("button", name="Faces", exact=True)).to_be_hidden()
+    page.get_by_role("button", name="old.png: done").click()
     name, data = downloaded(page, "#download-all")
     assert name == "restored.zip"
     with zipfile.ZipFile(io.BytesIO(data)) as archive:

@@ -17,7 +17,7 @@ export function drawLayers(photo) {
   const exact = find("#exact", HTMLImageElement);
   setSource(before, photo.shown?.url);
   before.alt = compared ? `${photo.name}, before on the left and restored on the right` : photo.name;
-  for (const id of ["#after", "#seam", "#divide", "#toggle-faces"]) find(id, HTMLElement).hidden = !compared;
+  for (const id of ["#after", "#seam", "#divide"]) find(id, HTMLElement).hidden = !compared;
   setSource(exact, compared ? photo.exact?.url : undefined);
   drawBlend(blend, photo, compared);
   blend.hidden = settled;

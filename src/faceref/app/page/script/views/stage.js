@@ -54,6 +54,7 @@ export function viewStage(store) {
       find(id, HTMLElement).hidden = !photo?.shown;
       find(id, HTMLElement).setAttribute("aria-pressed", String(size === kind));
     }
+    find("#toggle-faces", HTMLElement).hidden = !photo?.shown || !isRestored(photo);
     if (!photo?.shown) return;
     const { naturalWidth: width, naturalHeight: height } = photo.shown.image;
     stage.style.setProperty("--ratio", `${width} / ${height}`);
