@@ -1,31 +1,30 @@
 /** What is said of faces: whom they are taken for, and what becomes of them. */
 
+import { strengthOf } from "./store.js";
+
 /** @typedef {import("./types.js").Photo} Photo */
 /** @typedef {import("./types.js").Face} Face */
-
-import { strengthOf } from "./store.js";
 
 export const OF_REFERENCES = "Same person";
 
 /**
- * Whom a face is taken for ("" for nobody), the same with how surely, and what becomes or became of it.
- * @param {Face} face @param {Photo} photo @returns {{who: string, label: string, what: string}}
+ * Whom a face is taken for ("" for nobody), how surely, and what becomes or became of it.
+ * @param {Face} face @param {Photo} photo @returns {{who: string, sure: string, what: string}}
  */
 export function faceSaid(face, photo) {
   const choice = photo.byHand.get(face.number);
   if (choice && photo.changed) return byHand(choice);
   const match = face.matches.find((one) => face.matched && (face.person === null || one.person === face.person));
   const who = match ? (match.person ?? OF_REFERENCES) : "";
-  const sure = match ? `${percent(match.certainty)} sure` : doubt(face);
-  const label = match ? `${who}, ${percent(match.certainty)}` : "";
-  return { who, label, what: [sure, became(face, photo)].filter(Boolean).join(" · ") };
+  const sure = match ? percent(match.certainty) : "";
+  return { who, sure, what: [match ? `${sure} sure` : doubt(face), became(face, photo)].filter(Boolean).join(" · ") };
 }
 
 /** @param {import("./types.js").Choice} choice */
 function byHand({ become, person }) {
   const who = become === "person" ? (person ?? OF_REFERENCES) : "";
   const what = { person: "chosen by you", skip: "will be left alone", blind: "will be restored without references" };
-  return { who, label: who, what: what[become] };
+  return { who, sure: "", what: what[become] };
 }
 
 /** Who a face might be that is surely nobody. @param {Face} face */

@@ -126,12 +126,13 @@ function drawBoxes(store, state, photo) {
   const faces = (shown && photo.account?.faces.filter((face) => face.box)) || [];
   keep(find("#boxes", HTMLElement), faces, {
     key: (face) => `${photo.id}-${face.number}`,
-    make: () => make("li", {}, make("button", { type: "button" }, make("span"))),
+    make: () => make("li", {}, make("button", { type: "button" }, make("span", {}, make("b"), make("small")))),
     update(item, face) {
       const button = /** @type {HTMLButtonElement} */ (item.firstElementChild);
       placeBox(button, face, photo);
-      const { who, label, what } = faceSaid(face, photo);
-      say(/** @type {Element} */ (button.firstElementChild), [face.number, label].filter(Boolean).join(" "));
+      const { who, sure, what } = faceSaid(face, photo);
+      say(find("b", HTMLElement, button), [face.number, who].filter(Boolean).join(" "));
+      say(find("small", HTMLElement, button), sure && `, ${sure}`);
       button.setAttribute("aria-label", `Face ${face.number}: ${who || "not known"}, ${what}`);
       button.setAttribute("aria-current", String(state.face === face.number));
       button.classList.toggle("left-alone", face.left_alone !== null);
