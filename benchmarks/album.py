@@ -1,13 +1,15 @@
 """Whose references a face is given when an album shows many people: right, wrong or nobody's, by degradation.
 
-    python benchmarks/album.py choose data/lfw128 --without data/raw-people --work runs/album/choose
-    python benchmarks/album.py report data/raw-people --work runs/album/report
+    python benchmarks/album.py choose data/lfw128 --split val --work runs/album/choose
+    python benchmarks/album.py report data/lfw128 --split test --work runs/album/report
 
-FOLDER holds a folder for each person. In each round one photograph of every person is taken out of the album, and of a
-quarter of the people all are: these are strangers there. People with a single photograph stay, and are not looked for.
-The photographs taken out are looked for in the album as they are and degraded mildly, moderately and severely (seeded).
-The album knows no names: its faces are found, grouped and matched as `faceref restore --ref ALBUM` does. choose: people
-who are not in the folder --without; every threshold is tried. report: those of the package are measured.
+FOLDER holds a folder for each person, and with --split an index.csv of whom those of the split are looked at: the
+recogniser was trained on those of train. In each round one photograph of every person is taken out of the album, and of
+a quarter of the people all are: these are strangers there. People with a single photograph stay, and are not looked
+for. The photographs taken out are looked for in the album as they are and degraded mildly, moderately and severely
+(seeded). The album knows no names: its faces are found, grouped and matched as `faceref restore --ref ALBUM` does.
+choose: every threshold is tried. report: those of the package are measured; with --recogniser dlib, without the
+trained one.
 """
 
 import argparse
@@ -18,13 +20,12 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from faceref.data.degradation import MILD, MODERATE, SEVERE, degrade
 from faceref.data.table import read_table
 from faceref.faces.detect import load_detector
-from faceref.faces.dlib_torch import TorchDlibRecogniser
+from faceref.faces.dlib_torch import TorchDlibRecogniser, load_recogniser
 from faceref.people.album import Album, AlbumPhoto, read_album
 from faceref.people.album_index import AlbumIndex
 from faceref.people.album_people import SAME_PERSON, AlbumPerson, people_of
@@ -65,15 +66,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("choose", "report"))
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--without", type=Path, help="a folder for each person who is left out")
+    parser.add_argument("--split", help="of FOLDER/index.csv; without it, everybody")
+    parser.add_argument("--recogniser", default="trained")
     parser.add_argument("--people", type=int, default=150, help="at the most")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=Path("runs/album"), help="degraded photographs and the index")
     arguments = parser.parse_args()
     rng = np.random.default_rng(arguments.seed)
-    people = labelled(arguments.folder, arguments.without, arguments.people, rng)
-    photographs = prepare(people, arguments.folder, arguments.work, arguments.rounds, arguments.seed)
+    people = labelled(arguments.folder, arguments.split, arguments.people, rng)
+    recogniser = load_recogniser(arguments.recogniser)
+    photographs = prepare(people, arguments.folder, arguments.work, arguments.rounds, arguments.seed, recogniser)
     print(f"{len({one.person for one in photographs})} people, {len(photographs)} photographs", flush=True)
     for threshold in GROUPING if arguments.command == "choose" else (SAME_PERSON,):
         outcomes = [one for n in range(arguments.rounds) for one in play(photographs, n, threshold, arguments.seed)]
@@ -83,20 +86,12 @@ def main() -> None:
             report(outcomes, certainty, times)
 
 
-def labelled(folder: Path, without: Path | None, people: int, rng: np.random.Generator) -> dict[str, list[Path]]:
-    """Photographs by person, first of people with two or more; of an index those of its test people are left out."""
-    index = folder / "index.csv"
-    test = (
-        {row["person"] for row in read_table(index, ("person", "split")) if row["split"] == "test"}
-        if index.exists()
-        else set()
-    )
-    absent = {path.name for path in without.iterdir()} if without else set()
-    names = [
-        path.name
-        for path in sorted(folder.iterdir())
-        if path.is_dir() and path.name not in test and path.name.removeprefix("lfw_") not in absent
-    ]
+def labelled(folder: Path, split: str | None, people: int, rng: np.random.Generator) -> dict[str, list[Path]]:
+    """Photographs by person, first of people with two or more."""
+    names = [path.name for path in sorted(folder.iterdir()) if path.is_dir()]
+    if split:
+        rows = read_table(folder / "index.csv", ("person", "split"))
+        names = sorted({row["person"] for row in rows if row["split"] == split} & set(names))
     found = {name: sorted(path for path in (folder / name).iterdir() if path.is_file()) for name in names}
     several = [name for name in names if len(found[name]) > 1]
     chosen = sorted(rng.permutation(several)[:people].tolist())
@@ -104,9 +99,11 @@ def labelled(folder: Path, without: Path | None, people: int, rng: np.random.Gen
     return {name: [found[name][i] for i in rng.permutation(len(found[name]))[:PHOTOGRAPHS]] for name in chosen}
 
 
-def prepare(people: dict[str, list[Path]], folder: Path, work: Path, rounds: int, seed: int) -> list[Photograph]:
+def prepare(
+    people: dict[str, list[Path]], folder: Path, work: Path, rounds: int, seed: int, recogniser: TorchDlibRecogniser
+) -> list[Photograph]:
     """Look at all photographs, and at the degraded ones of those that are looked for in a round."""
-    detector, recogniser = load_detector(), TorchDlibRecogniser(torch.device("cpu"))
+    detector = load_detector()
     index = AlbumIndex(work)
 
     def look(paths: Sequence[Path]) -> dict[Path, AlbumPhoto]:
@@ -184,7 +181,7 @@ def outcome(
 ) -> Outcome:
     if face is None:
         return Outcome(kind, known, None, 0.0, 0.0, 0.0)
-    best, second, *_ = match(face.embedding, face.score, people)
+    best, second, *_ = match(face.probe, face.score, people)
     labels = Counter(whose.get(id(reference.place)) for reference in best.person.references)
     label, count = labels.most_common(1)[0]
     return Outcome(kind, known, label == person, best.certainty, second.certainty, 1 - count / labels.total())

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from faceref.faces.detect import load_detector
-from faceref.faces.recognise import DlibRecogniser
+from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.people.album import AlbumPhoto, read_album
 from faceref.people.album_index import AlbumIndex
 from faceref.people.album_people import AlbumPerson, people_of
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--work", type=Path, default=Path("runs/album/photos"), help="the index")
     arguments = parser.parse_args()
-    detector, recogniser, index = load_detector(), DlibRecogniser(), AlbumIndex(arguments.work)
+    detector, recogniser, index = load_detector(), TorchDlibRecogniser(), AlbumIndex(arguments.work)
     people = people_of(read_album([arguments.folder / "people"], detector, recogniser, index))
     for person in people:
         print("in the album:", ", ".join(names(person, arguments.folder)))

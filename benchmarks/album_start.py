@@ -26,7 +26,7 @@ from identities import synthetic_faces
 from PIL import Image
 
 from faceref.faces.detect import Face, load_detector
-from faceref.faces.recognise import DlibRecogniser
+from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.people.album import read_album
 from faceref.people.album_index import AlbumIndex, Stamp
 from faceref.people.album_people import people_of
@@ -77,13 +77,13 @@ def fill_index(album: Path, data: Path) -> None:
     for path, embedding in zip(paths, vectors[: len(paths)], strict=True):
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         place = Face((30.0, 30.0, 90.0, 90.0), np.zeros((68, 2), np.float32), 1.0, "synthetic")
-        face = SeenFace(place, embedding, TRAITS.score, 100.0, True, TRAITS)
+        face = SeenFace(place, embedding, embedding, TRAITS.score, 100.0, True, TRAITS)
         index.remember(path, Stamp.of(path), digest, Seen(digest, faces=(face,)), detector)
 
 
 def album_part(album: Path, data: Path) -> tuple[float, float]:
     """Seconds of the processor to know what is in the album, and to group it into people."""
-    detector, recogniser, index = load_detector(), DlibRecogniser(), AlbumIndex(data)
+    detector, recogniser, index = load_detector(), TorchDlibRecogniser(), AlbumIndex(data)
     start = time.process_time()
     seen = read_album([album], detector, recogniser, index)
     read = time.process_time()

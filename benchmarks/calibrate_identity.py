@@ -2,10 +2,11 @@
 
     python benchmarks/calibrate_identity.py fit data/lfw128 --out src/faceref/weights/identity.json
     python benchmarks/calibrate_identity.py report data/lfw128
+    python benchmarks/calibrate_identity.py report data/lfw128 --dlib
 
-fit: LFW's training and validation people. report: LFW's test people. One photograph of each person is taken as it is
-and degraded mildly, moderately and severely (seeded); others of the person are the references, and everybody else's
-references are strangers'.
+fit: validation people, whom the recogniser was not trained on. report: test people; --dlib: with dlib's own network
+instead. One photograph of each person is taken as it is and degraded mildly, moderately and severely (seeded); others
+of the person are the references, and everybody else's references are strangers'.
 """
 
 import argparse
@@ -14,9 +15,7 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
-import torch
 from PIL import Image
 from scipy.optimize import minimize
 
@@ -25,6 +24,7 @@ from faceref.data.table import read_table
 from faceref.faces.align import AlignedFace, Alignment
 from faceref.faces.certainty import Calibration, features
 from faceref.faces.dlib_torch import TorchDlibRecogniser
+from faceref.faces.landmarks import landmarks_of_aligned
 from faceref.faces.quality import quality
 
 SIZE = 128  # pixels of the faces
@@ -50,13 +50,14 @@ class Pairs:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("fit", "report"))
-    parser.add_argument("folder", type=Path, help="aligned photographs with index.csv")
+    parser.add_argument("folders", type=Path, nargs="+", help="aligned photographs with index.csv")
     parser.add_argument("--out", type=Path, help="where the fitted certainty goes")
     parser.add_argument("--people", type=int, default=250, help="at the most")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--dlib", action="store_true", help="dlib's own network")
     arguments = parser.parse_args()
-    splits = ("train", "val") if arguments.command == "fit" else ("test",)
-    pairs = measure(arguments.folder, splits, arguments.people, arguments.seed)
+    split = "val" if arguments.command == "fit" else "test"
+    pairs = measure(arguments.folders, split, arguments.people, arguments.seed, by_dlib=arguments.dlib)
     if arguments.command == "report":
         report(pairs, Calibration.shipped())
         return
@@ -66,23 +67,25 @@ def main() -> None:
         arguments.out.write_text(json.dumps(asdict(calibration), indent=1) + "\n")
 
 
-def measure(folder: Path, splits: tuple[str, ...], people: int, seed: int) -> Pairs:
+def measure(folders: list[Path], split: str, people: int, seed: int, *, by_dlib: bool = False) -> Pairs:
     """Embed the faces and references of people with three photographs or more."""
     photographs = defaultdict(list)
-    for row in read_table(folder / "index.csv", ("file", "person", "split")):
-        if row["split"] in splits:
-            photographs[row["person"]].append(folder / row["file"])
+    for folder in folders:
+        for row in read_table(folder / "index.csv", ("file", "person", "split")):
+            if row["split"] == split:
+                photographs[row["person"]].append(folder / row["file"])
     rng = np.random.default_rng(seed)
     known = sorted(rng.permutation(sorted(name for name, files in photographs.items() if len(files) >= 3))[:people])
-    recogniser = TorchDlibRecogniser(torch.device("cpu"))
+    recogniser = TorchDlibRecogniser()
     references, faces, scores = [], [], []
     for person in known:
         first, *others = (photographs[person][i] for i in rng.permutation(len(photographs[person]))[: REFERENCES + 1])
         degraded = [degraded_as(kind, first, rng) for kind in KINDS]
-        pictures = [*(face.image for face in degraded), *(Image.open(file).convert("RGB") for file in others)]
-        embeddings = recogniser.embed_aligned(pictures)  # [K + R, 128]
-        faces.append(embeddings[: len(KINDS)])
-        references.append(embeddings[len(KINDS) :])
+        pictures = [face.image for face in degraded]
+        landmarks = [landmarks_of_aligned(picture, recogniser.landmarker) for picture in pictures]
+        embed = recogniser.embed_batch if by_dlib else recogniser.embed_probes
+        faces.append(embed(pictures, landmarks))  # [K, 128]
+        references.append(recogniser.embed_aligned([Image.open(file).convert("RGB") for file in others]))  # [R, 128]
         scores.append([quality(face).score for face in degraded])
     embedded = np.stack(faces, axis=1)  # [K, P, 128]
     away = [np.linalg.norm(embedded[:, :, None] - one, axis=-1) for one in references]  # [K, P, R] for each person
@@ -94,12 +97,12 @@ def measure(folder: Path, splits: tuple[str, ...], people: int, seed: int) -> Pa
 
 def degraded_as(kind: str, file: Path, rng: np.random.Generator) -> AlignedFace:
     """An aligned face of the index, degraded, as if it had been cut from a photograph at its own size."""
-    image = Image.open(file)
+    image = Image.open(file).resize((SIZE, SIZE), Image.Resampling.LANCZOS)
     picture = image.convert("RGB")
     if (ranges := KINDS[kind]) is not None:
         picture = degrade(picture, ranges.at(SIZE).sample(rng), rng)
     quad = np.array([[0, 0], [0, SIZE], [SIZE, SIZE], [SIZE, 0]]) - 0.5
-    mask = cv2.resize(np.asarray(image.convert("RGBA").getchannel("A")), (SIZE, SIZE))
+    mask = np.asarray(image.convert("RGBA").getchannel("A"))
     return AlignedFace(picture, mask, Alignment(quad, SIZE))
 
 
@@ -116,7 +119,8 @@ def fit(pairs: Pairs) -> Calibration:
     coefficients = minimize(loss, np.zeros(x.shape[-1])).x.round(4)
     certainties = Calibration(tuple(coefficients), 0.5).certainty(pairs.distances["centre"], pairs.scores[:, :, None])
     # severely degraded faces cannot be told apart at any threshold: one for them would refuse most faces of all kinds
-    threshold = np.quantile(certainties[[kind != "severe" for kind in KINDS]][:, ~pairs.same], 1 - STRANGERS_RESTORED)
+    strangers = certainties[[kind != "severe" for kind in KINDS]][:, ~pairs.same]
+    threshold = np.quantile(strangers, 1 - STRANGERS_RESTORED, axis=1).max()
     return Calibration(tuple(coefficients.tolist()), float(threshold.round(3)))
 
 

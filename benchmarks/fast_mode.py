@@ -16,7 +16,7 @@ import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
-from restoring import Request, Told, Worker
+from restoring_process import Request, Told, Worker
 from rich.console import Console
 from rich.table import Table
 

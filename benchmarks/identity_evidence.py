@@ -15,9 +15,8 @@ import torch
 from PIL import Image, ImageOps
 from product_steps import REFERENCES, SIZE, Degraded, degraded_faces
 
-from faceref.checkpoints.store import load_blind
+from faceref.checkpoints.store import load_blind, load_pipeline
 from faceref.data.degradation import SEVERE, degrade
-from faceref.errors import UsageError
 from faceref.faces.dlib_detector import DlibDetector
 from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.faces.landmarks import landmarks_of_aligned
@@ -29,6 +28,7 @@ STRANGERS = (0.005, 0.05, 0.2, 0.4)
 LOOKS = ((0.03, 0, 1), (-0.03, 0, 1), (0, 0.03, 1), (0, -0.03, 1), (0, 0, 1.06), (0, 0, 0.94))  # shift, scale
 PEOPLE = ("as they are", "mirror", "degraded")
 COMBINED = {  # of a face: the mean of embeddings
+    "its probe": ("its probe",),
     "as it is": ("as it is",),
     "as it is and mirrored": ("as it is", "mirror"),
     "seven looks": ("as it is", "looks"),
@@ -44,10 +44,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    recogniser, landmarker = TorchDlibRecogniser(torch.device("cpu")), DlibDetector()
-    if (loaded := load_blind("small")) is None:
-        raise UsageError("small brings no model for faces without references")
-    blind, rng = Model(*loaded), np.random.default_rng(arguments.seed)
+    recogniser, landmarker = TorchDlibRecogniser(), DlibDetector()
+    blind, rng = Model(*(load_blind("small") or load_pipeline("small"))), np.random.default_rng(arguments.seed)
     cases = degraded_faces(arguments.folder, arguments.people, arguments.seed, recogniser)
     found = [(one, one.face) for one in cases if one.face]
     faces = [embeddings_of_face(face, recogniser, landmarker, blind) for _, face in found]
@@ -74,6 +72,7 @@ def embeddings_of_face(
     looks = [(points - centre) * scale + centre + np.array(shift) * width for *shift, scale in LOOKS]
     drawn = blind.restore([crop], [None], blind.settings(RestoreOptions()), lambda _: None)[0]
     return {
+        "its probe": face.probe[None],
         "as it is": face.embedding[None],
         "mirror": recogniser.embed_aligned([ImageOps.mirror(crop)]),
         "looks": recogniser.embed_batch([crop] * len(looks), looks),

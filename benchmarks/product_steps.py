@@ -57,7 +57,7 @@ class Degraded:
     @property
     def is_refused(self) -> bool:
         face = self.face
-        return face is None or match(face.embedding, face.quality.score, [self.person])[0].certainty < LONE_FACE
+        return face is None or match(face.probe, face.quality.score, [self.person])[0].certainty < LONE_FACE
 
 
 def main() -> None:
@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    recogniser, landmarker = TorchDlibRecogniser(torch.device("cpu")), DlibDetector()
+    recogniser, landmarker = TorchDlibRecogniser(), DlibDetector()
     cases = list(degraded_faces(arguments.folder, arguments.people, arguments.seed, recogniser))
     landmarks = [landmarks_of_aligned(one.truth, landmarker) for one in cases]
     truth, centre = recogniser.embed_batch([one.truth for one in cases], landmarks), Centre.shipped()
@@ -125,7 +125,7 @@ def degraded_faces(folder: Path, people: int, seed: int, recogniser: TorchDlibRe
         known = read_person(others[:REFERENCES], detector, recogniser, aligned=True)
         try:
             faces = find_faces(open_photo(photo), detector, recogniser)
-            face = min(faces, key=lambda face: known.distance(face.embedding))
+            face = min(faces, key=lambda face: known.distance(face.probe))
         except NoFaceError:
             face = None
         yield Degraded(truth, bad, photo, corner, known, face)

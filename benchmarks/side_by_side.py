@@ -12,7 +12,7 @@ import os
 import statistics
 from pathlib import Path
 
-from restoring import Request, Told, Worker
+from restoring_process import Request, Told, Worker
 
 STEPS = 50
 

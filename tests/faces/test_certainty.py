@@ -7,8 +7,10 @@ from PIL import Image, ImageFilter
 from faceref.faces.align import align
 from faceref.faces.certainty import Calibration, certainty, refusal_threshold
 from faceref.faces.detect import Face
+from faceref.faces.dlib_torch import TorchDlibRecogniser
+from faceref.faces.landmarks import landmarks_of_aligned
 from faceref.faces.quality import FaceQuality, quality
-from faceref.faces.recognise import DlibRecogniser, distance
+from faceref.faces.recognise import distance
 
 SIZE = 128
 
@@ -37,8 +39,9 @@ def test_the_formula_is_the_textbooks():
 
 @pytest.mark.parametrize("blur", [0, 2, 5])
 def test_a_blurred_portrait_may_be_who_it_is(blur: float, astronaut: Image.Image, astronaut_face: Face):
-    recogniser = DlibRecogniser()
+    recogniser = TorchDlibRecogniser()
     aligned = align(astronaut, astronaut_face.landmarks, SIZE)
     blurred = align(astronaut.filter(ImageFilter.GaussianBlur(blur)), astronaut_face.landmarks, SIZE)
-    own, seen = recogniser.embed_aligned([aligned.image, blurred.image])
-    assert certainty(float(distance(own, seen)), quality(blurred)) > refusal_threshold()
+    (own,) = recogniser.embed_aligned([aligned.image])
+    (probe,) = recogniser.embed_probes([blurred.image], [landmarks_of_aligned(blurred.image, recogniser.landmarker)])
+    assert certainty(float(distance(own, probe)), quality(blurred)) > refusal_threshold()

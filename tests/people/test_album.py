@@ -12,7 +12,7 @@ from invented_album import CountingDetector, save_album, strangers, variants
 from PIL import Image, PngImagePlugin
 
 from faceref.errors import PhotoError
-from faceref.faces.recognise import DlibRecogniser
+from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.people.album import Album, read_album
 from faceref.people.album_index import FILE, AlbumIndex
 from faceref.people.album_people import people_of, shows_one_person
@@ -41,7 +41,7 @@ def folder(looked_at, tmp_path) -> Path:
 
 def look(folder: Path, detector: CountingDetector | None = None, **options) -> Album:
     index = AlbumIndex(folder / "cache")
-    return read_album([folder / "album"], detector or CountingDetector(), DlibRecogniser(), index, **options)
+    return read_album([folder / "album"], detector or CountingDetector(), TorchDlibRecogniser(), index, **options)
 
 
 def names(album: Album) -> list[str]:
@@ -140,11 +140,11 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from invented_album import CountingDetector
-from faceref.faces.recognise import DlibRecogniser
+from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.people.album import read_album
 from faceref.people.album_index import AlbumIndex
 folder = Path(sys.argv[1])
-album = read_album([folder / "album"], CountingDetector(), DlibRecogniser(), AlbumIndex(folder / "cache"))
+album = read_album([folder / "album"], CountingDetector(), TorchDlibRecogniser(), AlbumIndex(folder / "cache"))
 print(len(album.photos), sum(len(photo.seen.faces) for photo in album.photos))
 """
 
@@ -193,7 +193,7 @@ def test_an_index_of_another_version_is_made_anew(folder):
 def test_without_an_index_nothing_is_written(folder, monkeypatch):
     monkeypatch.setattr(AlbumIndex, "remember", lambda *_: pytest.fail("it is remembered"))
     detector = CountingDetector()
-    assert len(read_album([folder / "album"], detector, DlibRecogniser()).photos) == 6
+    assert len(read_album([folder / "album"], detector, TorchDlibRecogniser()).photos) == 6
     assert detector.shown == 6
 
 

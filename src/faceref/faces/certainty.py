@@ -46,8 +46,9 @@ def features(distance: np.ndarray, score: np.ndarray) -> np.ndarray:
 def certainty(distance: float, quality: FaceQuality) -> float:
     """How certain it is, in [0, 1], that a face may be a person.
 
-    distance: Euclidean, of the face's dlib embedding to the mean of those of the person's good photographs. quality: of
-    the face, before it is restored. Of faces as often the person's as strangers', this share are the person's.
+    distance: Euclidean, of the face's probe (`TorchDlibRecogniser.embed_probes`) to the mean of dlib's embeddings of
+    the person's good photographs. quality: of the face, before it is restored. Of faces as often the person's as
+    strangers', this share are the person's.
     """
     return float(Calibration.shipped().certainty(np.asarray(distance), np.asarray(quality.score)))
 
@@ -55,7 +56,7 @@ def certainty(distance: float, quality: FaceQuality) -> float:
 def refusal_threshold() -> float:
     """The certainty below which a face should not be restored as the person.
 
-    It lets 0.5 % of strangers pass, severely degraded faces left out: those hardly tell who they are; see
-    docs/evaluation.md.
+    It lets 0.5 % of strangers pass, or fewer, of faces of every kind but severely degraded ones, which hardly tell who
+    they are; see docs/evaluation.md.
     """
     return Calibration.shipped().threshold

@@ -4,16 +4,21 @@ dlib computes without BLAS, on one core, and holds Python's lock meanwhile; meas
 The weights are read from dlib's own file. Architecture: King, dnn_face_recognition_ex.cpp (anet_type).
 """
 
+from collections.abc import Sequence
 from functools import cached_property
+from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from faceref.errors import CheckpointError
+from faceref.errors import CheckpointError, UsageError
 from faceref.faces.dlib_detector import dlib_weights
 from faceref.faces.face import Landmarker
 from faceref.faces.recognise import DlibRecogniser
@@ -90,6 +95,16 @@ def load_dlib_resnet(path: Path | None = None) -> DlibResNet:
     return network
 
 
+def load_trained_resnet(path: Path) -> DlibResNet:
+    """Read what `faceref train` with the stage recognition exports. Raises CheckpointError if the file is not that."""
+    network = DlibResNet().eval().requires_grad_(False)
+    try:
+        network.load_state_dict({name: weight.float() for name, weight in load_file(path).items()})
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise CheckpointError(f"is not a trained recogniser ({error})", subject=path) from error
+    return network
+
+
 class _Reader:
     """Walks through dlib's serialisation: a layer's name, some numbers, then its parameters as little-endian floats."""
 
@@ -116,15 +131,43 @@ class _Reader:
 
 
 class TorchDlibRecogniser(DlibRecogniser):
-    """DlibRecogniser with its network in PyTorch on `device`; embeddings agree to 1e-5."""
+    """DlibRecogniser with its network in PyTorch on `device`, whose embeddings agree to 1e-5, and one for probes."""
 
-    def __init__(self, device: torch.device, landmarker: Landmarker | None = None) -> None:
+    def __init__(
+        self,
+        device: torch.device | str = "cpu",
+        landmarker: Landmarker | None = None,
+        probes: Literal["trained", "dlib"] = "trained",
+    ) -> None:
+        """probes: by which network; dlib's own sees less in degraded faces and may be used for anything."""
         super().__init__(landmarker)
-        self.device = device
+        self.device = torch.device(device)
+        self.probes = probes
+
+    def embed_probes(self, images: Sequence[Image.Image], landmarks: Sequence[np.ndarray]) -> np.ndarray:
+        """Embeddings float32 [N, 128] of faces whose person is looked for, given as to `embed_batch`.
+
+        They are to be compared with those that `embed_batch` makes of good photographs: the network for them was
+        trained on from dlib's, to say of a degraded face what that says of the photograph before it was degraded
+        (configs/recogniser.yaml; docs/evaluation.md).
+        """
+        return self._embed(self._network if self.probes == "dlib" else self._trained, images, landmarks)
 
     @cached_property
     def _network(self) -> Any:
         return _Descriptor(load_dlib_resnet().to(self.device), self.device)
+
+    @cached_property
+    def _trained(self) -> Any:
+        weights = Path(str(resources.files("faceref"))) / "weights" / "recogniser.safetensors"
+        return _Descriptor(load_trained_resnet(weights).to(self.device), self.device)
+
+
+def load_recogniser(probes: str = "trained", landmarker: Landmarker | None = None) -> TorchDlibRecogniser:
+    """The recogniser by whose network probes are embedded. Raises UsageError for another name."""
+    if probes not in ("trained", "dlib"):
+        raise UsageError(f"There is no recogniser {probes!r}", hint="choose trained or dlib")
+    return TorchDlibRecogniser(landmarker=landmarker, probes=probes)
 
 
 class _Descriptor:

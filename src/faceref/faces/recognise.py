@@ -42,15 +42,18 @@ class DlibRecogniser:
 
     def embed_batch(self, images: Sequence[Image.Image], landmarks: Sequence[np.ndarray]) -> np.ndarray:
         """Embeddings float32 [N, 128] of N faces, each an RGB photo and landmarks [68, 2]; one pass of the network."""
-        chips = [_chip(image, points) for image, points in zip(images, landmarks, strict=True)]
-        if not chips:
-            return np.empty((0, EMBEDDING), dtype=np.float32)
-        with self._lock:
-            return np.array(self._network.compute_face_descriptor(chips), dtype=np.float32)  # [N, 128]
+        return self._embed(self._network, images, landmarks)
 
     def embed_aligned(self, images: Sequence[Image.Image]) -> np.ndarray:
         """Embeddings float32 [N, 128] of N FFHQ-aligned RGB faces of any size; detects nothing, so cannot fail."""
         return self.embed_batch(images, [landmarks_of_aligned(image, self.landmarker) for image in images])
+
+    def _embed(self, network: Any, images: Sequence[Image.Image], landmarks: Sequence[np.ndarray]) -> np.ndarray:
+        chips = [_chip(image, points) for image, points in zip(images, landmarks, strict=True)]
+        if not chips:
+            return np.empty((0, EMBEDDING), dtype=np.float32)
+        with self._lock:
+            return np.array(network.compute_face_descriptor(chips), dtype=np.float32)  # [N, 128]
 
     @cached_property
     def _network(self) -> Any:

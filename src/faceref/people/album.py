@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from faceref.errors import CheckpointError, OutputError, PhotoError, printable
 from faceref.faces.detect import Detector, DlibDetector
-from faceref.faces.recognise import DlibRecogniser
+from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.people.album_index import AlbumIndex, Stamp
 from faceref.people.person import SkippedReference
 from faceref.people.seen import Seen, look
@@ -45,7 +45,7 @@ class Album:
 def read_album(
     paths: Sequence[str | Path],
     detector: Detector,
-    recogniser: DlibRecogniser,
+    recogniser: TorchDlibRecogniser,
     index: AlbumIndex | None = None,
     *,
     on_photo: OnPhoto = lambda *_: None,
@@ -79,11 +79,13 @@ def read_album(
 class _Reader:
     """Looks at files, and remembers what it saw."""
 
-    def __init__(self, detector: Detector, recogniser: DlibRecogniser, index: AlbumIndex | None) -> None:
+    def __init__(self, detector: Detector, recogniser: TorchDlibRecogniser, index: AlbumIndex | None) -> None:
         self.detector, self.recogniser, self.index = detector, recogniser, index
         self.name = type(detector).__name__
         if not isinstance(recogniser.landmarker, DlibDetector):  # other landmarks, other embeddings
             self.name += f"/{type(recogniser.landmarker).__name__}"
+        if recogniser.probes != "trained":
+            self.name += f"/{recogniser.probes}"
 
     def known(self, files: Sequence[Path]) -> dict[Path, Seen]:
         """What was seen in files that are as they were."""

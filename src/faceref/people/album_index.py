@@ -22,7 +22,7 @@ from faceref.people.traits import Traits
 FILE = "albums.sqlite"
 TABLES = Tables(
     what="an index of albums",
-    version=2,
+    version=3,
     statements="""
 CREATE TABLE file (
     path TEXT PRIMARY KEY, size INTEGER NOT NULL, modified INTEGER NOT NULL, digest TEXT NOT NULL
@@ -33,14 +33,14 @@ CREATE TABLE photograph (
 ) STRICT;
 CREATE TABLE face (
     photograph INTEGER NOT NULL REFERENCES photograph ON DELETE CASCADE, box BLOB NOT NULL, landmarks BLOB NOT NULL,
-    confidence REAL NOT NULL, found_by TEXT NOT NULL, embedding BLOB NOT NULL, score REAL NOT NULL, side REAL NOT NULL,
-    whole INTEGER NOT NULL, traits BLOB NOT NULL
+    confidence REAL NOT NULL, found_by TEXT NOT NULL, embedding BLOB NOT NULL, probe BLOB NOT NULL,
+    score REAL NOT NULL, side REAL NOT NULL, whole INTEGER NOT NULL, traits BLOB NOT NULL
 ) STRICT;
 CREATE INDEX face_of ON face (photograph);
 """,
     damaged="remove it, it is made again",
 )
-COLUMNS = "box, landmarks, confidence, found_by, embedding, score, side, whole, traits"  # of a face
+COLUMNS = "box, landmarks, confidence, found_by, embedding, probe, score, side, whole, traits"  # of a face
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def _insert(rows: sqlite3.Connection, digest: str, seen: Seen, detector: str) ->
     ).fetchone()
     if inserted is not None:
         rows.executemany(
-            f"INSERT INTO face (photograph, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO face (photograph, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [(*inserted, *_columns(face)) for face in seen.faces],
         )
 
@@ -145,6 +145,7 @@ def _columns(face: SeenFace) -> tuple[bytes | float | str, ...]:
         float(place.score),
         place.detector,
         face.embedding.astype("<f4").tobytes(),
+        face.probe.astype("<f4").tobytes(),
         float(face.score),
         float(face.side),
         int(face.whole),
@@ -158,6 +159,7 @@ def _face(
     confidence: float,
     detector: str,
     embedding: bytes,
+    probe: bytes,
     score: float,
     side: float,
     whole: int,
@@ -168,4 +170,5 @@ def _face(
     points = np.frombuffer(landmarks, "<f4").astype(np.float32).reshape(68, 2)
     place = Face((left, top, right, bottom), points, confidence, detector)
     known = Traits(*np.frombuffer(traits, "<f8").reshape(5).tolist())
-    return SeenFace(place, np.frombuffer(embedding, "<f4").astype(np.float32), score, side, bool(whole), known)
+    vectors = [np.frombuffer(vector, "<f4").astype(np.float32) for vector in (embedding, probe)]
+    return SeenFace(place, *vectors, score, side, bool(whole), known)

@@ -25,7 +25,7 @@ def find_people(album: Album, people: Sequence[Identity[Any]]) -> list[Sighting]
         Sighting(str(best.person.name), photo.name, face.place.box, best.certainty)
         for photo in album.photos
         for face in photo.seen.faces
-        if face.whole and is_sure(matches := match(face.embedding, face.score, people))
+        if face.whole and is_sure(matches := match(face.probe, face.score, people))
         for best in matches[:1]
     ]
     return sorted(found, key=lambda one: one.person)

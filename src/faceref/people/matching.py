@@ -13,15 +13,15 @@ from faceref.people.person import Identity
 # Chosen by benchmarks/album.py choose, on people whom no number in docs/people.md is about. Where several are looked
 # for, a face is nobody's so many times as probably as one person's beforehand: of a few, no less than FEWEST.
 MOST, FEWEST = 10, 3
-SURE_AMONG_SEVERAL, TIMES_THE_SECOND = 0.5, 5.0
+SURE_AMONG_SEVERAL, TIMES_THE_SECOND = 0.5, 3.0
 
 
 @dataclass(frozen=True, eq=False)
 class Match:
     """How surely a face is a person.
 
-    distance: dlib's, to the mean of the references' embeddings. certainty: in [0, 1], that it is this person and
-    neither another of those looked for nor anybody else.
+    distance: of the face's probe to the mean of the references' embeddings. certainty: in [0, 1], that it is this
+    person and neither another of those looked for nor anybody else.
     """
 
     person: Identity[Any]
@@ -29,15 +29,15 @@ class Match:
     certainty: float
 
 
-def match(embedding: np.ndarray, score: float, people: Sequence[Identity[Any]]) -> tuple[Match, ...]:
-    """How surely a face is each of N people, the surest first. embedding: dlib's [128]; score: the face's quality.
+def match(probe: np.ndarray, score: float, people: Sequence[Identity[Any]]) -> tuple[Match, ...]:
+    """How surely a face is each of N people, the surest first. probe: of the face, [128]; score: its quality.
 
     By Bayes' rule: two who are alike share what is sure of them, and the more are looked for, the closer a face must be
     to be believed. Beforehand the face is as probably nobody's as one of the people, if they are few.
     """
     if not people:
         return ()
-    distances = np.array([person.distance(embedding) for person in people])
+    distances = np.array([person.distance(probe) for person in people])
     odds = Calibration.shipped().log_odds(distances, np.asarray(score))
     nobody = 1 if len(people) == 1 else min(max(len(people), FEWEST), MOST)
     certainties = softmax([*odds, np.log(nobody)])[:-1]

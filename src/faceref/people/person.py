@@ -96,9 +96,9 @@ class Identity(Generic[S]):
     def __post_init__(self) -> None:
         object.__setattr__(self, "embeddings", np.stack([one.embedding for one in self.references]))
 
-    def distance(self, embedding: np.ndarray) -> float:
-        """How far a face is from this person: dlib's distance to the mean of the references' embeddings."""
-        return float(distance(embedding, self.embeddings.mean(axis=0)))
+    def distance(self, probe: np.ndarray) -> float:
+        """How far a face is from this person: the distance of its probe to the mean of the references' embeddings."""
+        return float(distance(probe, self.embeddings.mean(axis=0)))
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from PIL import Image
 from faceref.errors import FacerefError, NoReferenceError, PhotoError, printable
 from faceref.faces.align import align
 from faceref.faces.detect import Detector
-from faceref.faces.recognise import DlibRecogniser
+from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.people.person import FACE_SIZE, Person, Reference, SkippedReference
 from faceref.people.seen import look, pixel_digest
 from faceref.pictures.photo import Photo, PhotoSource, check_aligned_face, open_photo
@@ -20,7 +20,7 @@ NAMED = 5  # of photographs that cannot be used, in one sentence
 def read_person(
     sources: Iterable[PhotoSource],
     detector: Detector,
-    recogniser: DlibRecogniser,
+    recogniser: TorchDlibRecogniser,
     *,
     aligned: bool = False,
     largest_face: bool = False,
@@ -79,7 +79,7 @@ def _read(
     photo: Photo,
     digest: str,
     detector: Detector,
-    recogniser: DlibRecogniser,
+    recogniser: TorchDlibRecogniser,
     aligned: bool,
     largest_face: bool,
 ) -> Reference:

@@ -8,9 +8,9 @@ import numpy as np
 from faceref.errors import PhotoError
 from faceref.faces.align import align
 from faceref.faces.detect import Detector, Face
+from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.faces.face import Landmarker
 from faceref.faces.quality import JUDGED_AT, quality
-from faceref.faces.recognise import DlibRecogniser
 from faceref.people.person import FACE_SIZE
 from faceref.people.traits import Traits, traits_of
 from faceref.pictures.photo import Photo
@@ -18,13 +18,16 @@ from faceref.pictures.photo import Photo
 
 @dataclass(frozen=True, eq=False)
 class SeenFace:
-    """place: box and landmarks; embedding: dlib's, float32 [128]; score: quality, 0 to 1; whole: not cut by damage.
+    """place: box and landmarks; score: quality, 0 to 1; whole: not cut by damage.
 
-    side: of the aligned square, in pixels of the photograph; traits: of the aligned face, as a reference.
+    embedding: dlib's, float32 [128], as a reference; probe: what its person is looked for by, float32 [128]
+    (`TorchDlibRecogniser.embed_probes`); side: of the aligned square, in pixels of the photograph; traits: of the
+    aligned face, as a reference.
     """
 
     place: Face
     embedding: np.ndarray
+    probe: np.ndarray
     score: float
     side: float
     whole: bool
@@ -57,15 +60,15 @@ class Seen:
         return face
 
 
-def look(photo: Photo, detector: Detector, recogniser: DlibRecogniser) -> Seen:
+def look(photo: Photo, detector: Detector, recogniser: TorchDlibRecogniser) -> Seen:
     """Find, recognise and judge the faces of a photograph."""
     digest = pixel_digest(photo)
     if photo.restored:
         return Seen(digest, ours=True)
     found = detector.detect(photo.image)
-    embeddings = recogniser.embed_batch([photo.image] * len(found), [face.landmarks for face in found])
-    landmarker = recogniser.landmarker
-    faces = tuple(_seen(photo, face, embedding, landmarker) for face, embedding in zip(found, embeddings, strict=True))
+    images, landmarks = [photo.image] * len(found), [face.landmarks for face in found]
+    embedded = recogniser.embed_batch(images, landmarks), recogniser.embed_probes(images, landmarks)
+    faces = tuple(_seen(photo, *parts, recogniser.landmarker) for parts in zip(found, *embedded, strict=True))
     return Seen(digest, faces=faces)
 
 
@@ -75,11 +78,11 @@ def pixel_digest(photo: Photo) -> str:
     return hashlib.sha256(f"{image.mode} {image.size}".encode() + image.tobytes()).hexdigest()
 
 
-def _seen(photo: Photo, face: Face, embedding: np.ndarray, landmarker: Landmarker) -> SeenFace:
+def _seen(photo: Photo, face: Face, embedding: np.ndarray, probe: np.ndarray, landmarker: Landmarker) -> SeenFace:
     crop = align(photo.image, face.landmarks, FACE_SIZE)
     try:
         score = quality(crop, JUDGED_AT).score
     except PhotoError:  # hardly any of it lies within the photograph
         score = 0.0
     whole, traits = photo.is_readable(face.box), traits_of(crop.image, landmarker)
-    return SeenFace(face, embedding, score, crop.alignment.side, whole, traits)
+    return SeenFace(face, embedding, probe, score, crop.alignment.side, whole, traits)

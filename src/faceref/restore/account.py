@@ -24,7 +24,7 @@ class MatchAccount(BaseModel):
     """How surely a face is a person."""
 
     person: str | None = Field(description="the name, where there is one")
-    distance: float = Field(description="dlib's distance of the face to the mean of the references")
+    distance: float = Field(description="distance of the face's embedding to the mean of the references'")
     certainty: float = Field(description="0 to 1, by distance and quality of the face and by who else it may be")
     files: list[str] = Field(description="names of the photographs that the person is known by")
 

@@ -22,7 +22,8 @@ class FoundFace:
 
     photo: where it is; number: its place from the left, beginning with 1; place: box and landmarks, None if the whole
     picture is the face; crop: the aligned face, FACE_SIZE px (an aligned picture: its own size); embedding: dlib's,
-    float32 [128]; quality: how good it is as it is.
+    float32 [128]; probe: what its person is looked for by, float32 [128] (`TorchDlibRecogniser.embed_probes`); quality:
+    how good it is as it is.
     """
 
     photo: Photo
@@ -30,6 +31,7 @@ class FoundFace:
     place: Face | None
     crop: AlignedFace
     embedding: np.ndarray
+    probe: np.ndarray
     quality: FaceQuality
 
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from faceref.allocator import keep_freed_memory
 from faceref.checkpoints.exported import backend_for, keep_exports
 from faceref.checkpoints.info import find_model, read_info
@@ -14,7 +12,7 @@ from faceref.checkpoints.store import weights_fingerprint
 from faceref.compute import Compute
 from faceref.errors import CheckpointError, OutputError
 from faceref.faces.detect import load_detector, load_landmarker
-from faceref.faces.dlib_torch import TorchDlibRecogniser
+from faceref.faces.dlib_torch import load_recogniser
 from faceref.journal import fingerprint
 from faceref.people.album import read_album
 from faceref.people.album_index import AlbumIndex, Stamp
@@ -26,7 +24,9 @@ from faceref.restore.options import RestoreOptions
 from faceref.restore.restorer import Restorer
 
 
-def load_restorer(model: str, compute: Compute, detector: str = "mtcnn", landmarks: str = "dlib") -> Restorer:
+def load_restorer(
+    model: str, compute: Compute, detector: str = "mtcnn", landmarks: str = "dlib", recogniser: str = "trained"
+) -> Restorer:
     """Whoever restores with a model, computes and finds faces as these say; raises as `Restorer.from_pretrained`.
 
     The process is to restore from now on: it keeps memory for that, unless it is to take little.
@@ -42,6 +42,7 @@ def load_restorer(model: str, compute: Compute, detector: str = "mtcnn", landmar
         memory=compute.memory,
         backend=compute.backend,
         landmarker=landmarker,
+        recogniser=load_recogniser(recogniser, landmarker),
     )
 
 
@@ -60,10 +61,11 @@ class Request:
     options: RestoreOptions = RestoreOptions()
     compute: Compute = field(default_factory=Compute)
     landmarks: str = "dlib"
+    recogniser: str = "trained"
 
     def load(self) -> tuple[Restorer, list[Identity[Any]]]:
         """Who restores, and who is looked for. Raises UsageError, NoReferenceError, PhotoError or CheckpointError."""
-        restorer = load_restorer(self.model, self.compute, self.detector, self.landmarks)
+        restorer = load_restorer(self.model, self.compute, self.detector, self.landmarks, self.recogniser)
         restorer.check(self.options, with_references=bool(self.references or self.names))
         people: list[Identity[Any]] = [Library(self.data_dir).get(name) for name in self.names]
         if self.references:
@@ -75,8 +77,8 @@ class Request:
         keep_exports(find_model(self.model), self.compute.backend)
         if any(path.is_dir() for path in self.references):
             landmarker = load_landmarker(self.landmarks)
-            recogniser = TorchDlibRecogniser(torch.device("cpu"), landmarker)
             detector = load_detector(self.detector, landmarker)
+            recogniser = load_recogniser(self.recogniser, landmarker)
             read_album(self.references, detector, recogniser, AlbumIndex(self.data_dir))
 
     def settings(self) -> dict[str, Any]:
@@ -89,6 +91,7 @@ class Request:
             "weights": weights_fingerprint(folder),
             "detector": self.detector,
             "landmarks": self.landmarks,
+            "recogniser": self.recogniser,
             "dtype": self.compute.dtype,
             "backend": backend_for(folder, self.compute.backend),
             "references": fingerprint(digests) if digests else None,

@@ -15,7 +15,7 @@ from faceref.devices import Timings
 from faceref.errors import NoFaceError, NoReferenceError, OtherPersonError, UsageError
 from faceref.faces.detect import Detector, Landmarker, load_detector, load_landmarker
 from faceref.faces.dlib_torch import TorchDlibRecogniser
-from faceref.faces.recognise import EMBEDDING, DlibRecogniser
+from faceref.faces.recognise import EMBEDDING
 from faceref.people.album import OnPhoto, read_album
 from faceref.people.album_index import AlbumIndex
 from faceref.people.album_people import one_person, people_of, shows_one_person
@@ -43,7 +43,7 @@ class Restorer:
         model: Model,
         blind: Model | None = None,
         detector: Detector | None = None,
-        recogniser: DlibRecogniser | None = None,
+        recogniser: TorchDlibRecogniser | None = None,
         landmarker: Landmarker | None = None,
     ) -> None:
         """blind: restores faces without references; `model` does by default. landmarker: dlib's by default."""
@@ -51,7 +51,7 @@ class Restorer:
         self.blind = blind or model
         self._landmarker = landmarker or load_landmarker()
         self.detector = detector or load_detector(landmarker=self._landmarker)
-        self.recogniser = recogniser or TorchDlibRecogniser(torch.device("cpu"), self._landmarker)
+        self.recogniser = recogniser or TorchDlibRecogniser(landmarker=self._landmarker)
         self._upscalers = Upscalers(model.device)
 
     @classmethod
@@ -65,19 +65,21 @@ class Restorer:
         *,
         backend: Backend | None = None,
         landmarker: Landmarker | None = None,
+        recogniser: TorchDlibRecogniser | None = None,
         revision: str | None = None,
         token: str | None = None,
     ) -> "Restorer":
         """Load a named model, a model folder or org/name of Hugging Face's hub; on the best device that there is.
 
-        device, dtype, memory, backend: see `faceref.compute.Compute`. detector, landmarker: see `faceref.faces.detect`.
+        device, dtype, memory, backend: see `faceref.compute.Compute`. detector, landmarker: see `faceref.faces.detect`;
+        recogniser: `faceref.faces.dlib_torch`.
         revision, token: of a model on the hub (see `faceref.checkpoints.hub.fetch_model`, also for what is raised).
         Raises UsageError (no such model) or CheckpointError (a damaged one).
         """
         folder = find_model(name_or_path, revision=revision, token=token)
         blind = load_blind(folder, device, dtype, memory, backend)
         model = Model(*load_pipeline(folder, device, dtype, memory, backend))
-        return cls(model, blind and Model(*blind), detector, landmarker=landmarker)
+        return cls(model, blind and Model(*blind), detector, recogniser, landmarker)
 
     def restore(
         self,

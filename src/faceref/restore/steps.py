@@ -10,9 +10,10 @@ from PIL import Image
 from faceref.errors import NoFaceError, PhotoError, UsageError
 from faceref.faces.align import AlignedFace
 from faceref.faces.colour import match_color
+from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.faces.face import Detector, Landmarker
+from faceref.faces.landmarks import landmarks_of_aligned
 from faceref.faces.quality import JUDGED_AT, quality, strength
-from faceref.faces.recognise import DlibRecogniser
 from faceref.faces.tone import Tone
 from faceref.people.choice import choose_references
 from faceref.people.matching import Match, is_sure, match
@@ -28,14 +29,14 @@ from faceref.restore.options import ByHand, RestoreOptions
 
 
 def find_faces(
-    photo: Photo, detector: Detector, recogniser: DlibRecogniser, *, aligned: bool = False
+    photo: Photo, detector: Detector, recogniser: TorchDlibRecogniser, *, aligned: bool = False
 ) -> tuple[FoundFace, ...]:
     """The whole faces in the photograph, from left to right.
 
     aligned: the picture itself is an aligned face. Raises NoFaceError or PhotoError if there are none, UsageError for
     an aligned picture that is not square.
 
-        >>> faces = find_faces(open_photo("group.jpg"), DlibDetector(), DlibRecogniser())
+        >>> faces = find_faces(open_photo("group.jpg"), DlibDetector(), TorchDlibRecogniser())
     """
     if aligned:
         return (_whole_picture(photo, recogniser),)
@@ -46,11 +47,15 @@ def find_faces(
     if not whole:
         raise PhotoError("is truncated through the face", subject=photo.name, hint="use another copy of it")
     landmarks = [face.landmarks for face in whole]
-    embeddings = recogniser.embed_batch([photo.image] * len(whole), landmarks)
+    images = [photo.image] * len(whole)
+    known_by = zip(recogniser.embed_batch(images, landmarks), recogniser.embed_probes(images, landmarks), strict=True)
     crops = [crop_of(photo, points) for points in landmarks]
     numbers = range(1, len(whole) + 1)
     judged = [quality(crop, JUDGED_AT) for crop in crops]
-    return tuple(FoundFace(photo, *parts) for parts in zip(numbers, whole, crops, embeddings, judged, strict=True))
+    return tuple(
+        FoundFace(photo, number, place, crop, embedding, probe, good)
+        for number, place, crop, (embedding, probe), good in zip(numbers, whole, crops, known_by, judged, strict=True)
+    )
 
 
 def assign(
@@ -76,7 +81,7 @@ def assign(
     def assigned(face: FoundFace) -> Assignment:
         if face.number not in by_hand and face not in meant:
             return Assignment(face, left_alone=LeftAlone.NOT_CHOSEN)
-        matches = match(face.embedding, face.quality.score, people)
+        matches = match(face.probe, face.quality.score, people)
         if (said := by_hand.get(face.number)) is not None:
             return _said(face, matches, said, people)
         return _assigned(face, matches, believed, options.unknown)
@@ -184,11 +189,13 @@ def _as_needed(one: Assignment, options: RestoreOptions) -> Assignment:
     return replace(one, strength=shown, left_alone=None if shown else LeftAlone.GOOD)
 
 
-def _whole_picture(photo: Photo, recogniser: DlibRecogniser) -> FoundFace:
+def _whole_picture(photo: Photo, recogniser: TorchDlibRecogniser) -> FoundFace:
     """The picture itself as an aligned face."""
     check_aligned_face(photo, photo.name)
     crop = crop_of(photo, None)
-    return FoundFace(photo, 1, None, crop, recogniser.embed_aligned([photo.image])[0], quality(crop, JUDGED_AT))
+    seen = [photo.image], [landmarks_of_aligned(photo.image, recogniser.landmarker)]
+    (embedding,), (probe,) = recogniser.embed_batch(*seen), recogniser.embed_probes(*seen)
+    return FoundFace(photo, 1, None, crop, embedding, probe, quality(crop, JUDGED_AT))
 
 
 def _in_colours_of(crop: AlignedFace, restored: Image.Image) -> Image.Image:

@@ -22,6 +22,7 @@ from faceref.training.stages.diffusion import DiffusionStage
 from faceref.training.stages.end_to_end import EndToEndStage
 from faceref.training.stages.fusion import FusionStage
 from faceref.training.stages.ldbfr import LDBFRStage, RestoringVQStage
+from faceref.training.stages.recognition import RecognitionStage
 from faceref.training.stages.stage import Stage
 from faceref.training.stages.vqgan import VQGANStage
 
@@ -35,6 +36,7 @@ STAGES: dict[str, type[Stage]] = {
     "ldbfr": LDBFRStage,
     "fusion": FusionStage,
     "end_to_end": EndToEndStage,
+    "recognition": RecognitionStage,
 }
 
 

@@ -54,5 +54,6 @@ def _use(group: Any, arguments: Sequence[str]) -> Use:
         detector=str(given.get("detector") or "mtcnn"),
         finds_faces=in_photographs or bool(given.get("product")),
         landmarks=str(given["landmarks"] or "dlib") if names == ["restore"] else None,
+        recogniser=given["recogniser"] if names == ["restore"] else "trained" if given.get("product") else None,
         background=given.get("background"),
     )

@@ -144,7 +144,7 @@ def find(
 ) -> None:
     """Say who of those who are kept is on which photographs; what was seen in them is remembered."""
     from faceref.faces.detect import load_detector
-    from faceref.faces.recognise import DlibRecogniser
+    from faceref.faces.dlib_torch import TorchDlibRecogniser
     from faceref.people.album import read_album
     from faceref.people.album_index import AlbumIndex
     from faceref.people.finding import find_people
@@ -155,7 +155,7 @@ def find(
     if not people:
         raise UsageError("Nobody is enrolled, so that nobody can be found", hint="enroll people first")
     with progress("looking", "photographs") as on_photo:
-        seen = read_album(album, load_detector(), DlibRecogniser(), AlbumIndex(data_dir), on_photo=on_photo)
+        seen = read_album(album, load_detector(), TorchDlibRecogniser(), AlbumIndex(data_dir), on_photo=on_photo)
     found = find_people(seen, people)
     if as_json:
         for one in found:
@@ -202,10 +202,10 @@ def _say_forgotten(photographs: int) -> None:
 def _read(photos: list[Path], largest_face: bool) -> "Person":
     """The person on the photographs; what cannot be used is said."""
     from faceref.faces.detect import load_detector
-    from faceref.faces.recognise import DlibRecogniser
+    from faceref.faces.dlib_torch import TorchDlibRecogniser
     from faceref.people.references import read_person
 
-    person = read_person(photos, load_detector(), DlibRecogniser(), largest_face=largest_face)
+    person = read_person(photos, load_detector(), TorchDlibRecogniser(), largest_face=largest_face)
     for skipped in person.skipped:
         say(f"Reference left out: {skipped.name}: {skipped.reason}")
     for warning in person.warnings:

@@ -69,6 +69,12 @@ def restore(
     landmarks: Annotated[
         str, typer.Option(help="What places the landmarks: dlib, whose terms exclude products, or mesh (Apache-2.0).")
     ] = "dlib",
+    recogniser: Annotated[
+        str,
+        typer.Option(
+            help="What tells who a face is: trained for degraded faces (terms exclude products), or dlib's own (CC0)."
+        ),
+    ] = "trained",
     steps: Annotated[int | None, typer.Option(help=help_text("steps"))] = DEFAULTS.steps,
     guidance: Annotated[float | None, typer.Option(help=help_text("guidance"))] = DEFAULTS.guidance,
     scheduler: Annotated[str | None, typer.Option(help=help_text("scheduler"))] = DEFAULTS.scheduler,
@@ -136,7 +142,7 @@ def restore(
             from faceref.restore.request import Request
 
         good, asked = tuple(references or ()), tuple(names or ())
-        request = Request(model, detector, good, asked, data_dir, options, compute, landmarks)
+        request = Request(model, detector, good, asked, data_dir, options, compute, landmarks, recogniser)
         restore_folder(photos[0], results, request, jobs=jobs, ray=ray, again=again, as_json=as_json)
         return
     if again or dry_run or ray or jobs > 1:
@@ -152,7 +158,7 @@ def restore(
         from faceref.restore.background import check_result
         from faceref.restore.request import load_restorer
 
-        restorer = load_restorer(model, compute, detector, landmarks)
+        restorer = load_restorer(model, compute, detector, landmarks, recogniser)
     restorer.check(options, with_references=bool(references or people))
     if references:
         with progress("references", "photographs") as on_photo:

@@ -183,4 +183,15 @@ class EndToEndConfig(ReconstructionConfig):
     reference_dropout: Share = 0.2  # share of the samples without references; the others have any number up to all
 
 
-TrainConfig = VQGANConfig | RestoringVQConfig | DiffusionConfig | LDBFRConfig | FusionConfig | EndToEndConfig
+class RecognitionConfig(StageConfig):
+    """dlib's recogniser, trained on for degraded faces (ours)."""
+
+    stage: Literal["recognition"]
+    contrast: Weight = 0.1  # of telling a person's photograph from others', beside the distance to dlib's embedding
+    temperature: float = Field(default=0.05, gt=0)  # of that contrast; squared distances of strangers are some 0.7
+    jitter: float = Field(default=0.03, ge=0)  # of the chips
+
+
+TrainConfig = (
+    VQGANConfig | RestoringVQConfig | DiffusionConfig | LDBFRConfig | FusionConfig | EndToEndConfig | RecognitionConfig
+)
