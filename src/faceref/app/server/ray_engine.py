@@ -41,8 +41,8 @@ def ray_engines(model: str, compute: Compute, settings: Path | None = None) -> I
         raise UsageError(f"is not as Ray Serve needs it: {_in_a_line(error)}", subject=settings) from error
     try:
         start_ray(cores=math.ceil(replicas * deployment.ray_actor_options["num_cpus"]))
-        serve.start(proxy_location="Disabled", logging_config=QUIET)
         logging.getLogger("ray.serve").setLevel(logging.ERROR)  # what it says in this process
+        serve.start(proxy_location="Disabled", logging_config=QUIET)
         handle = serve.run(deployment.bind(model, compute), name=deployment.name, route_prefix=None)
     except Exception as error:  # Ray raises plain ones, too
         reason = f"Ray Serve did not start the replicas: {_in_a_line(error)}"
