@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 JOBS ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())')
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check docs bench train-small train-ldbfr-small train-small-blind ablate-mechanism ablate-identity ablate-references
+.PHONY: help install demo test check docs bench bench-fast train-small train-ldbfr-small train-small-blind ablate-mechanism ablate-identity ablate-references
 
 # " --resume" where the folder of a run, $(1), holds a checkpoint
 resume = $$(ls -d $(1)/checkpoints/step_* >/dev/null 2>&1 && echo --resume)
@@ -41,6 +41,9 @@ docs: $(INSTALLED) ## the API, from the docstrings, as web pages: out/docs/index
 
 bench: $(INSTALLED) ## time and memory of each stage of a restoration on this machine
 	$(BIN)/faceref bench --photo examples/photo.png --ref examples/references
+
+bench-fast: $(INSTALLED) ## the fast mode beside the original one, at the released sizes: some minutes
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fast_mode.py
 
 # The stages build on each other; one that was interrupted goes on where it was. SETTINGS goes to each of them: in a
 # checkout without runs/, `make train-small SETTINGS=loop.steps=2` is a rehearsal.
