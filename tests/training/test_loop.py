@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 from tiny_runs import digest, tiny_refldm, tiny_vqgan
 
 from faceref.checkpoints.store import load_pipeline
@@ -120,6 +121,16 @@ def test_another_seed_is_another_model(photographs: Path, tmp_path: Path):
     train_from(tiny_vqgan(photographs, steps=1, seed=1), tmp_path / "one")
     train_from(tiny_vqgan(photographs, steps=1, seed=2), tmp_path / "two")
     assert digest(tmp_path / "one") != digest(tmp_path / "two")
+
+
+def test_a_run_of_weights_and_biases_has_the_folders_name_and_all_settings(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    given = {}
+    monkeypatch.setattr(Accelerator, "init_trackers", lambda *_, init_kwargs: given.update(init_kwargs["wandb"]))
+    config = tiny_vqgan(photographs, steps=1)
+    train_from(config, tmp_path / "run")
+    assert given == {"name": "run", "dir": str(tmp_path / "run"), "config": config.model_dump(mode="json")}
 
 
 def test_a_run_leaves_what_people_look_for(photographs: Path, tmp_path: Path):
