@@ -170,5 +170,5 @@ def _face(
     points = np.frombuffer(landmarks, "<f4").astype(np.float32).reshape(68, 2)
     place = Face((left, top, right, bottom), points, confidence, detector)
     known = Traits(*np.frombuffer(traits, "<f8").reshape(5).tolist())
-    vectors = [np.frombuffer(vector, "<f4").astype(np.float32) for vector in (embedding, probe)]
-    return SeenFace(place, *vectors, score, side, bool(whole), known)
+    known_by, probed = (np.frombuffer(vector, "<f4").astype(np.float32) for vector in (embedding, probe))
+    return SeenFace(place, known_by, probed, score, side, bool(whole), known)
