@@ -1,7 +1,9 @@
 """Every configuration that ships is trained for two steps, on small pictures and (but for two) at full size."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -66,10 +68,10 @@ def without_decoder(folder: Path) -> Path:
     return folder
 
 
-def narrow(unet: dict) -> dict:
+def narrow(unet: Mapping[str, Any]) -> dict[str, Any]:
     """A U-Net of the same form, as narrow as can be."""
     widths = unet["block_out_channels"]
-    return unet | {"block_out_channels": [32 * width // widths[0] for width in widths]}
+    return {**unet, "block_out_channels": [32 * width // widths[0] for width in widths]}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -105,9 +107,10 @@ def test_a_shipped_configuration_trains_two_steps(path: Path, photographs: Path,
     if isinstance(config, LDBFRConfig | DiffusionConfig) and config.restoring is not None:
         settings.append(f"restoring={untrained(config.restoring, tmp_path)}")
     if isinstance(config, LDBFRConfig):
+        arguments: Mapping[str, Any] = config.unet
         for size in ("sample_size", "feature_size"):  # latents and features of smaller pictures are smaller
-            settings.append(f"unet.{size}={config.unet[size] * 64 // config.data.resolution}")
-        widths = narrow(config.unet)["block_out_channels"]  # the whole would need 9 GB; the next test builds it
+            settings.append(f"unet.{size}={arguments[size] * 64 // config.data.resolution}")
+        widths = narrow(arguments)["block_out_channels"]  # the whole would need 9 GB; the next test builds it
         settings.append(f"unet.block_out_channels={widths}")
     if isinstance(config, FusionConfig):
         settings += [f"model={without_decoder(tmp_path / 'model')}", "initial=null", as_it_is]
