@@ -107,7 +107,7 @@ def test_a_shipped_configuration_trains_two_steps(path: Path, photographs: Path,
     if isinstance(config, LDBFRConfig | DiffusionConfig) and config.restoring is not None:
         settings.append(f"restoring={untrained(config.restoring, tmp_path)}")
     if isinstance(config, LDBFRConfig):
-        arguments: Mapping[str, Any] = config.unet
+        arguments: dict[str, Any] = dict(config.unet)
         for size in ("sample_size", "feature_size"):  # latents and features of smaller pictures are smaller
             settings.append(f"unet.{size}={arguments[size] * 64 // config.data.resolution}")
         widths = narrow(arguments)["block_out_channels"]  # the whole would need 9 GB; the next test builds it
