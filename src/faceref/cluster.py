@@ -33,7 +33,7 @@ def start_ray(cores: int) -> None:
     import ray  # type: ignore[import-not-found]
 
     if not ray.is_initialized():
-        local = {"num_cpus": cores, "include_dashboard": False} if _is_local() else {}
+        local = {"address": "local", "num_cpus": cores, "include_dashboard": False} if _is_local() else {}
         ray.init(**local, log_to_driver=False, logging_level=logging.ERROR)
 
 

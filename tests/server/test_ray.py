@@ -57,7 +57,8 @@ def ray() -> None:
     import ray  # type: ignore[import-not-found]
 
     if not ray.is_initialized():  # it ends with this process
-        ray.init(num_cpus=2, object_store_memory=80 * 2**20, include_dashboard=False, log_to_driver=False)
+        little = {"num_cpus": 2, "object_store_memory": 80 * 2**20, "include_dashboard": False}
+        ray.init(address="local", log_to_driver=False, **little)
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ def ray_engines(model: str, compute: Compute, settings: Path | None = None) -> I
     """One for each task that the replicas can have at a time; at the end the replicas are ended.
 
     settings: a YAML file in the words of a deployment in Ray Serve's configuration. Raises UsageError for a wrong one
-    or where Ray is not installed, FacerefError (code "ray_failed") if Ray or the replicas do not start.
+    or where Ray is not installed, FacerefError (code "no_replicas") if Ray or the replicas do not start.
     """
     chosen = DEFAULTS | (_read(settings) if settings else {})
     check_ray("serve")
@@ -46,7 +46,7 @@ def ray_engines(model: str, compute: Compute, settings: Path | None = None) -> I
         handle = serve.run(deployment.bind(model, compute), name=deployment.name, route_prefix=None)
     except Exception as error:  # Ray raises plain ones, too
         reason = f"Ray Serve did not start the replicas: {_in_a_line(error)}"
-        raise FacerefError(reason, hint="its own logs say more", code="ray_failed") from error
+        raise FacerefError(reason, hint="its logs, in /tmp/ray, say more", code="no_replicas") from error
     try:
         yield [RayEngine(handle.options(stream=True))] * (replicas * deployment.max_ongoing_requests)
     finally:
