@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from faceref.faces import blend
 from faceref.faces.align import AlignedFace, align
 from faceref.faces.blend import blend_aligned, blend_face
 from faceref.faces.detect import Face
@@ -175,3 +176,11 @@ def test_a_face_outside_of_the_photo_changes_nothing(astronaut: Image.Image, ast
     result = blend_face(photo, crop.image, outside, astronaut_face.landmarks, strength=1, colour="keep",
                         rng=np.random.default_rng(0))  # fmt: skip
     np.testing.assert_array_equal(np.asarray(result), np.asarray(photo))
+
+
+def test_a_large_face_is_blended_in_parts_without_a_seam(astronaut: Image.Image, astronaut_face: Face, monkeypatch):
+    crop = align(astronaut, astronaut_face.landmarks, 128)
+    softer = crop.image.filter(ImageFilter.GaussianBlur(2)).point([min(value + 20, 255) for value in range(256)] * 3)
+    whole = blended(astronaut, softer, crop, astronaut_face)
+    monkeypatch.setattr(blend, "ROWS", 50)
+    assert np.abs(blended(astronaut, softer, crop, astronaut_face) - whole).max() <= 2

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from faceref.faces.grain import grain_levels, grain_of
+from faceref.faces.grain import Grain, grain_levels
 
 EVERYWHERE = np.ones((160, 160), dtype=bool)
 
@@ -18,7 +18,7 @@ def grain(sigma: float, coarse: float, seed: int) -> np.ndarray:
 @pytest.mark.parametrize("coarse", [0, 0.8, 1.5])
 def test_grain_is_as_strong_and_as_coarse_as_its_model(coarse: float):
     model = grain(8, coarse, 0)
-    result = grain_of(grain_levels(100 + model, EVERYWHERE), 160, 160, np.random.default_rng(2))
+    result = Grain(grain_levels(100 + model, EVERYWHERE), 160, 160, np.random.default_rng(2)).rows(0, 160)
     assert result.shape == (160, 160, 3)
     assert result.std() == pytest.approx(8, rel=0.1)
     alike = [np.corrcoef(one[:, :-1].ravel(), one[:, 1:].ravel())[0, 1] for one in (model, result)]  # neighbours
@@ -27,7 +27,7 @@ def test_grain_is_as_strong_and_as_coarse_as_its_model(coarse: float):
 
 def test_each_channel_has_its_own_grain_and_one_without_gets_none():
     model = grain(8, 0, 0) * (1, 0.5, 0)
-    result = grain_of(grain_levels(model.astype(np.float32), EVERYWHERE), 160, 160, np.random.default_rng(0))
+    result = Grain(grain_levels(model.astype(np.float32), EVERYWHERE), 160, 160, np.random.default_rng(0)).rows(0, 160)
     assert result.std((0, 1)) == pytest.approx([8, 4, 0], rel=0.1, abs=1e-3)
 
 
@@ -43,3 +43,10 @@ def test_of_few_pixels_nothing_is_known():
     few = np.zeros_like(EVERYWHERE)
     few[:5, :5] = True
     assert np.isnan(grain_levels(grain(8, 0, 0), few)).all()
+
+
+def test_grain_in_parts_is_the_grain_in_one_piece():
+    levels = np.array([[2.0, 1.0, 1.0], [1.5, 0.5, 0.5], [1.0, 0.5, 0.5], [1.0, 0.5, 0.5]])
+    grain = Grain(levels, 300, 90, np.random.default_rng(0))
+    parts = [grain.rows(top, min(top + 70, 300)) for top in range(0, 300, 70)]
+    np.testing.assert_allclose(np.concatenate(parts), grain.rows(0, 300), atol=1e-4)

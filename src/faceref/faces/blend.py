@@ -4,14 +4,16 @@ The model sees a face at its own size. What it changes there is enlarged and add
 photograph holds beyond the model's pixels stays: restoring never softens.
 """
 
-from typing import Literal
+import warnings
+from dataclasses import dataclass
+from typing import Literal, Self
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from faceref.faces.align import AlignedFace, Alignment
-from faceref.faces.grain import grain_levels, grain_of, plausible
+from faceref.faces.grain import Grain, grain_levels, plausible
 from faceref.faces.mask import MASK_SIZE, face_weights, smooth_step
 from faceref.faces.noise import blur
 from faceref.faces.tone import Tone
@@ -21,8 +23,10 @@ DETAIL = 0.015  # of the square's side: what a blur of this width takes away is 
 SHAPE = 0.04  # of the side: blurred by that, a face and its restoration are alike
 UNLIKE = (30.0, 60.0)  # levels: where they differ by the first it is doubtful, by the second surely no face
 # RGB -> luminance and two differences of colour (JFIF): grain is mostly of luminance
-YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
+YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32)
 SURE, NOTHING = 0.6, 0.02  # weights of what is surely face, and of what is none
+ROWS = 1024  # of the photograph's pixels are worked on at a time
+STRIPS = 4  # of so many rows, in which grain is measured
 
 
 def blend_face(
@@ -41,21 +45,22 @@ def blend_face(
     `landmarks` [68, 2]. strength: 0 leaves the face as it is, 1 restores it fully. colour: "keep" a print's own tone,
     or "allow" those of the restoration. rng draws the grain. Occluders that the restoration painted over stay.
     """
-    placed = placed_weights(photo.size, landmarks, face.alignment)
-    if placed is None or strength == 0:
+    box = _box(photo.size, face.alignment)
+    if box is None or strength == 0:
         return photo.copy()
-    box, weights = placed
-    before = np.asarray(photo.crop(box), dtype=np.float32)  # [h, w, 3]
-    side = face.alignment.side
-    correction = warp(_correction(restored, face, colour), Alignment(face.alignment.quad, restored.width), box)
-    unlike = np.abs(blur(correction, SHAPE * side)).max(-1, keepdims=True)
-    weights = weights * (1 - smooth_step((unlike - UNLIKE[0]) / (UNLIKE[1] - UNLIKE[0])))
-    broad = blur(correction, DETAIL * side)
-    after = before + strength * (weights[..., :1] * broad + weights[..., 1:] * (correction - broad))
-    after += _lost_grain(before, correction, weights, strength, rng)
-    changed = weights[..., :1] > 0
+    change = _Change.of(restored, face, landmarks, colour)
+    grain = _lost_grain(photo, change, box, rng)
     pasted = photo.copy()
-    pasted.paste(Image.fromarray(np.where(changed, _to_uint8(after), _to_uint8(before))), box[:2])
+    for part in _in_rows(box, ROWS):
+        before = np.asarray(photo.crop(part), dtype=np.float32)  # [h, w, 3]
+        correction, broad, weights = change.on(part)
+        after = before + strength * (weights[..., :1] * broad + weights[..., 1:] * (correction - broad))
+        if grain is not None:
+            # where independent grain is weighed by 1 - w, as much of its variance is lost as 1 - (1 - w)^2
+            lost = np.sqrt(1 - (1 - strength * weights[..., 1:]) ** 2)
+            after += lost * (grain.rows(part[1] - box[1], part[3] - box[1]) @ np.linalg.inv(YCC).T)
+        changed = weights[..., :1] > 0
+        pasted.paste(Image.fromarray(np.where(changed, _to_uint8(after), _to_uint8(before))), part[:2])
     return pasted
 
 
@@ -116,31 +121,77 @@ def _correction(restored: Image.Image, face: AlignedFace, colour: Colour) -> np.
     return after - before
 
 
+@dataclass(frozen=True, eq=False)
+class _Change:
+    """What restoring changes, on an aligned square and its photograph.
+
+    correction, float32 [S, S, 3]: as the model draws it; broad: without its fine detail; alike, [S, S]: 0 where they
+    are too different to be one face; mask, [M, M, 2]: `face_weights`; alignment: of the square in the photograph.
+    """
+
+    correction: np.ndarray
+    broad: np.ndarray
+    alike: np.ndarray
+    mask: np.ndarray
+    alignment: Alignment
+
+    @classmethod
+    def of(cls, restored: Image.Image, face: AlignedFace, landmarks: np.ndarray, colour: Colour) -> Self:
+        correction, side = _correction(restored, face, colour), restored.width
+        unlike = np.abs(blur(correction, SHAPE * side)).max(-1)
+        alike = 1 - smooth_step((unlike - UNLIKE[0]) / (UNLIKE[1] - UNLIKE[0]))
+        square, mask = Alignment(face.alignment.quad, side), face_weights(landmarks, face.alignment)
+        return cls(correction, blur(correction, DETAIL * side), alike, mask, square)
+
+    def on(self, box: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Correction and its broad part [h, w, 3], and weights [h, w, 2] in [0, 1], on the photo's pixels within it."""
+        pictures = (warp(pixels, self.alignment, box) for pixels in (self.correction, self.broad, self.alike))
+        correction, broad, alike = pictures
+        weights = warp(self.mask, Alignment(self.alignment.quad, MASK_SIZE), box)
+        return correction, broad, (weights * alike[..., None]).clip(0, 1)  # cubic interpolation overshoots
+
+
+def _in_rows(box: tuple[int, int, int, int], rows: int) -> list[tuple[int, int, int, int]]:
+    """The box in parts of at most so many rows, from top to bottom."""
+    left, top, right, bottom = box
+    return [(left, start, right, min(start + rows, bottom)) for start in range(top, bottom, rows)]
+
+
 def _lost_grain(
-    before: np.ndarray, correction: np.ndarray, weights: np.ndarray, strength: float, rng: np.random.Generator
-) -> np.ndarray:
-    """The like of the grain [h, w, 3] that correcting the pixels `before` [h, w, 3] takes away; zeros if there is none.
+    photo: Image.Image, change: _Change, box: tuple[int, int, int, int], rng: np.random.Generator
+) -> Grain | None:
+    """The like of the grain that correcting the photograph within a box takes away; None if there is none.
 
     In each octave it is as strong as it was around the face, and no stronger than it was in the face itself or in what
-    the correction changed: hair and cloth are no grain, nor is a face's own texture.
+    the correction changed: hair and cloth are no grain, nor is a face's own texture. Of large faces it is measured in
+    a few strips.
     """
+    parts = _in_rows(box, ROWS)
+    measured = [_grain_levels(photo, change, part) for part in parts[:: -(-len(parts) // STRIPS)]]
+    known = [levels for levels in measured if levels is not None]
+    if not known:
+        return None
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # of an octave that is known nowhere
+        levels = np.nanmedian(known, axis=0)
+    return Grain(plausible(levels), box[3] - box[1], box[2] - box[0], rng)
+
+
+def _grain_levels(photo: Image.Image, change: _Change, part: tuple[int, int, int, int]) -> np.ndarray | None:
+    """Levels [octaves, 3] in luminance and colour of what is lost in a part; None if no face is in it."""
+    before = np.asarray(photo.crop(part), dtype=np.float32)
+    correction, _, weights = change.on(part)
     sure, around = weights[..., 1] > SURE, weights[..., 0] < NOTHING
     if not sure.any():
-        return np.zeros_like(before)
+        return None
     luminance = before.mean(-1)
     low, high = np.quantile(luminance[sure], (0.05, 0.95))
     around &= (luminance > low - 20) & (luminance < high + 20)  # black and white hold no grain
-    old, change = (_to_ycc(pixels) for pixels in (before, correction))
-    levels = np.fmin(np.fmin(grain_levels(old, around), grain_levels(old, sure)), grain_levels(change, sure))
-    height, width = before.shape[:2]
-    grain = grain_of(plausible(levels), height, width, rng)
-    # where independent grain is weighed by 1 - w, as much of its variance is lost as 1 - (1 - w)^2
-    lost = np.sqrt(1 - (1 - strength * weights[..., 1:]) ** 2)
-    return lost * (grain @ np.linalg.inv(YCC).T).astype(np.float32)
+    old, changed = (_to_ycc(pixels) for pixels in (before, correction))
+    return np.fmin(np.fmin(grain_levels(old, around), grain_levels(old, sure)), grain_levels(changed, sure))
 
 
 def _to_ycc(pixels: np.ndarray) -> np.ndarray:
-    return (pixels @ YCC.T).astype(np.float32)
+    return pixels @ YCC.T
 
 
 def _to_uint8(pixels: np.ndarray) -> np.ndarray:

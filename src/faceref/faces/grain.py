@@ -1,6 +1,8 @@
 """The grain of a photograph: how strong and how coarse it is, and a restored face given as much of it again."""
 
+import functools
 import itertools
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
@@ -14,7 +16,7 @@ ROUNDS = 4  # of bringing the octaves, which overlap, to their levels; more do n
 STEEPEST = 1.7  # times as strong as the next finer octave is the coarsest grain: enlarged by two
 ROUNDING = 0.25  # the level of the finest octave that 8 bits make of a smooth picture
 LARGEST_CHANGE = 2.0  # of an octave in a round
-SAMPLE = 160  # pixels, of each side, on which that is done
+SAMPLE, BESIDE = 160, 24  # pixels, of each side, on which that is done
 FEWEST = 2 * WINDOW**2  # pixels; of fewer no level is known
 
 
@@ -43,17 +45,27 @@ def plausible(levels: np.ndarray) -> np.ndarray:
     return levels
 
 
-def grain_of(levels: np.ndarray, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """Grain [height, width, C] that has these levels [octaves, C]."""
-    octaves = np.stack(bands(rng.standard_normal((height, width, levels.shape[-1]), dtype=np.float32), OCTAVES))
-    sample = octaves[:, :SAMPLE, :SAMPLE]  # grain is the same everywhere
-    everywhere = np.ones(sample.shape[1:3], dtype=bool)
-    alone = [bands(octave, OCTAVES[i : i + 2])[0] for i, octave in enumerate(sample)]
-    amount = levels / np.stack([_level(band, everywhere) for band in alone])
-    for _ in range(ROUNDS):
-        reached = grain_levels(_sum(sample, amount), everywhere)
-        amount = amount * np.clip(levels / np.maximum(reached, 1e-6), 1 / LARGEST_CHANGE, LARGEST_CHANGE)
-    return _sum(octaves, amount)
+class Grain:
+    """Grain of a picture's size that has these levels, computed in rows."""
+
+    def __init__(self, levels: np.ndarray, height: int, width: int, rng: np.random.Generator) -> None:
+        """levels [octaves, C]: as `grain_levels` measures them."""
+        self._noise = rng.standard_normal((height, width, levels.shape[-1]), dtype=np.float32)
+        # it is the same everywhere; what is beside the sample is blurred into it
+        sample = np.stack(list(bands(self._noise[: SAMPLE + BESIDE, : SAMPLE + BESIDE], OCTAVES)))[:, :SAMPLE, :SAMPLE]
+        everywhere = np.ones(sample.shape[1:3], dtype=bool)
+        alone = [next(bands(octave, OCTAVES[i : i + 2])) for i, octave in enumerate(sample)]
+        amount = levels / np.stack([_level(band, everywhere) for band in alone])
+        for _ in range(ROUNDS):
+            reached = grain_levels(_sum(sample, amount), everywhere)
+            amount = amount * np.clip(levels / np.maximum(reached, 1e-6), 1 / LARGEST_CHANGE, LARGEST_CHANGE)
+        self._amount = amount
+
+    def rows(self, top: int, bottom: int) -> np.ndarray:
+        """Rows `top` to `bottom` of it, [bottom - top, width, C]."""
+        first = max(top - BESIDE, 0)
+        grain = _sum(bands(self._noise[first : bottom + BESIDE], OCTAVES), self._amount)
+        return grain[top - first : bottom - first]
 
 
 def _level(band: np.ndarray, where: np.ndarray) -> np.ndarray:
@@ -63,6 +75,7 @@ def _level(band: np.ndarray, where: np.ndarray) -> np.ndarray:
     return np.sqrt(flat.clip(0))
 
 
-def _sum(octaves: np.ndarray, amount: np.ndarray) -> np.ndarray:
-    """Octaves [octaves, h, w, C], each and each channel by its amount [octaves, C], in one: [h, w, C]."""
-    return np.einsum("ohwc,oc->hwc", octaves, amount.astype(np.float32))
+def _sum(octaves: Iterable[np.ndarray], amount: np.ndarray) -> np.ndarray:
+    """Octaves [h, w, C], each and each channel by its amount [octaves, C], in one: [h, w, C]."""
+    weighed = (octave * each for octave, each in zip(octaves, amount.astype(np.float32), strict=True))
+    return functools.reduce(np.add, weighed)

@@ -3,7 +3,7 @@
 All take one channel float32 [h, w] on the 0..255 scale; `where` bool [h, w] says which pixels count.
 """
 
-import itertools
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -13,10 +13,13 @@ MAD_TO_SIGMA = 1 / 0.6745  # the median of |x| of a normal x, turned into its st
 BAND_SIGMAS = (0.0, 0.7, 1.4, 2.8, 5.6)  # pixels: a band is what lies between two of these blurs
 
 
-def bands(channel: np.ndarray, sigmas: tuple[float, ...] = BAND_SIGMAS) -> list[np.ndarray]:
+def bands(channel: np.ndarray, sigmas: tuple[float, ...] = BAND_SIGMAS) -> Iterator[np.ndarray]:
     """The differences of Gaussian blurs of growing width, finest first; the last blur is left out."""
-    blurred = [blur(channel, sigma) for sigma in sigmas]
-    return [fine - coarse for fine, coarse in itertools.pairwise(blurred)]
+    fine = blur(channel, sigmas[0])
+    for sigma in sigmas[1:]:
+        coarse = blur(channel, sigma)
+        yield fine - coarse
+        fine = coarse
 
 
 def blur(pixels: np.ndarray, sigma: float) -> np.ndarray:

@@ -79,7 +79,7 @@ def quality(face: AlignedFace, size: int | None = None) -> FaceQuality:
     features = quality_features(pixels, where)
     estimate = float(np.clip(QualityHead.shipped().psnr(features), WORST, BEST))
     return FaceQuality(
-        sharpness=float(bands(pixels)[0][where].std()),
+        sharpness=float(next(bands(pixels))[where].std()),
         noise=wavelet_noise(pixels, where),
         blockiness=blockiness(pixels, where),
         side=face.alignment.side,
