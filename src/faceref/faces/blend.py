@@ -4,7 +4,6 @@ The model sees a face at its own size. What it changes there is enlarged and add
 photograph holds beyond the model's pixels stays: restoring never softens.
 """
 
-import warnings
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -171,8 +170,7 @@ def _lost_grain(
     known = [levels for levels in measured if levels is not None]
     if not known:
         return None
-    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # of an octave that is known nowhere
-        levels = np.nanmedian(known, axis=0)
+    levels = np.ma.median(np.ma.masked_invalid(known), axis=0).filled(np.nan)
     return Grain(plausible(levels), box[3] - box[1], box[2] - box[0], rng)
 
 
