@@ -1,7 +1,10 @@
 """Imports that take seconds and that a command which only restores does not use: they happen when they are used."""
 
+import gc
 import importlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -48,6 +51,24 @@ def import_late() -> None:
         return
     sys.modules.setdefault(COMPILER, LateCompiler(COMPILER))
     sys.modules.setdefault(STATISTICS, LateModule(STATISTICS))
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Import and load what takes long, and have Python look for garbage neither meanwhile nor in it afterwards.
+
+    There is none: modules and weights live as long as the process, and walking through all of them again and again is a
+    fifth of the time of a short command. Of one process only the first such load is kept out.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if gc.get_freeze_count() == 0:
+            gc.freeze()
+        if collects:
+            gc.enable()
 
 
 def _real(stand_in: ModuleType) -> ModuleType:

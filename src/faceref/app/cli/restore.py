@@ -15,7 +15,7 @@ from faceref.app.cli.restore_folder import Again, DryRun, Jobs, Ray, folder_of_r
 from faceref.app.cli.wording import left_alone, sentence
 from faceref.compute import Compute
 from faceref.errors import FacerefError, UsageError
-from faceref.lean import import_late
+from faceref.lean import import_late, importing
 from faceref.restore.account import called
 from faceref.restore.left_alone import LeftAlone
 from faceref.restore.options import RestoreOptions, help_text
@@ -138,7 +138,7 @@ def restore(
         if len(photos) > 1 or compare:
             raise UsageError("A folder is restored alone, and compared on its contact sheet", hint="give nothing else")
         results = folder_of_results(photos[0], out, dry_run=dry_run)
-        with working("Loading torch"):
+        with importing(), working("Loading torch"):
             from faceref.restore.request import Request
 
         good, asked = tuple(references or ()), tuple(names or ())
@@ -153,7 +153,7 @@ def restore(
     targets = plan_outputs(photos, out)
     comparisons = {photo: _comparison(target) for photo, target in targets.items()} if compare else {}
     check_outputs([*targets.values(), *comparisons.values()], [*photos, *good])
-    with working("Loading the model"):  # seconds, most of them torch's
+    with importing(), working("Loading the model"):  # seconds, most of them torch's
         from faceref.people.album_index import AlbumIndex
         from faceref.restore.background import check_result
         from faceref.restore.request import load_restorer

@@ -14,6 +14,7 @@ from faceref.app.cli.console import say, working
 from faceref.app.cli.people import DataDir
 from faceref.compute import Compute
 from faceref.errors import UsageError
+from faceref.lean import importing
 
 if TYPE_CHECKING:
     from faceref.app.server.engine import Engine
@@ -108,14 +109,14 @@ def _started(
 ) -> Iterator[tuple["Restorer", "Sequence[Engine]"]]:
     """What looks for faces in this process, and what restores: its own models, or Ray's replicas as long as needed."""
     if not ray:
-        with working("Loading the model"):
+        with importing(), working("Loading the model"):
             from faceref.app.server.engine import local_engines
 
             engines = local_engines(model, computes)
         yield engines[0].restorer, engines
         return
     with ExitStack() as stack:
-        with working("Loading the model, here and in Ray's replicas"):
+        with importing(), working("Loading the model, here and in Ray's replicas"):
             from faceref.app.server.ray_engine import ray_engines
             from faceref.restore.request import load_restorer
 
