@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
+from faceref.models.attention import attend, linear
+
 
 @dataclass(frozen=True)
 class Encoder:
@@ -205,7 +207,7 @@ class ReferenceAttnProcessor:
         assert attn.group_norm is not None and attn.to_k is not None  # noqa: PT018 - for the type checker
         assert attn.to_v is not None and attn.to_out is not None  # noqa: PT018
         tokens = attn.group_norm(hidden_states.flatten(2)).transpose(1, 2)  # [B, h * w, C]
-        own = attn.to_q(tokens), attn.to_k(tokens), attn.to_v(tokens)
+        own = tuple(linear(layer, tokens) for layer in (attn.to_q, attn.to_k, attn.to_v))
         near = None
         if self.distance_bias:
             height, width = hidden_states.shape[2:]
@@ -216,7 +218,7 @@ class ReferenceAttnProcessor:
             self._attend(memory, *tokens, attn.heads, near)
             for memory, tokens in zip(shown.memory.parts, copies, strict=True)
         ]
-        tokens = attn.to_out[0](torch.cat(attended) if len(attended) > 1 else attended[0])  # [B, h * w, C]
+        tokens = linear(attn.to_out[0], torch.cat(attended) if len(attended) > 1 else attended[0])  # [B, h * w, C]
         output = tokens.transpose(1, 2).unflatten(2, hidden_states.shape[2:])
         return (output + hidden_states) / attn.rescale_output_factor
 
@@ -233,7 +235,7 @@ class ReferenceAttnProcessor:
         def split_heads(x: Tensor) -> Tensor:
             return x.unflatten(2, (heads, -1)).transpose(1, 2)  # [B, tokens, C] -> [B, heads, tokens, C / heads]
 
-        attended = F.scaled_dot_product_attention(*map(split_heads, (query, key, value)), attn_mask=bias)
+        attended = attend(*map(split_heads, (query, key, value)), bias)
         return attended.transpose(1, 2).flatten(2)  # [B, T, C]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from accelerate import cpu_offload
 from diffusers import DiffusionPipeline, ModelMixin, UNet2DModel
+from diffusers.models.attention_processor import Attention
 from diffusers.utils.outputs import BaseOutput
 from PIL.Image import Image
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from faceref.compute import Backend
 from faceref.devices import best_device
 from faceref.errors import UsageError
+from faceref.models.attention import PlainAttnProcessor
 from faceref.models.autoencoder import Autoencoder, decode
 from faceref.models.detail_decoder import DetailDecoder, shrink
 from faceref.models.fusion import PixelFusion
@@ -125,6 +127,9 @@ class FacePipeline(DiffusionPipeline, ABC):
             for network in self.components.values():
                 if isinstance(network, nn.Module):
                     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] - it does take it
+            for layer in self.vae.modules() if isinstance(self.vae, nn.Module) else ():
+                if isinstance(layer, Attention):
+                    layer.set_processor(PlainAttnProcessor())  # type: ignore[arg-type] - it is one
 
     def enable_sequential_cpu_offload(
         self, gpu_id: int | None = None, device: torch.device | str | None = None
