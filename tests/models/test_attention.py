@@ -7,7 +7,8 @@ from diffusers.models.attention_processor import Attention
 from networks import noise
 
 from faceref.models import attention
-from faceref.models.attention import PlainAttnProcessor, attend, linear
+from faceref.models.attention import attend, linear
+from faceref.models.reference import ReferenceAttnProcessor
 
 
 @pytest.fixture(params=[True, False], ids=["as convolutions", "as they are"])
@@ -57,5 +58,5 @@ def test_an_autoencoders_layer_is_diffusers_own(convolutions):
     )
     x = noise(2, 32, 16, 16)
     expected = layer(x)
-    layer.set_processor(PlainAttnProcessor())
+    layer.set_processor(ReferenceAttnProcessor())  # type: ignore[arg-type]
     torch.testing.assert_close(layer(x), expected, atol=1e-5, rtol=0)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 ROWS = 256  # queries at a time, whose logits for some thousand keys stay near; fewer rows are no faster this way
@@ -45,29 +44,6 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
                 logits += biases[rows]
             result[rows] = _products(logits.softmax(dim=-1), values)
     return result
-
-
-class PlainAttnProcessor:
-    """diffusers' self-attention of an autoencoder, with the functions above."""
-
-    def __call__(
-        self,
-        attn: Attention,
-        hidden_states: Tensor,  # [B, C, h, w]
-        encoder_hidden_states: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        temb: Tensor | None = None,
-    ) -> Tensor:
-        """The layer's output [B, C, h, w]; the other arguments are diffusers' protocol and unused here."""
-        assert attn.group_norm is not None
-        tokens = attn.group_norm(hidden_states.flatten(2)).transpose(1, 2)  # [B, h * w, C]
-        query, key, value = (
-            linear(layer, tokens).unflatten(2, (attn.heads, -1)).transpose(1, 2)
-            for layer in (attn.to_q, attn.to_k, attn.to_v)
-        )
-        attended = linear(attn.to_out[0], attend(query, key, value).transpose(1, 2).flatten(2))
-        output = attended.transpose(1, 2).unflatten(2, hidden_states.shape[2:])
-        return (output + hidden_states) / attn.rescale_output_factor
 
 
 def _products(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention
-from torch import Tensor
+from torch import Tensor, nn
 
 from faceref.models.attention import attend, linear
 
@@ -187,10 +188,11 @@ class Shown:
 class ReferenceAttnProcessor:
     """Self-attention whose keys and values are continued by the references' (ReF-LDM, section 3.2); it has no state.
 
-    distance_bias: ours, for networks trained on few samples: see the function of that name.
+    layer: its name in a memory; of an autoencoder's, which is shown none, it does not matter. distance_bias: ours, for
+    networks trained on few samples: see the function of that name.
     """
 
-    def __init__(self, layer: str, distance_bias: bool = False) -> None:
+    def __init__(self, layer: str = "", distance_bias: bool = False) -> None:
         self.layer = layer
         self.distance_bias = distance_bias
 
@@ -200,14 +202,15 @@ class ReferenceAttnProcessor:
         hidden_states: Tensor,  # [B, C, h, w]
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
         *,
-        shown: Shown,
+        shown: Shown = Shown(),
     ) -> Tensor:
         """The layer's output [B, C, h, w]; the arguments between are diffusers' protocol and unused here."""
         assert attn.group_norm is not None and attn.to_k is not None  # noqa: PT018 - for the type checker
         assert attn.to_v is not None and attn.to_out is not None  # noqa: PT018
         tokens = attn.group_norm(hidden_states.flatten(2)).transpose(1, 2)  # [B, h * w, C]
-        own = tuple(linear(layer, tokens) for layer in (attn.to_q, attn.to_k, attn.to_v))
+        own = linear(attn.to_q, tokens), linear(attn.to_k, tokens), linear(attn.to_v, tokens)
         near = None
         if self.distance_bias:
             height, width = hidden_states.shape[2:]
@@ -218,7 +221,8 @@ class ReferenceAttnProcessor:
             self._attend(memory, *tokens, attn.heads, near)
             for memory, tokens in zip(shown.memory.parts, copies, strict=True)
         ]
-        tokens = linear(attn.to_out[0], torch.cat(attended) if len(attended) > 1 else attended[0])  # [B, h * w, C]
+        projection = cast(nn.Linear, attn.to_out[0])
+        tokens = linear(projection, torch.cat(attended) if len(attended) > 1 else attended[0])  # [B, h * w, C]
         output = tokens.transpose(1, 2).unflatten(2, hidden_states.shape[2:])
         return (output + hidden_states) / attn.rescale_output_factor
 
@@ -235,7 +239,7 @@ class ReferenceAttnProcessor:
         def split_heads(x: Tensor) -> Tensor:
             return x.unflatten(2, (heads, -1)).transpose(1, 2)  # [B, tokens, C] -> [B, heads, tokens, C / heads]
 
-        attended = attend(*map(split_heads, (query, key, value)), bias)
+        attended = attend(split_heads(query), split_heads(key), split_heads(value), bias)
         return attended.transpose(1, 2).flatten(2)  # [B, T, C]
 
 

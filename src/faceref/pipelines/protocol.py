@@ -21,11 +21,10 @@ from torch import Tensor, nn
 from faceref.compute import Backend
 from faceref.devices import best_device
 from faceref.errors import UsageError
-from faceref.models.attention import PlainAttnProcessor
 from faceref.models.autoencoder import Autoencoder, decode
 from faceref.models.detail_decoder import DetailDecoder, shrink
 from faceref.models.fusion import PixelFusion
-from faceref.models.reference import ReferenceCache
+from faceref.models.reference import ReferenceAttnProcessor, ReferenceCache
 from faceref.models.strips import decode_in_strips
 from faceref.pipelines.loading import assemble, load_components, load_sampling
 from faceref.pipelines.sampling import (
@@ -129,7 +128,7 @@ class FacePipeline(DiffusionPipeline, ABC):
                     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] - it does take it
             for layer in self.vae.modules() if isinstance(self.vae, nn.Module) else ():
                 if isinstance(layer, Attention):
-                    layer.set_processor(PlainAttnProcessor())  # type: ignore[arg-type] - it is one
+                    layer.set_processor(ReferenceAttnProcessor())  # type: ignore[arg-type] - it is one
 
     def enable_sequential_cpu_offload(
         self, gpu_id: int | None = None, device: torch.device | str | None = None
