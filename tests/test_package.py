@@ -53,7 +53,7 @@ MAY_IMPORT = {
     "precision": {"compute", "devices", "errors", "files"},
     "processes": {"errors"},
     "pictures": ROOT,
-    "faces": ROOT | {"pictures"},
+    "faces": ROOT | {"pictures", "models"},
     "models": ROOT,
     "people": PEOPLE,
     "pipelines": ROOT | {"models"},

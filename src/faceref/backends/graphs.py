@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from faceref.errors import UsageError
 from faceref.models.autoencoder import decode, encode
 from faceref.models.detail_decoder import DetailDecoder
+from faceref.models.identity_encoder import mean_identity
 from faceref.models.ldbfr import InjectedReferenceUNet, InjectedUNet, RestoringVQModel
-from faceref.models.reference import Memory, Shown
+from faceref.models.reference import IDENTITY, Memory, Shown
 from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.protocol import FacePipeline
 
@@ -55,6 +56,9 @@ def graphs_of(pipeline: FacePipeline, resolution: int) -> dict[str, Graph]:
         "decode": Graph(decode, (pipeline.vae,), {"latents": _several(latents)}, ("pictures",)),
         **_denoising(pipeline, latents),
     }
+    if (encoder := getattr(pipeline, "identity_encoder", None)) is not None:
+        faces = {"pictures": _several(torch.zeros(1, 3, resolution, resolution))}
+        graphs["identify"] = Graph(_called, (encoder,), faces, ("identities",))
     if pipeline.fusion is not None:
         both = {"decoded": _several(pictures), "lq": _several(pictures)}
         graphs["fuse"] = Graph(_called, (pipeline.fusion,), both, ("pictures",))
@@ -84,13 +88,15 @@ def _denoising(pipeline: FacePipeline, latents: Tensor) -> dict[str, Graph]:
     inputs = {"sample": _several(sample), "timestep": Port(torch.zeros(1), axes=())}
     if not isinstance(unet, ReferenceUNet):
         return graphs | {"denoise": Graph(_denoise_with_features, (unet,), inputs | features, ("prediction",))}
-    memory = _encode_references(unet, latents)  # keys, then values, [1, tokens, C] each
+    size = unet.config.get("identity_size")
+    told = {} if size is None else {"identities": _several(torch.zeros(1, size))}
+    memory = _encode_references(unet, latents, *(port.example[:1] for port in told.values()))  # [1, tokens, C] each
     names = [f"{kind}_{layer}" for kind in ("keys", "values") for layer in range(len(memory) // 2)]
     inputs["counts"] = Port(torch.ones(2, 3), (BATCH, REFERENCES))
     for name, one in zip(names, memory, strict=True):
         inputs[name] = Port(one[:, None].repeat(2, 3, 1, 1), (BATCH, REFERENCES))
     return graphs | {
-        "references": Graph(_encode_references, (unet,), {"latents": _several(latents)}, tuple(names)),
+        "references": Graph(_encode_references, (unet,), {"latents": _several(latents)} | told, tuple(names)),
         "denoise": Graph(_denoise_reading, (unet,), inputs | features, ("prediction",)),
     }
 
@@ -124,9 +130,12 @@ def _repair(vq: RestoringVQModel, pictures: Tensor) -> Tensor:
     return vq.repair(pictures)[0]
 
 
-def _encode_references(unet: ReferenceUNet, latents: Tensor) -> tuple[Tensor, ...]:
-    """Latents [N, C, h, w] of references -> keys of each layer, then values, [N, tokens, channels] each."""
-    cache = unet.encode_references(latents[:, None])
+def _encode_references(unet: ReferenceUNet, latents: Tensor, *identities: Tensor) -> tuple[Tensor, ...]:
+    """Latents [N, C, h, w] of references -> keys of each layer, then values, [N, tokens, channels] each.
+
+    identities [N, D]: of a network that is told them.
+    """
+    cache = unet.encode_references(latents[:, None], None, *(one[:, None] for one in identities))
     return (*cache.keys, *cache.values)
 
 
@@ -138,7 +147,7 @@ def _denoise_reading(
     unet: ReferenceUNet, sample: Tensor, timestep: Tensor, counts: Tensor, *memory_and_features: Tensor
 ) -> Tensor:
     """memory: keys of each layer, then values, [B, N, tokens, channels]; features: of a network that takes them."""
-    layers = unet.attention_layers
+    layers = unet.cache_layers
     memory, features = memory_and_features[: 2 * len(layers)], memory_and_features[2 * len(layers) :]
     return unet.denoise(sample, timestep, Shown(_Given(layers, counts, memory), *features)).sample
 
@@ -152,7 +161,10 @@ class _Given(Memory):
     def __init__(self, layers: Sequence[str], counts: Tensor, memory: Sequence[Tensor]) -> None:
         both = zip(memory[: len(layers)], memory[len(layers) :], strict=True)
         self.layers = dict(zip(layers, both, strict=True))
-        self.log_counts = counts.log()
+        self.counts, self.log_counts = counts, counts.log()
+
+    def identity(self) -> Tensor | None:
+        return mean_identity(self.layers[IDENTITY][0][:, :, 0], self.counts) if IDENTITY in self.layers else None
 
     def extend(self, layer: str, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         keys, values = self.layers[layer]

@@ -9,6 +9,7 @@ from faceref.backends.networks import (
     ExportedAutoencoder,
     ExportedDetailDecoder,
     ExportedFusion,
+    ExportedIdentityEncoder,
     ExportedInjectedUNet,
     ExportedNetwork,
     ExportedReferenceUNet,
@@ -25,6 +26,7 @@ _KINDS: dict[Component, type[ExportedNetwork]] = {
     "fusion": ExportedFusion,
     "detail": ExportedDetailDecoder,
     "crisp_detail": ExportedDetailDecoder,
+    "identity_encoder": ExportedIdentityEncoder,
 }
 
 

@@ -50,14 +50,19 @@ class ExportedInjectedUNet(ExportedNetwork):
 class ExportedReferenceUNet(ExportedNetwork):
     """In the place of a `ReferenceUNet` or an `InjectedReferenceUNet`."""
 
-    def encode_references(self, latents: Tensor) -> ReferenceCache:
-        """As `ReferenceUNet.encode_references`: latents [B, N, C, h, w]."""
+    def encode_references(
+        self, latents: Tensor, multiplicity: Tensor | None = None, identities: Tensor | None = None
+    ) -> ReferenceCache:
+        """As `ReferenceUNet.encode_references`: latents [B, N, C, h, w], identities [B, N, D]."""
         batch, references = latents.shape[:2]
+        told = () if (size := self.config.get("identity_size")) is None else (torch.zeros(batch * references, size),)
+        if identities is not None:
+            told = (identities.flatten(0, 1),)
         memory = [
-            one.reshape(batch, -1, one.shape[-1]) for one in self.sessions["references"](latents.flatten(0, 1))
+            one.reshape(batch, -1, one.shape[-1]) for one in self.sessions["references"](latents.flatten(0, 1), *told)
         ]  # [B * N, tokens, C] -> [B, N * tokens, C]
         keys, values = memory[: len(memory) // 2], memory[len(memory) // 2 :]
-        return ReferenceCache(self._layers, tuple(keys), tuple(values), references)
+        return ReferenceCache(self._layers, tuple(keys), tuple(values), references, multiplicity)
 
     def __call__(
         self,
@@ -131,6 +136,14 @@ class ExportedDetailDecoder(ExportedNetwork):
         shares = () if crisp is None else (torch.tensor([share]),)
         (pictures,) = self.sessions["draw"](*shares, latents, decoded, lq)
         return pictures
+
+
+class ExportedIdentityEncoder(ExportedNetwork):
+    """In the place of an `IdentityEncoder`."""
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        (identities,) = self.sessions["identify"](pictures)
+        return identities
 
 
 def _as_input(timestep: Tensor | float) -> Tensor:

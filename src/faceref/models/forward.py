@@ -16,6 +16,7 @@ from diffusers.models.unets.unet_2d_blocks import (
 )
 from torch import Tensor, nn
 
+from faceref.models.identity_encoder import IdentityProjection
 from faceref.models.reference import ReferenceAttnProcessor, Shown
 
 _BLOCKS = (DownBlock2D, AttnDownBlock2D, UNetMidBlock2D, UpBlock2D, AttnUpBlock2D)
@@ -54,10 +55,16 @@ def hidden(
 
     sample [B, in_channels, h, w]; timestep: a number or [B]. up_blocks: all, or the first of the network's; what only
     prepares for the next block is left out behind the last. Returns features [B, C, h', w']; of each memory where
-    several are shown, [n * B, C, h', w']. They differ from the first attention on: what is before is computed once.
+    several are shown, [n * B, C, h', w']. They differ from the first attention on: what is before is computed once,
+    unless the network is told who the references show.
     """
     temb = _embed(unet, timestep, sample)
     x = unet.conv_in(sample)
+    of_identity = None
+    if (identity := shown.identity()) is not None:
+        x, temb = (_copies(one, sample, shown) for one in (x, temb))
+        shift, of_identity = cast(IdentityProjection, unet.identity)(identity)
+        temb = temb + shift
     skips = [x]
     for block in unet.down_blocks:
         for resnet, attention in _layers(block):
@@ -72,7 +79,7 @@ def hidden(
 
     middle = cast(UNetMidBlock2D, unet.mid_block)
     x, temb = (_copies(one, sample, shown) for one in (x, temb))
-    x = middle.resnets[0](x, temb)
+    x = middle.resnets[0](x if of_identity is None else x + of_identity, temb)
     for attention, resnet in zip(middle.attentions, middle.resnets[1:], strict=True):
         x = x if attention is None else attention(x, shown=shown)
         x = _resnet(middle, resnet, x, temb)

@@ -29,7 +29,9 @@ _LAYERS = ("latents",)
 class _LatentCacheUNet(ReferenceUNet):
     """Keeps the latents of the references, as tokens, where CacheKV keeps keys and values."""
 
-    def encode_references(self, latents: Tensor, multiplicity: Tensor | None = None) -> ReferenceCache:
+    def encode_references(
+        self, latents: Tensor, multiplicity: Tensor | None = None, identities: Tensor | None = None
+    ) -> ReferenceCache:
         """Reference latents [B, N, C, h, w] -> a cache that holds them; see `ReferenceUNet.encode_references`."""
         tokens = latents.flatten(3).transpose(2, 3).flatten(1, 2)  # [B, N * h * w, C]
         return ReferenceCache(_LAYERS, (tokens,), (tokens[..., :0],), latents.shape[1], multiplicity)

@@ -10,6 +10,9 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 from faceref.models.attention import attend, linear
+from faceref.models.identity_encoder import mean_identity
+
+IDENTITY = "identity"  # the layer of a cache whose one token for each reference says who it shows
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Encoder:
 class ReferenceCache:
     """Keys and values of N references for each of B images, per self-attention layer.
 
-    layers: names of the self-attention layers.
+    layers: names of the self-attention layers; and IDENTITY, if the network is told who the references show.
     keys, values: per layer [B, N * tokens, channels], after the layer's own normalisation and projection.
     multiplicity: [B, N], how often a reference counts: 0 absent (padding), 1 once, n as if it were given n times.
         None says that every reference counts once; attention then needs no bias, which is its fastest path.
@@ -121,6 +124,10 @@ class Memory:
         """A layer's own key and value [B, T, C] -> with those beside them [B, T + ..., C]; bias for the logits."""
         return key, value, None
 
+    def identity(self) -> Tensor | None:
+        """Who the references show, [B, D], 0 where they show nobody; None if that is not known of any."""
+        return None
+
 
 class Recording(Memory):
     """Keeps what a pass over references makes: per layer (key, value), each [B * N, tokens, channels]."""
@@ -142,6 +149,10 @@ class Reading(Memory):
         # A token that counts n times in the softmax is one token with log n added to its logit; log 0 leaves it out,
         # as a number: an infinite bias is no number in the gradients of some attention kernels.
         self.log_counts = None if cache.multiplicity is None else cache.multiplicity.log().clamp(min=-1e4)  # [B, N]
+        self.counts = cache.multiplicity
+
+    def identity(self) -> Tensor | None:
+        return mean_identity(self.layers[IDENTITY][0], self.counts) if IDENTITY in self.layers else None
 
     def extend(self, layer: str, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Key and value [B, T, C] -> with the references' [B, T + N * tokens, C]."""
@@ -179,6 +190,12 @@ class Shown:
     def copies(self) -> int:
         """Of the batch, that a pass computes: one for each part of the memory."""
         return len(self.memory.parts)
+
+    def identity(self) -> Tensor | None:
+        """Who is shown to each copy of the batch, [copies * B, D]; None: nobody to any."""
+        told = [part.identity() for part in self.memory.parts]
+        known = next((one for one in told if one is not None), None)
+        return None if known is None else torch.cat([torch.zeros_like(known) if one is None else one for one in told])
 
     def repeated(self, x: Tensor) -> Tensor:
         """A batch [B, ...] as so many copies behind each other [copies * B, ...]."""

@@ -11,32 +11,51 @@ from torch import Tensor, nn
 
 from faceref.models.configuration import extends_configuration
 from faceref.models.forward import attentions, hidden, output, prepare
-from faceref.models.reference import Memory, Reading, Recording, ReferenceCache, Several, Shown
+from faceref.models.identity_encoder import IdentityProjection
+from faceref.models.reference import IDENTITY, Memory, Reading, Recording, ReferenceCache, Several, Shown
 
 
 class ReferenceUNet(AttentionMixin, UNet2DModel):
     """A `UNet2DModel` on [noisy latent, LQ latent] whose self-attention layers can read a `ReferenceCache`.
 
     `in_channels` is twice the latent's. Nothing is kept between calls: threads may share one network.
-    Neither setting of our own is in the paper; both are for networks trained on few samples:
+    None of our own settings is in the paper; all are for networks trained on few samples:
     distance_bias: attention prefers the same place of the face (`faceref.models.reference.distance_bias`).
     lq_residual: the LQ latent is added to the network's output, which is zero at first; for a network that predicts the
     clean latent (prediction_type "sample").
+    identity_size: the network is told who the references show, in so many numbers each
+    (`faceref.models.identity_encoder`); None: it is not. A cache then holds them as one more layer, IDENTITY.
     """
 
     @extends_configuration(UNet2DModel)
-    def __init__(self, *args: Any, distance_bias: bool = False, lq_residual: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        distance_bias: bool = False,
+        lq_residual: bool = False,
+        identity_size: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.attention_layers = prepare(self, distance_bias)  # their order is that of a cache's keys and values
+        self.cache_layers = self.attention_layers + ((IDENTITY,) if identity_size else ())
+        if identity_size:
+            widths, size = self.config["block_out_channels"], self.config["sample_size"]
+            side = size >> (len(widths) - 1)
+            time_channels = self.time_embedding.linear_2.out_features
+            self.identity = IdentityProjection(identity_size, time_channels, widths[-1], side)
         if lq_residual:
             for parameter in self.conv_out.parameters():
                 nn.init.zeros_(parameter)
 
-    def encode_references(self, latents: Tensor, multiplicity: Tensor | None = None) -> ReferenceCache:
+    def encode_references(
+        self, latents: Tensor, multiplicity: Tensor | None = None, identities: Tensor | None = None
+    ) -> ReferenceCache:
         """Keys and values of reference latents [B, N, C, h, w], one pass over all B * N (ReF-LDM, section 3.2).
 
         Each goes through this network at timestep 0 with the LQ half of the input zero, up to the last attention layer.
-        multiplicity [B, N]: see `ReferenceCache`. Gradients flow.
+        multiplicity [B, N]: see `ReferenceCache`. identities [B, N, identity_size]: for a network that is told them;
+        None: nobody's. Gradients flow.
         """
         batch, references = latents.shape[:2]
         latents = latents.flatten(0, 1)  # [B * N, C, h, w]
@@ -48,9 +67,14 @@ class ReferenceUNet(AttentionMixin, UNet2DModel):
         def join(x: Tensor) -> Tensor:
             return x.unflatten(0, (batch, references)).flatten(1, 2)  # [B * N, tokens, C] -> [B, N * tokens, C]
 
-        keys, values = zip(*(recording.layers[layer] for layer in self.attention_layers), strict=True)
+        if IDENTITY in self.cache_layers:
+            size = self.config["identity_size"]
+            nobody = latents.new_zeros(batch * references, 1, size)
+            token = nobody if identities is None else identities.to(latents.dtype).reshape(nobody.shape)
+            recording.layers[IDENTITY] = token, token
+        keys, values = zip(*(recording.layers[layer] for layer in self.cache_layers), strict=True)
         return ReferenceCache(
-            self.attention_layers, tuple(map(join, keys)), tuple(map(join, values)), references, multiplicity
+            self.cache_layers, tuple(map(join, keys)), tuple(map(join, values)), references, multiplicity
         )
 
     def forward(
@@ -76,10 +100,10 @@ class ReferenceUNet(AttentionMixin, UNet2DModel):
         """The references of one pass over `sample` for the attention layers; ValueError if they do not belong to it."""
         if references is None:
             return Memory()
-        if references.layers != self.attention_layers or references.batch_size != len(sample):
+        if references.layers != self.cache_layers or references.batch_size != len(sample):
             raise ValueError(
                 f"references for {references.batch_size} images and {len(references.layers)} layers were given to a "
-                f"network with {len(self.attention_layers)} layers and {len(sample)} images"
+                f"network with {len(self.cache_layers)} layers and {len(sample)} images"
             )
         return Reading(references)
 

@@ -70,7 +70,7 @@ class FacePipeline(DiffusionPipeline, ABC):
     takes_references: ClassVar[bool]
     known: ClassVar[Mapping[str, Sequence[type[ModelMixin]]]]
     _optional_components: ClassVar[Collection[str]]
-    _exclude_from_cpu_offload: ClassVar = ["vae", "vq", "fusion", "detail", "crisp_detail"]
+    _exclude_from_cpu_offload: ClassVar = ["vae", "vq", "fusion", "detail", "crisp_detail", "identity_encoder"]
 
     unet: UNet2DModel
     vae: Autoencoder

@@ -14,6 +14,7 @@ from faceref.errors import UsageError
 from faceref.models.autoencoder import AUTOENCODERS, Autoencoder, encode
 from faceref.models.detail_decoder import DetailDecoder
 from faceref.models.fusion import PixelFusion
+from faceref.models.identity_encoder import IdentityEncoder
 from faceref.models.ldbfr import RestoringVQModel
 from faceref.models.loading import fingerprint
 from faceref.models.mechanisms import REFERENCE_UNETS
@@ -37,11 +38,13 @@ class ReFLDMPipeline(FacePipeline):
         "fusion": (PixelFusion,),
         "detail": (DetailDecoder,),
         "crisp_detail": (DetailDecoder,),
+        "identity_encoder": (IdentityEncoder,),
     }
-    _optional_components: ClassVar = ["vq", "fusion", "detail", "crisp_detail"]
+    _optional_components: ClassVar = ["vq", "fusion", "detail", "crisp_detail", "identity_encoder"]
 
     unet: ReferenceUNet
     vq: RestoringVQModel | None
+    identity_encoder: IdentityEncoder | None = None
 
     def __init__(
         self,
@@ -52,27 +55,37 @@ class ReFLDMPipeline(FacePipeline):
         fusion: PixelFusion | None = None,
         detail: DetailDecoder | None = None,
         crisp_detail: DetailDecoder | None = None,
+        identity_encoder: IdentityEncoder | None = None,
     ) -> None:
         """vq: repairs the features that an `InjectedReferenceUNet`, and only that, is given of the LQ face.
 
         fusion: corrects the decoded face by the LQ face. detail: takes its place and draws the face larger; all faces
         are given at the size that it draws. crisp_detail: the same network, trained to draw what looks like a
-        photograph.
+        photograph. identity_encoder: tells a U-Net with an `identity_size`, and only that, who the references show.
         """
         super().__init__()
         if ("feature_size" in unet.config) != (vq is not None):
             raise ValueError("a U-Net with injections and a restoring VQ model need each other; give both or neither")
         if detail is None and crisp_detail is not None:
             raise ValueError("a crisp decoder needs the soft one")
+        if (unet.config.get("identity_size") is not None) != (identity_encoder is not None):
+            raise ValueError("a U-Net with an identity_size and an identity encoder need each other")
         self.register_modules(
-            unet=unet, vae=vae, scheduler=scheduler, vq=vq, fusion=fusion, detail=detail, crisp_detail=crisp_detail
+            unet=unet,
+            vae=vae,
+            scheduler=scheduler,
+            vq=vq,
+            fusion=fusion,
+            detail=detail,
+            crisp_detail=crisp_detail,
+            identity_encoder=identity_encoder,
         )
         self._null: tuple[tuple, ReferenceCache] | None = None
 
     @cached_property
     def fingerprint(self) -> str:
         """Of the networks that encode references, as they were when first asked."""
-        return fingerprint(self.unet, self.vae)
+        return fingerprint(*(one for one in (self.unet, self.vae, self.identity_encoder) if one is not None))
 
     def enable_sequential_cpu_offload(
         self, gpu_id: int | None = None, device: torch.device | str | None = None
@@ -88,15 +101,25 @@ class ReFLDMPipeline(FacePipeline):
         joint: encode them side by side as one strip, as the released script does (see PAPERS.md: quadratic in N; order
         then matters a little).
         """
-        pixels = self.shrink(to_tensor(images))
+        pictures = to_tensor(images)
+        pixels = self.shrink(pictures)
         if joint:
             strip = torch.cat(list(pixels), dim=2)[None]  # [1, 3, H, N * W]
             latents = torch.cat(self._encode(strip).chunk(len(pixels), dim=3))  # [N, C, h, w]
         else:
             latents = self._encode(pixels)
+        identities = self.identities(pictures)
+        told = () if identities is None else (None, identities[None])
         with self._turn:
-            cache = self.unet.encode_references(latents[None])
+            cache = self.unet.encode_references(latents[None], *told)
         return replace(cache, encoder=Encoder(self.fingerprint, pixels.shape[-1]))
+
+    @torch.no_grad()
+    def identities(self, pictures: Tensor) -> Tensor | None:
+        """Who is on pictures [N, 3, H, H] in [-1, 1], as the U-Net is told it: [N, D]; None: it is not told."""
+        if (encoder := self.identity_encoder) is None:
+            return None
+        return encoder(pictures.to(encoder.device, encoder.dtype)).to(self.unet.dtype)
 
     def prediction(
         self,

@@ -9,8 +9,11 @@ from diffusers import ModelMixin, UNet2DModel
 from torch import Tensor, nn
 
 from faceref.errors import UsageError
+from faceref.faces.centre import Centre
+from faceref.faces.dlib_torch import load_dlib_resnet
 from faceref.models.autoencoder import AUTOENCODERS, Autoencoder
 from faceref.models.identity import FaceRecogniser
+from faceref.models.identity_encoder import IdentityEncoder
 from faceref.models.ldbfr import RestoringVQModel
 from faceref.models.loading import load_component
 from faceref.models.recogniser_files import load_recogniser
@@ -66,6 +69,14 @@ def check_features(unet: UNet2DModel, restoring: RestoringVQModel, folder: Path)
 def recogniser_of(config: DenoisingConfig | ReconstructionConfig) -> FaceRecogniser | None:
     """The recogniser of the identity loss and of validation, if the configuration names one."""
     return load_recogniser(config.recogniser) if config.recogniser else None
+
+
+def new_identity_encoder() -> IdentityEncoder:
+    """What tells a denoiser whom the references show: dlib's own network."""
+    encoder = IdentityEncoder()
+    encoder.recogniser.load_state_dict(load_dlib_resnet().state_dict())
+    encoder.centre.copy_(torch.from_numpy(Centre.shipped().mean))
+    return encoder.eval()
 
 
 def judges(config: ReconstructionConfig) -> tuple[nn.Module | None, FaceRecogniser | None]:

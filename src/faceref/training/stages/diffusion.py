@@ -17,7 +17,13 @@ from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.training.losses import identity_scale, identity_similarity, masked_mean
 from faceref.training.pictures import compare, contact_sheet
-from faceref.training.stages.components import autoencoder_of, check_features, new_unet, recogniser_of
+from faceref.training.stages.components import (
+    autoencoder_of,
+    check_features,
+    new_identity_encoder,
+    new_unet,
+    recogniser_of,
+)
 from faceref.training.stages.configs import DiffusionConfig
 from faceref.training.stages.denoising import DenoisingStage
 from faceref.training.stages.stage import Batch, Losses
@@ -42,7 +48,8 @@ class DiffusionStage(DenoisingStage):
         restoring: RestoringVQModel | None = None,
     ):
         """`restoring` repairs the features for an `InjectedReferenceUNet`."""
-        super().__init__(config, unet, vae, recogniser, restoring=restoring)
+        encoder = new_identity_encoder() if unet.config.get("identity_size") is not None else None
+        super().__init__(config, unet, vae, recogniser, restoring=restoring, identity_encoder=encoder)
         self.config, self.identity = config, config.identity
         self.unet: ReferenceUNet = unet
         self.use_references = config.stage == "refldm"
@@ -82,8 +89,8 @@ class DiffusionStage(DenoisingStage):
     def make_batch(self, items: Batch, generator: torch.Generator) -> Batch:
         """As `DenoisingStage.make_batch`, and lq_latent [B, C, h, w].
 
-        Where the stage looks at references, their latents, too: reference_latents [B, N, C, h, w]; where features are
-        injected, these: features [B, c, s, s].
+        Where the stage looks at references, their latents, too: reference_latents [B, N, C, h, w]; where the network
+        is told whom they show, identities [B, N, D]; where features are injected, these: features [B, c, s, s].
         """
         batch = super().make_batch(items, generator)
         batch["lq_latent"] = encode(self.vae, batch["lq"]).float()
@@ -94,6 +101,9 @@ class DiffusionStage(DenoisingStage):
             latents = encode(self.vae, references.flatten(0, 1)).float().unflatten(0, references.shape[:2])
             # a person without other photographs is trained as "no reference": zero latents
             batch["reference_latents"] = latents * batch["has_references"][:, None, None, None, None]
+            if (encoder := self.frozen["identity_encoder"]) is not None:
+                identities = encoder(references.flatten(0, 1)).float().unflatten(0, references.shape[:2])
+                batch["identities"] = identities * batch["has_references"][:, None, None]
         return batch
 
     def forward(self, batch: Batch, generator: torch.Generator, step: int, turn: str) -> Losses:
@@ -104,7 +114,8 @@ class DiffusionStage(DenoisingStage):
         cache = None
         if self.use_references:
             kept = draws[1] >= self.config.reference_dropout  # [B, 1, 1, 1]
-            cache = self.unet.encode_references(batch["reference_latents"] * kept[:, None])
+            told = batch["identities"] * kept[..., 0, 0] if "identities" in batch else None
+            cache = self.unet.encode_references(batch["reference_latents"] * kept[:, None], identities=told)
         features = [] if self.restoring is None else [batch["features"]]
         output = self.unet(torch.cat([x_t, lq], dim=1), timesteps, cache, *features).sample.float()
         diffusion = masked_mean((output - target).square(), batch["mask_latent"])
@@ -127,7 +138,8 @@ class DiffusionStage(DenoisingStage):
         return identity_similarity(self.recogniser, restored, truth, mask, jitter)
 
     def pipeline(self) -> ReFLDMPipeline:
-        pipeline = ReFLDMPipeline(unet=self.unet, vae=self.vae, scheduler=self.scheduler, vq=self.restoring)
+        told_by = self.frozen["identity_encoder"]
+        pipeline = ReFLDMPipeline(self.unet, self.vae, self.scheduler, self.restoring, identity_encoder=told_by)
         pipeline.set_progress_bar_config(disable=True)  # the loop has one
         return pipeline
 

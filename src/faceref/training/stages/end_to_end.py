@@ -105,7 +105,7 @@ class EndToEndStage(ReconstructionStage):
 
         hq, lq [B, 3, H, W], mask [B, 1, H, W], coarse [B], references [B, N, 3, H, W], counts [B, N]: which of them
         are shown; latents of the autoencoder: lq_latent, hq_latent [B, C, h, w], reference_latents [B, N, C, h, w];
-        noise [B, C, h, w].
+        noise [B, C, h, w]; identities [B, N, D] for a denoiser that is told them.
         """
         data = self.config.data
         batch = cast(Batch, make_batch(items, data.degradation, generator, data.augmentation, data.of_targets))
@@ -116,6 +116,8 @@ class EndToEndStage(ReconstructionStage):
         references = batch["references"]
         latents = encode(vae, shrink(references.flatten(0, 1), factor)).float()
         batch["reference_latents"] = latents.unflatten(0, references.shape[:2])
+        if (identities := self.pipeline.identities(references.flatten(0, 1))) is not None:
+            batch["identities"] = identities.float().unflatten(0, references.shape[:2])
         batch["counts"] = self._counts(batch["has_references"], references.shape[1], generator)
         batch["noise"] = torch.randn(batch["lq_latent"].shape, generator=generator, device=references.device)
         return batch
@@ -131,7 +133,8 @@ class EndToEndStage(ReconstructionStage):
 
     def denoise(self, batch: Batch, counts: Tensor) -> Tensor:
         """x0 [B, C, h, w] in one step from noise, references being shown as `counts` [B, N] says."""
-        cache = self.unet.encode_references(batch["reference_latents"], counts) if counts.shape[1] else None
+        latents, told = batch["reference_latents"], batch.get("identities")
+        cache = self.unet.encode_references(latents, counts, told) if counts.shape[1] else None
         last = self.pipeline.scheduler.config.num_train_timesteps - 1
         return self.unet(torch.cat([batch["noise"], batch["lq_latent"]], dim=1), last, cache).sample
 

@@ -93,7 +93,9 @@ class FusionStage(ReconstructionStage):
             return None
         latents = encode(self.pipeline.vae, references.flatten(0, 1)).unflatten(0, references.shape[:2])
         times = shown.float()[:, None].expand(-1, count)  # [B, N], 0 for those that are not shown
-        return self.pipeline.unet.encode_references(latents, times)
+        identities = self.pipeline.identities(references.flatten(0, 1))
+        told = None if identities is None else identities.unflatten(0, references.shape[:2])
+        return self.pipeline.unet.encode_references(latents, times, told)
 
     def reconstruct(self, batch: Batch) -> tuple[Tensor, Tensor]:
         return self.fusion(batch["restored"], batch["lq"]), batch["hq"].new_zeros(())

@@ -11,8 +11,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from faceref.data.dataset import FaceDataset, make_batch
-from faceref.faces.dlib_torch import DlibResNet, load_dlib_resnet
-from faceref.faces.recognise import CHIP_SIZE, SAME_PERSON_DISTANCE
+from faceref.faces.dlib_torch import load_dlib_resnet
+from faceref.faces.recognise import SAME_PERSON_DISTANCE
+from faceref.models.dlib_resnet import CHIP_SIZE, DlibResNet
 from faceref.training.pictures import contact_sheet
 from faceref.training.stages.configs import RecognitionConfig
 from faceref.training.stages.stage import Batch, Losses, Stage

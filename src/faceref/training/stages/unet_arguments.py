@@ -30,6 +30,7 @@ class UNetArguments(TypedDict, total=False):
     act_fn: Literal["silu", "swish", "mish", "gelu", "relu"]
     distance_bias: bool
     lq_residual: bool
+    identity_size: Literal[128]  # what dlib's recogniser has
     feature_channels: Size
     feature_size: Size
 
