@@ -14,6 +14,7 @@ from faceref.models.autoencoder import PixelUnshuffleVQModel
 from faceref.models.detail_decoder import DetailDecoder
 from faceref.models.ldbfr import InjectedReferenceUNet, RestoringVQModel
 from faceref.pipelines.refldm import ReFLDMPipeline
+from faceref.training.stages.components import new_identity_encoder
 
 
 @pytest.fixture(scope="session", params=["onnxruntime", "openvino"])
@@ -24,7 +25,10 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 
 @pytest.fixture(scope="session")
 def whole_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights; faces of 64 px from an autoencoder of 32 px with a codebook, repaired features, two drawers."""
+    """Random weights; faces of 64 px from an autoencoder of 32 px with a codebook, two drawers.
+
+    Its denoiser is shown repaired features, and told who the references show.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(0)
         vae = VQModel(
@@ -37,7 +41,10 @@ def whole_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         vq = RestoringVQModel.from_autoencoder(
             PixelUnshuffleVQModel(16, base_channels=32, latent_channels=16, codebook_size=16)
         )
-        unet = InjectedReferenceUNet(**MODEL_UNET, feature_channels=16, feature_size=4, distance_bias=True)
+        unet = InjectedReferenceUNet(
+            **MODEL_UNET, feature_channels=16, feature_size=4, distance_bias=True, identity_size=128
+        )
+        encoder = new_identity_encoder()
         sizes = {"latent_channels": 4, "patch_size": 4, "channels": (32, 8, 8), "residual_blocks": (1, 0, 0)}
         soft, crisp = DetailDecoder(**sizes), DetailDecoder(**sizes)  # type: ignore[arg-type]
         for network in (unet, soft, crisp):
@@ -57,6 +64,14 @@ def whole_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     folder = tmp_path_factory.mktemp("models") / "whole"
     scheduler = DDIMScheduler(beta_start=0.0015, beta_end=0.0155, beta_schedule="scaled_linear", clip_sample=False)
-    pipeline = ReFLDMPipeline(unet, vae, scheduler, vq, detail=soft, crisp_detail=crisp)  # type: ignore[arg-type]
+    pipeline = ReFLDMPipeline(
+        unet,
+        vae,
+        scheduler,
+        vq,
+        detail=soft,
+        crisp_detail=crisp,
+        identity_encoder=encoder,  # type: ignore[arg-type]
+    )
     save_model(pipeline, info, folder)
     return folder

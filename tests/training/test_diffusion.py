@@ -14,7 +14,9 @@ from faceref.training.stages.diffusion import DiffusionStage
 PREDICTIONS = ["epsilon", "v_prediction", "sample"]
 
 
-def tiny_stage(stage: str = "refldm", with_recogniser: bool = True, **settings) -> DiffusionStage:
+def tiny_stage(
+    stage: str = "refldm", with_recogniser: bool = True, identity_size: int | None = None, **settings
+) -> DiffusionStage:
     torch.manual_seed(0)
     config = DiffusionConfig.model_validate(
         {
@@ -36,6 +38,7 @@ def tiny_stage(stage: str = "refldm", with_recogniser: bool = True, **settings) 
         down_block_types=("DownBlock2D", "AttnDownBlock2D"),
         up_block_types=("AttnUpBlock2D", "UpBlock2D"),
         attention_head_dim=16,
+        identity_size=identity_size,
     )
     vae = PixelUnshuffleVQModel(base_channels=32, residual_blocks=1)
     return DiffusionStage(config, unet, vae, MobileFaceNet().eval() if with_recogniser else None)
@@ -166,3 +169,30 @@ def test_the_stage_without_references_has_the_identity_loss_only_if_it_is_set():
     loss, numbers = wanted(batch, torch.Generator().manual_seed(2), 0, "model")
     assert numbers["identity"] > 0
     assert loss.item() == pytest.approx((numbers["diffusion"] + 0.1 * numbers["identity"]).item(), rel=1e-5)
+
+
+def test_a_network_that_is_told_who_the_references_show_learns_to_heed_it():
+    stage = tiny_stage(identity_size=128, reference_dropout=0.0, identity={"scaling": "none"})
+    faces = torch.randint(0, 255, (2, 4, 3, 32, 32), dtype=torch.uint8)
+    items = {
+        "hq": faces[:, 0],
+        "mask": torch.full((2, 1, 32, 32), 255, dtype=torch.uint8),
+        "references": faces[:, 1:],
+        "has_references": torch.tensor([True, False]),
+        "coarse": torch.tensor([False, False]),
+    }
+    batch = stage.make_batch(items, torch.Generator().manual_seed(0))
+    assert batch["identities"].shape == (2, 3, 128)
+    assert batch["identities"][0].any()
+    assert not batch["identities"][1].any(), "nobody is shown"
+    loss_of(stage, batch).backward()
+    gradient = stage.unet.identity.conv_out.weight.grad
+    assert gradient is not None
+    assert gradient.any()
+    assert all(parameter.grad is None for parameter in stage.frozen["identity_encoder"].parameters())
+    dropped = tiny_stage(identity_size=128, reference_dropout=1.0, identity={"scaling": "none"})
+    dropped.unet.load_state_dict(stage.unet.state_dict())
+    torch.nn.init.ones_(dropped.unet.identity.conv_out.bias)
+    others = batch | {"identities": batch["identities"].flip(0)}
+    assert loss_of(dropped, batch) == loss_of(dropped, others), "who is dropped is not told"
+    assert dropped.pipeline().identity_encoder is not None

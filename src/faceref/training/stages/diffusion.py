@@ -114,7 +114,7 @@ class DiffusionStage(DenoisingStage):
         cache = None
         if self.use_references:
             kept = draws[1] >= self.config.reference_dropout  # [B, 1, 1, 1]
-            told = batch["identities"] * kept[..., 0, 0] if "identities" in batch else None
+            told = batch["identities"] * kept[..., 0] if "identities" in batch else None
             cache = self.unet.encode_references(batch["reference_latents"] * kept[:, None], identities=told)
         features = [] if self.restoring is None else [batch["features"]]
         output = self.unet(torch.cat([x_t, lq], dim=1), timesteps, cache, *features).sample.float()
