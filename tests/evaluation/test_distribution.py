@@ -1,9 +1,23 @@
 """Distances of distributions are what is known of Gaussians, whatever the number of photographs."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
-from faceref.evaluation.distribution import compare_distributions, frechet_distance, kernel_distance
+from faceref.evaluation.distribution import (
+    BATCH,
+    Seen,
+    compare_distributions,
+    frechet_distance,
+    frechet_of_moments,
+    kernel_distance,
+    look_at_pictures,
+)
+from faceref.evaluation.pictures import picture_path
+from faceref.models.identity import MobileFaceNet
 
 
 def with_moments(count: int, mean: np.ndarray, deviations: np.ndarray, seed: int) -> np.ndarray:
@@ -59,4 +73,36 @@ def test_photographs_of_one_person_are_drawn_together_and_one_person_has_no_inte
 
 
 def test_a_single_photograph_has_no_distribution():
-    assert compare_distributions(np.ones((1, 4)), np.ones((1, 4)), np.array(["a"]), seed=0) == {}
+    one = Seen(np.ones((1, 4)), np.ones((1, 2)), np.ones(2), np.eye(2))
+    assert compare_distributions(one, one, np.array(["a"]), seed=0) == {}
+
+
+def test_the_frechet_distance_of_moments_is_that_of_rows_that_have_them():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(50, 3)) @ rng.normal(size=(3, 3)), rng.normal(size=(60, 3)) + 1
+    moments = [(x.mean(0), np.cov(x.T)) for x in (a, b)]
+    assert frechet_of_moments(*moments[0], *moments[1]) == pytest.approx(frechet_distance(a, b))
+
+
+def test_the_middle_map_is_seen_place_by_place(tmp_path: Path):
+    recogniser, names = MobileFaceNet().eval(), [f"{number:05d}" for number in range(BATCH + 2)]
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (len(names), 32, 32, 3), dtype=np.uint8)
+    for name, pixels in zip(names, pictures, strict=True):
+        path = picture_path(tmp_path, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    seen = look_at_pictures(tmp_path, names, 32, recogniser)
+    with torch.no_grad():
+        x = torch.from_numpy(pictures).permute(0, 3, 1, 2) / 127.5 - 1
+        rows = recogniser.identity_features(x)[2].double().permute(0, 2, 3, 1).numpy()  # [N, h, w, C]
+    places = rows.reshape(-1, rows.shape[-1])
+    assert len(places) == len(names) * 16
+    np.testing.assert_allclose(seen.pooled, rows.mean((1, 2)), atol=1e-5)
+    np.testing.assert_allclose(seen.mean, places.mean(0), atol=1e-5)
+    np.testing.assert_allclose(seen.covariance, np.cov(places.T, bias=True), atol=1e-5)
+    other = look_at_pictures(tmp_path, names[::-1], 32, recogniser)
+    found = compare_distributions(seen, other, np.arange(len(names)), seed=0)
+    assert {name: value.mean for name, value in found.items() if name.startswith("frechet")} == pytest.approx(
+        {"frechet": 0, "frechet_pooled": 0, "frechet_patches": 0}, abs=1e-6
+    )

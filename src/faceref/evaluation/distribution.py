@@ -1,10 +1,12 @@
-"""How far restored faces are from true ones as a whole: distances of distributions, on a recogniser's embeddings.
+"""How far restored faces are from true ones as a whole: distances of distributions, on what a recogniser sees.
 
-They stand in for FID and KID, whose network (Inception) is not here, and are no FID: numbers of different features, or
-of different numbers of photographs, cannot be compared.
+Its embeddings tell who they are; its middle map, place by place, how skin, eyes and hair look. They stand in for FID
+and KID, whose network (Inception) is not here, and are no FID: numbers of different features, or of different numbers
+of photographs, cannot be compared.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,30 +20,67 @@ from faceref.models.identity import FaceRecogniser
 BATCH = 32  # faces embedded at a time
 
 
-def compare_distributions(
-    restored: np.ndarray, true: np.ndarray, identities: np.ndarray, seed: int
-) -> dict[str, Estimate]:
-    """Fréchet distance and kernel distance (times 1,000) of embeddings [N, D] of the same N photographs, by name.
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What a recogniser sees in N pictures, float64.
 
-    Nothing for a single photograph.
+    embeddings [N, D]; pooled [N, C]: means of its middle map over each picture; mean [C] and covariance [C, C] of that
+    map over all places of all pictures.
     """
-    if len(restored) < 2:
+
+    embeddings: np.ndarray
+    pooled: np.ndarray
+    mean: np.ndarray
+    covariance: np.ndarray
+
+
+def compare_distributions(restored: Seen, true: Seen, identities: np.ndarray, seed: int) -> dict[str, Estimate]:
+    """Fréchet distances and kernel distance (times 1,000) of the same N photographs, by name.
+
+    frechet and kernel: of embeddings; frechet_pooled, frechet_patches: of the middle map, a picture or a place being
+    one. Nothing for a single photograph.
+    """
+    count = len(restored.embeddings)
+    if count < 2:
         return {}
-    kernel = kernel_distance(restored, true, identities, seed)
-    return {
-        "frechet": Estimate(frechet_distance(restored, true), np.nan, np.nan, len(restored)),
+    kernel = kernel_distance(restored.embeddings, true.embeddings, identities, seed)
+    places = frechet_of_moments(restored.mean, restored.covariance, true.mean, true.covariance)
+    frechet = {
+        "frechet": frechet_distance(restored.embeddings, true.embeddings),
+        "frechet_pooled": frechet_distance(restored.pooled, true.pooled),
+        "frechet_patches": places,
+    }
+    return {name: Estimate(value, np.nan, np.nan, count) for name, value in frechet.items()} | {
         "kernel": Estimate(1000 * kernel.mean, 1000 * kernel.low, 1000 * kernel.high, kernel.count),
     }
 
 
 @torch.no_grad()
-def embed_pictures(folder: Path, names: Sequence[str], size: int, recogniser: FaceRecogniser) -> np.ndarray:
-    """Embeddings float64 [N, D] of an evaluation's pictures of `size` px, in the order of the names."""
-    found = []
+def look_at_pictures(folder: Path, names: Sequence[str], size: int, recogniser: FaceRecogniser) -> Seen:
+    """What the recogniser sees in an evaluation's pictures of `size` px, in the order of the names."""
+    embeddings, pooled, squares, places = [], [], 0.0, 0
     for start in range(0, len(names), BATCH):
         files = [picture_path(folder, name) for name in names[start : start + BATCH]]
-        found.append(recogniser.embed(to_tensor(np.stack([read_face(file, size).pixels for file in files]))))
-    return torch.cat(found).double().cpu().numpy()
+        pictures = to_tensor(np.stack([read_face(file, size).pixels for file in files]))
+        embeddings.append(recogniser.embed(pictures))
+        maps = recogniser.identity_features(pictures)
+        middle = maps[len(maps) // 2].double().flatten(2)  # [B, C, h * w]
+        pooled.append(middle.mean(dim=2))
+        squares = squares + torch.einsum("bcp,bdp->cd", middle, middle).cpu().numpy()
+        places += middle.shape[0] * middle.shape[2]
+    of_pictures = torch.cat(pooled).cpu().numpy()
+    mean = of_pictures.mean(axis=0)
+    covariance = squares / places - np.outer(mean, mean)
+    return Seen(torch.cat(embeddings).double().cpu().numpy(), of_pictures, mean, covariance)
+
+
+def frechet_of_moments(mean: np.ndarray, covariance: np.ndarray, other: np.ndarray, others: np.ndarray) -> float:
+    """As `frechet_distance`, of means [D] and covariances [D, D]."""
+    values, vectors = np.linalg.eigh(covariance)
+    root = vectors * np.sqrt(values.clip(min=0))
+    # the eigenvalues of A B are those of this matrix, which is symmetric
+    common = np.sqrt(np.linalg.eigvalsh(root.T @ others @ root).clip(min=0)).sum()
+    return float(np.square(mean - other).sum() + np.trace(covariance) + np.trace(others) - 2 * common)
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:

@@ -48,6 +48,8 @@ FOLDER_METRICS = (  # of all pictures at once
     Metric("fid", "FID", "lower", 1),
     Metric("kid", "KID x 1000", "lower", 2),
     Metric("frechet", "Fréchet (2nd recogniser)", "lower"),
+    Metric("frechet_pooled", "Fréchet, its middle map, pooled", "lower", 2),
+    Metric("frechet_patches", "Fréchet, its middle map, by places", "lower", 2),
     Metric("kernel", "kernel x 1000 (2nd recogniser)", "lower", 2),
 )
 

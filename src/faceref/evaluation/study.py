@@ -12,7 +12,7 @@ from faceref.devices import best_device, check_device
 from faceref.errors import UsageError
 from faceref.evaluation.cases import Case, CaseSet, load_cases
 from faceref.evaluation.conditions import Plan
-from faceref.evaluation.distribution import compare_distributions, embed_pictures
+from faceref.evaluation.distribution import compare_distributions, look_at_pictures
 from faceref.evaluation.elsewhere import load_restored
 from faceref.evaluation.faces import FaceDescriber, compute_centre, read_face
 from faceref.evaluation.families import MeasuredModel
@@ -131,7 +131,7 @@ def _of_all(table: Table, plan: Plan, instruments: Instruments, pictures: Path) 
     """What is measured on all pictures at once, of every row of the table."""
     truth, names, recogniser = pictures / "truth", table.images, instruments.second_recogniser
     size = instruments.describer.size
-    true = None if recogniser is None else embed_pictures(truth, names, size, recogniser)
+    true = None if recogniser is None else look_at_pictures(truth, names, size, recogniser)
     of_all: dict[Subject, dict[str, Estimate]] = {}
     for subject in table.values:
         folder = pictures / picture_folder(*_parts(subject))
@@ -139,7 +139,7 @@ def _of_all(table: Table, plan: Plan, instruments: Instruments, pictures: Path) 
         if instruments.learned is not None:
             numbers |= instruments.learned.of_folders(folder, truth, plan.seed)
         if recogniser is not None and true is not None:
-            restored = embed_pictures(folder, names, size, recogniser)
+            restored = look_at_pictures(folder, names, size, recogniser)
             numbers |= compare_distributions(restored, true, table.identities, plan.seed)
         of_all[subject] = numbers
     return of_all
