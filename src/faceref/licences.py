@@ -18,7 +18,7 @@ class Part:
 
 CODE = Part("the code of faceref", "this repository", "[Apache-2.0](LICENSE)", "yes")
 SMALL = Part(
-    "the model `small`, with its decoders (`detail/`, `crisp_detail/`)",
+    "the model `small`, all its networks but `identity_encoder/`, which is dlib's recogniser",
     "trained by this project ([card](docs/small.md))",
     "research photographs without a clear image licence went into it: non-commercial research",
     "no",

@@ -19,19 +19,23 @@ class IdentityEncoder(ModelMixin, ConfigMixin):
     """dlib's recogniser on a fixed cut of FFHQ-aligned faces, whose landmarks nobody has to find."""
 
     @register_to_config
-    def __init__(self, embedding_size: int = 128) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.recogniser = DlibResNet()
-        self.register_buffer("centre", torch.zeros(embedding_size))  # the mean over many people
+        self.register_buffer("centre", torch.zeros(128))  # the mean over many people
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Pictures [B, 3, S, S], RGB in [-1, 1] -> [B, D]: embeddings less their mean over many people."""
+        """Pictures [B, 3, S, S], RGB in [-1, 1] -> [B, D]: embeddings less their mean over many people.
+
+        The chips are cut in float32, whatever the network computes in: half-precision coordinates miss by pixels.
+        """
+        pictures = pictures.float()
         left, top, right, bottom = BOX
         to_box = pictures.new_tensor([[right - left, 0, left + right - 1], [0, bottom - top, top + bottom - 1]])
         size = [len(pictures), 3, CHIP_SIZE, CHIP_SIZE]
         grid = F.affine_grid(to_box.expand(len(pictures), -1, -1), size, align_corners=False)
         chips = F.grid_sample((pictures + 1) * 127.5, grid, padding_mode="border", align_corners=False)
-        return self.recogniser(chips) - self.centre
+        return self.recogniser(chips.to(self.dtype)) - self.centre
 
 
 class IdentityProjection(nn.Module):
