@@ -192,7 +192,7 @@ def test_a_network_that_is_told_who_the_references_show_learns_to_heed_it():
     assert all(parameter.grad is None for parameter in stage.frozen["identity_encoder"].parameters())
     dropped = tiny_stage(identity_size=128, reference_dropout=1.0, identity={"scaling": "none"})
     dropped.unet.load_state_dict(stage.unet.state_dict())
-    torch.nn.init.ones_(dropped.unet.identity.conv_out.bias)
+    torch.nn.init.ones_(dropped.unet.identity.conv_out.weight)
     others = batch | {"identities": batch["identities"].flip(0)}
     assert loss_of(dropped, batch) == loss_of(dropped, others), "who is dropped is not told"
     assert dropped.pipeline().identity_encoder is not None
