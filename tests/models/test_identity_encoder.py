@@ -101,3 +101,13 @@ def test_nobody_is_zero_in_any_network():
 def test_the_mean_of_no_references_is_nobody():
     assert torch.equal(mean_identity(torch.zeros(2, 0, 8), None), torch.zeros(2, 8))
     assert torch.equal(mean_identity(torch.ones(1, 2, 8), torch.zeros(1, 2)), torch.zeros(1, 8))
+
+
+@torch.no_grad()
+def test_pictures_of_another_size_are_told_alike(told):
+    latents, who = noise(1, 1, 4, 16, 16), noise(1, 1, 8, seed=1)
+    cache, nobody = told.encode_references(latents, identities=who), told.encode_references(latents)
+    sample = noise(1, 8, 16, 16)
+    result, alone = told(sample, 5, cache).sample, told(sample, 5, nobody).sample
+    assert result.shape == (1, 4, 16, 16)
+    assert (result - alone).abs().amax(dim=(0, 1, 3)).min() > 0, "in every row"

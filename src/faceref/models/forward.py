@@ -5,6 +5,7 @@ from itertools import zip_longest
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from diffusers import UNet2DModel
 from diffusers.models.attention_processor import Attention
 from diffusers.models.unets.unet_2d_blocks import (
@@ -79,7 +80,7 @@ def hidden(
 
     middle = cast(UNetMidBlock2D, unet.mid_block)
     x, temb = (_copies(one, sample, shown) for one in (x, temb))
-    x = middle.resnets[0](x if of_identity is None else x + of_identity, temb)
+    x = middle.resnets[0](x if of_identity is None else x + _of_size(of_identity, x), temb)
     for attention, resnet in zip(middle.attentions, middle.resnets[1:], strict=True):
         x = x if attention is None else attention(x, shown=shown)
         x = _resnet(middle, resnet, x, temb)
@@ -111,6 +112,12 @@ def _layers(block: nn.Module) -> Iterator[tuple[nn.Module, Attention | None]]:
 def _copies(x: Tensor, sample: Tensor, shown: Shown) -> Tensor:
     """What is of the batch `sample` once, or in copies already, in copies."""
     return x if shown.copies == 1 or x.shape[0] > sample.shape[0] else shown.repeated(x)
+
+
+def _of_size(features: Tensor, x: Tensor) -> Tensor:
+    """Features [B, C, s, s] at the size of others, which are of a picture of another size than the network's own."""
+    size = x.shape[-2:]
+    return features if features.shape[-2:] == size else F.interpolate(features, size=size, mode="bilinear")
 
 
 def _embed(unet: UNet2DModel, timestep: Tensor | float, sample: Tensor) -> Tensor:
