@@ -16,7 +16,10 @@ BOX = (0.158, 0.258, 0.852, 0.952)  # left, top, right, bottom: where dlib's chi
 
 
 class IdentityEncoder(ModelMixin, ConfigMixin):
-    """dlib's recogniser on a fixed cut of FFHQ-aligned faces, whose landmarks nobody has to find."""
+    """A network of dlib's architecture on a fixed cut of FFHQ-aligned faces, whose landmarks nobody has to find.
+
+    A new one has dlib's weights (`training.stages.components`); that of `small` was trained on from them.
+    """
 
     @register_to_config
     def __init__(self) -> None:

@@ -120,7 +120,8 @@ class FacePipeline(DiffusionPipeline, ABC):
     def use_channels_last(self) -> None:
         """Lay out all weights as convolutions compute fastest with them; results are the same but for rounding.
 
-        Not where that is not known to be faster (docs/performance.md): elsewhere than on CPUs and CUDA.
+        Not where that is not known to be faster (docs/performance.md): elsewhere than on CPUs and CUDA. The autoencoder
+        attends by our processor from then on, which some CPUs compute faster (`faceref.models.attention`).
         """
         if self.execution_device.type in ("cpu", "cuda"):
             for network in self.components.values():
