@@ -25,7 +25,7 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 
 @pytest.fixture(scope="session")
 def whole_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights; faces of 64 px from an autoencoder of 32 px with a codebook, two drawers.
+    """Random weights; faces of 64 px from an autoencoder of 32 px with a codebook, drawn larger.
 
     Its denoiser is shown repaired features, and told who the references show.
     """
@@ -46,8 +46,8 @@ def whole_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         encoder = new_identity_encoder()
         sizes = {"latent_channels": 4, "patch_size": 4, "channels": (32, 8, 8), "residual_blocks": (1, 0, 0)}
-        soft, crisp = DetailDecoder(**sizes), DetailDecoder(**sizes)  # type: ignore[arg-type]
-        for network in (unet, soft, crisp):
+        detail = DetailDecoder(**sizes)  # type: ignore[arg-type]
+        for network in (unet, detail):
             for parameter in network.parameters():
                 if not parameter.any():  # as some are at first, so that what comes before them would not matter
                     torch.nn.init.normal_(parameter, std=0.1)
@@ -69,8 +69,7 @@ def whole_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         vae,
         scheduler,
         vq,
-        detail=soft,
-        crisp_detail=crisp,
+        detail=detail,
         identity_encoder=encoder,  # type: ignore[arg-type]
     )
     save_model(pipeline, info, folder)

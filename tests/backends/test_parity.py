@@ -40,7 +40,9 @@ def test_any_number_of_references(
     options = {"references": [pictures(count, seed=1) for count in counts], "guidance_scale": guidance, "crisp": crisp}
     expected, found = (restored(load(whole_model, one), faces, **options) for one in ("torch", backend))
     assert found.shape == faces.shape
-    assert (expected - found).abs().max() < CLOSE
+    # of two patches that are equally like a third, rounding chooses one: of noise, some are
+    other_patches = 0.01 if crisp else 0.0
+    assert ((expected - found).abs() > CLOSE).float().mean() <= other_patches
 
 
 def test_references_change_the_result(whole_model: Path, backend: Backend):
@@ -53,9 +55,14 @@ def test_references_change_the_result(whole_model: Path, backend: Backend):
     assert (one - none).abs().max() > 10 * CLOSE
 
 
-def test_how_crisply_is_as_it_is_told(whole_model: Path, backend: Backend):
-    soft, crisp = (restored(load(whole_model, backend), pictures(1), crisp=share) for share in (0.0, 1.0))
-    assert (soft - crisp).abs().max() > 10 * CLOSE
+def test_so_much_texture_is_transferred_as_is_asked_for(whole_model: Path, backend: Backend):
+    references = [pictures(2, seed=1)]
+    none, half, all_ = (
+        restored(load(whole_model, backend), pictures(1), references=references, crisp=share)
+        for share in (0.0, 0.5, 1.0)
+    )
+    assert (none - all_).abs().max() > 10 * CLOSE
+    assert (half - (none + all_) / 2).abs().max() < CLOSE
 
 
 def test_a_seed_gives_the_same_bytes_whoever_else_restores(whole_model: Path, backend: Backend):

@@ -38,12 +38,12 @@ def test_steps_that_are_not_possible_are_refused(tiny_blind_model: Path):
         load_models([ModelSpec.parse(f"{tiny_blind_model},steps=0", Sampling())], Compute("cpu"))
 
 
-def test_a_model_is_measured_as_crisply_drawn_as_asked(tiny_blind_model: Path):
-    soft, crisp = load_models(
-        [ModelSpec.parse(text, Sampling()) for text in ("small", "small,crisp=1")], Compute("cpu")
+def test_a_model_is_measured_with_as_much_texture_as_asked(tiny_blind_model: Path):
+    textured, soft = load_models(
+        [ModelSpec.parse(text, Sampling()) for text in ("small", "small,crisp=0")], Compute("cpu")
     )
-    assert (soft.settings["crisp"], crisp.settings["crisp"]) == (0.0, 1.0)
-    with pytest.raises(UsageError, match="draws in one way only"):
+    assert (textured.settings["crisp"], soft.settings["crisp"]) == (1.0, 0.0)
+    with pytest.raises(UsageError, match="without references, whose texture"):
         load_models([ModelSpec.parse(f"{tiny_blind_model},crisp=1", Sampling())], Compute("cpu"))
 
 

@@ -1,4 +1,4 @@
-"""Denoiser and decoders trained together: softly, then crisply; what is judged how, and exact resuming."""
+"""Denoiser and decoder trained together: what is judged how, and exact resuming."""
 
 from pathlib import Path
 from typing import cast
@@ -28,7 +28,7 @@ def config_for(photographs: Path, model: Path, **settings) -> EndToEndConfig:
             "stage": "end_to_end",
             "data": {"root": photographs, "sources": source, "validation": source, "resolution": 128, "references": 1},
             "model": model,
-            "weights": {"perceptual": 0.0, "adversarial_from": 1},
+            "weights": {"perceptual": 0.0},
             "optimizer": OptimizerConfig(learning_rate=1e-3),
             "loop": LoopConfig(
                 steps=2, batch_size=2, precision="no", validate_every=2, validation_samples=2, ema_decay=0
@@ -50,28 +50,24 @@ def same(one: Path, other: Path) -> bool:
     return all(torch.equal(weights[name], others[name]) for name in weights | others)
 
 
-def test_a_model_gains_a_soft_decoder_then_a_crisp_one_and_stays_what_it_was(
-    photographs: Path, tmp_path: Path, tiny_model
-):
-    train_from(config_for(photographs, tiny_model), tmp_path / "soft")
-    soft = tmp_path / "soft" / "model"
-    train_from(config_for(photographs, soft, crisp=True), tmp_path / "crisp")
-    crisp = tmp_path / "crisp" / "model"
-    assert read_info(soft).resolution == read_info(crisp).resolution == 128, "it draws twice what it was"
-    assert (read_info(soft).crisp, read_info(crisp).crisp) == (None, 0.0)
-    assert all(same(place / "vae", tiny_model / "vae") for place in (soft, crisp))
-    learnt = [soft / "unet", crisp / "unet", crisp / "detail", crisp / "crisp_detail"]
-    before = [tiny_model / "unet", soft / "unet", soft / "detail", soft / "detail"]
+def test_a_model_gains_a_decoder_and_stays_what_it_was(photographs: Path, tmp_path: Path, tiny_model):
+    train_from(config_for(photographs, tiny_model), tmp_path / "once")
+    once = tmp_path / "once" / "model"
+    train_from(config_for(photographs, once), tmp_path / "twice")
+    twice = tmp_path / "twice" / "model"
+    assert read_info(once).resolution == read_info(twice).resolution == 128, "it draws twice what it was"
+    assert all(same(place / "vae", tiny_model / "vae") for place in (once, twice))
+    learnt = [once / "unet", twice / "unet", twice / "detail"]
+    before = [tiny_model / "unet", once / "unet", once / "detail"]
     assert not any(same(*pair) for pair in zip(learnt, before, strict=True))
-    begun = load_file(soft / "detail" / WEIGHTS)
-    far = [(load_file(crisp / "crisp_detail" / WEIGHTS)[name] - weight).abs().max() for name, weight in begun.items()]
-    assert max(far) < 0.01, "beginning from the soft one"
+    begun = load_file(once / "detail" / WEIGHTS)
+    far = [(load_file(twice / "detail" / WEIGHTS)[name] - weight).abs().max() for name, weight in begun.items()]
+    assert max(far) < 0.01, "beginning from the one before"
 
 
 def test_a_stop_and_a_finish_are_one_straight_run_to_the_bit(photographs: Path, tmp_path: Path, tiny_model, recogniser):
-    weights = {"perceptual": 0.1, "identity": 0.1, "coarse": 1.0, "adversarial_from": 1}
-    judged = {"recogniser": recogniser, "discriminator": "projected", "discriminator_channels": 16}
-    config = config_for(photographs, tiny_model, weights=weights, **judged)
+    weights = {"perceptual": 0.0, "identity": 0.1, "coarse": 1.0}
+    config = config_for(photographs, tiny_model, weights=weights, recogniser=recogniser)
     assert train_from(config, tmp_path / "straight").finished
     assert train_from(config, tmp_path / "halves", max_minutes=0).step == 1
     assert train_from(config, tmp_path / "halves", resume=True).finished
@@ -95,32 +91,8 @@ def built(photographs: Path, model: Path, **settings) -> EndToEndStage:
     return EndToEndStage.build(config_for(photographs, model, **settings), cast(FaceDataset, None))
 
 
-def test_the_discriminator_learns_alone_before_it_counts(photographs: Path, tiny_model):
-    weights = {"perceptual": 0.0, "adversarial": 0.5, "adversarial_from": 5, "warm_up": 2}
-    stage = built(photographs, tiny_model, weights=weights, crisp=True)
-    assert [len(stage.turns(step)) for step in (2, 3, 5)] == [1, 2, 2]
-    batch = stage.make_batch(items_of(), torch.Generator().manual_seed(0))
-    alone, _ = stage(batch, torch.Generator(), 4, "generator")
-    together, numbers = stage(batch, torch.Generator(), 5, "generator")
-    assert together.item() == pytest.approx((alone + 0.5 * numbers["adversarial"]).item(), rel=1e-5)
-
-
-def test_the_discriminator_judges_what_was_drawn_in_the_other_turn(photographs: Path, tiny_model):
-    weights = {"perceptual": 0.0, "adversarial_from": 0}
-    stage = built(photographs, tiny_model, weights=weights, crisp=True)
-    batch = stage.make_batch(items_of(), torch.Generator().manual_seed(0))
-    by_itself, _ = stage(dict(batch), torch.Generator(), 0, "discriminator")
-    stage(batch, torch.Generator(), 0, "generator")
-    assert len(batch["drawn"]) == 2, "half of the batch"
-    after_the_other, _ = stage(batch, torch.Generator(), 0, "discriminator")
-    assert after_the_other.item() == pytest.approx(by_itself.item(), rel=1e-4)
-    after_the_other.backward()
-    assert all(weight.grad is None for weight in stage.trained.parameters())
-    assert all(weight.grad is not None for weight in stage.discriminator.parameters())
-
-
 def test_what_is_no_example_of_detail_is_compared_at_half_the_size(photographs: Path, tiny_model):
-    stage = built(photographs, tiny_model, weights={"perceptual": 0.0, "coarse": 1.0, "adversarial_from": 9}, latent=0)
+    stage = built(photographs, tiny_model, weights={"perceptual": 0.0, "coarse": 1.0}, latent=0)
     batch = stage.make_batch(items_of(), torch.Generator().manual_seed(0))
     stripes = 0.2 * torch.tensor([1.0, -1.0]).repeat(64)  # of one pixel: gone at half the size
     _, as_it_is = stage(batch, torch.Generator(), 0, "generator")
@@ -147,22 +119,16 @@ def test_any_number_of_references_is_shown_and_none_in_a_share_of_the_samples(ph
     assert torch.equal(everything, items["has_references"].float()[:, None].expand(-1, 2))
 
 
-def test_denoiser_and_decoders_learn_from_what_is_drawn(photographs: Path, tiny_model, recogniser):
-    weights = {"perceptual": 0.1, "identity": 0.1, "coarse": 1.0, "adversarial": 0.1, "adversarial_from": 0}
-    stage = built(photographs, tiny_model, weights=weights, crisp=True, recogniser=recogniser)
-    for decoder in (
-        stage.soft,
-        stage.crisp,
-    ):  # at first their other layers do not count
-        assert decoder is not None
-        torch.nn.init.normal_(decoder.conv_out.weight, std=0.1)
+def test_denoiser_and_decoder_learn_from_what_is_drawn(photographs: Path, tiny_model, recogniser):
+    weights = {"perceptual": 0.0, "identity": 0.1, "coarse": 1.0}
+    stage = built(photographs, tiny_model, weights=weights, recogniser=recogniser)
+    torch.nn.init.normal_(stage.detail.conv_out.weight, std=0.1)  # at first its other layers do not count
     batch = stage.make_batch(items_of(), torch.Generator().manual_seed(0))
     loss, _ = stage(batch, torch.Generator().manual_seed(0), 0, "generator")
     loss.backward()
     silent = [name for name, weight in stage.trained.named_parameters() if weight.grad is None]
     assert not silent
     assert all(weight.grad.isfinite().all() for weight in stage.trained.parameters() if weight.grad is not None)
-    assert all(weight.grad is None for weight in stage.discriminator.parameters())
 
 
 @pytest.mark.parametrize(
@@ -179,24 +145,15 @@ def test_settings_that_do_not_fit_are_refused(photographs: Path, tmp_path: Path,
         train_from(config_for(photographs, tiny_model, **settings), tmp_path / "run")
 
 
-def test_a_model_with_a_decoder_restores_at_its_size_as_crisply_as_asked(photographs: Path, tmp_path: Path, tiny_model):
-    train_from(config_for(photographs, tiny_model), tmp_path / "soft")
-    train_from(config_for(photographs, tmp_path / "soft" / "model", crisp=True), tmp_path / "crisp")
-    pipeline = cast(ReFLDMPipeline, load_pipeline(tmp_path / "crisp" / "model")[0])
+def test_a_model_with_a_decoder_restores_at_its_size(photographs: Path, tmp_path: Path, tiny_model):
+    train_from(config_for(photographs, tiny_model), tmp_path)
+    pipeline = cast(ReFLDMPipeline, load_pipeline(tmp_path / "model")[0])
     lq, reference = torch.rand(2, 1, 3, 128, 128, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
-    def restore(crisp: float | None, **options) -> torch.Tensor:
+    def restore(**options) -> torch.Tensor:
         generator = torch.Generator().manual_seed(0)
         options = {"num_inference_steps": 1, "output_type": "raw"} | options
-        return cast(torch.Tensor, pipeline(lq, [reference], crisp=crisp, generator=generator, **options).images)
+        return cast(torch.Tensor, pipeline(lq, [reference], generator=generator, **options).images)
 
-    soft, between, crisp = (restore(share) for share in (0.0, 0.5, 1.0))
-    assert soft.shape == lq.shape
-    assert torch.equal(soft, restore(None)), "as its description says"
-    assert not torch.equal(soft, crisp)
-    assert max((between - soft).norm(), (crisp - between).norm()) < (crisp - soft).norm()
-    assert restore(None, output_type="latent").shape == (1, 4, 16, 16)
-    with pytest.raises(UsageError, match="crispness of 2"):
-        restore(2)
-    with pytest.raises(UsageError, match="draws in one way only"):
-        load_pipeline(tmp_path / "soft" / "model")[0](lq, num_inference_steps=1, crisp=0.5)
+    assert restore().shape == lq.shape
+    assert restore(output_type="latent").shape == (1, 4, 16, 16)

@@ -11,7 +11,7 @@ from faceref.errors import CheckpointError
 FILE = "export.json"
 Format = Literal["onnx", "openvino"]
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
-Component = Literal["unet", "vae", "vq", "fusion", "detail", "crisp_detail", "identity_encoder"]
+Component = Literal["unet", "vae", "vq", "fusion", "detail", "identity_encoder"]
 GraphName = Annotated[str, StringConstraints(pattern="^[a-z_]+$")]
 Shape = tuple[int | str, ...]  # the length of each axis, or the name of one that may be of any length
 

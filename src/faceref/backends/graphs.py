@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from faceref.errors import UsageError
 from faceref.models.autoencoder import decode, encode
-from faceref.models.detail_decoder import DetailDecoder
 from faceref.models.identity_encoder import mean_identity
 from faceref.models.ldbfr import InjectedReferenceUNet, InjectedUNet, RestoringVQModel
 from faceref.models.reference import IDENTITY, Memory, Shown
@@ -65,11 +64,7 @@ def graphs_of(pipeline: FacePipeline, resolution: int) -> dict[str, Graph]:
     if pipeline.detail is not None:
         lq = torch.zeros(1, 3, resolution, resolution)
         seen = {"latents": _several(latents), "decoded": _several(pictures), "lq": _several(lq)}
-        if pipeline.crisp_detail is None:
-            graphs["draw"] = Graph(_called, (pipeline.detail,), seen, ("pictures",))
-        else:
-            both, share = (pipeline.detail, pipeline.crisp_detail), {"share": Port(torch.zeros(1), axes=())}
-            graphs["draw"] = Graph(_draw, both, share | seen, ("pictures",))
+        graphs["draw"] = Graph(_called, (pipeline.detail,), seen, ("pictures",))
     return graphs
 
 
@@ -118,12 +113,6 @@ def _several(one: Tensor) -> Port:
 
 def _called(network: nn.Module, *tensors: Tensor) -> Tensor:
     return network(*tensors)
-
-
-def _draw(
-    soft: DetailDecoder, crisp: DetailDecoder, share: Tensor, latents: Tensor, decoded: Tensor, lq: Tensor
-) -> Tensor:
-    return soft.draw(latents, decoded, lq, crisp, share)
 
 
 def _repair(vq: RestoringVQModel, pictures: Tensor) -> Tensor:

@@ -25,7 +25,6 @@ _KINDS: dict[Component, type[ExportedNetwork]] = {
     "vq": ExportedVQModel,
     "fusion": ExportedFusion,
     "detail": ExportedDetailDecoder,
-    "crisp_detail": ExportedDetailDecoder,
     "identity_encoder": ExportedIdentityEncoder,
 }
 

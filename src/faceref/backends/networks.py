@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import torch
 from diffusers.models.autoencoders.vae import DecoderOutput
@@ -89,11 +89,9 @@ class ExportedReferenceUNet(ExportedNetwork):
 
     def _memory(self, cache: ReferenceCache) -> list[Tensor]:
         """How often each reference counts, [B, N]; keys of each layer, then values, [B, N, tokens, C]."""
-        shapes = self._shapes(*cache.counts.shape)
-        return [
-            cache.counts,
-            *(one.reshape(shape) for one, shape in zip((*cache.keys, *cache.values), shapes, strict=True)),
-        ]
+        shapes, own = self._shapes(*cache.counts.shape), len(self._layers)
+        memory = *cache.keys[:own], *cache.values[:own]
+        return [cache.counts, *(one.reshape(shape) for one, shape in zip(memory, shapes, strict=True))]
 
     def _nobody(self, batch: int) -> list[Tensor]:
         return [torch.zeros(batch, 0), *map(torch.zeros, self._shapes(batch, 0))]
@@ -127,14 +125,10 @@ class ExportedFusion(ExportedNetwork):
 
 
 class ExportedDetailDecoder(ExportedNetwork):
-    """In the place of a `DetailDecoder`, or of a soft and a crisp one."""
+    """In the place of a `DetailDecoder`."""
 
-    def draw(
-        self, latents: Tensor, decoded: Tensor, lq: Tensor, crisp: Self | None = None, share: float = 0.0
-    ) -> Tensor:
-        """As `DetailDecoder.draw`; the graph has the weights of both."""
-        shares = () if crisp is None else (torch.tensor([share]),)
-        (pictures,) = self.sessions["draw"](*shares, latents, decoded, lq)
+    def __call__(self, latents: Tensor, decoded: Tensor, lq: Tensor) -> Tensor:
+        (pictures,) = self.sessions["draw"](latents, decoded, lq)
         return pictures
 
 

@@ -36,9 +36,10 @@ def network_stages(
         yield Stage.of("encode references", measured, setting, setting.batch)
         caches = [pipeline.encode_references(good)] * setting.batch
     small = pipeline.shrink(lq)
-    shown = small, caches, sampling.guidance
-    yield Stage.of("encode LQ", measure(lambda: pipeline.prediction(*shown), device, repetitions), setting)
-    predict, shape = pipeline.prediction(*shown)
+    shown = pipeline.show(caches, lq)
+    told = small, shown, sampling.guidance
+    yield Stage.of("encode LQ", measure(lambda: pipeline.prediction(*told), device, repetitions), setting)
+    predict, shape = pipeline.prediction(*told)
     noise = draw_noise(shape, generator, device)
     measured, latents = time_steps(pipeline, predict, noise, sampling, repetitions)
     yield Stage.of("step", measured, setting, setting.steps)
@@ -47,6 +48,10 @@ def network_stages(
     if pipeline.fusion is not None or pipeline.detail is not None:
         measured = measure(lambda: pipeline.correct(decoded, latents, lq), device, repetitions)
         yield Stage.of("correct", measured, setting)
+    if shown is not None and sampling.crisp:
+        drawn = pipeline.correct(decoded, latents, lq)
+        measured = measure(lambda: pipeline.add_texture(drawn, sampling.crisp, shown), device, repetitions)
+        yield Stage.of("texture", measured, setting)
 
 
 @torch.no_grad()

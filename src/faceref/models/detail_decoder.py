@@ -1,14 +1,12 @@
 """The last step of a restoration at twice its resolution: latents drawn large, with what the LQ picture still shows."""
 
 import itertools
-from typing import Self, cast
 
 import torch
 import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from faceref.models.fusion import ResidualBlock
 
@@ -69,20 +67,6 @@ class DetailDecoder(ModelMixin, ConfigMixin):
             seen = [F.pixel_unshuffle(picture, self.config["patch_size"] >> level) for picture in (lq, enlarged)]
             x = blocks(enter(torch.cat([x, *seen], dim=1)))
         return enlarged + self.conv_out(F.silu(x))
-
-    def draw(
-        self, latents: Tensor, decoded: Tensor, lq: Tensor, crisp: Self | None = None, share: float | Tensor = 0.0
-    ) -> Tensor:
-        """As `forward`; by weights that lie between its own (share 0) and those of `crisp` (1), if that is given.
-
-        Between weights that one training led from the other there is every degree of crispness (ESRGAN's network
-        interpolation, Wang et al. 2018); between their pictures there are only double contours.
-        """
-        if crisp is None:
-            return self(latents, decoded, lq)
-        towards = dict(crisp.named_parameters())
-        weights = {name: weight.lerp(towards[name], share) for name, weight in self.named_parameters()}
-        return cast(Tensor, functional_call(self, weights, (latents, decoded, lq)))
 
 
 def shrink(pictures: Tensor, factor: int) -> Tensor:

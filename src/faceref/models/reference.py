@@ -13,6 +13,7 @@ from faceref.models.attention import attend, linear
 from faceref.models.identity_encoder import mean_identity
 
 IDENTITY = "identity"  # the layer of a cache whose one token for each reference says who it shows
+TEXTURE = "texture"  # and that in which `faceref.models.texture` looks for detail, which no denoiser attends to
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Encoder:
 class ReferenceCache:
     """Keys and values of N references for each of B images, per self-attention layer.
 
-    layers: names of the self-attention layers; and IDENTITY, if the network is told who the references show.
+    layers: names of the self-attention layers; and IDENTITY, if the network is told who the references show, and
+        TEXTURE, which holds their texture.
     keys, values: per layer [B, N * tokens, channels], after the layer's own normalisation and projection.
     multiplicity: [B, N], how often a reference counts: 0 absent (padding), 1 once, n as if it were given n times.
         None says that every reference counts once; attention then needs no bias, which is its fastest path.
@@ -73,6 +75,24 @@ class ReferenceCache:
             values=tuple(value.expand(batch_size, -1, -1) for value in self.values),
             multiplicity=None if self.multiplicity is None else self.multiplicity.expand(batch_size, -1),
         )
+
+    def adding(self, layer: str, key: Tensor, value: Tensor) -> "ReferenceCache":
+        """The cache with one more layer, of keys and values [B, N * tokens, channels], behind the network's own."""
+        return replace(self, layers=(*self.layers, layer), keys=(*self.keys, key), values=(*self.values, value))
+
+    def layer(self, name: str) -> tuple[Tensor, Tensor] | None:
+        """Keys and values of one layer; None if the cache has none of that name."""
+        layers = dict(zip(self.layers, zip(self.keys, self.values, strict=True), strict=True))
+        return layers.get(name)
+
+    def split(self) -> "list[ReferenceCache]":
+        """The references of each of the B images."""
+        counts = [None] * self.batch_size if self.multiplicity is None else self.multiplicity.split(1)
+        each = [zip(*(one.split(1) for one in tensors), strict=True) for tensors in (self.keys, self.values)]
+        return [
+            replace(self, keys=keys, values=values, multiplicity=count)
+            for keys, values, count in zip(*each, counts, strict=True)
+        ]
 
     def with_multiplicity(self, multiplicity: Tensor | None) -> "ReferenceCache":
         """The same references, counted differently: [B, N] floats >= 0."""

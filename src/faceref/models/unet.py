@@ -100,7 +100,7 @@ class ReferenceUNet(AttentionMixin, UNet2DModel):
         """The references of one pass over `sample` for the attention layers; ValueError if they do not belong to it."""
         if references is None:
             return Memory()
-        if references.layers != self.cache_layers or references.batch_size != len(sample):
+        if references.layers[: len(self.cache_layers)] != self.cache_layers or references.batch_size != len(sample):
             raise ValueError(
                 f"references for {references.batch_size} images and {len(references.layers)} layers were given to a "
                 f"network with {len(self.cache_layers)} layers and {len(sample)} images"

@@ -12,7 +12,7 @@ from faceref.models.autoencoder import AUTOENCODERS, Autoencoder
 from faceref.models.fusion import PixelFusion
 from faceref.models.ldbfr import InjectedUNet, RestoringVQModel
 from faceref.models.reference import ReferenceCache
-from faceref.pipelines.protocol import ALWAYS, FacePipeline, Predict, References
+from faceref.pipelines.protocol import ALWAYS, FacePipeline, Predict
 from faceref.pipelines.sampling import Images, to_tensor
 
 
@@ -55,7 +55,7 @@ class LDBFRPipeline(FacePipeline):
     def prediction(
         self,
         lq: Tensor,
-        references: References | ReferenceCache | None,
+        shown: ReferenceCache | None,
         guidance: float,
         interval: tuple[float, float] = ALWAYS,
     ) -> tuple[Predict, Sequence[int]]:

@@ -24,8 +24,9 @@ from faceref.errors import UsageError
 from faceref.models.autoencoder import Autoencoder, decode
 from faceref.models.detail_decoder import DetailDecoder, shrink
 from faceref.models.fusion import PixelFusion
-from faceref.models.reference import ReferenceAttnProcessor, ReferenceCache
+from faceref.models.reference import TEXTURE, ReferenceAttnProcessor, ReferenceCache
 from faceref.models.strips import decode_in_strips
+from faceref.models.texture import transfer_texture
 from faceref.pipelines.loading import assemble, load_components, load_sampling
 from faceref.pipelines.sampling import (
     SCHEDULERS,
@@ -70,7 +71,7 @@ class FacePipeline(DiffusionPipeline, ABC):
     takes_references: ClassVar[bool]
     known: ClassVar[Mapping[str, Sequence[type[ModelMixin]]]]
     _optional_components: ClassVar[Collection[str]]
-    _exclude_from_cpu_offload: ClassVar = ["vae", "vq", "fusion", "detail", "crisp_detail", "identity_encoder"]
+    _exclude_from_cpu_offload: ClassVar = ["vae", "vq", "fusion", "detail", "identity_encoder"]
 
     unet: UNet2DModel
     vae: Autoencoder
@@ -78,7 +79,6 @@ class FacePipeline(DiffusionPipeline, ABC):
     defaults: Sampling = Sampling()
     fusion: PixelFusion | None
     detail: DetailDecoder | None = None
-    crisp_detail: DetailDecoder | None = None
     backend: Backend = "torch"
     in_strips: bool = False
     _turn: AbstractContextManager[Any] = nullcontext()
@@ -157,8 +157,12 @@ class FacePipeline(DiffusionPipeline, ABC):
         make_sampler(self.scheduler, sampling.scheduler, sampling.steps, torch.device("cpu"))
         if sampling.crisp is not None and not 0 <= sampling.crisp <= 1:
             raise UsageError(f"A crispness of {sampling.crisp} is not possible", hint="give 0 (soft) to 1 (crisp)")
-        if sampling.crisp is not None and self.crisp_detail is None:
-            raise UsageError(f"{called} draws in one way only", hint="leave crisp out", code="no_crispness")
+        if sampling.crisp is not None and not self.takes_references:
+            raise UsageError(
+                f"{called} restores without references, whose texture it could take",
+                hint="leave crisp out, or choose a model of the family refldm",
+                code="no_crispness",
+            )
         check_guidance(sampling.guidance)
         if not self.takes_references and sampling.guidance != 1:
             raise UsageError(
@@ -214,8 +218,8 @@ class FacePipeline(DiffusionPipeline, ABC):
         guidance_interval: the timesteps, from 0 (clean) to 1 (noise), with guidance; the others take half the time and
             follow the references plainly. Kynkäänniemi et al. 2024 (arXiv 2404.07724) find that it helps in the middle.
         scheduler: samples instead of the pipeline's own, with its noise schedule.
-        crisp: from 0, the most faithful drawing, to 1, the one that looks most like a photograph, where the model has
-            both.
+        crisp: how much of the references' texture the faces are given, from 0, none, to 1, all that fits
+            (`faceref.models.texture`).
         generator: draws the starting noise; one per face makes a face's result independent of its neighbours'. None:
             torch's own.
         latents: the starting noise itself, [B, C, h, w].
@@ -239,11 +243,12 @@ class FacePipeline(DiffusionPipeline, ABC):
         sampler = make_sampler(self.scheduler, scheduler, sampling.steps, device)
         lq = to_tensor(image)
         with self._turn, self.progress_bar(total=len(sampler.timesteps)) as bar:  # type: ignore[call-arg]
-            predict, shape = self.prediction(self.shrink(lq), references, sampling.guidance, guidance_interval)  # type: ignore[arg-type]
+            shown = self.show(references, lq)  # type: ignore[arg-type]
+            predict, shape = self.prediction(self.shrink(lq), shown, sampling.guidance, guidance_interval)
             noise = draw_noise(shape, generator, device) if latents is None else latents.to(device)
             after_step = partial(self._after_step, callback_on_step_end, bar)
             x = denoise(sampler, noise, predict, generator, after_step)
-        images = x if output_type == "latent" else to_output(self.draw(x, lq, sampling.crisp or 0.0), output_type)
+        images = x if output_type == "latent" else to_output(self.draw(x, lq, sampling.crisp, shown), output_type)
         return Restoration(images=images) if return_dict else (images,)  # type: ignore[return-value]
 
     def _after_step(self, callback: Callback | None, bar: Any, step: int, timestep: Tensor, latents: Tensor) -> Tensor:
@@ -258,11 +263,22 @@ class FacePipeline(DiffusionPipeline, ABC):
         return pictures if self.detail is None else shrink(pictures, self.detail.config["enlargement"])
 
     @torch.no_grad()
-    def draw(self, latents: Tensor, lq: Tensor, crisp: float = 0.0) -> Tensor:
-        """Denoised latents [B, C, h, w] of the faces `lq` [B, 3, H, H] as pictures [B, 3, S, S], about [-1, 1]."""
+    def draw(
+        self, latents: Tensor, lq: Tensor, crisp: float | None = None, shown: ReferenceCache | None = None
+    ) -> Tensor:
+        """Denoised latents [B, C, h, w] of the faces `lq` [B, 3, H, H] as pictures [B, 3, S, S], about [-1, 1].
+
+        crisp, shown: how much of the texture of whose references they are given; None: nothing, nobody's.
+        """
         if self.in_strips and len(latents) > 1:
-            return torch.cat([self.draw(*one, crisp) for one in zip(latents.split(1), lq.split(1), strict=True)])
-        return self.correct(self.decode(latents), latents, lq, crisp)
+            caches = [None] * len(latents) if shown is None else shown.split()
+            one_by_one = zip(latents.split(1), lq.split(1), caches, strict=True)
+            return torch.cat([self.draw(latent, face, crisp, cache) for latent, face, cache in one_by_one])
+        return self.add_texture(self.correct(self.decode(latents), latents, lq), crisp, shown)
+
+    def show(self, references: References | ReferenceCache | None, lq: Tensor) -> ReferenceCache | None:
+        """One cache of the references of all faces `lq` [B, 3, H, H]; None: no face has any."""
+        return None
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
@@ -271,23 +287,31 @@ class FacePipeline(DiffusionPipeline, ABC):
         return drawn_by(self.vae, latents.to(self.vae.device, self.vae.dtype))
 
     @torch.no_grad()
-    def correct(self, decoded: Tensor, latents: Tensor, lq: Tensor, crisp: float = 0.0) -> Tensor:
+    def correct(self, decoded: Tensor, latents: Tensor, lq: Tensor) -> Tensor:
         """What follows decoding, if anything does: decoded faces corrected by `lq`, or drawn larger; as `draw`."""
         lq = lq.to(decoded.device, decoded.dtype)
         if self.detail is not None:
-            return self.detail.draw(latents.to(lq.dtype), decoded, lq, self.crisp_detail, crisp)
+            return self.detail(latents.to(lq.dtype), decoded, lq)
         return decoded if self.fusion is None else self.fusion(decoded, lq)
+
+    @torch.no_grad()
+    def add_texture(self, pictures: Tensor, crisp: float | None, shown: ReferenceCache | None) -> Tensor:
+        """What comes last: drawn faces with the texture of their references, where there is any; as `draw`."""
+        layer = None if shown is None else shown.layer(TEXTURE)
+        if not crisp or shown is None or layer is None:
+            return pictures
+        return transfer_texture(pictures, *layer, shown.counts, crisp)
 
     @abstractmethod
     def prediction(
         self,
         lq: Tensor,
-        references: References | ReferenceCache | None,
+        shown: ReferenceCache | None,
         guidance: float,
         interval: tuple[float, float] = ALWAYS,
     ) -> tuple[Predict, Sequence[int]]:
         """What the network says of noisy latents, told of the faces and all else; and the latents' shape.
 
-        lq: [B, 3, H, H] in [-1, 1] at the autoencoder's size, as `shrink` makes it. interval: of guidance, as
-            `__call__` has it.
+        lq: [B, 3, H, H] in [-1, 1] at the autoencoder's size, as `shrink` makes it. shown: the references of all B
+            (`show`). interval: of guidance, as `__call__` has it.
         """

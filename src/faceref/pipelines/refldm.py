@@ -18,8 +18,9 @@ from faceref.models.identity_encoder import IdentityEncoder
 from faceref.models.ldbfr import RestoringVQModel
 from faceref.models.loading import fingerprint
 from faceref.models.mechanisms import REFERENCE_UNETS
-from faceref.models.reference import Encoder, ReferenceCache
+from faceref.models.reference import TEXTURE, Encoder, ReferenceCache
 from faceref.models.strips import encode_in_strips
+from faceref.models.texture import remember_texture
 from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.protocol import ALWAYS, FacePipeline, Predict, References
 from faceref.pipelines.sampling import Images, to_tensor
@@ -37,10 +38,9 @@ class ReFLDMPipeline(FacePipeline):
         "vq": (RestoringVQModel,),
         "fusion": (PixelFusion,),
         "detail": (DetailDecoder,),
-        "crisp_detail": (DetailDecoder,),
         "identity_encoder": (IdentityEncoder,),
     }
-    _optional_components: ClassVar = ["vq", "fusion", "detail", "crisp_detail", "identity_encoder"]
+    _optional_components: ClassVar = ["vq", "fusion", "detail", "identity_encoder"]
 
     unet: ReferenceUNet
     vq: RestoringVQModel | None
@@ -54,20 +54,17 @@ class ReFLDMPipeline(FacePipeline):
         vq: RestoringVQModel | None = None,
         fusion: PixelFusion | None = None,
         detail: DetailDecoder | None = None,
-        crisp_detail: DetailDecoder | None = None,
         identity_encoder: IdentityEncoder | None = None,
     ) -> None:
         """vq: repairs the features that an `InjectedReferenceUNet`, and only that, is given of the LQ face.
 
         fusion: corrects the decoded face by the LQ face. detail: takes its place and draws the face larger; all faces
-        are given at the size that it draws. crisp_detail: the same network, trained to draw what looks like a
-        photograph. identity_encoder: tells a U-Net with an `identity_size`, and only that, who the references show.
+        are given at the size that it draws. identity_encoder: tells a U-Net with an `identity_size`, and only that, who
+        the references show.
         """
         super().__init__()
         if ("feature_size" in unet.config) != (vq is not None):
             raise ValueError("a U-Net with injections and a restoring VQ model need each other; give both or neither")
-        if detail is None and crisp_detail is not None:
-            raise ValueError("a crisp decoder needs the soft one")
         if (unet.config.get("identity_size") is not None) != (identity_encoder is not None):
             raise ValueError("a U-Net with an identity_size and an identity encoder need each other")
         self.register_modules(
@@ -77,7 +74,6 @@ class ReFLDMPipeline(FacePipeline):
             vq=vq,
             fusion=fusion,
             detail=detail,
-            crisp_detail=crisp_detail,
             identity_encoder=identity_encoder,
         )
         self._null: tuple[tuple, ReferenceCache] | None = None
@@ -112,6 +108,7 @@ class ReFLDMPipeline(FacePipeline):
         told = () if identities is None else (None, identities[None])
         with self._turn:
             cache = self.unet.encode_references(latents[None], *told)
+        cache = cache.adding(TEXTURE, *remember_texture(pictures[None].to(self.execution_device)))
         return replace(cache, encoder=Encoder(self.fingerprint, pixels.shape[-1]))
 
     @torch.no_grad()
@@ -124,17 +121,16 @@ class ReFLDMPipeline(FacePipeline):
     def prediction(
         self,
         lq: Tensor,
-        references: References | ReferenceCache | None,
+        shown: ReferenceCache | None,
         guidance: float,
         interval: tuple[float, float] = ALWAYS,
     ) -> tuple[Predict, Sequence[int]]:
         lq_latent = self._encode(lq)  # [B, C, h, w]
-        cache = self._cache_of_batch(references, lq)
         null = None
-        if cache is None:
+        if shown is None:
             logger.info("No reference photographs: restoring from the low-quality picture alone.")
         elif guidance != 1:
-            counts = cache.counts.sum(dim=1, keepdim=True)  # [B, 1]: as many zero references as there are real ones
+            counts = shown.counts.sum(dim=1, keepdim=True)  # [B, 1]: as many zero references as there are real ones
             null = self._null_cache(lq_latent).expand(len(lq_latent)).with_multiplicity(counts)
         features = self._features(lq)
         last_timestep = self.scheduler.config["num_train_timesteps"] - 1
@@ -144,21 +140,21 @@ class ReFLDMPipeline(FacePipeline):
         def predict(x: Tensor, timestep: Tensor) -> Tensor:
             sample = torch.cat([x.to(lq_latent.dtype), lq_latent], dim=1)
             is_guided = always or first <= float(timestep) <= last
-            if null is None or cache is None or not is_guided:
-                return self.unet(sample, timestep, cache, *features).sample.float()
-            both = self.unet.forward_each(sample, timestep, (cache, null), *features)
+            if null is None or shown is None or not is_guided:
+                return self.unet(sample, timestep, shown, *features).sample.float()
+            both = self.unet.forward_each(sample, timestep, (shown, null), *features)
             prediction, without = (one.float() for one in both)
             return without + guidance * (prediction - without)
 
         return predict, lq_latent.shape
 
-    def _cache_of_batch(self, references: References | ReferenceCache | None, lq: Tensor) -> ReferenceCache | None:
-        """One cache for all faces [B, 3, H, W], None if no face has a reference."""
+    def show(self, references: References | ReferenceCache | None, lq: Tensor) -> ReferenceCache | None:
+        side = self.shrink(lq).shape[-1]
         if isinstance(references, ReferenceCache):
-            cache = self._own(references, lq.shape[-1])
+            cache = self._own(references, side)
             cache = cache.expand(len(lq)) if cache.batch_size == 1 else cache
         else:
-            caches = [self._cache_of_face(entry, lq.shape[-1]) for entry in references or ()]
+            caches = [self._cache_of_face(entry, side) for entry in references or ()]
             cache = ReferenceCache.batch(caches) if any(cache is not None for cache in caches) else None
         if cache is not None and cache.batch_size != len(lq):
             raise ValueError(f"references for {cache.batch_size} faces were given with {len(lq)} faces")

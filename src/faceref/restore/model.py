@@ -29,8 +29,8 @@ OnStep = Callable[[int, int], None]  # (steps done, steps in all)
 class Settings:
     """All that decides what the network makes of a face, beside the pictures.
 
-    guidance: None for a model that takes no references; crisp: None for one that draws in one way. dtype: of the
-    network; None for float32. backend: what computes it; None for torch.
+    guidance: None for a model that takes no references; crisp: None for one that is given no texture. dtype: of
+    the network; None for float32. backend: what computes it; None for torch.
     """
 
     model: str

@@ -169,14 +169,13 @@ class FusionConfig(ReconstructionConfig):
 
 
 class EndToEndConfig(ReconstructionConfig):
-    """A one-step denoiser of the family refldm and the decoders that draw its latents larger, trained together (ours).
+    """A one-step denoiser of the family refldm and the decoder that draws its latents larger, trained together (ours).
 
-    First the soft decoder; with `crisp` the crisp one, too, which has the perceptual and the adversarial loss.
+    Of the losses it has L1, also at half the size, and identity.
     """
 
     stage: Literal["end_to_end"]
     model: Path  # folder of the model to begin from; without a decoder it is given a new one
-    crisp: bool = False  # train the crisp decoder beside the soft one, as which it begins
     detail: dict[str, Any] = Field(default={})  # constructor arguments of a new DetailDecoder
     latent: Weight = 0.2  # of the squared distance between the latents, which keeps them what the autoencoder decodes
     unet_share: Share = 1.0  # of the learning rate

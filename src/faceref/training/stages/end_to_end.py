@@ -1,6 +1,5 @@
-"""The last stage of `small`: denoiser, decoders and discriminator together, on what they draw (ours)."""
+"""Denoiser and decoder of `small` together, on what they draw (ours)."""
 
-import copy
 from pathlib import Path
 from typing import Self, cast
 
@@ -18,12 +17,7 @@ from faceref.models.detail_decoder import DetailDecoder, shrink
 from faceref.models.identity import FaceRecogniser
 from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.refldm import ReFLDMPipeline
-from faceref.training.losses import (
-    adversarial_loss,
-    hinge_discriminator_loss,
-    identity_similarity,
-    masked_mean,
-)
+from faceref.training.losses import identity_similarity, masked_mean
 from faceref.training.pictures import compare, contact_sheet
 from faceref.training.stages.components import judges, new_network
 from faceref.training.stages.configs import EndToEndConfig
@@ -32,15 +26,13 @@ from faceref.training.stages.vqgan import ReconstructionStage
 
 
 class EndToEndStage(ReconstructionStage):
-    """A denoiser that makes its latents in one step learns from the pictures that are drawn of them.
+    """A denoiser that makes its latents in one step learns from the pictures that are drawn of them, with the decoder.
 
-    The soft decoder draws what is likeliest (L1), the crisp one, begun as the soft one, what looks like a photograph
-    (L1, perceptual, adversarial); both draw the same latents, which have to serve both. Identity is asked of both.
-    Photographs that are no example of detail (`coarse`) are compared at half the size, and by the recogniser. Half of a
-    batch is judged for its detail, the others being such photographs if there are as many.
+    Photographs that are no example of detail (`coarse`) are compared at half the size, and by the recogniser.
     """
 
-    best_by = "identity_soft"
+    all_turns = ("generator",)
+    best_by = "identity_drawn"
 
     def __init__(
         self,
@@ -50,13 +42,11 @@ class EndToEndStage(ReconstructionStage):
         perceptual: nn.Module | None,
         recogniser: FaceRecogniser | None,
     ):
-        """pipeline, info: the model with all decoders that are trained; its autoencoder stays as it is."""
+        """pipeline, info: the model with the decoder that is trained; its autoencoder stays as it is."""
         super().__init__(config, perceptual, recogniser, vae=pipeline.vae)
         self.config, self.pipeline, self.info = config, pipeline, info
-        parts = {"unet": pipeline.unet, "soft": cast(DetailDecoder, pipeline.detail)}
-        if config.crisp:
-            parts["crisp"] = cast(DetailDecoder, pipeline.crisp_detail)
-        self.trained = nn.ModuleDict(parts).requires_grad_(True)
+        self.trained = nn.ModuleDict({"unet": pipeline.unet, "detail": cast(DetailDecoder, pipeline.detail)})
+        self.trained.requires_grad_(True)
 
     @classmethod
     def build(cls, config: EndToEndConfig, faces: FaceDataset) -> Self:
@@ -66,35 +56,26 @@ class EndToEndStage(ReconstructionStage):
         if pipeline.detail is not None and config.detail:
             raise UsageError("has a decoder already", subject=config.model, hint="leave detail out")
         detail = pipeline.detail or new_network(DetailDecoder, config.detail, "decoder")
-        crisp = pipeline.crisp_detail or copy.deepcopy(detail) if config.crisp else None
-        pipeline.register_modules(detail=detail, crisp_detail=crisp, fusion=None)
+        pipeline.register_modules(detail=detail, fusion=None)
         side = pipeline.unet.config["sample_size"] * detail.config["patch_size"]
         if config.data.resolution != side:
             raise UsageError(f"The decoder draws {side} px", hint=f"set data.resolution to {side}")
-        # softly unless asked: blind readers preferred it on real photographs (docs/experiments.md)
-        info = info.model_copy(update={"resolution": side, "crisp": 0.0 if config.crisp else None})
-        return cls(config, pipeline, info, *judges(config))
+        return cls(config, pipeline, info.model_copy(update={"resolution": side, "crisp": 1.0}), *judges(config))
 
     @property
     def unet(self) -> ReferenceUNet:
         return cast(ReferenceUNet, self.trained["unet"])
 
     @property
-    def soft(self) -> DetailDecoder:
-        return cast(DetailDecoder, self.trained["soft"])
-
-    @property
-    def crisp(self) -> DetailDecoder | None:
-        return cast(DetailDecoder, self.trained["crisp"]) if "crisp" in self.trained else None
+    def detail(self) -> DetailDecoder:
+        return cast(DetailDecoder, self.trained["detail"])
 
     @property
     def last_layer(self) -> Tensor:
-        return (self.crisp or self.soft).conv_out.weight
+        return self.detail.conv_out.weight
 
     def trainable(self, turn: str) -> dict[nn.Module, float]:
-        if turn == "discriminator":
-            return {self.discriminator: 1.0}
-        return {part: self.config.unet_share if name == "unet" else 1.0 for name, part in self.trained.items()}
+        return {self.unet: self.config.unet_share, self.detail: 1.0}
 
     def averaged(self) -> nn.Module:
         return self.trained
@@ -109,7 +90,7 @@ class EndToEndStage(ReconstructionStage):
         """
         data = self.config.data
         batch = cast(Batch, make_batch(items, data.degradation, generator, data.augmentation, data.of_targets))
-        factor = self.soft.config["enlargement"]
+        factor = self.detail.config["enlargement"]
         vae = self.frozen["vae"]
         batch["lq_latent"] = encode(vae, shrink(batch["lq"], factor)).float()
         batch["hq_latent"] = encode(vae, shrink(batch["hq"], factor)).float()
@@ -140,43 +121,16 @@ class EndToEndStage(ReconstructionStage):
 
     def reconstruct(self, batch: Batch) -> tuple[Tensor, Tensor]:
         latents = self.denoise(batch, batch["counts"])
-        return self._draw(self.crisp or self.soft, latents, batch), latents.new_zeros(())
+        return self._draw(latents, batch), latents.new_zeros(())
 
-    def _draw(self, decoder: DetailDecoder, latents: Tensor, batch: Batch) -> Tensor:
-        return decoder(latents, decode(self.frozen["vae"], latents), batch["lq"]).float()
+    def _draw(self, latents: Tensor, batch: Batch) -> Tensor:
+        return self.detail(latents, decode(self.frozen["vae"], latents), batch["lq"]).float()
 
     def forward(self, batch: Batch, generator: torch.Generator, step: int, turn: str) -> Losses:
-        self.discriminator.requires_grad_(turn == "discriminator")
-        fine = batch["coarse"].int().argsort(stable=True)[: (len(batch["coarse"]) + 1) // 2]
-        real = (batch["hq"] * batch["mask"])[fine]
-        if turn == "discriminator":
-            if "drawn" not in batch:  # where processes train together, the other turn's batch was a copy
-                with torch.no_grad():
-                    batch["drawn"] = (self.reconstruct(batch)[0] * batch["mask"])[fine]
-            loss = hinge_discriminator_loss(self.discriminator(real), self.discriminator(batch["drawn"]))
-            return loss, {"discriminator": loss.detach()}
         latents = self.denoise(batch, batch["counts"])
-        decoded = decode(self.frozen["vae"], latents)
-        soft = self.soft(latents, decoded, batch["lq"]).float()
-        loss, numbers = self._likeness(soft, batch, generator)
-        loss = loss + self.config.latent * masked_mean(
-            (latents.float() - batch["hq_latent"]).square(), shrink(batch["mask"], self.soft.config["patch_size"])
-        )
-        if self.crisp is None:
-            return loss, numbers
-        crisp = self.crisp(latents, decoded, batch["lq"]).float()
-        of_crisp, numbers_of_crisp = self._likeness(crisp, batch, generator)
-        drawn = (crisp * batch["mask"])[fine]
-        perceptual = self._perceptual(drawn, real)
-        loss = loss + of_crisp + self.weights.perceptual * perceptual
-        numbers |= {f"crisp_{name}": value for name, value in numbers_of_crisp.items()}
-        numbers["perceptual"] = perceptual.detach()
-        if step >= self.weights.adversarial_from:
-            adversarial = adversarial_loss(self.discriminator(drawn))
-            numbers["adversarial"] = adversarial.detach()
-            loss = loss + self.weights.adversarial * adversarial
-        batch["drawn"] = drawn.detach()
-        return loss, numbers
+        loss, numbers = self._likeness(self._draw(latents, batch), batch, generator)
+        mask = shrink(batch["mask"], self.detail.config["patch_size"])
+        return loss + self.config.latent * masked_mean((latents.float() - batch["hq_latent"]).square(), mask), numbers
 
     def _likeness(self, drawn: Tensor, batch: Batch, generator: torch.Generator) -> Losses:
         """L1, at half the size as well, and identity, of pictures [B, 3, H, W]."""
@@ -193,16 +147,9 @@ class EndToEndStage(ReconstructionStage):
         return loss, numbers
 
     def validate(self, batch: Batch, generator: torch.Generator) -> tuple[dict[str, float], Image.Image]:
-        """Held-out faces; rows: LQ, soft without references and with, crisp with, truth, first reference."""
+        """Held-out faces; rows: LQ, drawn without references and with, truth, first reference."""
         alone = self.denoise(batch, torch.zeros_like(batch["counts"]))
-        latents = self.denoise(batch, batch["counts"])
-        pictures = {
-            "lq": batch["lq"],
-            "alone": self._draw(self.crisp or self.soft, alone, batch),
-            "soft": self._draw(self.soft, latents, batch),
-        }
-        if self.crisp is not None:
-            pictures["crisp"] = self._draw(self.crisp, latents, batch)
+        pictures = {"lq": batch["lq"], "alone": self._draw(alone, batch), "drawn": self.reconstruct(batch)[0]}
         metrics: dict[str, float] = {}
         for name, row in pictures.items():
             metrics |= compare(name, row, batch["hq"], self.recogniser)
