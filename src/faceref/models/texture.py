@@ -19,9 +19,9 @@ PATCH = 2  # pixels to a token's side
 BANDS = (1.0, 2.0)  # texture is what lies between a picture and these Gaussians of it, in pixels of deviation
 SOFT = 3.0  # the Gaussian that makes a reference as soft as a restored face
 REACH = 3  # how far is looked for a patch, in coarse tokens, which are twice as large
-COARSE, FINE = 1.2, 2.3  # the Gaussians under which patches are compared, in coarse tokens and in tokens
+COARSE, FINE = 2.0, 2.3  # the Gaussians under which patches are compared, in coarse tokens and in tokens
 FAR, NEAR = 0.1, 0.02  # what a coarse token of distance adds to the difference between patches, and a token
-DOUBT = 0.8  # the difference at which a third of the texture is taken
+DOUBT = 1.0  # the difference at which a third of the texture is taken
 ABSENT = 1e4  # the difference from a reference that is not there
 LUMINANCE = (0.299, 0.587, 0.114)
 
