@@ -114,7 +114,7 @@ def test_every_training_shown_works(here):
     """In the order of the documents: what one leaves behind is what the next begins from."""
     for command in commands(of="train"):
         run(made_short(command))
-    for run_dir in ("small-crisp", "longer", "plain-ldm", "mine"):
+    for run_dir in ("small-decoder", "longer", "plain-ldm", "mine"):
         assert list((here / "runs" / run_dir / "model").rglob("*.safetensors"))
 
 

@@ -134,7 +134,6 @@ def test_denoiser_and_decoder_learn_from_what_is_drawn(photographs: Path, tiny_m
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"discriminator": "projected"}, "A projected discriminator needs a recogniser"),
         ({"recogniser": None, "weights": {"identity": 1.0}}, "need a recogniser"),
         ({"detail": {"latent_channels": 4, "patch_size": 16}}, "The decoder cannot be built"),
         ({"detail": SIZES | {"patch_size": 4, "channels": (8, 8, 8), "residual_blocks": (0, 0, 0)}}, "draws 64 px"),

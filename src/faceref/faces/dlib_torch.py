@@ -44,8 +44,12 @@ def load_dlib_resnet(path: Path | None = None) -> DlibResNet:
     return network
 
 
-def load_trained_resnet(path: Path) -> DlibResNet:
-    """Read what `faceref train` with the stage recognition exports. Raises CheckpointError if the file is not that."""
+def load_trained_resnet(path: Path | None = None) -> DlibResNet:
+    """Read what `faceref train` with the stage recognition exports, by default what comes with the package.
+
+    Raises CheckpointError if the file is not that.
+    """
+    path = path or Path(str(resources.files("faceref"))) / "weights" / "recogniser.safetensors"
     network = DlibResNet().eval().requires_grad_(False)
     try:
         network.load_state_dict({name: weight.float() for name, weight in load_file(path).items()})
@@ -108,8 +112,7 @@ class TorchDlibRecogniser(DlibRecogniser):
 
     @cached_property
     def _trained(self) -> Any:
-        weights = Path(str(resources.files("faceref"))) / "weights" / "recogniser.safetensors"
-        return _Descriptor(load_trained_resnet(weights).to(self.device), self.device)
+        return _Descriptor(load_trained_resnet().to(self.device), self.device)
 
 
 def load_recogniser(probes: str = "trained", landmarker: Landmarker | None = None) -> TorchDlibRecogniser:

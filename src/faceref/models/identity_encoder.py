@@ -18,7 +18,7 @@ BOX = (0.158, 0.258, 0.852, 0.952)  # left, top, right, bottom: where dlib's chi
 class IdentityEncoder(ModelMixin, ConfigMixin):
     """A network of dlib's architecture on a fixed cut of FFHQ-aligned faces, whose landmarks nobody has to find.
 
-    A new one has dlib's weights (`training.stages.components`); that of `small` was trained on from them.
+    A new one has our recogniser's weights (`training.stages.components`), trained on from dlib's.
     """
 
     @register_to_config

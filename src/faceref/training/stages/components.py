@@ -1,29 +1,26 @@
 """The networks that stages are built of: new ones, trained ones, and those that judge."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from diffusers import ModelMixin, UNet2DModel
-from torch import Tensor, nn
+from torch import nn
 
 from faceref.errors import UsageError
 from faceref.faces.centre import Centre
-from faceref.faces.dlib_torch import load_dlib_resnet
+from faceref.faces.dlib_torch import load_trained_resnet
 from faceref.models.autoencoder import AUTOENCODERS, Autoencoder
 from faceref.models.identity import FaceRecogniser
 from faceref.models.identity_encoder import IdentityEncoder
 from faceref.models.ldbfr import RestoringVQModel
 from faceref.models.loading import load_component
 from faceref.models.recogniser_files import load_recogniser
-from faceref.training.backbones import load_backbone
-from faceref.training.discriminators import PatchDiscriminator, ProjectedDiscriminator
+from faceref.training.backbones import TimmFeatures
 from faceref.training.stages.configs import DenoisingConfig, ReconstructionConfig
 from faceref.training.stages.unet_arguments import UNetArguments
 
 Model = TypeVar("Model", bound=ModelMixin)
-JUDGED_MAPS = 3  # of a recogniser, the finest; deeper ones tell who it is, not how sharp
 
 
 def new_network(kind: type[Model], arguments: dict[str, Any], name: str) -> Model:
@@ -72,9 +69,9 @@ def recogniser_of(config: DenoisingConfig | ReconstructionConfig) -> FaceRecogni
 
 
 def new_identity_encoder() -> IdentityEncoder:
-    """What tells a denoiser whom the references show: dlib's own network."""
+    """What tells a denoiser whom the references show: our recogniser (`configs/recogniser.yaml`)."""
     encoder = IdentityEncoder()
-    encoder.recogniser.load_state_dict(load_dlib_resnet().state_dict())
+    encoder.recogniser.load_state_dict(load_trained_resnet().state_dict())
     encoder.centre.copy_(torch.from_numpy(Centre.shipped().mean))
     return encoder.eval()
 
@@ -90,25 +87,4 @@ def judges(config: ReconstructionConfig) -> tuple[nn.Module | None, FaceRecognis
         )
     if config.weights.perceptual == 0:
         return None, recogniser
-    return recogniser if by_recogniser else load_backbone(config.perceptual), recogniser
-
-
-def discriminator_of(
-    config: ReconstructionConfig, perceptual: nn.Module | None, recogniser: FaceRecogniser | None
-) -> nn.Module:
-    """A new discriminator: pictures [B, 3, H, W] -> logits of all that it judges. Raises UsageError.
-
-    A projected one judges the maps of the perceptual loss's backbone, or, without one, the recogniser's.
-    """
-    if config.discriminator == "patch":
-        return PatchDiscriminator(config.discriminator_channels)
-    if perceptual is not None and perceptual is not recogniser:
-        features: Callable[[Tensor], list[Tensor]] = perceptual
-    elif recogniser is not None:
-        features = recogniser.identity_features
-    else:
-        raise UsageError("A projected discriminator needs a recogniser", hint="set recogniser to its weights")
-    with torch.no_grad():
-        maps = features(torch.zeros(1, 3, 64, 64))
-    widths = [one.shape[1] for one in (maps[:JUDGED_MAPS] if features is not perceptual else maps)]
-    return ProjectedDiscriminator(features, widths, config.discriminator_channels)
+    return recogniser if by_recogniser else TimmFeatures(config.perceptual), recogniser

@@ -39,8 +39,7 @@ class ReconstructionConfig(StageConfig):
     """What a network that makes pictures of pictures is trained for."""
 
     weights: ReconstructionWeights = ReconstructionWeights()
-    discriminator: Literal["patch", "projected"] = "patch"  # projected: judges the recogniser's maps, too (ours)
-    discriminator_channels: int = Field(default=64, multiple_of=16)  # of its first layer
+    discriminator_channels: int = Field(default=64, multiple_of=16)  # of the discriminator's first layer
     perceptual: str = "recogniser"  # whose features the perceptual loss compares; or timm's name of a backbone
     recogniser: Path | None = None  # weights, safetensors or ONNX
 

@@ -20,6 +20,7 @@ from faceref.models.autoencoder import AUTOENCODERS, Autoencoder, PixelUnshuffle
 from faceref.models.identity import FaceRecogniser
 from faceref.models.loading import load_component
 from faceref.processes import is_main, take_from_main
+from faceref.training.discriminators import PatchDiscriminator
 from faceref.training.losses import (
     adaptive_weight,
     adversarial_loss,
@@ -29,7 +30,7 @@ from faceref.training.losses import (
     perceptual_distance,
 )
 from faceref.training.pictures import contact_sheet
-from faceref.training.stages.components import discriminator_of, judges, new_network
+from faceref.training.stages.components import judges, new_network
 from faceref.training.stages.configs import AutoencoderConfig, ReconstructionConfig, VQGANConfig
 from faceref.training.stages.stage import Batch, Losses, Stage
 
@@ -70,7 +71,7 @@ class ReconstructionStage(Stage):
         """
         super().__init__()
         self.weights = config.weights
-        self.discriminator = discriminator_of(config, perceptual, recogniser)
+        self.discriminator = PatchDiscriminator(config.discriminator_channels)
         self.keep_frozen(perceptual=perceptual, recogniser=recogniser, **others)
 
     @property
