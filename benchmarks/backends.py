@@ -83,12 +83,12 @@ def stages(pipeline: FacePipeline, info: ModelInfo, references: int) -> Stages:
     pictures = torch.rand(1 + references, 3, side, side, generator=generator) * 2 - 1
     lq, good = pictures[:1], pictures[1:]
     small = pipeline.shrink(lq)
-    caches = [repeated(pipeline.encode_references(good[:1]), references)] if references else None
-    predict, shape = pipeline.prediction(small, caches, 1.0)
+    shown = repeated(pipeline.encode_references(good[:1]), references) if references else None
+    predict, shape = pipeline.prediction(small, shown, 1.0)
     latents, timestep = torch.randn(shape, generator=generator), torch.tensor(500)
     work: Stages = {"encode LQ": lambda: encode(pipeline.vae, small)}
     if references:
-        work["encode references"] = lambda: pipeline.encode_references(good).keys[-1]
+        work["encode references"] = lambda: pipeline.encode_references(good).keys[0]
     work |= {"step": lambda: predict(latents, timestep), "decode": lambda: pipeline.decode(latents)}
     if pipeline.fusion is not None or pipeline.detail is not None:
         work["correct"] = partial(pipeline.correct, pipeline.decode(latents), latents, lq)

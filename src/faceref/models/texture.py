@@ -135,7 +135,8 @@ def normalised(grey: Tensor) -> tuple[Tensor, Tensor]:
 
 def square(reach: int) -> list[tuple[int, int]]:
     """Offsets (y, x) up to `reach` in both directions."""
-    return list(itertools.product(range(-reach, reach + 1), repeat=2))
+    steps = range(-reach, reach + 1)
+    return list(itertools.product(steps, steps))
 
 
 def blur(x: Tensor, deviation: float) -> Tensor:
