@@ -17,11 +17,13 @@ from torch import Tensor
 
 PATCH = 2  # pixels to a token's side
 BANDS = (1.0, 2.0)  # texture is what lies between a picture and these Gaussians of it, in pixels of deviation
+EDGES = 4.0  # and edges are what lies between the last of them and this one
+STRONG, ASTRAY = 0.1, 0.7  # the deviation of an edge that counts in full; what is not believed where edges disagree
 SOFT = 3.0  # the Gaussian that makes a reference as soft as a restored face
 REACH = 3  # how far is looked for a patch, in coarse tokens, which are twice as large
 COARSE, FINE = 2.0, 2.3  # the Gaussians under which patches are compared, in coarse tokens and in tokens
 FAR, NEAR = 0.1, 0.02  # what a coarse token of distance adds to the difference between patches, and a token
-DOUBT = 1.0  # the difference at which a third of the texture is taken
+DOUBT = 2.0  # the difference at which a third of the texture is taken
 ABSENT = 1e4  # the difference from a reference that is not there
 HEAD, FADE = ((0.52, 0.44), (0.5, 0.34)), 0.2  # where FFHQ-aligned heads lie: (centre, radius) down and across
 LUMINANCE = (0.299, 0.587, 0.114)
@@ -30,8 +32,8 @@ LUMINANCE = (0.299, 0.587, 0.114)
 def remember_texture(references: Tensor) -> tuple[Tensor, Tensor]:
     """References [B, N, 3, H, W] in [-1, 1] -> keys [B, N * tokens, 2], values [B, N * tokens, bands * 4], float32.
 
-    A key is a token's luminance at unit contrast, and the contrast there; a value its pixels in each band of texture.
-    H and W are multiples of 4.
+    A key is a token's luminance at unit contrast, and the contrast there; a value its pixels in each band of texture
+    and in that of edges. H and W are multiples of 4.
     """
     grey = luminance(references.flatten(0, 1).float())
     keys = torch.cat(normalised(blur(grey, SOFT)), dim=1)  # [B * N, 2, h, w]
@@ -47,17 +49,20 @@ def transfer_texture(pictures: Tensor, keys: Tensor, values: Tensor, counts: Ten
 
     The faces are FFHQ-aligned: around the head references show other places. keys, values: of N references each
     (`remember_texture`); counts [B, N]: 0 is absent. Each band is brought up to the strength that it has in the patch
-    that was found, the less the more unlike that is.
+    that was found, the less the more unlike that is, and the less where the edges of the two disagree.
     """
     grey = luminance(pictures.float())
     found = find_patches(grey, keys.float(), values.float(), counts)
-    own = F.pixel_unshuffle(bands(grey), PATCH).unflatten(1, (len(BANDS), -1))  # [B, bands, 4, h, w]
-    texture = found.texture.unflatten(1, (len(BANDS), -1))
-    strength, wanted = (blur(x.square().mean(dim=2), 2.0) for x in (own, texture))  # [B, bands, h, w]
-    missing = (1 - strength / (wanted + 1e-7)).clamp(min=0).sqrt()
-    believed = torch.exp(-((found.difference / DOUBT) ** 2))
+    own, texture = (
+        x.unflatten(1, (len(BANDS) + 1, -1)) for x in (F.pixel_unshuffle(bands(grey), PATCH), found.texture)
+    )  # [B, bands, 4, h, w], the edges last
+    power, wanted, both = (blur((x * y).mean(dim=2), 2.0) for x, y in ((own, own), (texture, texture), (own, texture)))
+    missing = (1 - power / (wanted + 1e-7)).clamp(min=0).sqrt()  # [B, bands, h, w]
+    agreement = (both / (power * wanted + 1e-10).sqrt())[:, -1:].clamp(0, 1)  # the correlation of edges
+    edges = (torch.maximum(power, wanted)[:, -1:].sqrt() / STRONG).clamp(max=1)
+    believed = torch.exp(-((found.difference / DOUBT) ** 2)) * (1 - ASTRAY * edges * (1 - agreement))
     believed = believed * head(*found.difference.shape[-2:], grey.device)
-    added = (texture * (missing * believed)[:, :, None]).sum(dim=1)  # [B, 4, h, w]
+    added = (texture * (missing * believed)[:, :, None])[:, :-1].sum(dim=1)  # [B, 4, h, w]
     return pictures + share * F.pixel_shuffle(added, PATCH).to(pictures.dtype)
 
 
@@ -115,8 +120,8 @@ def find_patches(grey: Tensor, keys: Tensor, values: Tensor, counts: Tensor) -> 
 
 
 def bands(grey: Tensor) -> Tensor:
-    """The texture of luminances [B, 1, H, W] in each band, the finest first: [B, bands, H, W]."""
-    smoothed = [grey, *(blur(grey, deviation) for deviation in BANDS)]
+    """The texture of luminances [B, 1, H, W] in each band, the finest first, then their edges: [B, bands, H, W]."""
+    smoothed = [grey, *(blur(grey, deviation) for deviation in (*BANDS, EDGES))]
     return torch.cat([finer - coarser for finer, coarser in itertools.pairwise(smoothed)], dim=1)
 
 
