@@ -38,7 +38,7 @@ def test_a_reference_that_is_the_same_photograph_gives_back_most_of_what_was_los
     assert error(transferred(soft, truth)[inside], truth[inside]) < 0.8 * error(soft[inside], truth[inside])
 
 
-def test_around_the_head_nothing_is_added():
+def test_around_the_face_nothing_is_added():
     truth = photograph(0)
     added = (transferred(restored(truth), truth) - restored(truth)).abs().amax(dim=(0, 1))
     assert added[:, :2].max() == added[:, -2:].max() == 0

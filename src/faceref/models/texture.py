@@ -25,7 +25,7 @@ COARSE, FINE = 2.0, 2.3  # the Gaussians under which patches are compared, in co
 FAR, NEAR = 0.1, 0.02  # what a coarse token of distance adds to the difference between patches, and a token
 DOUBT = 2.0  # the difference at which a third of the texture is taken
 ABSENT = 1e4  # the difference from a reference that is not there
-HEAD, FADE = ((0.52, 0.44), (0.5, 0.34)), 0.2  # where FFHQ-aligned heads lie: (centre, radius) down and across
+FACE, FADE = ((0.56, 0.36), (0.5, 0.28)), 0.2  # where FFHQ-aligned faces lie: (centre, radius) down and across
 LUMINANCE = (0.299, 0.587, 0.114)
 
 
@@ -47,9 +47,9 @@ def remember_texture(references: Tensor) -> tuple[Tensor, Tensor]:
 def transfer_texture(pictures: Tensor, keys: Tensor, values: Tensor, counts: Tensor, share: float = 1.0) -> Tensor:
     """Restored faces [B, 3, H, W] about [-1, 1] with `share` (0..1) of the texture of their references.
 
-    The faces are FFHQ-aligned: around the head references show other places. keys, values: of N references each
-    (`remember_texture`); counts [B, N]: 0 is absent. Each band is brought up to the strength that it has in the patch
-    that was found, the less the more unlike that is, and the less where the edges of the two disagree.
+    The faces are FFHQ-aligned: around them references show other hair and other places. Each band is brought up to the
+    strength that it has in the patch that was found, the less the more unlike that is, and the less where the edges of
+    the two disagree. keys, values: of N references each (`remember_texture`); counts [B, N]: 0 is absent.
     """
     grey = luminance(pictures.float())
     found = find_patches(grey, keys.float(), values.float(), counts)
@@ -61,7 +61,7 @@ def transfer_texture(pictures: Tensor, keys: Tensor, values: Tensor, counts: Ten
     agreement = (both / (power * wanted + 1e-10).sqrt())[:, -1:].clamp(0, 1)  # the correlation of edges
     edges = (torch.maximum(power, wanted)[:, -1:].sqrt() / STRONG).clamp(max=1)
     believed = torch.exp(-((found.difference / DOUBT) ** 2)) * (1 - ASTRAY * edges * (1 - agreement))
-    believed = believed * head(*found.difference.shape[-2:], grey.device)
+    believed = believed * face(*found.difference.shape[-2:], grey.device)
     added = (texture * (missing * believed)[:, :, None])[:, :-1].sum(dim=1)  # [B, 4, h, w]
     return pictures + share * F.pixel_shuffle(added, PATCH).to(pictures.dtype)
 
@@ -125,11 +125,11 @@ def bands(grey: Tensor) -> Tensor:
     return torch.cat([finer - coarser for finer, coarser in itertools.pairwise(smoothed)], dim=1)
 
 
-def head(height: int, width: int, device: torch.device) -> Tensor:
-    """1 on the head of an aligned face, 0 around it, [height, width]: an ellipse that fades over FADE of its radii."""
+def face(height: int, width: int, device: torch.device) -> Tensor:
+    """1 on an aligned face, 0 around it, [height, width]: an ellipse that fades over FADE of its radii."""
     axes = [
         ((torch.arange(side, device=device) + 0.5) / side - centre) / radius
-        for side, (centre, radius) in zip((height, width), HEAD, strict=True)
+        for side, (centre, radius) in zip((height, width), FACE, strict=True)
     ]
     distance = (axes[0].square()[:, None] + axes[1].square()).sqrt()
     return ((1 + FADE - distance) / FADE).clamp(0, 1)
