@@ -61,7 +61,8 @@ def transfer_texture(pictures: Tensor, keys: Tensor, values: Tensor, counts: Ten
     agreement = (both / (power * wanted + 1e-10).sqrt())[:, -1:].clamp(0, 1)  # the correlation of edges
     edges = (torch.maximum(power, wanted)[:, -1:].sqrt() / STRONG).clamp(max=1)
     believed = torch.exp(-((found.difference / DOUBT) ** 2)) * (1 - ASTRAY * edges * (1 - agreement))
-    believed = believed * face(*found.difference.shape[-2:], grey.device)
+    height, width = believed.shape[-2:]
+    believed = believed * face(height, width, grey.device)
     added = (texture * (missing * believed)[:, :, None])[:, :-1].sum(dim=1)  # [B, 4, h, w]
     return pictures + share * F.pixel_shuffle(added, PATCH).to(pictures.dtype)
 
