@@ -5,7 +5,7 @@ among those of another and takes over what only the other shows. Here the others
 same places: a patch is looked for nearby alone, by what it looks like at the sharpness of a restored face, and what is
 found is that person's own skin, lashes and eyes. Nothing is learnt, and nothing is drawn that no reference shows.
 
-Its numbers were chosen on people for validation (docs/experiments.md).
+Its numbers, in pixels of faces of 256, were chosen on people for validation (docs/experiments.md).
 """
 
 import itertools
