@@ -71,7 +71,8 @@ class ReconstructionStage(Stage):
         """
         super().__init__()
         self.weights = config.weights
-        self.discriminator = PatchDiscriminator(config.discriminator_channels)
+        if "discriminator" in self.all_turns:
+            self.discriminator = PatchDiscriminator(config.discriminator_channels)
         self.keep_frozen(perceptual=perceptual, recogniser=recogniser, **others)
 
     @property
