@@ -65,7 +65,6 @@ class Drawing:
     @torch.no_grad()
     def add_texture(self, pictures: Tensor, crisp: float | None, shown: ReferenceCache | None) -> Tensor:
         """What comes last: drawn faces with the texture of their references, where there is any; as `draw`."""
-        layer = None if shown is None else shown.layer(TEXTURE)
-        if not crisp or shown is None or layer is None:
+        if not crisp or shown is None or (layer := shown.layer(TEXTURE)) is None:
             return pictures
         return transfer_texture(pictures, *layer, shown.counts, crisp)
