@@ -1,4 +1,5 @@
-"""The last step of a restoration at twice its resolution: latents drawn large, with what the LQ picture still shows."""
+"""The last step of a restoration at twice its resolution: latents drawn large, with what the LQ picture still shows
+and the references' texture."""
 
 import itertools
 
@@ -10,13 +11,17 @@ from torch import Tensor, nn
 
 from faceref.models.fusion import ResidualBlock
 
+TEXTURE_CHANNELS = 4  # of what `faceref.models.texture.find_texture` gives
+COARSEST = 4  # the largest patch that is shown texture
+
 
 class DetailDecoder(ModelMixin, ConfigMixin):
     """Draws a face from its denoised latent and the LQ picture, larger than the latent's own decoder does.
 
     Ours, beyond both papers. It begins as the decoded picture, enlarged; the LQ picture is an input only, since what is
     added to it would keep its noise. Convolutions work from the latents' resolution up to the picture's, each level
-    being shown both pictures at its own scale. Levels are enlarged by nearest neighbours before a convolution (Odena
+    being shown both pictures at its own scale, and the texture of references (`faceref.models.texture`) where it is not
+    too fine for it. Levels are enlarged by nearest neighbours before a convolution (Odena
     et al. 2016): pixel-shuffles draw grids along edges once a discriminator asks for sharpness.
     """
 
@@ -28,20 +33,25 @@ class DetailDecoder(ModelMixin, ConfigMixin):
         enlargement: int = 2,
         channels: tuple[int, ...] = (160, 64, 32, 16),
         residual_blocks: tuple[int, ...] = (4, 3, 2, 0),
+        textured: bool = False,
     ) -> None:
         """patch_size: pixels of the picture to one of the latent, a power of 2; enlargement: its side to that of the
         picture that the latent decodes to.
 
         channels, residual_blocks: of each level, from the latents' resolution to the picture's, doubling it each time;
-        multiples of 32 where there are blocks (norm groups).
+        multiples of 32 where there are blocks (norm groups). textured: whether it is shown texture, and told how crisply
+        to draw.
         """
         super().__init__()
         levels = len(channels)
         if 2 ** (levels - 1) != patch_size or len(residual_blocks) != levels:
             raise ValueError(f"patch_size {patch_size} takes {patch_size.bit_length()} levels, not {channels}")
         below = (latent_channels, *channels[1:])
+        pictures = [
+            6 + (TEXTURE_CHANNELS + 1 if textured and shows_texture(patch_size >> i) else 0) for i in range(levels)
+        ]
         self.inputs = nn.ModuleList(
-            nn.Conv2d(below[level] + 6 * (patch_size >> level) ** 2, width, 3, padding=1)
+            nn.Conv2d(below[level] + pictures[level] * (patch_size >> level) ** 2, width, 3, padding=1)
             for level, width in enumerate(channels)
         )
         self.blocks = nn.ModuleList(
@@ -53,20 +63,36 @@ class DetailDecoder(ModelMixin, ConfigMixin):
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(self.conv_out.bias)  # type: ignore[arg-type]
 
-    def forward(self, latents: Tensor, decoded: Tensor, lq: Tensor) -> Tensor:
+    def forward(
+        self, latents: Tensor, decoded: Tensor, lq: Tensor, texture: Tensor | None = None, crisp: Tensor | None = None
+    ) -> Tensor:
         """Latents [B, C, h, w], what they decode to, and the LQ picture [B, 3, H, W] in [-1, 1] -> [B, 3, H, W].
 
-        H and W are h and w times `patch_size`; the decoded picture is smaller by `enlargement`.
+        H and W are h and w times `patch_size`; the decoded picture is smaller by `enlargement`. Of a textured decoder:
+        texture [B, TEXTURE_CHANNELS, H, W], as `find_texture` gives it for the `enlarged` decoded picture, zeros
+        without references; crisp [B], from 0, the likeliest picture, to 1, what looks like a photograph.
         """
-        # in float32: CPUs do not resize in half precision
-        enlarged = F.interpolate(decoded.float(), size=lq.shape[-2:], mode="bicubic").to(lq.dtype)
+        larger = enlarged(decoded, lq)
+        hints = [] if texture is None or crisp is None else [texture, crisp.view(-1, 1, 1, 1).expand_as(texture[:, :1])]
         x = latents
         for level, (enter, blocks) in enumerate(zip(self.inputs, self.blocks, strict=True)):
             if level:
                 x = self.ups[level - 1](F.interpolate(F.silu(x), scale_factor=2, mode="nearest"))
-            seen = [F.pixel_unshuffle(picture, self.config["patch_size"] >> level) for picture in (lq, enlarged)]
-            x = blocks(enter(torch.cat([x, *seen], dim=1)))
-        return enlarged + self.conv_out(F.silu(x))
+            patch = self.config["patch_size"] >> level
+            seen = [lq, larger, *(hints if shows_texture(patch) else ())]
+            x = blocks(enter(torch.cat([x, *(F.pixel_unshuffle(picture, patch) for picture in seen)], dim=1)))
+        return larger + self.conv_out(F.silu(x))
+
+
+def enlarged(decoded: Tensor, lq: Tensor) -> Tensor:
+    """A decoded picture at the size, and in the numbers, of the LQ one."""
+    # in float32: CPUs do not resize in half precision
+    return F.interpolate(decoded.float(), size=lq.shape[-2:], mode="bicubic").to(lq.dtype)
+
+
+def shows_texture(patch: int) -> bool:
+    """Whether a level, one of whose pixels stands for `patch` x `patch`, is shown texture: coarser ones need none."""
+    return patch <= COARSEST
 
 
 def shrink(pictures: Tensor, factor: int) -> Tensor:

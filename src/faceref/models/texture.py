@@ -23,6 +23,7 @@ SOFT = 3.0  # the Gaussian that makes a reference as soft as a restored face
 REACH = 3  # how far is looked for a patch, in coarse tokens, which are twice as large
 COARSE, FINE = 2.0, 2.3  # the Gaussians under which patches are compared, in coarse tokens and in tokens
 FAR, NEAR = 0.1, 0.02  # what a coarse token of distance adds to the difference between patches, and a token
+GAIN = 4.0  # brings texture to about the range of pictures
 DOUBT = 2.0  # the difference at which a third of the texture is taken
 ABSENT = 1e4  # the difference from a reference that is not there
 FACE, FADE = ((0.56, 0.36), (0.5, 0.28)), 0.2  # where FFHQ-aligned faces lie: (centre, radius) down and across
@@ -65,6 +66,19 @@ def transfer_texture(pictures: Tensor, keys: Tensor, values: Tensor, counts: Ten
     believed = believed * face(height, width, grey.device)
     added = (texture * (missing * believed)[:, :, None])[:, :-1].sum(dim=1)  # [B, 4, h, w]
     return pictures + share * F.pixel_shuffle(added, PATCH).to(pictures.dtype)
+
+
+def find_texture(pictures: Tensor, keys: Tensor, values: Tensor, counts: Tensor) -> Tensor:
+    """What references show where restored faces [B, 3, H, W] about [-1, 1] are: [B, bands + 1, H, W], float32.
+
+    Each band of texture and that of edges, at the faces' contrast and GAIN times as strong; and from 0 to 1 how like
+    the patches are that it was taken from. keys, values: of N references each (`remember_texture`); counts [B, N]: 0 is
+    absent. Zeros where all are.
+    """
+    found = find_patches(luminance(pictures.float()), keys.float(), values.float(), counts)
+    like = torch.exp(-((found.difference / DOUBT) ** 2)).repeat_interleave(PATCH, dim=2).repeat_interleave(PATCH, dim=3)
+    texture = F.pixel_shuffle(found.texture, PATCH) * (found.difference[:, :, :1, :1] < ABSENT)
+    return torch.cat([GAIN * texture, like], dim=1)
 
 
 @dataclass(frozen=True)

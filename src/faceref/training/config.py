@@ -62,12 +62,21 @@ class OptimizerConfig(Config):
     clip_norm: float = Field(default=1.0, gt=0)
 
 
+class PoolConfig(Config):
+    """Where a batch is dear to make: samples made many at a time, and each trained on several times, in new company."""
+
+    samples: int = Field(default=1024, ge=1)  # made before they are trained on
+    at_once: int = Field(default=128, ge=1)  # of them in one pass
+    visits: int = Field(default=4, ge=1)  # how often each is trained on
+
+
 class LoopConfig(Config):
     """How long, how many at a time, and how often to look."""
 
     steps: int = Field(ge=1)
     batch_size: int = Field(ge=1)  # per process and accumulation step
     accumulate: int = Field(default=1, ge=1)
+    pool: PoolConfig | None = None  # None: each batch is made for one step
     precision: Literal["no", "bf16", "fp16"] = "bf16"
     ema_decay: float = Field(default=0.9999, ge=0, lt=1)
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -78,6 +87,14 @@ class LoopConfig(Config):
     milestones: Positive | tuple[Positive, ...] = ()  # steps whose checkpoints stay; a number: its multiples
     gradient_checkpointing: bool = False  # a third slower, and memory for a few times as large a batch
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = ("tensorboard",)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.pool is not None and (self.accumulate > 1 or self.pool.samples % self.batch_size):
+            raise ValueError("a pool holds whole batches, and goes with accumulate: 1")
+        if self.pool is not None and self.pool.samples % self.pool.at_once:
+            raise ValueError("a pool is made in whole parts: set samples to a multiple of at_once")
+        return self
 
     def is_milestone(self, step: int) -> bool:
         """Whether the checkpoint of this step is written and kept for good."""

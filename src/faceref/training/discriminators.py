@@ -1,6 +1,10 @@
-"""The network that tells photographs from drawings, patch by patch, so that drawings come to look like photographs."""
+"""Networks that tell photographs from drawings, place by place, so that drawings come to look like photographs."""
 
+import itertools
+
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 SLOPE = 0.2  # of the leaky rectifiers
 
@@ -22,3 +26,39 @@ class PatchDiscriminator(nn.Sequential):
 
     def forward(self, pictures: Tensor) -> list[Tensor]:  # type: ignore[override]
         return [super().forward(pictures)]
+
+
+class UNetDiscriminator(nn.Module):
+    """Judges each pixel of pictures [B, 3, H, W] in [-1, 1] by what is around it (Schönfeld et al. 2020).
+
+    As in Real-ESRGAN (Wang et al. 2021): skips are added, all layers but the first and the last spectrally normalised
+    (Miyato et al. 2018). H and W are multiples of 8.
+    """
+
+    def __init__(self, channels: int = 32):
+        """channels: of the first layer; each of the three levels below has twice as many as the one above."""
+        super().__init__()
+        widths = [channels << level for level in range(4)]
+        self.conv_in = nn.Conv2d(3, channels, 3, padding=1)
+        self.downs = nn.ModuleList(_normalised(above, below, 4, 2) for above, below in itertools.pairwise(widths))
+        self.ups = nn.ModuleList(_normalised(below, above, 3, 1) for above, below in itertools.pairwise(widths))
+        self.last = nn.ModuleList(_normalised(channels, channels, 3, 1) for _ in range(2))
+        self.conv_out = nn.Conv2d(channels, 1, 3, padding=1)
+
+    def forward(self, pictures: Tensor) -> list[Tensor]:
+        """Feature maps of every level on the way down and up, then the logits [B, 1, H, W]."""
+        maps = [F.leaky_relu(self.conv_in(pictures), SLOPE)]
+        for down in self.downs:
+            maps.append(F.leaky_relu(down(maps[-1]), SLOPE))
+        x = maps[-1]
+        for up, skip in zip(reversed(self.ups), maps[-2::-1], strict=True):
+            x = F.interpolate(x, scale_factor=2, mode="bilinear")
+            x = F.leaky_relu(up(x), SLOPE) + skip
+            maps.append(x)
+        for conv in self.last:
+            x = F.leaky_relu(conv(x), SLOPE)
+        return [*maps, self.conv_out(x)]
+
+
+def _normalised(before: int, after: int, size: int, stride: int) -> nn.Module:
+    return spectral_norm(nn.Conv2d(before, after, size, stride, 1, bias=False))

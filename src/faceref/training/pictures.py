@@ -28,3 +28,12 @@ def compare(name: str, restored: Tensor, hq: Tensor, recogniser: FaceRecogniser 
         similarity = F.cosine_similarity(recogniser.embed(restored), recogniser.embed(hq))
         metrics[f"identity_{name}"] = similarity.mean().item()
     return metrics
+
+
+def sharpness(pictures: Tensor) -> Tensor:
+    """Variance of the Laplacian of the middle of pictures [B, 3, H, W] in [-1, 1], in levels of 255: [B]."""
+    grey = 127.5 * pictures.clamp(-1, 1).mean(dim=1, keepdim=True)
+    kernel = grey.new_tensor([[0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
+    height, width = grey.shape[-2:]
+    middle = F.conv2d(grey, kernel)[..., height // 4 : 7 * height // 8, width // 5 : 4 * width // 5]
+    return middle.var((1, 2, 3))

@@ -18,6 +18,7 @@ from faceref.training.config import DataConfig
 from faceref.training.loop import TrainingSummary, make_accelerator, measure, train
 from faceref.training.run_folder import check_run_folder
 from faceref.training.stages.configs import TrainConfig
+from faceref.training.stages.crisp import CrispStage
 from faceref.training.stages.diffusion import DiffusionStage
 from faceref.training.stages.end_to_end import EndToEndStage
 from faceref.training.stages.fusion import FusionStage
@@ -36,6 +37,7 @@ STAGES: dict[str, type[Stage]] = {
     "ldbfr": LDBFRStage,
     "fusion": FusionStage,
     "end_to_end": EndToEndStage,
+    "crisp": CrispStage,
     "recognition": RecognitionStage,
 }
 

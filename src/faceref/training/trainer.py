@@ -22,9 +22,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from faceref.data.dataset import FaceDataset, ResidentFaces, SeededSampler
 from faceref.errors import CheckpointError, UsageError
 from faceref.training.checkpoints import TrainingState
-from faceref.training.config import LoopConfig, StageConfig
+from faceref.training.config import PoolConfig, StageConfig
 from faceref.training.optimizer import learning_rate, load_moments, make_optimizer, moments_of, set_rates
+from faceref.training.pool import Pool
 from faceref.training.stages.stage import Batch, Stage
+
+POOLS = 2**32  # in the place of a step, which is less: what is drawn for pools
 
 
 def seeded_generator(device: torch.device | str, *key: int) -> torch.Generator:
@@ -60,19 +63,17 @@ class Trainer:
         self.optimizers = dict(zip(optimizers, prepared, strict=True))
         if state is not None:
             self._load(state)
-        keys = _batches_of_process(
-            len(dataset),  # type: ignore[arg-type]
-            config.loop,
-            0 if state is None else state.step,
-            accelerator,
-            sample_weights,
-        )
-        self.batches: Iterator[Batch]
+        loop, step = config.loop, 0 if state is None else state.step
+        self.pool = None if loop.pool is None else Pool(loop, self._fill)
+        size = loop.batch_size if loop.pool is None else loop.pool.at_once
+        drawn = step * loop.accumulate * size if self.pool is None else step // self.pool.steps * self.pool.samples
+        keys = _batches_of_process(len(dataset), size, loop.seed, drawn, accelerator, sample_weights)  # type: ignore[arg-type]
+        self.items: Iterator[Batch]
         if config.data.on_device:
             resident = ResidentFaces(cast(FaceDataset, dataset), accelerator.device)
-            self.batches = map(resident.batch, keys)
+            self.items = map(resident.batch, keys)
         else:
-            self.batches = iter(DataLoader(dataset, batch_sampler=keys, num_workers=config.data.workers))
+            self.items = iter(DataLoader(dataset, batch_sampler=keys, num_workers=config.data.workers))
 
     def optimize(self, step: int) -> dict[str, Tensor]:
         """One step of every turn; returns the numbers of its last micro batch, detached."""
@@ -81,7 +82,8 @@ class Trainer:
         micro_batches = []
         for micro in range(loop.accumulate):
             generator = seeded_generator(accelerator.device, loop.seed, step, micro, accelerator.process_index)
-            micro_batches.append((self._make_batch(next(self.batches), generator), generator))
+            batch = self._make_batch(next(self.items), generator) if self.pool is None else self.pool.batch(step)
+            micro_batches.append((batch, generator))
         self._restart_average(self.stage.prepare(step))
         for turn in self.stage.turns(step):
             for i, (batch, generator) in enumerate(micro_batches):
@@ -185,6 +187,13 @@ class Trainer:
             if id(parameter) in new:
                 average.copy_(parameter.data)
 
+    def _fill(self, number: int) -> Iterator[Batch]:
+        """The samples of a pool, by its number, in parts."""
+        pool, accelerator = cast(PoolConfig, self.config.loop.pool), self.accelerator
+        for part in range(pool.samples // pool.at_once):
+            key = self.config.loop.seed, POOLS, number, part, accelerator.process_index
+            yield self._make_batch(next(self.items), seeded_generator(accelerator.device, *key))
+
     def _make_batch(self, items: Batch, generator: torch.Generator) -> Batch:
         on_device = {key: value.to(self.accelerator.device, non_blocking=True) for key, value in items.items()}
         with self.accelerator.autocast():
@@ -219,10 +228,13 @@ def check_names(wanted: object, found: dict[str, Tensor], part: str) -> None:
 
 
 def _batches_of_process(
-    length: int, loop: LoopConfig, step: int, accelerator: Accelerator, weights: np.ndarray | None
+    length: int, size: int, seed: int, drawn: int, accelerator: Accelerator, weights: np.ndarray | None
 ) -> Iterator[list[int]]:
-    """Endless batches of data-set keys: all processes together take one seeded stream, each its own part of it."""
-    batch, rank, together = loop.batch_size, accelerator.process_index, loop.batch_size * accelerator.num_processes
-    keys = iter(SeededSampler(length, loop.seed, weights, start=step * loop.accumulate * together))
+    """Endless batches of data-set keys: all processes together take one seeded stream, each its own part of it.
+
+    size: of a batch; drawn: how many keys each process has had before.
+    """
+    rank, together = accelerator.process_index, size * accelerator.num_processes
+    keys = iter(SeededSampler(length, seed, weights, start=drawn * accelerator.num_processes))
     while True:
-        yield list(itertools.islice(keys, together))[rank * batch : (rank + 1) * batch]
+        yield list(itertools.islice(keys, together))[rank * size : (rank + 1) * size]

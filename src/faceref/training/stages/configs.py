@@ -174,11 +174,23 @@ class EndToEndConfig(ReconstructionConfig):
     """
 
     stage: Literal["end_to_end"]
-    model: Path  # folder of the model to begin from; without a decoder it is given a new one
-    detail: dict[str, Any] = Field(default={})  # constructor arguments of a new DetailDecoder
+    model: Path  # folder of the model to begin from
+    # constructor arguments of a new DetailDecoder, which the model is given if it has none, or if there are any
+    detail: dict[str, Any] = Field(default={})
     latent: Weight = 0.2  # of the squared distance between the latents, which keeps them what the autoencoder decodes
     unet_share: Share = 1.0  # of the learning rate
     reference_dropout: Share = 0.2  # share of the samples without references; the others have any number up to all
+
+
+class CrispConfig(EndToEndConfig):
+    """The decoder of a one-step model again: shown the references' texture, it learns to draw photographs (ours).
+
+    The denoiser stays as it is.
+    """
+
+    stage: Literal["crisp"]  # type: ignore[assignment]
+    matching: Weight = 1.0  # of the distance between the discriminator's feature maps (Wang et al. 2018, pix2pixHD)
+    judged: int = Field(default=192, ge=8, multiple_of=8)  # side of the square, somewhere, that the discriminator sees
 
 
 class RecognitionConfig(StageConfig):
@@ -191,5 +203,12 @@ class RecognitionConfig(StageConfig):
 
 
 TrainConfig = (
-    VQGANConfig | RestoringVQConfig | DiffusionConfig | LDBFRConfig | FusionConfig | EndToEndConfig | RecognitionConfig
+    VQGANConfig
+    | RestoringVQConfig
+    | DiffusionConfig
+    | LDBFRConfig
+    | FusionConfig
+    | EndToEndConfig
+    | CrispConfig
+    | RecognitionConfig
 )

@@ -53,14 +53,14 @@ class EndToEndStage(ReconstructionStage):
         pipeline, info = load_pipeline(config.model)
         if not isinstance(pipeline, ReFLDMPipeline) or pipeline.vq is not None:
             raise UsageError("has another denoiser", subject=config.model, hint="give a plain model of family refldm")
-        if pipeline.detail is not None and config.detail:
-            raise UsageError("has a decoder already", subject=config.model, hint="leave detail out")
-        detail = pipeline.detail or new_network(DetailDecoder, config.detail, "decoder")
+        keeps = pipeline.detail is not None and not config.detail
+        detail = pipeline.detail if keeps else new_network(DetailDecoder, config.detail, "decoder")
         pipeline.register_modules(detail=detail, fusion=None)
         side = pipeline.unet.config["sample_size"] * detail.config["patch_size"]
         if config.data.resolution != side:
             raise UsageError(f"The decoder draws {side} px", hint=f"set data.resolution to {side}")
-        return cls(config, pipeline, info.model_copy(update={"resolution": side, "crisp": 1.0}), *judges(config))
+        crisp = 1.0 if detail.config["textured"] else None
+        return cls(config, pipeline, info.model_copy(update={"resolution": side, "crisp": crisp}), *judges(config))
 
     @property
     def unet(self) -> ReferenceUNet:

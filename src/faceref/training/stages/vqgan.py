@@ -72,8 +72,12 @@ class ReconstructionStage(Stage):
         super().__init__()
         self.weights = config.weights
         if "discriminator" in self.all_turns:
-            self.discriminator = PatchDiscriminator(config.discriminator_channels)
+            self.discriminator = self.new_discriminator(config.discriminator_channels)
         self.keep_frozen(perceptual=perceptual, recogniser=recogniser, **others)
+
+    def new_discriminator(self, channels: int) -> nn.Module:
+        """An untrained one; channels: of its first layer."""
+        return PatchDiscriminator(channels)
 
     @property
     def recogniser(self) -> FaceRecogniser | None:

@@ -1,0 +1,152 @@
+"""The last stage of `small`: its decoder, shown the references' texture, learns to draw photographs (ours)."""
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from faceref.errors import UsageError
+from faceref.models.autoencoder import decode
+from faceref.models.detail_decoder import enlarged
+from faceref.models.identity import FaceRecogniser, feature_distance
+from faceref.models.texture import find_texture, remember_texture
+from faceref.models.unet import ReferenceUNet
+from faceref.training.discriminators import UNetDiscriminator
+from faceref.training.pictures import compare, contact_sheet, sharpness
+from faceref.training.stages.configs import CrispConfig
+from faceref.training.stages.end_to_end import EndToEndStage
+from faceref.training.stages.stage import Batch, Losses
+
+
+class CrispStage(EndToEndStage):
+    """A decoder learns to draw as crisply as it is told, while the denoiser stays as it is.
+
+    At crispness 0 the losses are those of `EndToEndStage`; at 1 the perceptual and the adversarial one and feature
+    matching are added, in proportion between. The discriminator sees crisp drawings, and photographs that are examples
+    of detail.
+    """
+
+    all_turns = ("generator", "discriminator")
+    best_by = "identity_crisp"
+
+    def __init__(self, config: CrispConfig, *parts: Any):
+        """parts: as of `EndToEndStage`."""
+        super().__init__(config, *parts)
+        if not self.detail.config["textured"]:
+            raise UsageError("The decoder is shown no texture", hint="set detail.textured: true")
+        self.judged, self.matching = config.judged, config.matching
+        self.keep_frozen(unet=self.trained.pop("unet"), **self.frozen)
+
+    def new_discriminator(self, channels: int) -> nn.Module:
+        return UNetDiscriminator(channels)
+
+    @property
+    def unet(self) -> ReferenceUNet:
+        return self.frozen["unet"]
+
+    def trainable(self, turn: str) -> dict[nn.Module, float]:
+        return {self.discriminator if turn == "discriminator" else self.detail: 1.0}
+
+    @torch.no_grad()
+    def make_batch(self, items: Batch, generator: torch.Generator) -> Batch:
+        """Photographs to what the decoder is given.
+
+        hq, lq [B, 3, H, W], mask [B, 1, H, W], coarse [B]; denoised latents [B, C, h, w], what they decode to
+        [B, 3, H / 2, W / 2]; texture [B, TEXTURE_CHANNELS, H, W].
+        """
+        batch = super().make_batch(items, generator)
+        latents = self.denoise(batch, batch["counts"])
+        decoded = decode(self.frozen["vae"], latents)
+        with torch.autocast(latents.device.type, enabled=False):
+            memory = remember_texture(batch["references"])
+            texture = find_texture(enlarged(decoded, batch["lq"]), *memory, batch["counts"])
+        made = {"latents": latents.float(), "decoded": decoded.float(), "texture": texture}
+        return {name: batch[name] for name in ("hq", "lq", "mask", "coarse")} | made
+
+    def forward(self, batch: Batch, generator: torch.Generator, step: int, turn: str) -> Losses:
+        self.discriminator.requires_grad_(turn == "discriminator")
+        rows, columns = self._judged_square(batch["hq"], step)
+        real, fine = (batch["hq"] * batch["mask"])[..., rows, columns], 1.0 - batch["coarse"].float()
+        if turn == "discriminator":
+            if "drawn" not in batch:  # where processes train together, the other turn's batch was a copy
+                with torch.no_grad():
+                    self._draw_into(batch, generator)
+            crisp = slice(len(real) // 2, None)
+            shares = fine[crisp]
+            of_real, of_drawn = (
+                self.discriminator(pictures[crisp])[-1] for pictures in (real, batch["drawn"][..., rows, columns])
+            )
+            losses = 0.5 * (F.relu(1 - of_real) + F.relu(1 + of_drawn)).mean((1, 2, 3))  # hinge
+            numbers = {"discriminator": losses, "real_scored": of_real, "drawn_scored": of_drawn}
+            return _mean(losses, shares), {name: value.detach().mean() for name, value in numbers.items()}
+        drawn = self._draw_into(batch, generator)
+        batch["drawn"] = (drawn * batch["mask"]).detach()
+        loss, numbers = self._likeness(drawn, batch, generator)
+        judged = slice(len(real) // 4, None)  # all but those drawn softly
+        shares = (batch["crisp"] * fine)[judged]
+        square = (drawn * batch["mask"])[..., rows, columns]
+        for name, (weight, losses) in self._judge(square[judged], real[judged], step).items():
+            mean = _mean(losses, shares)
+            loss, numbers = loss + weight * mean, numbers | {name: mean.detach()}
+        return loss, numbers
+
+    def _judge(self, drawn: Tensor, real: Tensor, step: int) -> dict[str, tuple[float, Tensor]]:
+        """What makes a drawing a photograph: losses of each picture [B], by name, with their weights."""
+        losses = {}
+        if (network := self.frozen["perceptual"]) is not None:
+            features = network.identity_features if isinstance(network, FaceRecogniser) else network
+            with torch.no_grad():
+                wanted = features(real)
+            losses["perceptual"] = (self.weights.perceptual, feature_distance(features(drawn), wanted))
+        if step >= self.weights.adversarial_from:
+            *maps, logits = self.discriminator(drawn)
+            with torch.no_grad():
+                *wanted, _ = self.discriminator(real)
+            distances = [(a - b).abs().mean((1, 2, 3)) for a, b in zip(maps, wanted, strict=True)]
+            losses["matching"] = (self.matching, torch.stack(distances).mean(0))
+            losses["adversarial"] = (self.weights.adversarial, -logits.mean((1, 2, 3)))
+        return losses
+
+    def _draw_into(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Draw a quarter of the faces softly, then one with any crispness, and half of them crisply.
+
+        The batch is told: drawn [B, 3, H, W], crisp [B].
+        """
+        count = len(batch["hq"])
+        draws = torch.rand(count, generator=generator, device=generator.device).to(batch["hq"].device)
+        quarters = 4 * (torch.arange(count, device=draws.device) + draws) / count  # 0..4, rising
+        batch["crisp"] = (quarters - 1).clamp(0, 1)
+        batch["drawn"] = self._drawn(batch, batch["crisp"])
+        return batch["drawn"]
+
+    def _drawn(self, batch: Batch, crisp: Tensor) -> Tensor:
+        return self.detail(batch["latents"], batch["decoded"], batch["lq"], batch["texture"], crisp).float()
+
+    def _judged_square(self, pictures: Tensor, step: int) -> tuple[slice, slice]:
+        """Rows and columns that the discriminator sees in this step."""
+        room = max(0, pictures.shape[-1] - self.judged)
+        top, left = np.random.default_rng(step).integers(0, room + 1, 2)
+        return slice(top, top + self.judged), slice(left, left + self.judged)
+
+    def validate(self, batch: Batch, generator: torch.Generator) -> tuple[dict[str, float], Image.Image]:
+        """Held-out faces; rows: LQ, drawn softly and crisply, crisply without texture, truth."""
+        crisp = batch["lq"].new_ones(len(batch["lq"]))
+        pictures = {
+            "lq": batch["lq"],
+            "soft": self._drawn(batch, 0 * crisp),
+            "crisp": self._drawn(batch, crisp),
+            "untextured": self._drawn(batch | {"texture": torch.zeros_like(batch["texture"])}, crisp),
+        }
+        metrics: dict[str, float] = {}
+        for name, row in pictures.items():
+            metrics |= compare(name, row, batch["hq"], self.recogniser)
+            metrics[f"sharpness_{name}"] = sharpness(row).median().item() / sharpness(batch["hq"]).median().item()
+        return metrics, contact_sheet([row[:8] for row in (*pictures.values(), batch["hq"])])
+
+
+def _mean(values: Tensor, shares: Tensor) -> Tensor:
+    """Of values [B], each counting by its share; 0 if none does."""
+    return (values * shares).sum() / shares.sum().clamp(min=1e-3)
