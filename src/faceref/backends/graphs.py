@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from faceref.errors import UsageError
 from faceref.models.autoencoder import decode, encode
+from faceref.models.detail_decoder import TEXTURE_CHANNELS
 from faceref.models.identity_encoder import mean_identity
 from faceref.models.ldbfr import InjectedReferenceUNet, InjectedUNet, RestoringVQModel
 from faceref.models.reference import IDENTITY, Memory, Shown
@@ -64,6 +65,9 @@ def graphs_of(pipeline: FacePipeline, resolution: int) -> dict[str, Graph]:
     if pipeline.detail is not None:
         lq = torch.zeros(1, 3, resolution, resolution)
         seen = {"latents": _several(latents), "decoded": _several(pictures), "lq": _several(lq)}
+        if pipeline.is_textured:
+            texture = torch.zeros(1, TEXTURE_CHANNELS, resolution, resolution)
+            seen |= {"texture": _several(texture), "crisp": _several(torch.ones(1))}
         graphs["draw"] = Graph(_called, (pipeline.detail,), seen, ("pictures",))
     return graphs
 

@@ -127,8 +127,9 @@ class ExportedFusion(ExportedNetwork):
 class ExportedDetailDecoder(ExportedNetwork):
     """In the place of a `DetailDecoder`."""
 
-    def __call__(self, latents: Tensor, decoded: Tensor, lq: Tensor) -> Tensor:
-        (pictures,) = self.sessions["draw"](latents, decoded, lq)
+    def __call__(self, latents: Tensor, decoded: Tensor, lq: Tensor, *hints: Tensor) -> Tensor:
+        """hints: texture and crispness, where the network takes them."""
+        (pictures,) = self.sessions["draw"](latents, decoded, lq, *hints)
         return pictures
 
 

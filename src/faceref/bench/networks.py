@@ -45,13 +45,13 @@ def network_stages(
     yield Stage.of("step", measured, setting, setting.steps)
     decoded = pipeline.decode(latents)
     yield Stage.of("decode", measure(lambda: pipeline.decode(latents), device, repetitions), setting)
-    if pipeline.fusion is not None or pipeline.detail is not None:
-        measured = measure(lambda: pipeline.correct(decoded, latents, lq), device, repetitions)
-        yield Stage.of("correct", measured, setting)
-    if shown is not None and sampling.crisp:
-        drawn = pipeline.correct(decoded, latents, lq)
-        measured = measure(lambda: pipeline.add_texture(drawn, sampling.crisp, shown), device, repetitions)
+    texture = pipeline.find_texture(decoded, lq, shown)
+    if shown is not None and texture is not None:
+        measured = measure(lambda: pipeline.find_texture(decoded, lq, shown), device, repetitions)
         yield Stage.of("texture", measured, setting)
+    if pipeline.fusion is not None or pipeline.detail is not None:
+        measured = measure(lambda: pipeline.correct(decoded, latents, lq, texture), device, repetitions)
+        yield Stage.of("correct", measured, setting)
 
 
 @torch.no_grad()

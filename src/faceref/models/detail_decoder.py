@@ -1,5 +1,4 @@
-"""The last step of a restoration at twice its resolution: latents drawn large, with what the LQ picture still shows
-and the references' texture."""
+"""The last step of a restoration: latents drawn at twice their size, with what LQ picture and references show."""
 
 import itertools
 
@@ -39,8 +38,8 @@ class DetailDecoder(ModelMixin, ConfigMixin):
         picture that the latent decodes to.
 
         channels, residual_blocks: of each level, from the latents' resolution to the picture's, doubling it each time;
-        multiples of 32 where there are blocks (norm groups). textured: whether it is shown texture, and told how crisply
-        to draw.
+        multiples of 32 where there are blocks (norm groups). textured: whether it is shown texture, and told how
+        crisply to draw.
         """
         super().__init__()
         levels = len(channels)

@@ -3,7 +3,8 @@
 Reference-based super-resolution (SRNTT, Zhang et al. 2019; TTSR, Yang et al. 2020) looks for each patch of a picture
 among those of another and takes over what only the other shows. Here the others show the same person, aligned to the
 same places: a patch is looked for nearby alone, by what it looks like at the sharpness of a restored face, and what is
-found is that person's own skin, lashes and eyes. Nothing is learnt, and nothing is drawn that no reference shows.
+found is that person's own skin, lashes and eyes. Nothing is learnt here; what to make of it, the decoder has learnt
+(`faceref.models.detail_decoder`).
 
 Its numbers, in pixels of faces of 256, were chosen on people for validation (docs/experiments.md).
 """
@@ -18,15 +19,13 @@ from torch import Tensor
 PATCH = 2  # pixels to a token's side
 BANDS = (1.0, 2.0)  # texture is what lies between a picture and these Gaussians of it, in pixels of deviation
 EDGES = 4.0  # and edges are what lies between the last of them and this one
-STRONG, ASTRAY = 0.1, 0.7  # the deviation of an edge that counts in full; what is not believed where edges disagree
 SOFT = 3.0  # the Gaussian that makes a reference as soft as a restored face
 REACH = 3  # how far is looked for a patch, in coarse tokens, which are twice as large
 COARSE, FINE = 2.0, 2.3  # the Gaussians under which patches are compared, in coarse tokens and in tokens
 FAR, NEAR = 0.1, 0.02  # what a coarse token of distance adds to the difference between patches, and a token
 GAIN = 4.0  # brings texture to about the range of pictures
-DOUBT = 2.0  # the difference at which a third of the texture is taken
+DOUBT = 2.0  # the difference at which patches are alike by a third
 ABSENT = 1e4  # the difference from a reference that is not there
-FACE, FADE = ((0.56, 0.36), (0.5, 0.28)), 0.2  # where FFHQ-aligned faces lie: (centre, radius) down and across
 LUMINANCE = (0.299, 0.587, 0.114)
 
 
@@ -43,29 +42,6 @@ def remember_texture(references: Tensor) -> tuple[Tensor, Tensor]:
         return x.flatten(2).transpose(1, 2).unflatten(0, references.shape[:2]).flatten(1, 2)
 
     return tokens(keys), tokens(F.pixel_unshuffle(bands(grey), PATCH))
-
-
-def transfer_texture(pictures: Tensor, keys: Tensor, values: Tensor, counts: Tensor, share: float = 1.0) -> Tensor:
-    """Restored faces [B, 3, H, W] about [-1, 1] with `share` (0..1) of the texture of their references.
-
-    The faces are FFHQ-aligned: around them references show other hair and other places. Each band is brought up to the
-    strength that it has in the patch that was found, the less the more unlike that is, and the less where the edges of
-    the two disagree. keys, values: of N references each (`remember_texture`); counts [B, N]: 0 is absent.
-    """
-    grey = luminance(pictures.float())
-    found = find_patches(grey, keys.float(), values.float(), counts)
-    own, texture = (
-        x.unflatten(1, (len(BANDS) + 1, -1)) for x in (F.pixel_unshuffle(bands(grey), PATCH), found.texture)
-    )  # [B, bands, 4, h, w], the edges last
-    power, wanted, both = (blur((x * y).mean(dim=2), 2.0) for x, y in ((own, own), (texture, texture), (own, texture)))
-    missing = (1 - power / (wanted + 1e-7)).clamp(min=0).sqrt()  # [B, bands, h, w]
-    agreement = (both / (power * wanted + 1e-10).sqrt())[:, -1:].clamp(0, 1)  # the correlation of edges
-    edges = (torch.maximum(power, wanted)[:, -1:].sqrt() / STRONG).clamp(max=1)
-    believed = torch.exp(-((found.difference / DOUBT) ** 2)) * (1 - ASTRAY * edges * (1 - agreement))
-    height, width = believed.shape[-2:]
-    believed = believed * face(height, width, grey.device)
-    added = (texture * (missing * believed)[:, :, None])[:, :-1].sum(dim=1)  # [B, 4, h, w]
-    return pictures + share * F.pixel_shuffle(added, PATCH).to(pictures.dtype)
 
 
 def find_texture(pictures: Tensor, keys: Tensor, values: Tensor, counts: Tensor) -> Tensor:
@@ -96,7 +72,7 @@ class Patches:
 def find_patches(grey: Tensor, keys: Tensor, values: Tensor, counts: Tensor) -> Patches:
     """Look for each token of luminances [B, 1, H, W] in all references: coarsely within reach, then one token around.
 
-    keys, values, counts: as of `transfer_texture`.
+    keys, values, counts: as of `find_texture`.
     """
     sought, contrast = normalised(grey)  # [B, 1, h, w]
     height, width = sought.shape[-2:]
@@ -138,16 +114,6 @@ def bands(grey: Tensor) -> Tensor:
     """The texture of luminances [B, 1, H, W] in each band, the finest first, then their edges: [B, bands, H, W]."""
     smoothed = [grey, *(blur(grey, deviation) for deviation in (*BANDS, EDGES))]
     return torch.cat([finer - coarser for finer, coarser in itertools.pairwise(smoothed)], dim=1)
-
-
-def face(height: int, width: int, device: torch.device) -> Tensor:
-    """1 on an aligned face, 0 around it, [height, width]: an ellipse that fades over FADE of its radii."""
-    axes = [
-        ((torch.arange(side, device=device) + 0.5) / side - centre) / radius
-        for side, (centre, radius) in zip((height, width), FACE, strict=True)
-    ]
-    distance = (axes[0].square()[:, None] + axes[1].square()).sqrt()
-    return ((1 + FADE - distance) / FADE).clamp(0, 1)
 
 
 def luminance(pictures: Tensor) -> Tensor:

@@ -1,14 +1,14 @@
-"""What becomes of denoised latents, whatever denoised them: decoded, drawn larger, given texture."""
+"""What becomes of denoised latents, whatever denoised them: decoded, and drawn larger with texture."""
 
 import torch
 from torch import Tensor
 
 from faceref.models.autoencoder import Autoencoder, decode
-from faceref.models.detail_decoder import DetailDecoder, shrink
+from faceref.models.detail_decoder import TEXTURE_CHANNELS, DetailDecoder, enlarged, shrink
 from faceref.models.fusion import PixelFusion
 from faceref.models.reference import TEXTURE, ReferenceCache
 from faceref.models.strips import decode_in_strips
-from faceref.models.texture import transfer_texture
+from faceref.models.texture import find_texture
 
 
 class Drawing:
@@ -18,6 +18,11 @@ class Drawing:
     fusion: PixelFusion | None
     detail: DetailDecoder | None = None
     in_strips: bool = False
+
+    @property
+    def is_textured(self) -> bool:
+        """Whether its decoder is shown the references' texture, and told how crisply to draw."""
+        return self.detail is not None and self.detail.config.get("textured", False)
 
     def enable_vae_tiling(self) -> None:
         """From now on encode and decode one picture at a time, in strips (`faceref.models.strips`).
@@ -40,13 +45,14 @@ class Drawing:
     ) -> Tensor:
         """Denoised latents [B, C, h, w] of the faces `lq` [B, 3, H, H] as pictures [B, 3, S, S], about [-1, 1].
 
-        crisp, shown: how much of the texture of whose references they are given; None: nothing, nobody's.
+        crisp: how crisply, for a decoder that is told; None: as crisply as it can. shown: the references.
         """
         if self.in_strips and len(latents) > 1:
             caches = [None] * len(latents) if shown is None else shown.split()
             one_by_one = zip(latents.split(1), lq.split(1), caches, strict=True)
             return torch.cat([self.draw(latent, face, crisp, cache) for latent, face, cache in one_by_one])
-        return self.add_texture(self.correct(self.decode(latents), latents, lq), crisp, shown)
+        decoded = self.decode(latents)
+        return self.correct(decoded, latents, lq, self.find_texture(decoded, lq, shown), crisp)
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
@@ -55,16 +61,24 @@ class Drawing:
         return drawn_by(self.vae, latents.to(self.vae.device, self.vae.dtype))
 
     @torch.no_grad()
-    def correct(self, decoded: Tensor, latents: Tensor, lq: Tensor) -> Tensor:
-        """What follows decoding, if anything does: decoded faces corrected by `lq`, or drawn larger; as `draw`."""
-        lq = lq.to(decoded.device, decoded.dtype)
-        if self.detail is not None:
-            return self.detail(latents.to(lq.dtype), decoded, lq)
-        return decoded if self.fusion is None else self.fusion(decoded, lq)
+    def find_texture(self, decoded: Tensor, lq: Tensor, shown: ReferenceCache | None) -> Tensor | None:
+        """What the decoder is shown of decoded faces' references, [B, TEXTURE_CHANNELS, S, S]; None: nothing."""
+        if not self.is_textured:
+            return None
+        if shown is None or (layer := shown.layer(TEXTURE)) is None:
+            return decoded.new_zeros(len(lq), TEXTURE_CHANNELS, *lq.shape[-2:])
+        return find_texture(enlarged(decoded, lq.to(decoded.device)), *layer, shown.counts).to(decoded.dtype)
 
     @torch.no_grad()
-    def add_texture(self, pictures: Tensor, crisp: float | None, shown: ReferenceCache | None) -> Tensor:
-        """What comes last: drawn faces with the texture of their references, where there is any; as `draw`."""
-        if not crisp or shown is None or (layer := shown.layer(TEXTURE)) is None:
-            return pictures
-        return transfer_texture(pictures, *layer, shown.counts, crisp)
+    def correct(
+        self, decoded: Tensor, latents: Tensor, lq: Tensor, texture: Tensor | None = None, crisp: float | None = None
+    ) -> Tensor:
+        """What follows decoding, if anything does: decoded faces corrected by `lq`, or drawn larger; as `draw`.
+
+        texture: as of `find_texture`.
+        """
+        lq = lq.to(decoded.device, decoded.dtype)
+        if self.detail is None:
+            return decoded if self.fusion is None else self.fusion(decoded, lq)
+        told = () if texture is None else (texture, lq.new_full((len(lq),), 1.0 if crisp is None else crisp))
+        return self.detail(latents.to(lq.dtype), decoded, lq, *told)

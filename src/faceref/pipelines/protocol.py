@@ -138,10 +138,10 @@ class FacePipeline(Drawing, DiffusionPipeline, ABC):
         make_sampler(self.scheduler, sampling.scheduler, sampling.steps, torch.device("cpu"))
         if sampling.crisp is not None and not 0 <= sampling.crisp <= 1:
             raise UsageError(f"A crispness of {sampling.crisp} is not possible", hint="give 0 (soft) to 1 (crisp)")
-        if sampling.crisp is not None and not self.takes_references:
+        if sampling.crisp is not None and not self.is_textured:
             raise UsageError(
-                f"{called} restores without references, whose texture it could take",
-                hint="leave crisp out, or choose a model of the family refldm",
+                f"{called} always draws alike crisply",
+                hint="leave crisp out, or choose a model whose decoder is told how crisply to draw, like small",
                 code="no_crispness",
             )
         check_guidance(sampling.guidance)
@@ -199,8 +199,8 @@ class FacePipeline(Drawing, DiffusionPipeline, ABC):
         guidance_interval: the timesteps, from 0 (clean) to 1 (noise), with guidance; the others take half the time and
             follow the references plainly. Kynkäänniemi et al. 2024 (arXiv 2404.07724) find that it helps in the middle.
         scheduler: samples instead of the pipeline's own, with its noise schedule.
-        crisp: how much of the references' texture the faces are given, from 0, none, to 1, all that fits
-            (`faceref.models.texture`).
+        crisp: how crisply a decoder draws that can be told, from 0, the likeliest picture, to 1, what looks most like a
+            photograph (`faceref.models.detail_decoder`).
         generator: draws the starting noise; one per face makes a face's result independent of its neighbours'. None:
             torch's own.
         latents: the starting noise itself, [B, C, h, w].

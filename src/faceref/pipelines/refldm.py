@@ -108,7 +108,8 @@ class ReFLDMPipeline(FacePipeline):
         told = () if identities is None else (None, identities[None])
         with self._turn:
             cache = self.unet.encode_references(latents[None], *told)
-        cache = cache.adding(TEXTURE, *remember_texture(pictures[None].to(self.execution_device)))
+        if self.is_textured:
+            cache = cache.adding(TEXTURE, *remember_texture(pictures[None].to(self.execution_device)))
         return replace(cache, encoder=Encoder(self.fingerprint, pixels.shape[-1]))
 
     @torch.no_grad()

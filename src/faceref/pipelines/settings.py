@@ -11,7 +11,7 @@ from faceref.pipelines.scheduler_name import SchedulerName
 
 @dataclass(frozen=True)
 class Sampling:
-    """Steps, guidance towards the references (1: none), sampler, and how much of their texture (crisp; None: none).
+    """Steps, guidance towards the references (1: none), sampler, and how crisply to draw (crisp; None: the most).
 
     faceref.json, `RestoreOptions` and the command have these names. The defaults are for a pipeline that is no model
     of ours: as many steps as diffusers' pipelines take.

@@ -29,7 +29,7 @@ OnStep = Callable[[int, int], None]  # (steps done, steps in all)
 class Settings:
     """All that decides what the network makes of a face, beside the pictures.
 
-    guidance: None for a model that takes no references; crisp: None for one that is given no texture. dtype: of
+    guidance: None for a model that takes no references; crisp: None for one that cannot be told. dtype: of
     the network; None for float32. backend: what computes it; None for torch.
     """
 

@@ -112,8 +112,8 @@ class RestoreOptions(BaseModel):
         default=None,
         ge=0,
         le=1,
-        description="How much of its references' texture (skin, lashes, brows) a face is given: from 0, none, to 1, "
-        "all that fits; the model's own by default, if it can do that.",
+        description="How crisply faces are drawn (skin, lashes, hair): from 0, softly, to 1, like a sharp photograph; "
+        "the model's own by default, if it can be told.",
     )
     strength: Strength | None = Field(
         default=None,

@@ -85,7 +85,6 @@ class LoopConfig(Config):
     validation_samples: int = Field(default=8, ge=1)
     checkpoint_minutes: float = Field(default=5.0, ge=0)
     milestones: Positive | tuple[Positive, ...] = ()  # steps whose checkpoints stay; a number: its multiples
-    compile: bool = False  # what is trained, by torch.compile: minutes before the first step, then fewer kernels
     gradient_checkpointing: bool = False  # a third slower, and memory for a few times as large a batch
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = ("tensorboard",)
 

@@ -55,9 +55,6 @@ class Trainer:
             load_networks(stage, state)
         if config.loop.gradient_checkpointing:
             checkpoint_gradients(stage)
-        if config.loop.compile:
-            for module in {module for turn in stage.all_turns for module in stage.trainable(turn)}:
-                module.compile()
         self.average = EMAModel(stage.averaged().parameters(), decay=config.loop.ema_decay, foreach=True)
         self.average.to(accelerator.device)
         # all of them from the start: a run that is resumed may reach turns that it was not meant to when it began

@@ -189,7 +189,7 @@ class CrispConfig(EndToEndConfig):
     """
 
     stage: Literal["crisp"]  # type: ignore[assignment]
-    matching: Weight = 1.0  # of the distance between the discriminator's feature maps (Wang et al. 2018, pix2pixHD)
+    matching: Weight = 0.5  # of the distance between the discriminator's feature maps (Wang et al. 2018, pix2pixHD)
     judged: int = Field(default=192, ge=8, multiple_of=8)  # side of the square, somewhere, that the discriminator sees
 
 

@@ -69,29 +69,30 @@ class CrispStage(EndToEndStage):
     def forward(self, batch: Batch, generator: torch.Generator, step: int, turn: str) -> Losses:
         self.discriminator.requires_grad_(turn == "discriminator")
         rows, columns = self._judged_square(batch["hq"], step)
-        real, fine = (batch["hq"] * batch["mask"])[..., rows, columns], 1.0 - batch["coarse"].float()
+        real, shares = (batch["hq"] * batch["mask"])[..., rows, columns], 1.0 - batch["coarse"].float()
         if turn == "discriminator":
             if "drawn" not in batch:  # where processes train together, the other turn's batch was a copy
                 with torch.no_grad():
-                    self._draw_into(batch, generator)
+                    self._draw_each(batch, generator)
+            drawn = (batch["drawn"].detach() * batch["mask"])[..., rows, columns]
             crisp = slice(len(real) // 2, None)
-            shares = fine[crisp]
-            of_real, of_drawn = (
-                self.discriminator(pictures[crisp])[-1] for pictures in (real, batch["drawn"][..., rows, columns])
-            )
-            losses = 0.5 * (F.relu(1 - of_real) + F.relu(1 + of_drawn)).mean((1, 2, 3))  # hinge
-            numbers = {"discriminator": losses, "real_scored": of_real, "drawn_scored": of_drawn}
-            return _mean(losses, shares), {name: value.detach().mean() for name, value in numbers.items()}
-        drawn = self._draw_into(batch, generator)
-        batch["drawn"] = (drawn * batch["mask"]).detach()
+            return self._tell_apart(real[crisp], drawn[crisp], shares[crisp])
+        drawn = self._draw_each(batch, generator)
         loss, numbers = self._likeness(drawn, batch, generator)
         judged = slice(len(real) // 4, None)  # all but those drawn softly
-        shares = (batch["crisp"] * fine)[judged]
-        square = (drawn * batch["mask"])[..., rows, columns]
-        for name, (weight, losses) in self._judge(square[judged], real[judged], step).items():
+        shares = (batch["crisp"] * shares)[judged]
+        drawn = (drawn * batch["mask"])[..., rows, columns]
+        for name, (weight, losses) in self._judge(drawn[judged], real[judged], step).items():
             mean = _mean(losses, shares)
             loss, numbers = loss + weight * mean, numbers | {name: mean.detach()}
         return loss, numbers
+
+    def _tell_apart(self, real: Tensor, drawn: Tensor, shares: Tensor) -> Losses:
+        """The discriminator's hinge loss of pairs [B, 3, H, W], each counting by its share [B]."""
+        of_real, of_drawn = self.discriminator(real)[-1], self.discriminator(drawn)[-1]
+        losses = 0.5 * (F.relu(1 - of_real) + F.relu(1 + of_drawn)).mean((1, 2, 3))
+        numbers = {"discriminator": losses, "real_scored": of_real, "drawn_scored": of_drawn}
+        return _mean(losses, shares), {name: value.detach().mean() for name, value in numbers.items()}
 
     def _judge(self, drawn: Tensor, real: Tensor, step: int) -> dict[str, tuple[float, Tensor]]:
         """What makes a drawing a photograph: losses of each picture [B], by name, with their weights."""
@@ -110,7 +111,7 @@ class CrispStage(EndToEndStage):
             losses["adversarial"] = (self.weights.adversarial, -logits.mean((1, 2, 3)))
         return losses
 
-    def _draw_into(self, batch: Batch, generator: torch.Generator) -> Tensor:
+    def _draw_each(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Draw a quarter of the faces softly, then one with any crispness, and half of them crisply.
 
         The batch is told: drawn [B, 3, H, W], crisp [B].
@@ -123,6 +124,7 @@ class CrispStage(EndToEndStage):
         return batch["drawn"]
 
     def _drawn(self, batch: Batch, crisp: Tensor) -> Tensor:
+        """Pictures [B, 3, H, W], each as crisp as `crisp` [B] says."""
         return self.detail(batch["latents"], batch["decoded"], batch["lq"], batch["texture"], crisp).float()
 
     def _judged_square(self, pictures: Tensor, step: int) -> tuple[slice, slice]:

@@ -43,7 +43,8 @@ class EndToEndStage(ReconstructionStage):
         recogniser: FaceRecogniser | None,
     ):
         """pipeline, info: the model with the decoder that is trained; its autoencoder stays as it is."""
-        super().__init__(config, perceptual, recogniser, vae=pipeline.vae)
+        encoder = pipeline.identity_encoder
+        super().__init__(config, perceptual, recogniser, vae=pipeline.vae, identity_encoder=encoder)
         self.config, self.pipeline, self.info = config, pipeline, info
         self.trained = nn.ModuleDict({"unet": pipeline.unet, "detail": cast(DetailDecoder, pipeline.detail)})
         self.trained.requires_grad_(True)
@@ -53,8 +54,8 @@ class EndToEndStage(ReconstructionStage):
         pipeline, info = load_pipeline(config.model)
         if not isinstance(pipeline, ReFLDMPipeline) or pipeline.vq is not None:
             raise UsageError("has another denoiser", subject=config.model, hint="give a plain model of family refldm")
-        keeps = pipeline.detail is not None and not config.detail
-        detail = pipeline.detail if keeps else new_network(DetailDecoder, config.detail, "decoder")
+        new = bool(config.detail) or pipeline.detail is None
+        detail = new_network(DetailDecoder, config.detail, "decoder") if new else cast(DetailDecoder, pipeline.detail)
         pipeline.register_modules(detail=detail, fusion=None)
         side = pipeline.unet.config["sample_size"] * detail.config["patch_size"]
         if config.data.resolution != side:
