@@ -85,6 +85,8 @@ def made_small(text: str) -> str:
         return yaml.safe_dump(tree)
     tree["loop"] |= {"steps": 2, "batch_size": 1, "accumulate": 1, "validation_samples": 1, "precision": "no"}
     tree["data"] |= {"workers": 0, "cache": None, "sources": tree["data"]["sources"][:1]}
+    if "pool" in tree["loop"]:
+        tree["loop"]["pool"] = {"samples": 1, "at_once": 1, "visits": 1}
     if "unet" in tree:
         tree["unet"]["block_out_channels"] = [32 for _ in tree["unet"]["block_out_channels"]]
     if tree["stage"] == "vqgan" and tree["autoencoder"].get("kind") == "pixel_unshuffle":

@@ -25,7 +25,7 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 
 @pytest.fixture(scope="session")
 def whole_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights; faces of 64 px from an autoencoder of 32 px with a codebook, drawn larger.
+    """Random weights; faces of 64 px from an autoencoder of 32 px with a codebook, drawn larger, with texture.
 
     Its denoiser is shown repaired features, and told who the references show.
     """
@@ -45,8 +45,9 @@ def whole_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
             **MODEL_UNET, feature_channels=16, feature_size=4, distance_bias=True, identity_size=128
         )
         encoder = new_identity_encoder()
-        sizes = {"latent_channels": 4, "patch_size": 4, "channels": (32, 8, 8), "residual_blocks": (1, 0, 0)}
-        detail = DetailDecoder(**sizes)  # type: ignore[arg-type]
+        detail = DetailDecoder(
+            latent_channels=4, patch_size=4, channels=(32, 8, 8), residual_blocks=(1, 0, 0), textured=True
+        )
         for network in (unet, detail):
             for parameter in network.parameters():
                 if not parameter.any():  # as some are at first, so that what comes before them would not matter

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from faceref.checkpoints.store import load_pipeline
 from faceref.compute import Compute
 from faceref.errors import UsageError
 from faceref.evaluation.models import ModelSpec, Sampling, load_models
@@ -38,12 +39,11 @@ def test_steps_that_are_not_possible_are_refused(tiny_blind_model: Path):
         load_models([ModelSpec.parse(f"{tiny_blind_model},steps=0", Sampling())], Compute("cpu"))
 
 
-def test_a_model_is_measured_with_as_much_texture_as_asked(tiny_blind_model: Path):
-    textured, soft = load_models(
-        [ModelSpec.parse(text, Sampling()) for text in ("small", "small,crisp=0")], Compute("cpu")
-    )
-    assert (textured.settings["crisp"], soft.settings["crisp"]) == (1.0, 0.0)
-    with pytest.raises(UsageError, match="without references, whose texture"):
+def test_a_model_is_measured_as_crisp_as_asked_or_as_it_is_by_itself(tiny_blind_model: Path):
+    specs = [ModelSpec.parse(text, Sampling()) for text in ("small", "small,crisp=0")]
+    as_it_is, soft = load_models(specs, Compute("cpu"))
+    assert (as_it_is.settings["crisp"], soft.settings["crisp"]) == (load_pipeline("small")[1].crisp, 0.0)
+    with pytest.raises(UsageError, match="always draws alike crisply"):
         load_models([ModelSpec.parse(f"{tiny_blind_model},crisp=1", Sampling())], Compute("cpu"))
 
 

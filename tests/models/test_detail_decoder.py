@@ -1,22 +1,25 @@
-"""DetailDecoder: it enlarges at first; then any size, and all of its inputs count."""
+"""DetailDecoder: it enlarges at first; then any size, and all of its inputs count, texture and crispness too."""
+
+import json
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from faceref.models.detail_decoder import DetailDecoder, shrink
+from faceref.models.detail_decoder import TEXTURE_CHANNELS, DetailDecoder, shrink
 
 SIZES = {"latent_channels": 4, "channels": (32, 16, 8, 8), "residual_blocks": (1, 0, 0, 0)}
 
 
-def new(seed: int) -> DetailDecoder:
+def new(seed: int, **settings: bool) -> DetailDecoder:
     torch.manual_seed(seed)
-    return DetailDecoder(**SIZES)  # type: ignore[arg-type]
+    return DetailDecoder(**SIZES, **settings)  # type: ignore[arg-type]
 
 
-def trained(seed: int = 0) -> DetailDecoder:
-    decoder = new(seed)
+def trained(seed: int = 0, **settings: bool) -> DetailDecoder:
+    decoder = new(seed, **settings)
     torch.nn.init.normal_(decoder.conv_out.weight, std=0.1)
     return decoder.requires_grad_(False)
 
@@ -27,6 +30,11 @@ def face(batch: int = 2, height: int = 8, width: int = 8) -> tuple[Tensor, Tenso
     shapes = (4, height, width), (3, 4 * height, 4 * width), (3, 8 * height, 8 * width)
     latents, decoded, lq = (torch.randn(batch, *shape, generator=draw) for shape in shapes)
     return latents, decoded, lq
+
+
+def shown(batch: int = 2, height: int = 64, width: int = 64) -> Tensor:
+    """Texture."""
+    return torch.randn(batch, TEXTURE_CHANNELS, height, width, generator=torch.Generator().manual_seed(1))
 
 
 def test_a_new_one_enlarges_and_no_more():
@@ -45,11 +53,63 @@ def test_a_trained_one_looks_at_all_it_is_given_whatever_the_size():
     assert not torch.allclose(decoder(latents, -decoded, lq) + 2 * enlarged, drawn, atol=1e-3), "not only as its base"
 
 
-def test_no_level_dies_in_training():
-    decoder = trained().requires_grad_(True)
-    decoder(*face()).abs().mean().backward()
-    entering = {name: weight.grad for name, weight in decoder.named_parameters() if name.startswith(("inputs", "ups"))}
-    assert all(gradient is not None and gradient.norm() > 1e-5 for gradient in entering.values()), entering.keys()
+def test_a_new_textured_one_enlarges_and_no_more():
+    latents, decoded, lq = face()
+    drawn = new(0, textured=True)(latents, decoded, lq, shown(), torch.ones(2))
+    torch.testing.assert_close(drawn, F.interpolate(decoded, scale_factor=2, mode="bicubic"))
+
+
+def test_a_trained_textured_one_looks_at_every_channel_of_texture_and_is_told_how_crisply_to_draw():
+    decoder, seen, texture, crisp = trained(textured=True), face(), shown(), torch.ones(2)
+    drawn = decoder(*seen, texture, crisp)
+    for channel in range(TEXTURE_CHANNELS):
+        less = texture.clone()
+        less[:, channel] = 0
+        assert (decoder(*seen, less, crisp) - drawn).abs().max() > 1e-3
+    assert (decoder(*seen, texture, 0 * crisp) - drawn).abs().max() > 1e-3
+    without = [decoder(*seen, 0 * texture, share * crisp) for share in (0, 1)]
+    assert (without[0] - without[1]).abs().max() > 1e-3, "without references, too"
+
+
+def test_each_face_of_a_batch_has_its_own_texture_and_crispness():
+    decoder, seen, texture, crisp = trained(textured=True), face(), shown(), torch.tensor([0.3, 1.0])
+    alone = [decoder(*(x[i : i + 1] for x in (*seen, texture, crisp))) for i in range(2)]
+    torch.testing.assert_close(decoder(*seen, texture, crisp), torch.cat(alone))
+
+
+def test_texture_is_for_those_levels_alone_whose_patches_are_no_larger_than_four_pixels():
+    textured, plain = (decoder.state_dict() for decoder in (new(0, textured=True), new(0)))
+    names = [f"inputs.{level}.weight" for level in range(4)]
+    more = [(textured[name].shape[1] - plain[name].shape[1]) / (8 >> level) ** 2 for level, name in enumerate(names)]
+    assert more == [0, 5, 5, 5], "texture and crispness, of each pixel"
+
+
+@pytest.mark.parametrize("textured", [False, True])
+def test_one_that_is_saved_draws_the_same_again(tmp_path: Path, textured: bool):
+    decoder, hints = trained(textured=textured), (shown(), torch.tensor([0.3, 1.0])) if textured else ()
+    decoder.save_pretrained(tmp_path)
+    again = DetailDecoder.from_pretrained(tmp_path)
+    assert torch.equal(decoder(*face(), *hints), again(*face(), *hints))
+
+
+def test_a_decoder_from_before_there_was_texture_is_shown_none(tmp_path: Path):
+    decoder = trained()
+    decoder.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["textured"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    again = DetailDecoder.from_pretrained(tmp_path)
+    assert not again.config["textured"]
+    assert torch.equal(decoder(*face()), again(*face()))
+
+
+@pytest.mark.parametrize("textured", [False, True])
+def test_no_level_dies_in_training(textured: bool):
+    decoder = trained(textured=textured).requires_grad_(True)
+    decoder(*face(), *((shown(), torch.ones(2)) if textured else ())).abs().mean().backward()
+    for name in ("inputs", "ups"):
+        gradients = [level.weight.grad for level in getattr(decoder, name)]
+        assert all(gradient is not None and gradient.norm() > 1e-5 for gradient in gradients), name
 
 
 def test_levels_that_do_not_fit_the_patch_are_refused():

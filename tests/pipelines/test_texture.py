@@ -1,11 +1,16 @@
-"""Texture in a pipeline: whose references it is of, how much is asked for, and that nothing else depends on it."""
+"""Texture in a pipeline: whose references it is of, how crisply is drawn, and of which models that can be asked."""
+
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from faceref.checkpoints.store import load_pipeline
 from faceref.errors import UsageError
+from faceref.models.reference import TEXTURE
 from faceref.pipelines.protocol import FacePipeline
+from faceref.pipelines.refldm import ReFLDMPipeline
 
 
 @pytest.fixture(scope="module")
@@ -25,18 +30,29 @@ def restored(pipeline: FacePipeline, faces: torch.Tensor, references, **options)
     return images
 
 
-def test_small_gives_all_that_fits_unless_told_otherwise(small: FacePipeline):
-    face, references = pictures(1), [pictures(2, seed=1)]
-    all_, unsaid, none = (restored(small, face, references, crisp=crisp) for crisp in (1.0, None, 0.0))
-    assert torch.equal(all_, unsaid)
-    assert (all_ - none).abs().max() > 0.05
+def test_small_draws_a_face_with_references_as_crisply_as_it_is_told(small: FacePipeline):
+    face, references, of_its_own = pictures(1), [pictures(2, seed=1)], load_pipeline("small")[1].crisp
+    shares = (1.0, of_its_own, None, 0.0)
+    crisp, told, unsaid, soft = (restored(small, face, references, crisp=share) for share in shares)
+    assert torch.equal(told, unsaid)
+    assert (crisp - soft).abs().max() > 0.05
+    assert min((told - other).abs().max() for other in (crisp, soft)) > 0.01
 
 
-def test_without_references_there_is_none(small: FacePipeline):
+def test_a_face_without_references_is_drawn_softly(small: FacePipeline):
     assert torch.equal(*(restored(small, pictures(1), None, crisp=crisp) for crisp in (0.0, 1.0)))
 
 
-def test_in_a_batch_each_face_has_its_own_persons_and_one_without_has_none(small: FacePipeline):
+def test_whose_texture_it_is_shown_matters_whatever_the_denoiser_makes_of_them(small: FacePipeline):
+    assert isinstance(small, ReFLDMPipeline)
+    one, other = (small.encode_references(pictures(2, seed=seed)) for seed in (1, 2))
+    assert one.layers[-1] == other.layers[-1] == TEXTURE
+    exchanged = replace(one, keys=(*one.keys[:-1], other.keys[-1]), values=(*one.values[:-1], other.values[-1]))
+    drawn, otherwise = (restored(small, pictures(1), [cache]) for cache in (one, exchanged))
+    assert (drawn - otherwise).abs().max() > 0.01
+
+
+def test_in_a_batch_each_face_has_its_own_persons_texture_and_one_without_has_none(small: FacePipeline):
     faces, whose = pictures(3), [pictures(1, seed=1), None, pictures(3, seed=2)]
     together = restored(small, faces, whose)
     alone = [restored(small, faces[i : i + 1], None if one is None else [one]) for i, one in enumerate(whose)]
@@ -49,6 +65,16 @@ def test_one_by_one_it_is_the_same():
     together = restored(pipeline, faces, whose)
     pipeline.enable_vae_tiling()
     assert (restored(pipeline, faces, whose) - together).abs().max() < 1e-3
+
+
+def test_a_model_whose_decoder_is_shown_no_texture_remembers_none_and_takes_no_crispness(tiny_model: Path):
+    tiny = load_pipeline(tiny_model)[0]
+    assert isinstance(tiny, ReFLDMPipeline)
+    assert not tiny.is_textured
+    assert tiny.encode_references(pictures(2)[..., :64, :64]).layer(TEXTURE) is None
+    with pytest.raises(UsageError, match="always draws alike crisply") as refused:
+        restored(tiny, pictures(1)[..., :64, :64], None, crisp=1.0)
+    assert refused.value.code == "no_crispness"
 
 
 def test_a_crispness_that_is_none_is_refused(small: FacePipeline):

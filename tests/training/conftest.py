@@ -1,4 +1,4 @@
-"""Photographs to train on for a few steps: crops of the one face that may be shipped."""
+"""Photographs to train on for a few steps, crops of the one face that may be shipped; and a recogniser."""
 
 import csv
 from pathlib import Path
@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 import skimage
 from PIL import Image
+from safetensors.torch import save_file
+
+from faceref.models.identity import MobileFaceNet
 
 PEOPLE = {"ada": 4, "bea": 3, "cleo": 1}
 
@@ -30,3 +33,11 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.writeheader()
         writer.writerows(rows)
     return root
+
+
+@pytest.fixture(scope="session")
+def recogniser(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of an untrained one."""
+    path = tmp_path_factory.mktemp("weights") / "recogniser.safetensors"
+    save_file(MobileFaceNet().state_dict(), path)
+    return path

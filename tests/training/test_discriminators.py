@@ -1,10 +1,11 @@
-"""The discriminator: what it judges, and that it learns to see what matters."""
+"""The discriminators: what they judge, and that they learn to see what matters."""
 
+import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from faceref.training.discriminators import PatchDiscriminator
+from faceref.training.discriminators import PatchDiscriminator, UNetDiscriminator
 from faceref.training.losses import adversarial_loss, hinge_discriminator_loss
 
 
@@ -17,15 +18,49 @@ def test_a_patch_has_a_logit():
     assert logits.shape == (4, 1, 6, 6)
 
 
-def test_it_learns_to_tell_sharp_from_blurred():
+def test_a_pixel_has_a_logit_and_the_maps_before_it_are_of_every_level():
+    *maps, logits = UNetDiscriminator(channels=16)(pictures(batch=1, side=32))
+    assert logits.shape == (1, 1, 32, 32)
+    down, up = [(16, 32), (32, 16), (64, 8), (128, 4)], [(64, 8), (32, 16), (16, 32)]
+    assert [(one.shape[1], one.shape[2]) for one in maps] == down + up
+
+
+def test_what_is_around_a_pixel_counts_and_what_is_far_does_not():
     torch.manual_seed(0)
-    discriminator, sharp = PatchDiscriminator(channels=32), pictures()
+    discriminator, picture = UNetDiscriminator(channels=16).eval(), pictures(batch=1, side=128)
+    changed = picture.clone()
+    changed[..., 64, 64] *= -1
+    moved = (discriminator(picture)[-1] - discriminator(changed)[-1])[0, 0].abs()
+    assert moved[64, 64] > 0
+    assert moved[60:69, 60:69].count_nonzero() == 81
+    assert not moved[0].any()
+    assert not moved[:, 0].any()
+
+
+def test_the_weights_within_it_are_of_unit_norm():
+    torch.manual_seed(0)
+    discriminator = UNetDiscriminator(channels=16)
+    for _ in range(20):  # each pass estimates the norm anew
+        discriminator(pictures(batch=1, side=16))
+    within = [*discriminator.downs, *discriminator.ups, *discriminator.last]
+    norms = [torch.linalg.matrix_norm(conv.weight.flatten(1), 2).item() for conv in within]
+    assert norms == pytest.approx([1.0] * 8, abs=0.05)
+
+
+@pytest.mark.parametrize("discriminator", [PatchDiscriminator(channels=32), UNetDiscriminator(channels=8)])
+def test_it_learns_to_tell_sharp_from_blurred(discriminator: nn.Module):
+    torch.manual_seed(0)
+    sharp = pictures()
     blurred = F.avg_pool2d(sharp, 5, 1, 2)
     optimizer = torch.optim.Adam(discriminator.parameters(), 2e-3)
-    before = hinge_discriminator_loss(discriminator(sharp), discriminator(blurred)).item()
+
+    def loss() -> Tensor:
+        return hinge_discriminator_loss(discriminator(sharp)[-1:], discriminator(blurred)[-1:])
+
+    before = loss().item()
     for _ in range(30):
         optimizer.zero_grad()
-        hinge_discriminator_loss(discriminator(sharp), discriminator(blurred)).backward()
+        loss().backward()
         optimizer.step()
-    assert hinge_discriminator_loss(discriminator(sharp), discriminator(blurred)).item() < 0.8 * before
-    assert adversarial_loss(discriminator(sharp)) < adversarial_loss(discriminator(blurred))
+    assert loss().item() < 0.8 * before
+    assert adversarial_loss(discriminator(sharp)[-1:]) < adversarial_loss(discriminator(blurred)[-1:])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from faceref.checkpoints.info import read_info
 from faceref.checkpoints.store import load_pipeline
@@ -59,12 +59,6 @@ def test_a_model_of_either_family_gains_a_fusion_and_stays_what_it_was(
     for part in ("unet", "vae"):
         old, new = (load_file(place / part / WEIGHTS) for place in (folder, tmp_path / "run" / "model"))
         assert all(torch.equal(old[name], new[name]) for name in old | new)
-
-
-@pytest.fixture
-def recogniser(tmp_path: Path) -> Path:
-    save_file(MobileFaceNet().state_dict(), tmp_path / "recogniser.safetensors")
-    return tmp_path / "recogniser.safetensors"
 
 
 def test_a_stop_and_a_finish_are_one_straight_run_to_the_bit(photographs: Path, tmp_path: Path, tiny_model, recogniser):

@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -10,7 +11,14 @@ from faceref.models.autoencoder import PixelUnshuffleVQModel
 from faceref.models.identity import MobileFaceNet
 from faceref.models.ldbfr import RestoringVQModel
 from faceref.training.config import LoopConfig, OptimizerConfig
-from faceref.training.stages.configs import DiffusionConfig, LDBFRConfig, RestoringVQConfig, VQGANConfig
+from faceref.training.stages.configs import (
+    CrispConfig,
+    DiffusionConfig,
+    EndToEndConfig,
+    LDBFRConfig,
+    RestoringVQConfig,
+    VQGANConfig,
+)
 
 
 def tiny_vqgan(photographs: Path, steps: int, **loop) -> VQGANConfig:
@@ -68,16 +76,24 @@ def digest(folder: Path) -> str:
     return hashlib.sha256(b"".join(tensors[name].numpy().tobytes() for name in sorted(tensors))).hexdigest()
 
 
+def same_weights(one: Path, other: Path) -> bool:
+    """Whether two folders hold the same network, to the bit."""
+    weights, others = (load_file(folder / "diffusion_pytorch_model.safetensors") for folder in (one, other))
+    return all(torch.equal(weights[name], others[name]) for name in weights | others)
+
+
 RATE = 1e-3
 
 
-def _data(photographs: Path) -> dict:
+def _data(photographs: Path, **settings) -> dict:
     source = [{"root": "faces"}]
-    return {"root": photographs, "sources": source, "validation": source, "resolution": 64, "references": 0}
+    data = {"root": photographs, "sources": source, "validation": source, "resolution": 64, "references": 0}
+    return data | settings
 
 
-def _loop(steps: int) -> LoopConfig:
-    return LoopConfig(steps=steps, batch_size=2, precision="no", validate_every=2, validation_samples=2, ema_decay=0.0)
+def _loop(steps: int, **settings) -> LoopConfig:
+    loop = {"steps": steps, "batch_size": 2, "precision": "no", "validate_every": 2, "validation_samples": 2}
+    return LoopConfig.model_validate(loop | {"ema_decay": 0.0} | settings)
 
 
 def tiny_restoring(photographs: Path, folder: Path, steps: int, **settings) -> RestoringVQConfig:
@@ -124,6 +140,49 @@ def tiny_ldbfr(photographs: Path, folder: Path, steps: int, **settings) -> LDBFR
         }
         | settings
     )
+
+
+# A decoder for faces of 128 px of a model of 64 px.
+DECODER: dict[str, Any] = {"latent_channels": 4, "channels": (32, 16, 8, 8), "residual_blocks": (1, 0, 0, 0)}
+
+
+def tiny_end_to_end(photographs: Path, model: Path, **settings) -> EndToEndConfig:
+    """Two steps on a trained model, which is given a decoder if it has none."""
+    decoder = {} if (model / "detail").is_dir() else {"detail": DECODER}
+    return EndToEndConfig.model_validate(_drawing("end_to_end", photographs, model, 2) | decoder | settings)
+
+
+def tiny_crisp(
+    photographs: Path, model: Path, steps: int = 2, loop: dict[str, Any] | None = None, **settings
+) -> CrispConfig:
+    """A textured decoder for a trained model, with its discriminator from the first step."""
+    weights = {"perceptual": 0.0, "adversarial": 0.1, "adversarial_from": 0}
+    tree = _drawing("crisp", photographs, model, steps, **(loop or {}))
+    tree |= {"detail": DECODER | {"textured": True}, "weights": weights, "discriminator_channels": 16, "judged": 64}
+    return CrispConfig.model_validate(tree | settings)
+
+
+def _drawing(stage: str, photographs: Path, model: Path, steps: int, **loop) -> dict[str, Any]:
+    return {
+        "stage": stage,
+        "data": _data(photographs, resolution=128, references=1),
+        "model": model,
+        "weights": {"perceptual": 0.0},
+        "optimizer": OptimizerConfig(learning_rate=RATE),
+        "loop": _loop(steps, **loop),
+    }
+
+
+def items_of(pictures: int = 4) -> dict[str, torch.Tensor]:
+    """Samples of 128 px, of which every second has references, and every fourth is no example of detail."""
+    drawn = torch.randint(256, (pictures, 3, 3, 128, 128), generator=torch.Generator().manual_seed(0)).byte()
+    return {
+        "hq": drawn[:, 0],
+        "mask": torch.full((pictures, 1, 128, 128), 255, dtype=torch.uint8),
+        "references": drawn[:, 1:],
+        "has_references": torch.arange(pictures) % 2 == 0,
+        "coarse": torch.arange(pictures) % 4 == 3,
+    }
 
 
 def save_autoencoder(folder: Path, **settings) -> Path:

@@ -45,12 +45,12 @@ def network_stages(
     yield Stage.of("step", measured, setting, setting.steps)
     decoded = pipeline.decode(latents)
     yield Stage.of("decode", measure(lambda: pipeline.decode(latents), device, repetitions), setting)
-    texture = pipeline.find_texture(decoded, lq, shown)
-    if shown is not None and texture is not None:
-        measured = measure(lambda: pipeline.find_texture(decoded, lq, shown), device, repetitions)
+    hints = pipeline.hints(decoded, lq, sampling.crisp, shown)
+    if shown is not None and hints:
+        measured = measure(lambda: pipeline.hints(decoded, lq, sampling.crisp, shown), device, repetitions)
         yield Stage.of("texture", measured, setting)
     if pipeline.fusion is not None or pipeline.detail is not None:
-        measured = measure(lambda: pipeline.correct(decoded, latents, lq, texture), device, repetitions)
+        measured = measure(lambda: pipeline.correct(decoded, latents, lq, *hints), device, repetitions)
         yield Stage.of("correct", measured, setting)
 
 

@@ -45,14 +45,15 @@ class Drawing:
     ) -> Tensor:
         """Denoised latents [B, C, h, w] of the faces `lq` [B, 3, H, H] as pictures [B, 3, S, S], about [-1, 1].
 
-        crisp: how crisply, for a decoder that is told; None: as crisply as it can. shown: the references.
+        crisp: how crisply those with references, by a decoder that is told; None: as crisply as it can. shown: the
+        references.
         """
         if self.in_strips and len(latents) > 1:
             caches = [None] * len(latents) if shown is None else shown.split()
             one_by_one = zip(latents.split(1), lq.split(1), caches, strict=True)
             return torch.cat([self.draw(latent, face, crisp, cache) for latent, face, cache in one_by_one])
         decoded = self.decode(latents)
-        return self.correct(decoded, latents, lq, self.find_texture(decoded, lq, shown), crisp)
+        return self.correct(decoded, latents, lq, *self.hints(decoded, lq, crisp, shown))
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
@@ -61,24 +62,27 @@ class Drawing:
         return drawn_by(self.vae, latents.to(self.vae.device, self.vae.dtype))
 
     @torch.no_grad()
-    def find_texture(self, decoded: Tensor, lq: Tensor, shown: ReferenceCache | None) -> Tensor | None:
-        """What the decoder is shown of decoded faces' references, [B, TEXTURE_CHANNELS, S, S]; None: nothing."""
+    def hints(
+        self, decoded: Tensor, lq: Tensor, crisp: float | None, shown: ReferenceCache | None
+    ) -> tuple[Tensor, ...]:
+        """What a textured decoder is told beside: texture [B, TEXTURE_CHANNELS, S, S], and how crisply to draw [B].
+
+        Faces without references softly: what would be crisp is invented. Other decoders are told nothing.
+        """
         if not self.is_textured:
-            return None
+            return ()
         if shown is None or (layer := shown.layer(TEXTURE)) is None:
-            return decoded.new_zeros(len(lq), TEXTURE_CHANNELS, *lq.shape[-2:])
-        return find_texture(enlarged(decoded, lq.to(decoded.device)), *layer, shown.counts).to(decoded.dtype)
+            return lq.new_zeros(len(lq), TEXTURE_CHANNELS, *lq.shape[-2:]), lq.new_zeros(len(lq))
+        texture = find_texture(enlarged(decoded, lq.to(decoded.device)), *layer, shown.counts)
+        return texture, (shown.counts > 0).any(dim=1) * (1.0 if crisp is None else crisp)
 
     @torch.no_grad()
-    def correct(
-        self, decoded: Tensor, latents: Tensor, lq: Tensor, texture: Tensor | None = None, crisp: float | None = None
-    ) -> Tensor:
+    def correct(self, decoded: Tensor, latents: Tensor, lq: Tensor, *hints: Tensor) -> Tensor:
         """What follows decoding, if anything does: decoded faces corrected by `lq`, or drawn larger; as `draw`.
 
-        texture: as of `find_texture`.
+        hints: as of `hints`.
         """
-        lq = lq.to(decoded.device, decoded.dtype)
-        if self.detail is None:
-            return decoded if self.fusion is None else self.fusion(decoded, lq)
-        told = () if texture is None else (texture, lq.new_full((len(lq),), 1.0 if crisp is None else crisp))
-        return self.detail(latents.to(lq.dtype), decoded, lq, *told)
+        latents, lq, *told = (one.to(decoded.device, decoded.dtype) for one in (latents, lq, *hints))
+        if self.detail is not None:
+            return self.detail(latents, decoded, lq, *told)
+        return decoded if self.fusion is None else self.fusion(decoded, lq)

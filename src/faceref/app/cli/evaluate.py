@@ -58,7 +58,8 @@ def evaluate(
         str | None, typer.Option(help="ddim, dpmsolver++ or unipc; the model's own by default.")
     ] = None,
     crisp: Annotated[
-        float | None, typer.Option(min=0, max=1, help="How crisply to draw; the model's own by default.")
+        float | None,
+        typer.Option(min=0, max=1, help="How crisply to draw faces with references, if the model can be told."),
     ] = None,
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Of noise, degradation, wrong references, sample and bootstrap.")
