@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from faceref.errors import UsageError
 from faceref.models.autoencoder import decode
 from faceref.models.detail_decoder import enlarged
 from faceref.models.identity import FaceRecogniser, feature_distance
@@ -31,12 +30,11 @@ class CrispStage(EndToEndStage):
 
     all_turns = ("generator", "discriminator")
     best_by = "identity_crisp"
+    textured = True
 
     def __init__(self, config: CrispConfig, *parts: Any):
         """parts: as of `EndToEndStage`."""
         super().__init__(config, *parts)
-        if not self.detail.config["textured"]:
-            raise UsageError("The decoder is shown no texture", hint="set detail.textured: true")
         self.judged, self.matching = config.judged, config.matching
         self.keep_frozen(unet=self.trained.pop("unet"), **self.frozen)
 
@@ -91,8 +89,10 @@ class CrispStage(EndToEndStage):
         """The discriminator's hinge loss of pairs [B, 3, H, W], each counting by its share [B]."""
         of_real, of_drawn = self.discriminator(real)[-1], self.discriminator(drawn)[-1]
         losses = 0.5 * (F.relu(1 - of_real) + F.relu(1 + of_drawn)).mean((1, 2, 3))
-        numbers = {"discriminator": losses, "real_scored": of_real, "drawn_scored": of_drawn}
-        return _mean(losses, shares), {name: value.detach().mean() for name, value in numbers.items()}
+        scored = {"real_scored": of_real, "drawn_scored": of_drawn}
+        numbers = {name: _mean(logits.mean((1, 2, 3)), shares).detach() for name, logits in scored.items()}
+        loss = _mean(losses, shares)
+        return loss, numbers | {"discriminator": loss.detach()}
 
     def _judge(self, drawn: Tensor, real: Tensor, step: int) -> dict[str, tuple[float, Tensor]]:
         """What makes a drawing a photograph: losses of each picture [B], by name, with their weights."""

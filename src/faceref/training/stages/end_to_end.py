@@ -33,6 +33,7 @@ class EndToEndStage(ReconstructionStage):
 
     all_turns = ("generator",)
     best_by = "identity_drawn"
+    textured = False  # whether the decoder is shown the references' texture
 
     def __init__(
         self,
@@ -56,11 +57,16 @@ class EndToEndStage(ReconstructionStage):
             raise UsageError("has another denoiser", subject=config.model, hint="give a plain model of family refldm")
         new = bool(config.detail) or pipeline.detail is None
         detail = new_network(DetailDecoder, config.detail, "decoder") if new else cast(DetailDecoder, pipeline.detail)
+        if detail.config["textured"] != cls.textured:
+            raise UsageError(
+                f"The decoder is shown {'no ' if cls.textured else ''}texture, unlike those of the stage {config.stage}",
+                hint=f"set detail to a new one with textured: {str(cls.textured).lower()}",
+            )
         pipeline.register_modules(detail=detail, fusion=None)
         side = pipeline.unet.config["sample_size"] * detail.config["patch_size"]
         if config.data.resolution != side:
             raise UsageError(f"The decoder draws {side} px", hint=f"set data.resolution to {side}")
-        crisp = 1.0 if detail.config["textured"] else None
+        crisp = 1.0 if cls.textured else None
         return cls(config, pipeline, info.model_copy(update={"resolution": side, "crisp": crisp}), *judges(config))
 
     @property
