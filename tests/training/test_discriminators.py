@@ -1,5 +1,7 @@
 """The discriminators: what they judge, and that they learn to see what matters."""
 
+from typing import cast
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -43,7 +45,8 @@ def test_the_weights_within_it_are_of_unit_norm():
     for _ in range(20):  # each pass estimates the norm anew
         discriminator(pictures(batch=1, side=16))
     within = [*discriminator.downs, *discriminator.ups, *discriminator.last]
-    norms = [torch.linalg.matrix_norm(conv.weight.flatten(1), 2).item() for conv in within]
+    weights = [cast(Tensor, conv.weight) for conv in within]
+    norms = [torch.linalg.matrix_norm(weight.flatten(1), 2).item() for weight in weights]
     assert norms == pytest.approx([1.0] * 8, abs=0.05)
 
 

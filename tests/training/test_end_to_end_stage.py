@@ -102,7 +102,7 @@ def test_denoiser_and_decoder_learn_from_what_is_drawn(photographs: Path, tiny_m
         ({"recogniser": None, "weights": {"identity": 1.0}}, "need a recogniser"),
         ({"detail": {"latent_channels": 4, "patch_size": 16}}, "The decoder cannot be built"),
         ({"detail": DECODER | {"patch_size": 4, "channels": (8, 8, 8), "residual_blocks": (0, 0, 0)}}, "draws 64 px"),
-        ({"detail": DECODER | {"textured": True}}, "shown texture, unlike those of the stage end_to_end"),
+        ({"detail": DECODER | {"textured": True}}, "shown texture, unlike any of the stage end_to_end"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(photographs: Path, tmp_path: Path, tiny_model, settings, reason):

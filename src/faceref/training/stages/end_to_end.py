@@ -59,7 +59,7 @@ class EndToEndStage(ReconstructionStage):
         detail = new_network(DetailDecoder, config.detail, "decoder") if new else cast(DetailDecoder, pipeline.detail)
         if detail.config["textured"] != cls.textured:
             raise UsageError(
-                f"The decoder is shown {'no ' if cls.textured else ''}texture, unlike those of the stage {config.stage}",
+                f"The decoder is shown {'no ' if cls.textured else ''}texture, unlike any of the stage {config.stage}",
                 hint=f"set detail to a new one with textured: {str(cls.textured).lower()}",
             )
         pipeline.register_modules(detail=detail, fusion=None)
