@@ -91,7 +91,10 @@ def stages(pipeline: FacePipeline, info: ModelInfo, references: int) -> Stages:
         work["encode references"] = lambda: pipeline.encode_references(good).keys[0]
     work |= {"step": lambda: predict(latents, timestep), "decode": lambda: pipeline.decode(latents)}
     if pipeline.fusion is not None or pipeline.detail is not None:
-        work["correct"] = partial(pipeline.correct, pipeline.decode(latents), latents, lq)
+        decoded = pipeline.decode(latents)
+        work["correct"] = partial(
+            pipeline.correct, decoded, latents, lq, *pipeline.hints(decoded, lq, info.crisp, shown)
+        )
     return work
 
 

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from faceref.models.detail_decoder import TEXTURE_CHANNELS, DetailDecoder, shrink
+from faceref.models.detail_decoder import DetailDecoder, shrink
+from faceref.models.texture import TEXTURE_CHANNELS
 
 SIZES = {"latent_channels": 4, "channels": (32, 16, 8, 8), "residual_blocks": (1, 0, 0, 0)}
 

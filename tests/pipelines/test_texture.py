@@ -72,7 +72,7 @@ def test_a_model_whose_decoder_is_shown_no_texture_remembers_none_and_takes_no_c
     assert isinstance(tiny, ReFLDMPipeline)
     assert not tiny.is_textured
     assert tiny.encode_references(pictures(2)[..., :64, :64]).layer(TEXTURE) is None
-    with pytest.raises(UsageError, match="always draws alike crisply") as refused:
+    with pytest.raises(UsageError, match="cannot be told how crisply to draw") as refused:
         restored(tiny, pictures(1)[..., :64, :64], None, crisp=1.0)
     assert refused.value.code == "no_crispness"
 

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from faceref.errors import UsageError
 from faceref.models.autoencoder import decode, encode
-from faceref.models.detail_decoder import TEXTURE_CHANNELS
 from faceref.models.identity_encoder import mean_identity
 from faceref.models.ldbfr import InjectedReferenceUNet, InjectedUNet, RestoringVQModel
 from faceref.models.reference import IDENTITY, Memory, Shown
+from faceref.models.texture import TEXTURE_CHANNELS
 from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.protocol import FacePipeline
 

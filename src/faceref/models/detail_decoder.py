@@ -9,9 +9,9 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from faceref.models.fusion import ResidualBlock
+from faceref.models.texture import TEXTURE_CHANNELS
 
-TEXTURE_CHANNELS = 4  # of what `faceref.models.texture.find_texture` gives
-COARSEST = 4  # the largest patch that is shown texture
+COARSEST_TEXTURED = 4  # pixels to a side of what one pixel stands for, at the coarsest level that is shown texture
 
 
 class DetailDecoder(ModelMixin, ConfigMixin):
@@ -91,7 +91,7 @@ def enlarged(decoded: Tensor, lq: Tensor) -> Tensor:
 
 def shows_texture(patch: int) -> bool:
     """Whether a level, one of whose pixels stands for `patch` x `patch`, is shown texture: coarser ones need none."""
-    return patch <= COARSEST
+    return patch <= COARSEST_TEXTURED
 
 
 def shrink(pictures: Tensor, factor: int) -> Tensor:

@@ -26,6 +26,7 @@ FAR, NEAR = 0.1, 0.02  # what a coarse token of distance adds to the difference 
 GAIN = 4.0  # brings texture to about the range of pictures
 DOUBT = 2.0  # the difference at which patches are alike by a third
 ABSENT = 1e4  # the difference from a reference that is not there
+TEXTURE_CHANNELS = len(BANDS) + 2  # of what is found: the bands, the edges, and how like the patches are
 LUMINANCE = (0.299, 0.587, 0.114)
 
 
@@ -45,7 +46,7 @@ def remember_texture(references: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def find_texture(pictures: Tensor, keys: Tensor, values: Tensor, counts: Tensor) -> Tensor:
-    """What references show where restored faces [B, 3, H, W] about [-1, 1] are: [B, bands + 1, H, W], float32.
+    """What references show where restored faces [B, 3, H, W] about [-1, 1] are: [B, TEXTURE_CHANNELS, H, W], float32.
 
     Each band of texture and that of edges, at the faces' contrast and GAIN times as strong; and from 0 to 1 how like
     the patches are that it was taken from. keys, values: of N references each (`remember_texture`); counts [B, N]: 0 is
@@ -53,7 +54,7 @@ def find_texture(pictures: Tensor, keys: Tensor, values: Tensor, counts: Tensor)
     """
     found = find_patches(luminance(pictures.float()), keys.float(), values.float(), counts)
     like = torch.exp(-((found.difference / DOUBT) ** 2)).repeat_interleave(PATCH, dim=2).repeat_interleave(PATCH, dim=3)
-    texture = F.pixel_shuffle(found.texture, PATCH) * (found.difference[:, :, :1, :1] < ABSENT)
+    texture = F.pixel_shuffle(found.texture, PATCH) * (counts > 0).any(dim=1)[:, None, None, None]
     return torch.cat([GAIN * texture, like], dim=1)
 
 
@@ -143,6 +144,9 @@ def blur(x: Tensor, deviation: float) -> Tensor:
     radius = int(3 * deviation + 0.5)
     steps = torch.arange(-radius, radius + 1, device=x.device, dtype=x.dtype)
     kernel = torch.exp(-steps.square() / (2 * deviation**2))
-    kernel = (kernel / kernel.sum()).expand(x.shape[1], 1, -1)
-    x = F.conv2d(F.pad(x, (radius, radius, 0, 0), mode="replicate"), kernel[:, :, None], groups=x.shape[1])
-    return F.conv2d(F.pad(x, (0, 0, radius, radius), mode="replicate"), kernel[..., None], groups=x.shape[1])
+    planes = x.flatten(0, 1)[None]  # each a channel: CPUs convolve a batch of single channels ten times as slowly
+    count = planes.shape[1]
+    kernel = (kernel / kernel.sum()).expand(count, 1, -1)
+    planes = F.conv2d(F.pad(planes, (radius, radius, 0, 0), mode="replicate"), kernel[:, :, None], groups=count)
+    planes = F.conv2d(F.pad(planes, (0, 0, radius, radius), mode="replicate"), kernel[..., None], groups=count)
+    return planes[0].unflatten(0, x.shape[:2])

@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 
 from faceref.models.autoencoder import Autoencoder, decode
-from faceref.models.detail_decoder import TEXTURE_CHANNELS, DetailDecoder, enlarged, shrink
+from faceref.models.detail_decoder import DetailDecoder, enlarged, shrink
 from faceref.models.fusion import PixelFusion
 from faceref.models.reference import TEXTURE, ReferenceCache
 from faceref.models.strips import decode_in_strips
-from faceref.models.texture import find_texture
+from faceref.models.texture import TEXTURE_CHANNELS, find_texture
 
 
 class Drawing:
@@ -65,9 +65,9 @@ class Drawing:
     def hints(
         self, decoded: Tensor, lq: Tensor, crisp: float | None, shown: ReferenceCache | None
     ) -> tuple[Tensor, ...]:
-        """What a textured decoder is told beside: texture [B, TEXTURE_CHANNELS, S, S], and how crisply to draw [B].
+        """What a textured decoder is given besides: texture [B, TEXTURE_CHANNELS, S, S], how crisply to draw [B].
 
-        Faces without references softly: what would be crisp is invented. Other decoders are told nothing.
+        Faces without references are drawn softly (0), since crisp detail would be invented. Nothing for other decoders.
         """
         if not self.is_textured:
             return ()
@@ -80,7 +80,7 @@ class Drawing:
     def correct(self, decoded: Tensor, latents: Tensor, lq: Tensor, *hints: Tensor) -> Tensor:
         """What follows decoding, if anything does: decoded faces corrected by `lq`, or drawn larger; as `draw`.
 
-        hints: as of `hints`.
+        hints: what `hints` gives for these faces.
         """
         latents, lq, *told = (one.to(decoded.device, decoded.dtype) for one in (latents, lq, *hints))
         if self.detail is not None:

@@ -140,7 +140,7 @@ class FacePipeline(Drawing, DiffusionPipeline, ABC):
             raise UsageError(f"A crispness of {sampling.crisp} is not possible", hint="give 0 (soft) to 1 (crisp)")
         if sampling.crisp is not None and not self.is_textured:
             raise UsageError(
-                f"{called} always draws alike crisply",
+                f"{called} cannot be told how crisply to draw",
                 hint="leave crisp out, or choose a model whose decoder is told how crisply to draw, like small",
                 code="no_crispness",
             )

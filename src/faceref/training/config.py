@@ -65,7 +65,7 @@ class OptimizerConfig(Config):
 class PoolConfig(Config):
     """Where a batch is dear to make: samples made many at a time, and each trained on several times, in new company."""
 
-    samples: int = Field(default=1024, ge=1)  # made before they are trained on
+    samples: int = Field(default=1024, ge=1)  # held at a time by each process; some 3 MB each at 256 px
     at_once: int = Field(default=128, ge=1)  # of them in one pass
     visits: int = Field(default=4, ge=1)  # how often each is trained on
 

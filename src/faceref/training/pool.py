@@ -19,14 +19,17 @@ class Pool:
     """
 
     def __init__(self, loop: LoopConfig, fill: Callable[[int], Iterator[Samples]]):
-        """fill: the samples of one pool, by its number, in parts: tensors [part, ...]."""
+        """fill: the samples of one pool, by its number, in parts: tensors [part, ...].
+
+        They may not depend on weights that are trained: a run that is resumed fills its pool again.
+        """
         if loop.pool is None:
             raise ValueError("these settings know of no pool")
         self.batch_size, self.seed, self.samples = loop.batch_size, loop.seed, loop.pool.samples
         self.steps_a_visit = loop.pool.samples // loop.batch_size
         self.steps = self.steps_a_visit * loop.pool.visits
         self.fill = fill
-        self.number, self.parts, self.held = -1, iter([Samples()]), Samples()
+        self.number, self.parts, self.held = -1, iter(()), Samples()
 
     def batch(self, step: int) -> Samples:
         """The batch of a step: tensors [batch_size, ...]."""

@@ -1,7 +1,7 @@
 """A stage with its optimizers, averaged weights and stream of samples: one step of training, and its state.
 
-Everything random in step k is drawn from generators seeded with (seed, k, process), and the learning rate is a function
-of k: the state holds no random numbers.
+Everything random in step k is drawn from generators seeded with (seed, k, process), what a pool holds with the pool's
+number in the place of k, and the learning rate is a function of k: the state holds no random numbers.
 """
 
 import itertools
@@ -115,7 +115,10 @@ class Trainer:
         return bool(torch.stack(judged).isfinite().all())
 
     def measure_step(self, step: int) -> tuple[float, float]:
-        """FLOPs per sample and seconds of one forward and backward pass, beside the run: nothing of it stays."""
+        """FLOPs per sample and seconds of one forward and backward pass, beside the run: nothing of it stays.
+
+        Making the sample is counted in full, also where a pool has it trained on several times.
+        """
         items = default_collate([self.dataset[i] for i in range(self.config.loop.batch_size)])
         generator = seeded_generator(self.accelerator.device, self.config.loop.seed)
 

@@ -35,7 +35,7 @@ class CrispStage(EndToEndStage):
     def __init__(self, config: CrispConfig, *parts: Any):
         """parts: as of `EndToEndStage`."""
         super().__init__(config, *parts)
-        self.judged, self.matching = config.judged, config.matching
+        self.seed, self.judged, self.matching = config.loop.seed, config.judged, config.matching
         self.keep_frozen(unet=self.trained.pop("unet"), **self.frozen)
 
     def new_discriminator(self, channels: int) -> nn.Module:
@@ -128,13 +128,16 @@ class CrispStage(EndToEndStage):
         return self.detail(batch["latents"], batch["decoded"], batch["lq"], batch["texture"], crisp).float()
 
     def _judged_square(self, pictures: Tensor, step: int) -> tuple[slice, slice]:
-        """Rows and columns that the discriminator sees in this step."""
+        """Rows and columns that the discriminator sees in this step: in both turns, and in all processes, the same."""
         room = max(0, pictures.shape[-1] - self.judged)
-        top, left = np.random.default_rng(step).integers(0, room + 1, 2)
+        top, left = np.random.default_rng([self.seed, step]).integers(0, room + 1, 2)
         return slice(top, top + self.judged), slice(left, left + self.judged)
 
     def validate(self, batch: Batch, generator: torch.Generator) -> tuple[dict[str, float], Image.Image]:
-        """Held-out faces; rows: LQ, drawn softly and crisply, crisply without texture, truth."""
+        """Held-out faces; rows: LQ, drawn softly and crisply, crisply without texture, truth.
+
+        Sharpness is the median of this process's share, to the median of its truths.
+        """
         crisp = batch["lq"].new_ones(len(batch["lq"]))
         pictures = {
             "lq": batch["lq"],

@@ -20,7 +20,7 @@ from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.training.losses import identity_similarity, masked_mean
 from faceref.training.pictures import compare, contact_sheet
 from faceref.training.stages.components import judges, new_network
-from faceref.training.stages.configs import EndToEndConfig
+from faceref.training.stages.configs import CrispConfig, EndToEndConfig
 from faceref.training.stages.stage import Batch, Losses
 from faceref.training.stages.vqgan import ReconstructionStage
 
@@ -66,7 +66,7 @@ class EndToEndStage(ReconstructionStage):
         side = pipeline.unet.config["sample_size"] * detail.config["patch_size"]
         if config.data.resolution != side:
             raise UsageError(f"The decoder draws {side} px", hint=f"set data.resolution to {side}")
-        crisp = 1.0 if cls.textured else None
+        crisp = config.crisp if isinstance(config, CrispConfig) else None
         return cls(config, pipeline, info.model_copy(update={"resolution": side, "crisp": crisp}), *judges(config))
 
     @property
