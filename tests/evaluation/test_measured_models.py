@@ -43,7 +43,7 @@ def test_a_model_is_measured_as_crisp_as_asked_or_as_it_is_by_itself(tiny_blind_
     specs = [ModelSpec.parse(text, Sampling()) for text in ("small", "small,crisp=0")]
     as_it_is, soft = load_models(specs, Compute("cpu"))
     assert (as_it_is.settings["crisp"], soft.settings["crisp"]) == (load_pipeline("small")[1].crisp, 0.0)
-    with pytest.raises(UsageError, match="always draws alike crisply"):
+    with pytest.raises(UsageError, match="cannot be told how crisply to draw"):
         load_models([ModelSpec.parse(f"{tiny_blind_model},crisp=1", Sampling())], Compute("cpu"))
 
 

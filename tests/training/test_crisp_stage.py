@@ -123,9 +123,9 @@ def test_a_face_that_is_drawn_softly_is_not_judged_as_a_photograph(stage: CrispS
     assert before.keys() > JUDGED
     soft, between, crisp = (numbers_of(stage, other(batch, which)) for which in (SOFT, BETWEEN, CRISP))
     for name in JUDGED:
-        assert soft[name] == pytest.approx(before[name], rel=1e-5)
-        assert between[name] != pytest.approx(before[name], rel=1e-3)
-        assert crisp[name] != pytest.approx(before[name], rel=1e-3)
+        assert soft[name] == pytest.approx(before[name], rel=1e-6)
+        assert between[name] != pytest.approx(before[name], rel=2e-5)
+        assert crisp[name] != pytest.approx(before[name], rel=2e-5)
     assert soft["l1"] != pytest.approx(before["l1"], rel=1e-3), "but compared"
 
 
