@@ -54,6 +54,12 @@ def test_a_trained_one_looks_at_all_it_is_given_whatever_the_size():
     assert not torch.allclose(decoder(latents, -decoded, lq) + 2 * enlarged, drawn, atol=1e-3), "not only as its base"
 
 
+@pytest.mark.parametrize(("textured", "hints"), [(True, 0), (True, 1), (False, 2)])
+def test_texture_and_crispness_are_for_a_textured_one_and_both(textured: bool, hints: int):
+    with pytest.raises(ValueError, match="a textured decoder, and only that"):
+        new(0, textured=textured)(*face(), *(shown(), torch.ones(2))[:hints])
+
+
 def test_a_new_textured_one_enlarges_and_no_more():
     latents, decoded, lq = face()
     drawn = new(0, textured=True)(latents, decoded, lq, shown(), torch.ones(2))

@@ -19,9 +19,9 @@ class DetailDecoder(ModelMixin, ConfigMixin):
 
     Ours, beyond both papers. It begins as the decoded picture, enlarged; the LQ picture is an input only, since what is
     added to it would keep its noise. Convolutions work from the latents' resolution up to the picture's, each level
-    being shown both pictures at its own scale, and the texture of references (`faceref.models.texture`) where it is not
-    too fine for it. Levels are enlarged by nearest neighbours before a convolution (Odena
-    et al. 2016): pixel-shuffles draw grids along edges once a discriminator asks for sharpness.
+    being shown both pictures at its own scale, and the texture of references (`faceref.models.texture`) where it is
+    fine enough to hold it. Levels are enlarged by nearest neighbours before a convolution (Odena et al. 2016):
+    pixel-shuffles draw grids along edges once a discriminator asks for sharpness.
     """
 
     @register_to_config
@@ -69,8 +69,11 @@ class DetailDecoder(ModelMixin, ConfigMixin):
 
         H and W are h and w times `patch_size`; the decoded picture is smaller by `enlargement`. Of a textured decoder:
         texture [B, TEXTURE_CHANNELS, H, W], as `find_texture` gives it for the `enlarged` decoded picture, zeros
-        without references; crisp [B], from 0, the likeliest picture, to 1, what looks like a photograph.
+        without references; crisp [B], from 0, the likeliest picture, to 1, what looks like a photograph. Raises
+        ValueError where these are missing, or given to another.
         """
+        if not self.config["textured"] == (texture is not None) == (crisp is not None):
+            raise ValueError("a textured decoder, and only that, is given texture and crispness")
         larger = enlarged(decoded, lq)
         hints = [] if texture is None or crisp is None else [texture, crisp.view(-1, 1, 1, 1).expand_as(texture[:, :1])]
         x = latents

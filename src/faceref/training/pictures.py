@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
+from faceref.faces.sharpness import sharpness
 from faceref.models.identity import FaceRecogniser
 
 
@@ -17,8 +19,7 @@ def contact_sheet(rows: Sequence[Tensor]) -> Image.Image:
     sheet = torch.cat(
         [torch.cat(list(row.detach().float().cpu()), dim=2) for row in rows], dim=1
     )  # [3, rows * H, N * W]
-    pixels = ((sheet.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return Image.fromarray(pixels.permute(1, 2, 0).numpy())
+    return Image.fromarray(_pixels(sheet))
 
 
 def compare(name: str, restored: Tensor, hq: Tensor, recogniser: FaceRecogniser | None) -> dict[str, float]:
@@ -30,10 +31,15 @@ def compare(name: str, restored: Tensor, hq: Tensor, recogniser: FaceRecogniser 
     return metrics
 
 
-def sharpness(pictures: Tensor) -> Tensor:
-    """Variance of the Laplacian of the middle of pictures [B, 3, H, W] in [-1, 1], in levels of 255: [B]."""
-    grey = 127.5 * pictures.clamp(-1, 1).mean(dim=1, keepdim=True)
-    kernel = grey.new_tensor([[0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
-    height, width = grey.shape[-2:]
-    middle = F.conv2d(grey, kernel)[..., height // 4 : 7 * height // 8, width // 5 : 4 * width // 5]
-    return middle.var((1, 2, 3))
+def median_sharpness(pictures: Tensor) -> float:
+    """Of the middles of pictures [B, 3, S, S] about [-1, 1], as `faceref.faces.sharpness` measures it."""
+    side = pictures.shape[-1]
+    middle = np.zeros((side, side), np.uint8)
+    middle[side // 4 : 7 * side // 8, side // 5 : 4 * side // 5] = 1
+    return float(np.median([sharpness(one, middle, side) for one in _pixels(pictures)]))
+
+
+def _pixels(pictures: Tensor) -> np.ndarray:
+    """Pictures [..., 3, H, W] about [-1, 1] -> uint8 [..., H, W, 3]."""
+    levels = ((pictures.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return levels.movedim(-3, -1).numpy()

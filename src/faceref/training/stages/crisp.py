@@ -14,7 +14,7 @@ from faceref.models.identity import FaceRecogniser, feature_distance
 from faceref.models.texture import find_texture, remember_texture
 from faceref.models.unet import ReferenceUNet
 from faceref.training.discriminators import UNetDiscriminator
-from faceref.training.pictures import compare, contact_sheet, sharpness
+from faceref.training.pictures import compare, contact_sheet, median_sharpness
 from faceref.training.stages.configs import CrispConfig
 from faceref.training.stages.end_to_end import EndToEndStage
 from faceref.training.stages.stage import Batch, Losses
@@ -148,7 +148,7 @@ class CrispStage(EndToEndStage):
         metrics: dict[str, float] = {}
         for name, row in pictures.items():
             metrics |= compare(name, row, batch["hq"], self.recogniser)
-            metrics[f"sharpness_{name}"] = sharpness(row).median().item() / sharpness(batch["hq"]).median().item()
+            metrics[f"sharpness_{name}"] = median_sharpness(row) / median_sharpness(batch["hq"])
         return metrics, contact_sheet([row[:8] for row in (*pictures.values(), batch["hq"])])
 
 
