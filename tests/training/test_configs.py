@@ -20,7 +20,7 @@ from faceref.training.stages.configs import (
     CrispConfig,
     DenoisingConfig,
     DiffusionConfig,
-    EndToEndConfig,
+    DrawingConfig,
     FusionConfig,
     LDBFRConfig,
     RestoringVQConfig,
@@ -107,7 +107,7 @@ def test_a_shipped_configuration_trains_two_steps(path: Path, photographs: Path,
         settings.append(f"unet.block_out_channels={widths}")
     if isinstance(config, FusionConfig):
         settings += [f"model={without_decoder(tmp_path / 'model')}", "initial=null", as_it_is]
-    if isinstance(config, EndToEndConfig):
+    if isinstance(config, DrawingConfig):
         goes_on = isinstance(config, CrispConfig) and not config.detail  # with the decoder of the one that ships
         settings += [f"model={SMALL if goes_on else without_decoder(tmp_path / 'model')}", as_it_is]
     if config.loop.pool is not None:

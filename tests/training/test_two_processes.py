@@ -22,7 +22,7 @@ import torch
 import torch.multiprocessing as mp
 from accelerate.state import AcceleratorState, GradientState
 from safetensors.torch import load_file
-from tiny_runs import tiny_ldbfr, tiny_refldm, tiny_restoring, tiny_vqgan
+from tiny_runs import tiny_crisp, tiny_end_to_end, tiny_ldbfr, tiny_refldm, tiny_restoring, tiny_vqgan
 
 import faceref.data.decoded
 import faceref.training.run
@@ -83,6 +83,8 @@ def stages(photographs: Path, folder: Path, tiny_model: Path) -> dict[str, Train
         "refldm": refldm,
         "ldbfr": tiny_ldbfr(photographs, folder, steps=2),
         "fusion": FusionConfig.model_validate(fusion),
+        "end_to_end": tiny_end_to_end(photographs, tiny_model),
+        "crisp": tiny_crisp(photographs, tiny_model, loop={"pool": {"samples": 4, "at_once": 2, "visits": 2}}),
     }
 
 
@@ -165,7 +167,7 @@ def together(photographs: Path, tmp_path_factory: pytest.TempPathFactory, tiny_m
     return folder
 
 
-@pytest.mark.parametrize("stage", ["vqgan", "restoring_vq", "ldm", "refldm", "ldbfr", "fusion"])
+@pytest.mark.parametrize("stage", ["vqgan", "restoring_vq", "ldm", "refldm", "ldbfr", "fusion", "end_to_end", "crisp"])
 def test_both_hold_the_same_weights_after_each_stage(together: Path, stage: str):
     one, other = ((together / f"{stage}.{rank}").read_text() for rank in (0, 1))
     assert one == other

@@ -117,13 +117,13 @@ class Trainer:
     def measure_step(self, step: int) -> tuple[float, float]:
         """FLOPs per sample and seconds of one forward and backward pass, beside the run: nothing of it stays.
 
-        Making the sample is counted in full, also where a pool has it trained on several times.
+        Making the sample counts by its share where a pool has it trained on several times.
         """
-        items = default_collate([self.dataset[i] for i in range(self.config.loop.batch_size)])
-        generator = seeded_generator(self.accelerator.device, self.config.loop.seed)
+        loop = self.config.loop
+        items = default_collate([self.dataset[i] for i in range(loop.batch_size)])
+        generator = seeded_generator(self.accelerator.device, loop.seed)
 
-        def passes() -> None:
-            batch = self._make_batch(items, generator)
+        def passes(batch: Batch) -> None:
             for turn in self.stage.turns(step):
                 loss, _ = self.model(batch, generator, step, turn)
                 self.accelerator.backward(loss)
@@ -131,14 +131,20 @@ class Trainer:
             self.stage.zero_grad(set_to_none=True)
 
         before = [buffer.clone() for buffer in self.stage.buffers()]  # spectral norms move theirs in each pass
-        with FlopCounterMode(display=False) as counter:
-            passes()
+        with FlopCounterMode(display=False) as making:
+            batch = self._make_batch(items, generator)
+        with FlopCounterMode(display=False) as training:
+            passes(batch)
         started = time.perf_counter()
-        passes()
-        seconds = time.perf_counter() - started
+        batch = self._make_batch(items, generator)
+        made = time.perf_counter()
+        passes(batch)
+        trained = time.perf_counter()
         for buffer, values in zip(self.stage.buffers(), before, strict=True):
             buffer.copy_(values)
-        return counter.get_total_flops() / self.config.loop.batch_size, seconds
+        visits = 1 if loop.pool is None else loop.pool.visits
+        flops = making.get_total_flops() / visits + training.get_total_flops()
+        return flops / loop.batch_size, (made - started) / visits + trained - made
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:

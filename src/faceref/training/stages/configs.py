@@ -34,6 +34,9 @@ class ReconstructionWeights(Config):
     adversarial_from: int = Field(default=30_001, ge=0)  # step
     warm_up: int = Field(default=0, ge=0)  # steps that the discriminator learns alone before its loss counts
 
+    def discriminator_learns(self, step: int) -> bool:
+        return step >= self.adversarial_from - self.warm_up
+
 
 class ReconstructionConfig(StageConfig):
     """What a network that makes pictures of pictures is trained for."""
@@ -167,28 +170,30 @@ class FusionConfig(ReconstructionConfig):
     reference_dropout: Share = 0.3  # share of the samples that are restored without references (ldbfr: all are)
 
 
-class EndToEndConfig(ReconstructionConfig):
-    """A one-step denoiser of the family refldm and the decoder that draws its latents larger, trained together (ours).
+class DrawingConfig(ReconstructionConfig):
+    """A one-step denoiser of the family refldm, and the decoder that draws its latents larger (ours)."""
 
-    Of the losses it has L1, also at half the size, and identity.
-    """
-
-    stage: Literal["end_to_end"]
     model: Path  # folder of the model to begin from
     # constructor arguments of a new DetailDecoder, which the model is given if it has none, or if there are any
     detail: dict[str, Any] = Field(default={})
-    latent: Weight = 0.2  # of the squared distance between the latents, which keeps them what the autoencoder decodes
-    unet_share: Share = 1.0  # of the learning rate
     reference_dropout: Share = 0.2  # share of the samples without references; the others have any number up to all
 
 
-class CrispConfig(EndToEndConfig):
-    """The decoder of a one-step model again: shown the references' texture, it learns to draw photographs (ours).
+class EndToEndConfig(DrawingConfig):
+    """Denoiser and decoder are trained together: by L1, also at half the size, and identity."""
 
-    The denoiser stays as it is, so that `latent` and `unet_share` have no effect; the adversarial weight is fixed.
+    stage: Literal["end_to_end"]
+    latent: Weight = 0.2  # of the squared distance between the latents, which keeps them what the autoencoder decodes
+    unet_share: Share = 1.0  # of the learning rate
+
+
+class CrispConfig(DrawingConfig):
+    """The decoder, shown the references' texture, learns to draw photographs; the denoiser stays as it is.
+
+    The adversarial weight is fixed.
     """
 
-    stage: Literal["crisp"]  # type: ignore[assignment]
+    stage: Literal["crisp"]
     matching: Weight = 0.5  # of the distance between the discriminator's feature maps (Wang et al. 2018, pix2pixHD)
     crisp: Share = 0.6  # of the exported model, unless it is told; what blind readers preferred (docs/experiments.md)
     judged: int = Field(default=192, ge=8, multiple_of=8)  # side of the square, somewhere, that the discriminator sees

@@ -12,18 +12,17 @@ from faceref.models.autoencoder import decode
 from faceref.models.detail_decoder import enlarged
 from faceref.models.identity import FaceRecogniser, feature_distance
 from faceref.models.texture import find_texture, remember_texture
-from faceref.models.unet import ReferenceUNet
 from faceref.training.discriminators import UNetDiscriminator
 from faceref.training.pictures import compare, contact_sheet, median_sharpness
 from faceref.training.stages.configs import CrispConfig
-from faceref.training.stages.end_to_end import EndToEndStage
+from faceref.training.stages.drawing import DrawingStage
 from faceref.training.stages.stage import Batch, Losses
 
 
-class CrispStage(EndToEndStage):
+class CrispStage(DrawingStage):
     """A decoder learns to draw as crisply as it is told, while the denoiser stays as it is.
 
-    At crispness 0 the losses are those of `EndToEndStage`; at 1 the perceptual and the adversarial one and feature
+    At crispness 0 the losses are those that all drawing has; at 1 the perceptual and the adversarial one and feature
     matching are added, in proportion between. The discriminator sees crisp drawings, and photographs that are examples
     of detail.
     """
@@ -33,17 +32,17 @@ class CrispStage(EndToEndStage):
     textured = True
 
     def __init__(self, config: CrispConfig, *parts: Any):
-        """parts: as of `EndToEndStage`."""
+        """parts: as of `DrawingStage`."""
         super().__init__(config, *parts)
         self.seed, self.judged, self.matching = config.loop.seed, config.judged, config.matching
-        self.keep_frozen(unet=self.trained.pop("unet"), **self.frozen)
+        self.discriminator = UNetDiscriminator(config.discriminator_channels)
+        self.info = self.info.model_copy(update={"crisp": config.crisp})
 
-    def new_discriminator(self, channels: int) -> nn.Module:
-        return UNetDiscriminator(channels)
+    def networks_to_train(self) -> dict[str, nn.Module]:
+        return {"detail": self.detail}
 
-    @property
-    def unet(self) -> ReferenceUNet:
-        return self.frozen["unet"]
+    def turns(self, step: int) -> tuple[str, ...]:
+        return self.all_turns if self.weights.discriminator_learns(step) else self.all_turns[:1]
 
     def trainable(self, turn: str) -> dict[nn.Module, float]:
         return {self.discriminator if turn == "discriminator" else self.detail: 1.0}
@@ -57,7 +56,7 @@ class CrispStage(EndToEndStage):
         """
         batch = super().make_batch(items, generator)
         latents = self.denoise(batch, batch["counts"])
-        decoded = decode(self.frozen["vae"], latents)
+        decoded = decode(self.pipeline.vae, latents)
         with torch.autocast(latents.device.type, enabled=False):
             memory = remember_texture(batch["references"])
             texture = find_texture(enlarged(decoded, batch["lq"]), *memory, batch["counts"])

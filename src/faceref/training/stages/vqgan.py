@@ -71,13 +71,8 @@ class ReconstructionStage(Stage):
         """
         super().__init__()
         self.weights = config.weights
-        if "discriminator" in self.all_turns:
-            self.discriminator = self.new_discriminator(config.discriminator_channels)
+        self.discriminator = PatchDiscriminator(config.discriminator_channels)
         self.keep_frozen(perceptual=perceptual, recogniser=recogniser, **others)
-
-    def new_discriminator(self, channels: int) -> nn.Module:
-        """An untrained one; channels: of its first layer."""
-        return PatchDiscriminator(channels)
 
     @property
     def recogniser(self) -> FaceRecogniser | None:
@@ -93,8 +88,7 @@ class ReconstructionStage(Stage):
         """Pictures [B, 3, H, W] that shall be `batch["hq"]`, and the codebook loss."""
 
     def turns(self, step: int) -> tuple[str, ...]:
-        learns = step >= self.weights.adversarial_from - self.weights.warm_up
-        return self.all_turns if learns else self.all_turns[:1]
+        return self.all_turns if self.weights.discriminator_learns(step) else self.all_turns[:1]
 
     def forward(self, batch: Batch, generator: torch.Generator, step: int, turn: str) -> Losses:
         hq, mask = batch["hq"], batch["mask"]
