@@ -5,8 +5,8 @@
     python benchmarks/blind_faces.py count JUDGE                # JUDGE/votes.json: {"severe 1": "left", ...}
 
 The faces are those that `faceref evaluate` has written: --faces of each degradation, drawn by --seed, restored with
-references; smaller pictures are enlarged (bicubic). Left and right are drawn by lot; the reader looks at the pages and
-writes left, right or equal for each pair.
+five references unless --shown says otherwise; smaller pictures are enlarged (bicubic). Left and right are drawn by lot;
+the reader looks at the pages and writes left, right or equal for each pair.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw
 from faceref.pictures.sheets import below, beside
 
 DEGRADATIONS = ("severe", "moderate")
-SHOWN, SIDE, ROWS, COLUMNS, GAP = "refs-5", 300, 4, 2, 12  # SIDE: pixels of a face on a page
+SIDE, ROWS, COLUMNS, GAP = 300, 4, 2, 12  # SIDE: pixels of a face on a page
 
 
 def main() -> None:
@@ -32,6 +32,7 @@ def main() -> None:
     pages.add_argument("against", help="lq, or EVALUATION/MODEL")
     pages.add_argument("-o", "--out", type=Path, required=True)
     pages.add_argument("--faces", type=int, default=64)
+    pages.add_argument("--shown", default="refs-5", help="references that they were restored with: refs-5, none, ...")
     pages.add_argument("--seed", type=int, default=0)
     count = commands.add_parser("count")
     count.add_argument("judged", type=Path)
@@ -43,11 +44,11 @@ def main() -> None:
         return
     rng, key = np.random.default_rng(arguments.seed), {}
     for degradation in DEGRADATIONS:
-        ours = arguments.evaluation / "pictures" / degradation / arguments.model / SHOWN
+        ours = arguments.evaluation / "pictures" / degradation / arguments.model / arguments.shown
         theirs = arguments.evaluation / "pictures" / degradation / "controls" / "lq"
         if arguments.against != "lq":
             evaluation, _, model = arguments.against.rpartition("/")
-            theirs = Path(evaluation) / "pictures" / degradation / model / SHOWN
+            theirs = Path(evaluation) / "pictures" / degradation / model / arguments.shown
         key |= write_pages(degradation, ours, theirs, arguments.faces, rng, arguments.out / "pages")
     (arguments.out / "key.json").write_text(json.dumps(key, indent=1), encoding="utf-8")
 

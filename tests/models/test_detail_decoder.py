@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from faceref.models.detail_decoder import DetailDecoder, shrink
-from faceref.models.texture import TEXTURE_CHANNELS
+from faceref.models.detail_decoder import COLOUR_CHANGE, DetailDecoder, shrink, with_colours_of
+from faceref.models.texture import TEXTURE_CHANNELS, luminance
 
 SIZES = {"latent_channels": 4, "channels": (32, 16, 8, 8), "residual_blocks": (1, 0, 0, 0)}
 
@@ -127,3 +127,18 @@ def test_levels_that_do_not_fit_the_patch_are_refused():
 def test_shrinking_takes_means():
     pictures = torch.tensor([[[[0.0, 2.0, 1.0, 1.0], [4.0, 2.0, 1.0, 1.0]]]])
     assert torch.equal(shrink(pictures, 2), torch.tensor([[[[2.0, 1.0]]]]))
+
+
+def test_colours_are_those_decoded_but_for_a_little_and_luminance_is_what_was_drawn():
+    decoded = 0.3 * torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    drawn = decoded + 0.02 * torch.randn(1, 1, 64, 64, generator=torch.Generator().manual_seed(1))
+    tinted = drawn + torch.tensor([0.02, -0.01, 0.0]).view(1, 3, 1, 1)  # a little, everywhere
+    sparks = tinted.clone()
+    sparks[:, 2, 20:24, 20:24] -= 0.8  # yellow
+    for picture in (drawn, tinted, sparks):
+        torch.testing.assert_close(luminance(with_colours_of(decoded, picture)), luminance(picture), atol=1e-5, rtol=0)
+    torch.testing.assert_close(with_colours_of(decoded, tinted), tinted, atol=1e-5, rtol=0)
+    coloured = with_colours_of(decoded, sparks)
+    change = (coloured - luminance(coloured)) - (decoded - luminance(decoded))
+    assert change.abs().max() < 2 * COLOUR_CHANGE
+    assert (sparks - tinted).abs().max() > 10 * COLOUR_CHANGE

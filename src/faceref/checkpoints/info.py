@@ -36,9 +36,7 @@ class ModelInfo(BaseModel):
     steps: int = Field(gt=0)
     guidance: float = Field(ge=0, description="towards the references; 1, and anything for ldbfr: none")
     scheduler: SchedulerName
-    crisp: float | None = Field(
-        default=None, ge=0, le=1, description="how crisply to draw faces with references, where it can be told"
-    )
+    crisp: float | None = Field(default=None, ge=0, le=1, description="how crisply to draw, where it can be told")
     training_data: str
     licence: str
     quality: dict[str, float] = Field(default={}, description="measured, e.g. {'lfw128 severe identity': 0.91}")

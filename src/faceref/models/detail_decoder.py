@@ -9,9 +9,11 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from faceref.models.fusion import ResidualBlock
-from faceref.models.texture import TEXTURE_CHANNELS
+from faceref.models.texture import TEXTURE_CHANNELS, blur, luminance
 
 COARSEST_TEXTURED = 4  # pixels to a side of what one pixel stands for, at the coarsest level that is shown texture
+CHROMA = 1.5  # chosen, as the next, on people for validation (docs/experiments.md)
+COLOUR_CHANGE = 0.04  # five levels of 255
 
 
 class DetailDecoder(ModelMixin, ConfigMixin):
@@ -90,6 +92,19 @@ def enlarged(decoded: Tensor, lq: Tensor) -> Tensor:
     """A decoded picture at the size, and in the numbers, of the LQ one."""
     # in float32: CPUs do not resize in half precision
     return F.interpolate(decoded.float(), size=lq.shape[-2:], mode="bicubic").to(lq.dtype)
+
+
+def with_colours_of(decoded: Tensor, drawn: Tensor) -> Tensor:
+    """The luminance of drawn pictures [B, 3, H, W] with the colours of the decoded ones, `enlarged`; float32.
+
+    These are fine enough, as in photographs stored as usual (4:2:0). What the decoder draws of colour beyond them, a
+    discriminator having asked for more than the LQ picture tells, are yellow teeth and sparks around eyes: it may
+    change them by COLOUR_CHANGE, no more finely than under a Gaussian of CHROMA pixels.
+    """
+    decoded, drawn = decoded.float(), drawn.float()
+    colours, grey = decoded - luminance(decoded), luminance(drawn)
+    change = blur(drawn - grey - colours, CHROMA).clamp(-COLOUR_CHANGE, COLOUR_CHANGE)
+    return grey + colours + change - luminance(change)
 
 
 def shows_texture(patch: int) -> bool:

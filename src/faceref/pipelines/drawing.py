@@ -4,11 +4,13 @@ import torch
 from torch import Tensor
 
 from faceref.models.autoencoder import Autoencoder, decode
-from faceref.models.detail_decoder import DetailDecoder, enlarged, shrink
+from faceref.models.detail_decoder import DetailDecoder, enlarged, shrink, with_colours_of
 from faceref.models.fusion import PixelFusion
 from faceref.models.reference import TEXTURE, ReferenceCache
 from faceref.models.strips import decode_in_strips
 from faceref.models.texture import TEXTURE_CHANNELS, find_texture
+
+ALONE = 0.5  # of the crispness asked for, without references; what blind readers preferred (docs/experiments.md)
 
 
 class Drawing:
@@ -45,8 +47,7 @@ class Drawing:
     ) -> Tensor:
         """Denoised latents [B, C, h, w] of the faces `lq` [B, 3, H, H] as pictures [B, 3, S, S], about [-1, 1].
 
-        crisp: how crisply those with references, by a decoder that is told; None: as crisply as it can. shown: the
-        references.
+        crisp: how crisply, by a decoder that is told; None: as crisply as it can. shown: the references.
         """
         if self.in_strips and len(latents) > 1:
             caches = [None] * len(latents) if shown is None else shown.split()
@@ -67,14 +68,15 @@ class Drawing:
     ) -> tuple[Tensor, ...]:
         """What a textured decoder is given besides: texture [B, TEXTURE_CHANNELS, S, S], how crisply to draw [B].
 
-        Faces without references are drawn softly (0), since crisp detail would be invented. Nothing for other decoders.
+        Faces without references are drawn less crisply, since more would be invented. Nothing for other decoders.
         """
         if not self.is_textured:
             return ()
+        asked = 1.0 if crisp is None else crisp
         if shown is None or (layer := shown.layer(TEXTURE)) is None:
-            return lq.new_zeros(len(lq), TEXTURE_CHANNELS, *lq.shape[-2:]), lq.new_zeros(len(lq))
+            return lq.new_zeros(len(lq), TEXTURE_CHANNELS, *lq.shape[-2:]), lq.new_full((len(lq),), ALONE * asked)
         texture = find_texture(enlarged(decoded, lq.to(decoded.device)), *layer, shown.counts)
-        return texture, (shown.counts > 0).any(dim=1) * (1.0 if crisp is None else crisp)
+        return texture, torch.where((shown.counts > 0).any(dim=1), asked, ALONE * asked)
 
     @torch.no_grad()
     def correct(self, decoded: Tensor, latents: Tensor, lq: Tensor, *hints: Tensor) -> Tensor:
@@ -84,5 +86,6 @@ class Drawing:
         """
         latents, lq, *told = (one.to(decoded.device, decoded.dtype) for one in (latents, lq, *hints))
         if self.detail is not None:
-            return self.detail(latents, decoded, lq, *told)
+            drawn = self.detail(latents, decoded, lq, *told)
+            return with_colours_of(enlarged(decoded, lq), drawn) if self.is_textured else drawn
         return decoded if self.fusion is None else self.fusion(decoded, lq)

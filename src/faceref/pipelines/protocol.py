@@ -199,8 +199,8 @@ class FacePipeline(Drawing, DiffusionPipeline, ABC):
         guidance_interval: the timesteps, from 0 (clean) to 1 (noise), with guidance; the others take half the time and
             follow the references plainly. Kynkäänniemi et al. 2024 (arXiv 2404.07724) find that it helps in the middle.
         scheduler: samples instead of the pipeline's own, with its noise schedule.
-        crisp: how crisply a decoder that can be told draws faces with references, from 0, the likeliest picture, to 1,
-            what looks most like a photograph (`faceref.models.detail_decoder`); it draws those without softly.
+        crisp: how crisply a decoder that can be told draws, from 0, the likeliest picture, to 1, what looks most like a
+            photograph (`faceref.models.detail_decoder`); faces without references half as crisply.
         generator: draws the starting noise; one per face makes a face's result independent of its neighbours'. None:
             torch's own.
         latents: the starting noise itself, [B, C, h, w].

@@ -112,8 +112,8 @@ class RestoreOptions(BaseModel):
         default=None,
         ge=0,
         le=1,
-        description="How crisply faces with references are drawn (skin, lashes, hair), if the model can be told: from "
-        "0, softly, as those without are, to 1, like a sharp photograph; the model's own by default.",
+        description="How crisply faces are drawn (skin, lashes, hair), if the model can be told: from 0, softly, to 1, "
+        "like a sharp photograph; those without references half as crisply. The model's own by default.",
     )
     strength: Strength | None = Field(
         default=None,
