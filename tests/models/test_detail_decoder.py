@@ -1,6 +1,7 @@
 """DetailDecoder: it enlarges at first; then any size, and all of its inputs count, texture and crispness too."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from faceref.models.detail_decoder import COLOUR_CHANGE, DetailDecoder, shrink, with_colours_of
+from faceref.models.detail_decoder import COLOUR_CHANGE, DetailDecoder, shrink, with_colours_of, without_grid
 from faceref.models.texture import TEXTURE_CHANNELS, luminance
 
 SIZES = {"latent_channels": 4, "channels": (32, 16, 8, 8), "residual_blocks": (1, 0, 0, 0)}
@@ -142,3 +143,11 @@ def test_colours_are_those_decoded_but_for_a_little_and_luminance_is_what_was_dr
     change = (coloured - luminance(coloured)) - (decoded - luminance(decoded))
     assert change.abs().max() < 2 * COLOUR_CHANGE
     assert (sparks - tinted).abs().max() > 10 * COLOUR_CHANGE
+
+
+@pytest.mark.parametrize(("period", "left"), [(2.0, (0, 1e-3)), (2.13, (0, 0.05)), (4.0, (0.9, 1)), (8.0, (0.99, 1))])
+def test_what_alternates_from_pixel_to_pixel_goes_and_all_else_stays(period: float, left: tuple[float, float]):
+    waves = torch.cos(2 * math.pi * torch.arange(128) / period)
+    for picture in (waves.expand(1, 3, 128, 128), waves[:, None].expand(1, 3, 128, 128)):
+        share = without_grid(picture)[..., 32:96, 32:96].std() / picture[..., 32:96, 32:96].std()
+        assert left[0] <= share <= left[1] + 1e-3

@@ -9,11 +9,12 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from faceref.models.fusion import ResidualBlock
-from faceref.models.texture import TEXTURE_CHANNELS, blur, luminance
+from faceref.models.texture import TEXTURE_CHANNELS, blur, convolved, luminance
 
 COARSEST_TEXTURED = 4  # pixels to a side of what one pixel stands for, at the coarsest level that is shown texture
 CHROMA = 1.5  # chosen, as the next, on people for validation (docs/experiments.md)
 COLOUR_CHANGE = 0.04  # five levels of 255
+SMOOTH = (-1, 8, -28, 56, 186, 56, -28, 8, -1)  # / 256: 1 - sin(w / 2)^8 of a frequency w
 
 
 class DetailDecoder(ModelMixin, ConfigMixin):
@@ -105,6 +106,15 @@ def with_colours_of(decoded: Tensor, drawn: Tensor) -> Tensor:
     colours, grey = decoded - luminance(decoded), luminance(drawn)
     change = blur(drawn - grey - colours, CHROMA).clamp(-COLOUR_CHANGE, COLOUR_CHANGE)
     return grey + colours + change - luminance(change)
+
+
+def without_grid(pictures: Tensor) -> Tensor:
+    """Pictures [B, 3, H, W] less what alternates from pixel to pixel, and nearly so.
+
+    The convolutions after enlarging by nearest neighbours leave a faint weave of 2.1 pixels on smooth skin, which is
+    seen where there is no texture.
+    """
+    return convolved(pictures, pictures.new_tensor(SMOOTH) / 256)
 
 
 def shows_texture(patch: int) -> bool:

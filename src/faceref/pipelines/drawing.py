@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from faceref.models.autoencoder import Autoencoder, decode
-from faceref.models.detail_decoder import DetailDecoder, enlarged, shrink, with_colours_of
+from faceref.models.detail_decoder import DetailDecoder, enlarged, shrink, with_colours_of, without_grid
 from faceref.models.fusion import PixelFusion
 from faceref.models.reference import TEXTURE, ReferenceCache
 from faceref.models.strips import decode_in_strips
@@ -85,7 +85,11 @@ class Drawing:
         hints: what `hints` gives for these faces.
         """
         latents, lq, *told = (one.to(decoded.device, decoded.dtype) for one in (latents, lq, *hints))
-        if self.detail is not None:
-            drawn = self.detail(latents, decoded, lq, *told)
-            return with_colours_of(enlarged(decoded, lq), drawn) if self.is_textured else drawn
-        return decoded if self.fusion is None else self.fusion(decoded, lq)
+        if self.detail is None:
+            return decoded if self.fusion is None else self.fusion(decoded, lq)
+        drawn = self.detail(latents, decoded, lq, *told)
+        if not told:
+            return drawn
+        drawn = with_colours_of(enlarged(decoded, lq), drawn)
+        textured = told[0].flatten(1).any(dim=1).view(-1, 1, 1, 1)
+        return torch.where(textured, drawn, without_grid(drawn))
