@@ -19,6 +19,7 @@ from .progress import progress
 CATEGORY = "faceref"
 LARGEST_SEED = 2**53 - 1  # the largest whole number that the page, JavaScript, holds exactly
 OWN = -1.0  # in place of a number: what the model, or the face, says
+OWN_BY_DEFAULT = ("strength", "guidance", "steps", "crisp")
 
 
 class LoadModel:
@@ -105,7 +106,10 @@ class RestoreFaces:
                 "always": _option("BOOLEAN", "always", default=False),
                 "aligned": _option("BOOLEAN", "aligned", default=False),
             },
-            "optional": {"people": ("FACEREF_PERSON",)},
+            "optional": {
+                "people": ("FACEREF_PERSON",),
+                "crisp": _option("FLOAT", "crisp", default=OWN, min=OWN, max=1.0, step=0.05),
+            },
         }
 
     def restore(
@@ -123,12 +127,14 @@ class RestoreFaces:
         always: bool,
         aligned: bool,
         people: list[Person] | None = None,
+        crisp: float = OWN,
     ) -> tuple[Tensor, list[Result], str]:
         options = RestoreOptions.of(
             face=None if face == "auto" else int(face) if face.isdecimal() else face,
             strength=None if strength == OWN else strength,
             steps=steps or None,
             guidance=None if guidance == OWN else guidance,
+            crisp=None if crisp == OWN else crisp,
             seed=seed,
             max_refs=max_refs,
             colour=colour,
@@ -169,7 +175,7 @@ class Compare:
 def _option(kind: str | list[str], name: str, **limits: Any) -> tuple[str | list[str], dict[str, Any]]:
     """An input that is one of RestoreOptions, with its help as tooltip."""
     default = f" {limits['default']:g} stands for the default." if limits["default"] in (OWN, 0) else ""
-    return kind, limits | {"tooltip": _tooltip(name) + (default if name in ("strength", "guidance", "steps") else "")}
+    return kind, limits | {"tooltip": _tooltip(name) + (default if name in OWN_BY_DEFAULT else "")}
 
 
 def _tooltip(name: str) -> str:

@@ -111,6 +111,7 @@ def test_a_face_that_is_good_already_is_compared_as_it_is(prompt, nodes):
         (PERSON, {"folder": "/nowhere"}, "/nowhere"),
         (RESTORE, {"face": "5"}, "has no face 5; choose 1, largest or all."),
         (RESTORE, {"face": "left"}, "face cannot be 'left'"),
+        (RESTORE, {"crisp": 0.5}, "cannot be told how crisply to draw"),
         (RESTORE, {"steps": 1000, "guidance": 0.0, "images": ["11", 0]}, "No face was found"),
     ],
 )

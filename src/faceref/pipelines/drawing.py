@@ -10,8 +10,6 @@ from faceref.models.reference import TEXTURE, ReferenceCache
 from faceref.models.strips import decode_in_strips
 from faceref.models.texture import TEXTURE_CHANNELS, find_texture
 
-ALONE = 0.5  # of the crispness asked for, without references; what blind readers preferred (docs/experiments.md)
-
 
 class Drawing:
     """From latents to pictures, with the networks of a pipeline."""
@@ -68,15 +66,14 @@ class Drawing:
     ) -> tuple[Tensor, ...]:
         """What a textured decoder is given besides: texture [B, TEXTURE_CHANNELS, S, S], how crisply to draw [B].
 
-        Faces without references are drawn less crisply, since more would be invented. Nothing for other decoders.
+        Nothing for other decoders.
         """
         if not self.is_textured:
             return ()
-        asked = 1.0 if crisp is None else crisp
+        crispness = lq.new_full((len(lq),), 1.0 if crisp is None else crisp)
         if shown is None or (layer := shown.layer(TEXTURE)) is None:
-            return lq.new_zeros(len(lq), TEXTURE_CHANNELS, *lq.shape[-2:]), lq.new_full((len(lq),), ALONE * asked)
-        texture = find_texture(enlarged(decoded, lq.to(decoded.device)), *layer, shown.counts)
-        return texture, torch.where((shown.counts > 0).any(dim=1), asked, ALONE * asked)
+            return lq.new_zeros(len(lq), TEXTURE_CHANNELS, *lq.shape[-2:]), crispness
+        return find_texture(enlarged(decoded, lq.to(decoded.device)), *layer, shown.counts), crispness
 
     @torch.no_grad()
     def correct(self, decoded: Tensor, latents: Tensor, lq: Tensor, *hints: Tensor) -> Tensor:

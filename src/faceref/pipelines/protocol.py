@@ -200,7 +200,7 @@ class FacePipeline(Drawing, DiffusionPipeline, ABC):
             follow the references plainly. Kynkäänniemi et al. 2024 (arXiv 2404.07724) find that it helps in the middle.
         scheduler: samples instead of the pipeline's own, with its noise schedule.
         crisp: how crisply a decoder that can be told draws, from 0, the likeliest picture, to 1, what looks most like a
-            photograph (`faceref.models.detail_decoder`); faces without references half as crisply.
+            photograph (`faceref.models.detail_decoder`).
         generator: draws the starting noise; one per face makes a face's result independent of its neighbours'. None:
             torch's own.
         latents: the starting noise itself, [B, C, h, w].

@@ -113,7 +113,7 @@ class RestoreOptions(BaseModel):
         ge=0,
         le=1,
         description="How crisply faces are drawn (skin, lashes, hair), if the model can be told: from 0, softly, to 1, "
-        "like a sharp photograph; those without references half as crisply. The model's own by default.",
+        "like a sharp photograph; the model's own by default.",
     )
     strength: Strength | None = Field(
         default=None,

@@ -59,7 +59,7 @@ def evaluate(
     ] = None,
     crisp: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="How crisply to draw, if the model can be told; without references half as."),
+        typer.Option(min=0, max=1, help="How crisply to draw, if the model can be told; its own by default."),
     ] = None,
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Of noise, degradation, wrong references, sample and bootstrap.")
