@@ -79,7 +79,8 @@ class Drawing:
     def correct(self, decoded: Tensor, latents: Tensor, lq: Tensor, *hints: Tensor) -> Tensor:
         """What follows decoding, if anything does: decoded faces corrected by `lq`, or drawn larger; as `draw`.
 
-        hints: what `hints` gives for these faces.
+        hints: what `hints` gives for these faces. What is drawn with them keeps the decoded colours, and no weave where
+        there is no texture to hide it.
         """
         latents, lq, *told = (one.to(decoded.device, decoded.dtype) for one in (latents, lq, *hints))
         if self.detail is None:

@@ -119,12 +119,9 @@ class CrispStage(DrawingStage):
         draws = torch.rand(count, generator=generator, device=generator.device).to(batch["hq"].device)
         quarters = 4 * (torch.arange(count, device=draws.device) + draws) / count  # 0..4, rising
         batch["crisp"] = (quarters - 1).clamp(0, 1)
-        batch["drawn"] = self._drawn(batch, batch["crisp"])
+        seen = (batch[name] for name in ("latents", "decoded", "lq", "texture", "crisp"))
+        batch["drawn"] = self.detail(*seen).float()
         return batch["drawn"]
-
-    def _drawn(self, batch: Batch, crisp: Tensor) -> Tensor:
-        """Pictures [B, 3, H, W], each as crisp as `crisp` [B] says."""
-        return self.detail(batch["latents"], batch["decoded"], batch["lq"], batch["texture"], crisp).float()
 
     def _judged_square(self, pictures: Tensor, step: int) -> tuple[slice, slice]:
         """Rows and columns that the discriminator sees in this step: in both turns, and in all processes, the same."""
@@ -133,16 +130,17 @@ class CrispStage(DrawingStage):
         return slice(top, top + self.judged), slice(left, left + self.judged)
 
     def validate(self, batch: Batch, generator: torch.Generator) -> tuple[dict[str, float], Image.Image]:
-        """Held-out faces; rows: LQ, drawn softly and crisply, crisply without texture, truth.
+        """Held-out faces, as the pipeline draws them; rows: LQ, softly, crisply, crisply without texture, truth.
 
         Sharpness is the median of this process's share, to the median of its truths.
         """
-        crisp = batch["lq"].new_ones(len(batch["lq"]))
+        seen, texture = (batch["decoded"], batch["latents"], batch["lq"]), batch["texture"]
+        crisp = torch.ones_like(texture[:, 0, 0, 0])
         pictures = {
             "lq": batch["lq"],
-            "soft": self._drawn(batch, 0 * crisp),
-            "crisp": self._drawn(batch, crisp),
-            "untextured": self._drawn(batch | {"texture": torch.zeros_like(batch["texture"])}, crisp),
+            "soft": self.pipeline.correct(*seen, texture, 0 * crisp),
+            "crisp": self.pipeline.correct(*seen, texture, crisp),
+            "untextured": self.pipeline.correct(*seen, 0 * texture, crisp),
         }
         metrics: dict[str, float] = {}
         for name, row in pictures.items():
