@@ -34,7 +34,7 @@ from faceref.evaluation.faces import FaceDescriber
 from faceref.faces.align import AlignedFace, Alignment
 from faceref.faces.centre import Centre
 from faceref.faces.colour import match_color
-from faceref.faces.quality import JUDGED_AT, FaceQuality, quality, strength
+from faceref.faces.quality import FaceQuality, quality, size_in_photo, strength
 from faceref.faces.recognise import DlibRecogniser
 
 MILD = DegradationRanges(sigma=(0, 2), downsample=(1, 2), noise=(0, 5), quality=(80, 100))
@@ -95,21 +95,22 @@ def photographs(folder: Path, split: str | None, people: int, seed: int) -> list
 def restored_examples(cases: list[tuple[Path, list[Path]]], seed: int) -> Iterator[Example]:
     pipeline, info = load_pipeline("small")
     blind, blind_info = load_blind("small") or (pipeline, info)
-    corners = np.array([(0, 0), (0, SIZE), (SIZE, SIZE), (SIZE, 0)]) - 0.5
     for path, references in track(cases, description="restoring"):
         truth = _open(path)
+        side = Image.open(path).width
+        in_photo = Alignment(np.array([(0, 0), (0, side), (side, side), (side, 0)]) - 0.5, SIZE)
         cache = pipeline.encode_references([_open(one) for one in references])
         for preset, ranges in PRESETS.items():
             rng = np.random.default_rng(seed_for(seed, path.name, preset))
             bad = degrade(truth, ranges.at(SIZE).sample(rng), rng) if ranges else truth
-            face = AlignedFace(bad, np.full((SIZE, SIZE), 255, np.uint8), Alignment(corners, SIZE))
+            face = AlignedFace(bad, np.full((SIZE, SIZE), 255, np.uint8), in_photo)
             with_references = partial(pipeline, references=cache)
             pictures = {
                 "references": _restored(with_references, bad, info, seed),
                 "none": _restored(blind, bad, blind_info, seed),
             }
             matched = {name: np.asarray(match_color(one, bad, face.mask)) for name, one in pictures.items()}
-            yield Example(path, preset, np.asarray(truth), np.asarray(bad), matched, quality(face, JUDGED_AT))
+            yield Example(path, preset, np.asarray(truth), np.asarray(bad), matched, quality(face, size_in_photo(face)))
 
 
 def blended(example: Example, model: str, rule: Rule) -> np.ndarray:

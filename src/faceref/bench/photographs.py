@@ -8,7 +8,7 @@ import torch
 from faceref.bench.report import Stage
 from faceref.bench.stopwatch import measure
 from faceref.errors import NoFaceError
-from faceref.faces.quality import JUDGED_AT, quality
+from faceref.faces.quality import quality, size_in_photo
 from faceref.pictures.formats import OUTPUT_FORMATS
 from faceref.pictures.photo import open_photo
 from faceref.restore.faces import crop_of
@@ -38,7 +38,7 @@ def photograph_stages(
         "detect": lambda: restorer.detector.detect(photo.image),
         "align": lambda: [crop_of(photo, points) for points in landmarks],
         "recognise": lambda: restorer.recogniser.embed_batch(images, landmarks),
-        "judge": lambda: [quality(crop, JUDGED_AT) for crop in crops],
+        "judge": lambda: [quality(crop, size_in_photo(crop)) for crop in crops],
         "paste": lambda: compose(photo, result.faces, options),
         "write": lambda: result.encode(OUTPUT_FORMATS.get(path.suffix.lower(), "PNG")),
         "whole photograph": lambda: restorer.restore(path, people, options),

@@ -16,11 +16,11 @@ from faceref.faces.noise import bands, blockiness, wavelet_noise
 
 # The middle of an FFHQ-aligned square, from brow to chin, as shares of its side: what is surely face
 FACE_CENTRE, FACE_RADII = (0.5, 0.56), (0.30, 0.36)
-JUDGED_AT = 128  # pixels: the size that the estimate was learnt at, for faces whose model is not known
+JUDGED_AT, FINEST = 128, 256  # pixels: the sizes that the estimate was learnt at, the first for recognisers
 WORST, BEST = 18.0, 42.0  # dB: an estimated PSNR of these is a score of 0 and 1
 
 # Scores up to which a face is restored fully, and from which on it is left alone: benchmarks/strength.py --choose
-RESTORED, ALONE = 0.45, 0.60
+RESTORED, ALONE = 0.35, 0.55
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,16 @@ def quality(face: AlignedFace, size: int | None = None) -> FaceQuality:
     )
 
 
+def size_in_photo(face: AlignedFace) -> int:
+    """Pixels at which to judge what a face of a photograph lacks: its own there, as far as the estimate was learnt."""
+    return int(np.clip(round(face.alignment.side), JUDGED_AT, FINEST))
+
+
 def strength(judged: FaceQuality) -> float:
-    """How much of a restoration a face needs, in [0, 1]: all of it if it is bad, none if it is good already."""
+    """How much of a restoration a face needs, in [0, 1]: all of it if it is bad, none if it is good already.
+
+    judged: at its `size_in_photo`.
+    """
     return float(np.clip((ALONE - judged.score) / (ALONE - RESTORED), 0, 1))
 
 

@@ -6,13 +6,13 @@ docs/evaluation.md ("Who is in the background").
 
 from collections.abc import Sequence
 
-from faceref.faces.quality import ALONE, RESTORED
 from faceref.restore.faces import FoundFace
 from faceref.restore.left_alone import LeftAlone
 
 # Sides of aligned squares, as shares of another face's.
 MUCH_SMALLER = 0.5  # a face that is behind, however sharp
 SMALLER = 0.7  # half the area: one that is behind if it is also out of focus
+BLURRED, SHARP = 0.45, 0.60  # scores: one that is out of focus, where the other's is above
 # Of its aligned square, how much of a face must lie in the photograph: the face itself is its middle 60 %, so that a
 # fifth beyond the border takes nothing but hair and ear.
 WHOLE = 0.8
@@ -33,7 +33,7 @@ def bystander(face: FoundFace, faces: Sequence[FoundFace]) -> LeftAlone | None:
 
 def _is_behind(face: FoundFace, main: FoundFace) -> bool:
     """Whether it is much smaller than another one, or smaller and blurred where the other needs nothing."""
-    out_of_focus = face.quality.score < RESTORED and main.quality.score >= ALONE
+    out_of_focus = face.coarse.score < BLURRED and main.coarse.score >= SHARP
     return _side(face) < (SMALLER if out_of_focus else MUCH_SMALLER) * _side(main)
 
 

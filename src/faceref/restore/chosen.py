@@ -80,7 +80,7 @@ def _most_like(only: Identity[Any], faces: Sequence[FoundFace], by_hand: Mapping
 
 def _check_may_be(person: Identity[Any], faces: Sequence[FoundFace]) -> None:
     """Raises OtherPersonError if none of the faces may be the person; of a lone face less is asked."""
-    sure = [matching.match(face.probe, face.quality.score, [person])[0].certainty for face in faces]
+    sure = [matching.match(face.probe, face.coarse.score, [person])[0].certainty for face in faces]
     if max(sure) < (refusal_threshold() if len(faces) > 1 else LONE_FACE):
         told = ", ".join(f"face {face.number}: {100 * one:.0f} %" for face, one in zip(faces, sure, strict=True))
         raise OtherPersonError(

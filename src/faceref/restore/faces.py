@@ -23,7 +23,7 @@ class FoundFace:
     photo: where it is; number: its place from the left, beginning with 1; place: box and landmarks, None if the whole
     picture is the face; crop: the aligned face, FACE_SIZE px (an aligned picture: its own size); embedding: dlib's,
     float32 [128]; probe: what its person is looked for by, float32 [128] (`TorchDlibRecogniser.embed_probes`); quality:
-    how good it is as it is.
+    how good it is, judged at its `size_in_photo`; coarse: the same at JUDGED_AT, which is what recognisers see of it.
     """
 
     photo: Photo
@@ -33,6 +33,7 @@ class FoundFace:
     embedding: np.ndarray
     probe: np.ndarray
     quality: FaceQuality
+    coarse: FaceQuality
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from faceref.faces.colour import match_color
 from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.faces.face import Detector, Landmarker
 from faceref.faces.landmarks import landmarks_of_aligned
-from faceref.faces.quality import JUDGED_AT, quality, strength
+from faceref.faces.quality import JUDGED_AT, FaceQuality, quality, size_in_photo, strength
 from faceref.faces.tone import Tone
 from faceref.people.choice import choose_references
 from faceref.people.matching import Match, is_sure, match
@@ -51,10 +51,9 @@ def find_faces(
     known_by = zip(recogniser.embed_batch(images, landmarks), recogniser.embed_probes(images, landmarks), strict=True)
     crops = [crop_of(photo, points) for points in landmarks]
     numbers = range(1, len(whole) + 1)
-    judged = [quality(crop, JUDGED_AT) for crop in crops]
     return tuple(
-        FoundFace(photo, number, place, crop, embedding, probe, good)
-        for number, place, crop, (embedding, probe), good in zip(numbers, whole, crops, known_by, judged, strict=True)
+        FoundFace(photo, number, place, crop, embedding, probe, *_judged(crop))
+        for number, place, crop, (embedding, probe) in zip(numbers, whole, crops, known_by, strict=True)
     )
 
 
@@ -81,7 +80,7 @@ def assign(
     def assigned(face: FoundFace) -> Assignment:
         if face.number not in by_hand and face not in meant:
             return Assignment(face, left_alone=LeftAlone.NOT_CHOSEN)
-        matches = match(face.probe, face.quality.score, people)
+        matches = match(face.probe, face.coarse.score, people)
         if (said := by_hand.get(face.number)) is not None:
             return _said(face, matches, said, people)
         return _assigned(face, matches, believed, options.unknown)
@@ -195,7 +194,12 @@ def _whole_picture(photo: Photo, recogniser: TorchDlibRecogniser) -> FoundFace:
     crop = crop_of(photo, None)
     seen = [photo.image], [landmarks_of_aligned(photo.image, recogniser.landmarker)]
     (embedding,), (probe,) = recogniser.embed_batch(*seen), recogniser.embed_probes(*seen)
-    return FoundFace(photo, 1, None, crop, embedding, probe, quality(crop, JUDGED_AT))
+    return FoundFace(photo, 1, None, crop, embedding, probe, *_judged(crop))
+
+
+def _judged(crop: AlignedFace) -> tuple[FaceQuality, FaceQuality]:
+    """How good the face is at its size in the photograph, and at the one that recognisers see."""
+    return quality(crop, size_in_photo(crop)), quality(crop, JUDGED_AT)
 
 
 def _in_colours_of(crop: AlignedFace, restored: Image.Image) -> Image.Image:
