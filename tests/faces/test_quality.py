@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from faceref.data.degradation import Degradation, degrade
 from faceref.errors import PhotoError
 from faceref.faces.align import AlignedFace, align
 from faceref.faces.detect import Face
 from faceref.faces.noise import blockiness, wavelet_noise
-from faceref.faces.quality import quality
+from faceref.faces.quality import JUDGED_AT, quality, size_in_photo, strength
 
 EVERYWHERE = np.ones((128, 128), dtype=bool)
 
@@ -56,6 +56,21 @@ def test_a_face_is_judged_at_the_size_of_the_model(astronaut: Image.Image, astro
     large = align(small, astronaut_face.landmarks / 2, 512)
     assert quality(large, 64).score > quality(large, 256).score + 0.1
     assert quality(large, 512) == quality(large)
+
+
+@pytest.mark.parametrize(("share", "size"), [(4, 256), (1, 172), (0.25, 128)])
+def test_what_a_face_lacks_is_judged_at_its_size_in_the_photograph(
+    share: float, size: int, astronaut: Image.Image, astronaut_face: Face
+):
+    photo = astronaut.resize((int(share * astronaut.width),) * 2, Image.Resampling.LANCZOS)
+    assert size_in_photo(align(photo, share * astronaut_face.landmarks, 512)) == pytest.approx(size, abs=4)
+
+
+def test_a_large_face_that_is_good_only_when_it_is_small_is_restored(astronaut: Image.Image, astronaut_face: Face):
+    large = astronaut.resize((4 * astronaut.width,) * 2, Image.Resampling.LANCZOS).filter(ImageFilter.GaussianBlur(6))
+    face = align(large, 4 * astronaut_face.landmarks, 512)
+    assert strength(quality(face, JUDGED_AT)) < 0.2
+    assert strength(quality(face, size_in_photo(face))) > 0.8
 
 
 def test_padding_is_not_judged(good_face: AlignedFace):
