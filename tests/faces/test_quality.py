@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFilter
+from PIL import Image, ImageFilter, ImageOps
 
 from faceref.data.degradation import Degradation, degrade
 from faceref.errors import PhotoError
@@ -62,12 +62,12 @@ def test_a_face_is_judged_at_the_size_of_the_model(astronaut: Image.Image, astro
 def test_what_a_face_lacks_is_judged_at_its_size_in_the_photograph(
     share: float, size: int, astronaut: Image.Image, astronaut_face: Face
 ):
-    photo = astronaut.resize((int(share * astronaut.width),) * 2, Image.Resampling.LANCZOS)
+    photo = ImageOps.scale(astronaut, share, Image.Resampling.LANCZOS)
     assert size_in_photo(align(photo, share * astronaut_face.landmarks, 512)) == pytest.approx(size, abs=4)
 
 
 def test_a_large_face_that_is_good_only_when_it_is_small_is_restored(astronaut: Image.Image, astronaut_face: Face):
-    large = astronaut.resize((4 * astronaut.width,) * 2, Image.Resampling.LANCZOS).filter(ImageFilter.GaussianBlur(6))
+    large = ImageOps.scale(astronaut, 4, Image.Resampling.LANCZOS).filter(ImageFilter.GaussianBlur(6))
     face = align(large, 4 * astronaut_face.landmarks, 512)
     assert strength(quality(face, JUDGED_AT)) < 0.2
     assert strength(quality(face, size_in_photo(face))) > 0.8
