@@ -58,3 +58,15 @@ def test_a_small_face_has_a_softer_edge(alignment: Alignment, astronaut_face: Fa
     large, small = (face_weights(points * scale, Alignment(quad * scale, 64))[..., 0] for scale in (1, 0.15))
     steepest = [np.abs(np.diff(weights, axis=1)).max() for weights in (large, small)]
     assert steepest[1] < 0.6 * steepest[0]
+
+
+def test_with_the_head_hair_and_neck_are_restored_and_its_surroundings_are_not(alignment, astronaut_face: Face):
+    points = astronaut_face.landmarks
+    face, head = (face_weights(points, alignment, head=whole) for whole in (False, True))
+    assert (head >= face).all()
+    middle, top, bottom = MASK_SIZE // 2, int(0.12 * MASK_SIZE), int(0.95 * MASK_SIZE)  # hair; a throat
+    assert face[[top, bottom], middle].max() == 0
+    assert head[top, middle].min() > 0.8
+    assert head[bottom, middle].min() > 0.1
+    rim = [head[0], head[-1], head[:, 0], head[:, -1], head[: MASK_SIZE // 10, : MASK_SIZE // 10]]
+    assert max(weights.max() for weights in rim) < 0.05

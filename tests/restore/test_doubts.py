@@ -23,7 +23,7 @@ def test_a_strength_of_0_is_its_own_reason(restorer, portrait):
 
 
 def test_a_result_restored_again_is_warned_of(restorer, portrait, mirrored, tmp_path):
-    restore(restorer, portrait, mirrored).save(tmp_path / "once.png")
+    restore(restorer, portrait, mirrored, strength=0.5).save(tmp_path / "once.png")
     warnings = restore(restorer, tmp_path / "once.png", mirrored, face=1).warnings
     assert f"{tmp_path / 'once.png'} is AI-restored already: what is made of it is a guess from a guess." in warnings
     assert not any("already" in one for one in restore(restorer, portrait, mirrored).warnings)

@@ -37,17 +37,19 @@ def blend_face(
     strength: float,
     colour: Colour,
     rng: np.random.Generator,
+    head: bool = False,
 ) -> Image.Image:
     """A copy of an RGB photo with a restored face in place of the one it had; pixels off the face keep their bytes.
 
     restored: square RGB of any size, in the colours of the photograph; face: as it was cut out of the photo at
     `landmarks` [68, 2]. strength: 0 leaves the face as it is, 1 restores it fully. colour: "keep" a print's own tone,
-    or "allow" those of the restoration. rng draws the grain. Occluders that the restoration painted over stay.
+    or "allow" those of the restoration. rng draws the grain. head: hair, ears and neck are restored with the face.
+    Occluders that the restoration painted over stay.
     """
     box = _box(photo.size, face.alignment)
     if box is None or strength == 0:
         return photo.copy()
-    change = _Change.of(restored, face, landmarks, colour)
+    change = _Change.of(restored, face, landmarks, colour, head)
     grain = _lost_grain(photo, change, box, rng)
     pasted = photo.copy()
     for part in _in_rows(box, ROWS):
@@ -135,11 +137,11 @@ class _Change:
     alignment: Alignment
 
     @classmethod
-    def of(cls, restored: Image.Image, face: AlignedFace, landmarks: np.ndarray, colour: Colour) -> Self:
+    def of(cls, restored: Image.Image, face: AlignedFace, landmarks: np.ndarray, colour: Colour, head: bool) -> Self:
         correction, side = _correction(restored, face, colour), restored.width
         unlike = np.abs(blur(correction, SHAPE * side)).max(-1)
         alike = 1 - smooth_step((unlike - UNLIKE[0]) / (UNLIKE[1] - UNLIKE[0]))
-        square, mask = Alignment(face.alignment.quad, side), face_weights(landmarks, face.alignment)
+        square, mask = Alignment(face.alignment.quad, side), face_weights(landmarks, face.alignment, head=head)
         return cls(correction, blur(correction, DETAIL * side), alike, mask, square)
 
     def on(self, box: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

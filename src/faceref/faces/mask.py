@@ -1,4 +1,4 @@
-"""Where the face is in an aligned square: a soft mask along the jaw, the temples and the hair line."""
+"""Where the face is in an aligned square: a soft mask along jaw, temples and hair line, or around the whole head."""
 
 import cv2
 import numpy as np
@@ -12,6 +12,8 @@ MARGIN, FEATHER, DETAIL_FEATHER = 0.02, 0.07, 0.14
 SHORTEST_FEATHER = 4.0  # pixels of the photograph
 FOREHEAD = 0.85  # of the distance from nose to brows, which is also that from brows to hair line
 ARC = np.linspace(0, np.pi, 25)
+# The ellipse around hair, ears and neck, and how far it fades inwards, as shares of the square's side
+HEAD_CENTRE, HEAD_RADII, HEAD_FEATHER = (0.5, 0.48), (0.48, 0.52), 0.16
 
 
 def face_contour(landmarks: np.ndarray) -> np.ndarray:
@@ -28,11 +30,12 @@ def face_contour(landmarks: np.ndarray) -> np.ndarray:
     return np.concatenate([jaw, temples + across[:, None] * half_width + up[:, None] * (top - temples)])
 
 
-def face_weights(landmarks: np.ndarray, alignment: Alignment) -> np.ndarray:
+def face_weights(landmarks: np.ndarray, alignment: Alignment, *, head: bool = False) -> np.ndarray:
     """How much of each pixel of the aligned square is restored: float32 [MASK_SIZE, MASK_SIZE, 2] in [0, 1].
 
-    landmarks [68, 2] in photo pixels. The first channel is for the face's broad shapes and colours, the second for its
-    fine detail, which fades earlier. Both are 0 at the square's rim. The smaller the face, the softer the edge.
+    landmarks [68, 2] in photo pixels; head: hair, ears and neck, too, and not the face alone. The first channel is for
+    broad shapes and colours, the second for fine detail, which fades earlier in the face. Both are 0 at the square's
+    rim. The smaller the face, the softer the edge.
     """
     placed = Alignment(alignment.quad, MASK_SIZE)
     inside = np.zeros((MASK_SIZE, MASK_SIZE), dtype=np.uint8)
@@ -44,8 +47,17 @@ def face_weights(landmarks: np.ndarray, alignment: Alignment) -> np.ndarray:
     edge = np.arange(MASK_SIZE) + 0.5
     edge = np.minimum(edge, MASK_SIZE - edge) / MASK_SIZE
     rim = smooth_step(np.minimum(edge[:, None], edge[None]) / max(FEATHER, shortest))
-    weights = [smooth_step(depth / max(width, shortest)) * rim for width in (FEATHER, DETAIL_FEATHER)]
-    return np.stack(weights, axis=-1).astype(np.float32)
+    weights = np.stack([smooth_step(depth / max(width, shortest)) for width in (FEATHER, DETAIL_FEATHER)], axis=-1)
+    if head:
+        weights = np.maximum(weights, _head_weights(max(HEAD_FEATHER, shortest))[..., None])
+    return (weights * rim[..., None]).astype(np.float32)
+
+
+def _head_weights(feather: float) -> np.ndarray:
+    """[MASK_SIZE, MASK_SIZE]"""
+    y, x = (np.mgrid[:MASK_SIZE, :MASK_SIZE] + 0.5) / MASK_SIZE
+    away = np.hypot((x - HEAD_CENTRE[0]) / HEAD_RADII[0], (y - HEAD_CENTRE[1]) / HEAD_RADII[1])
+    return smooth_step((1 - away) * min(HEAD_RADII) / feather)
 
 
 def smooth_step(x: np.ndarray) -> np.ndarray:

@@ -76,7 +76,12 @@ def enlarge(
             _keep_face(image, photo.image, _at_scale(face, scale), scale)
     left, top, right, bottom = (scale * edge for edge in photo.readable)
     alpha = photo.alpha and photo.alpha.resize((width, height), Image.Resampling.BICUBIC)
-    placed = [replace(one, assignment=replace(one.assignment, face=_at_scale(one.face, scale))) for one in restored]
+    larger = [_at_scale(one.face, scale) for one in restored]
+    if upscaler is not None:  # it has drawn the hair already
+        larger = [replace(face, head=False) for face in larger]
+    placed = [
+        replace(one, assignment=replace(one.assignment, face=face)) for one, face in zip(restored, larger, strict=True)
+    ]
     return replace(photo, image=image, alpha=alpha, readable=(left, top, right, bottom)), tuple(placed)
 
 

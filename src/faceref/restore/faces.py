@@ -23,7 +23,8 @@ class FoundFace:
     photo: where it is; number: its place from the left, beginning with 1; place: box and landmarks, None if the whole
     picture is the face; crop: the aligned face, FACE_SIZE px (an aligned picture: its own size); embedding: dlib's,
     float32 [128]; probe: what its person is looked for by, float32 [128] (`TorchDlibRecogniser.embed_probes`); quality:
-    how good it is, judged at its `size_in_photo`; coarse: the same at JUDGED_AT, which is what recognisers see of it.
+    how good it is, judged at its `size_in_photo`; coarse: the same at JUDGED_AT, which is what recognisers see of it;
+    head: whether hair, ears and neck are restored with it, which they are where no other face lies in its square.
     """
 
     photo: Photo
@@ -34,6 +35,7 @@ class FoundFace:
     probe: np.ndarray
     quality: FaceQuality
     coarse: FaceQuality
+    head: bool = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,7 +25,7 @@ class Layer:
 
     image: the aligned face, restored fully, RGB; crop: as it was in the photograph; landmarks: where it was cut out,
     float32 [68, 2], None if the whole picture is the face; strength: how much of it is shown, in [0, 1]; seed: of its
-    grain.
+    grain; head: whether hair, ears and neck are shown with it.
     """
 
     image: Image.Image
@@ -33,11 +33,12 @@ class Layer:
     landmarks: np.ndarray | None
     strength: float
     seed: int
+    head: bool
 
     @classmethod
     def of(cls, one: RestoredFace) -> Self:
         landmarks = one.face.place.landmarks if one.face.place else None
-        return cls(one.image, one.face.crop, landmarks, one.assignment.strength, one.settings.seed)
+        return cls(one.image, one.face.crop, landmarks, one.assignment.strength, one.settings.seed, one.face.head)
 
 
 def compose_layers(photo: Photo, layers: Sequence[Layer], colour: Colour) -> Image.Image:
@@ -47,9 +48,15 @@ def compose_layers(photo: Photo, layers: Sequence[Layer], colour: Colour) -> Ima
         if layer.landmarks is None:
             image = blend_aligned(layer.image, layer.crop, strength=layer.strength, colour=colour)
         else:
-            rng = np.random.default_rng(layer.seed)
             image = blend_face(
-                image, layer.image, layer.crop, layer.landmarks, strength=layer.strength, colour=colour, rng=rng
+                image,
+                layer.image,
+                layer.crop,
+                layer.landmarks,
+                strength=layer.strength,
+                colour=colour,
+                rng=np.random.default_rng(layer.seed),
+                head=layer.head,
             )
     if photo.alpha is not None:
         image = image.copy()
@@ -63,6 +70,7 @@ class _LayerFile(BaseModel):
     landmarks: list[tuple[float, float]] | None
     strength: float
     seed: int
+    head: bool = False
     metadata: dict[str, str]
 
     @classmethod
@@ -76,6 +84,7 @@ class _LayerFile(BaseModel):
             landmarks=None if layer.landmarks is None else [(x, y) for x, y in layer.landmarks.tolist()],
             strength=layer.strength,
             seed=layer.seed,
+            head=layer.head,
             metadata=one.metadata,
         )
 
@@ -87,7 +96,7 @@ class _LayerFile(BaseModel):
     def over(self, photo: Photo) -> Layer:
         image = Image.open(io.BytesIO(self.png), formats=("PNG",)).convert("RGB")
         landmarks = None if self.landmarks is None else np.array(self.landmarks, dtype=np.float32)
-        return Layer(image, crop_of(photo, landmarks), landmarks, self.strength, self.seed)
+        return Layer(image, crop_of(photo, landmarks), landmarks, self.strength, self.seed, self.head)
 
 
 class Layers(BaseModel):

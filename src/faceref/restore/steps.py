@@ -11,7 +11,7 @@ from faceref.errors import NoFaceError, PhotoError, UsageError
 from faceref.faces.align import AlignedFace
 from faceref.faces.colour import match_color
 from faceref.faces.dlib_torch import TorchDlibRecogniser
-from faceref.faces.face import Detector, Landmarker
+from faceref.faces.face import Detector, Face, Landmarker
 from faceref.faces.landmarks import landmarks_of_aligned
 from faceref.faces.quality import JUDGED_AT, FaceQuality, quality, size_in_photo, strength
 from faceref.faces.tone import Tone
@@ -52,7 +52,7 @@ def find_faces(
     crops = [crop_of(photo, points) for points in landmarks]
     numbers = range(1, len(whole) + 1)
     return tuple(
-        FoundFace(photo, number, place, crop, embedding, probe, *_judged(crop))
+        FoundFace(photo, number, place, crop, embedding, probe, *_judged(crop), head=_is_alone(place, crop, found))
         for number, place, crop, (embedding, probe) in zip(numbers, whole, crops, known_by, strict=True)
     )
 
@@ -195,6 +195,12 @@ def _whole_picture(photo: Photo, recogniser: TorchDlibRecogniser) -> FoundFace:
     seen = [photo.image], [landmarks_of_aligned(photo.image, recogniser.landmarker)]
     (embedding,), (probe,) = recogniser.embed_batch(*seen), recogniser.embed_probes(*seen)
     return FoundFace(photo, 1, None, crop, embedding, probe, *_judged(crop))
+
+
+def _is_alone(face: Face, crop: AlignedFace, faces: Sequence[Face]) -> bool:
+    """Whether nothing of any other face lies in its aligned square."""
+    others = [crop.alignment.to_crop(other.landmarks) for other in faces if other is not face]
+    return not any(((points >= 0) & (points < crop.alignment.size)).all(axis=1).any() for points in others)
 
 
 def _judged(crop: AlignedFace) -> tuple[FaceQuality, FaceQuality]:

@@ -1,0 +1,36 @@
+"""Hair, ears and neck are restored with a face, unless somebody else's face, or an upscaler's hair, is there."""
+
+import numpy as np
+from PIL import Image
+from restoring import restore
+
+
+def changed_above(before: Image.Image, after: Image.Image, box: tuple[float, float, float, float]) -> float:
+    """The share of pixels in the middle of a face's hair, above the forehead, that are not what they were."""
+    left, top, right, _ = box
+    third = (right - left) / 3
+    hair = (int(left + third), int(top - 1.6 * third), int(right - third), int(top - 1.2 * third))
+    old, new = (np.asarray(picture.convert("RGB").crop(hair), dtype=int) for picture in (before, after))
+    return float((old != new).any(axis=-1).mean())
+
+
+def test_hair_is_restored_with_its_face(restorer, portrait):
+    result = restore(restorer, portrait)
+    (one,) = result.faces
+    assert one.face.head
+    assert changed_above(portrait, result.image, one.face.place.box) > 0.9
+
+
+def test_beside_another_face_only_the_face_is(restorer, portrait):
+    close = portrait.crop((68, 0, 182, portrait.height))  # each has the other's cheek in its square
+    both = Image.new("RGB", (2 * close.width, close.height))
+    both.paste(close, (0, 0))
+    both.paste(close, (close.width, 0))
+    result = restore(restorer, both)
+    assert [one.face.head for one in result.faces] == [False, False]
+    assert all(changed_above(both, result.image, one.face.place.box) < 0.1 for one in result.faces)
+
+
+def test_enlarged_plainly_it_is_restored_too(restorer, portrait):
+    (one,) = restore(restorer, portrait, background="lanczos").faces
+    assert one.face.head
