@@ -6,7 +6,7 @@ import { isRestored, restoredFaces, strengthAsked, strengthOf } from "../store.j
 /** @typedef {import("../types.js").Photo} Photo */
 /** @typedef {import("../types.js").Face} Face */
 
-const AROUND = 0.6; // of a face's box, on each side: farther than restoring changes anything
+const AROUND = 0.75; // of a face's box, on each side: farther than restoring changes anything
 
 /** @param {Photo} photo */
 export function drawLayers(photo) {
