@@ -54,6 +54,7 @@ def main() -> None:
                 strength=1.0,
                 colour="keep",
                 rng=np.random.default_rng(arguments.seed),
+                head=True,
             )
             changes.append(change(photo, after, face.landmarks, crop.alignment))
     gradient, grain = np.array(changes).T
@@ -69,7 +70,7 @@ def change(before: Image.Image, after: Image.Image, landmarks: np.ndarray, align
     low, high = np.floor(alignment.quad.min(0)).astype(int), np.ceil(alignment.quad.max(0)).astype(int)
     low, high = np.maximum(low, 0).tolist(), np.minimum(high, before.size).tolist()
     box = (low[0], low[1], high[0], high[1])
-    weights = warp(face_weights(landmarks, alignment), Alignment(alignment.quad, MASK_SIZE), box)
+    weights = warp(face_weights(landmarks, alignment, head=True), Alignment(alignment.quad, MASK_SIZE), box)
     border, face = (weights[..., 0] > 0.02) & (weights[..., 0] < 0.9), weights[..., 1] > 0.6
     old, new = (np.asarray(picture.crop(box), dtype=np.float32) for picture in (before, after))
     gradients = [_gradient(pixels.mean(-1))[border].mean() for pixels in (old, new)]

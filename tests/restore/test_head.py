@@ -2,12 +2,14 @@
 
 import numpy as np
 from PIL import Image
-from restoring import restore
+from restoring import box_of, restore
+
+from faceref.restore.faces import RestoredFace
 
 
-def changed_above(before: Image.Image, after: Image.Image, box: tuple[float, float, float, float]) -> float:
+def changed_above(before: Image.Image, after: Image.Image, face: RestoredFace) -> float:
     """The share of pixels in the middle of a face's hair, above the forehead, that are not what they were."""
-    left, top, right, _ = box
+    left, top, right, _ = box_of(face)
     third = (right - left) / 3
     hair = (int(left + third), int(top - 1.6 * third), int(right - third), int(top - 1.2 * third))
     old, new = (np.asarray(picture.convert("RGB").crop(hair), dtype=int) for picture in (before, after))
@@ -18,7 +20,7 @@ def test_hair_is_restored_with_its_face(restorer, portrait):
     result = restore(restorer, portrait)
     (one,) = result.faces
     assert one.face.head
-    assert changed_above(portrait, result.image, one.face.place.box) > 0.9
+    assert changed_above(portrait, result.image, one) > 0.9
 
 
 def test_beside_another_face_only_the_face_is(restorer, portrait):
@@ -28,7 +30,7 @@ def test_beside_another_face_only_the_face_is(restorer, portrait):
     both.paste(close, (close.width, 0))
     result = restore(restorer, both)
     assert [one.face.head for one in result.faces] == [False, False]
-    assert all(changed_above(both, result.image, one.face.place.box) < 0.1 for one in result.faces)
+    assert all(changed_above(both, result.image, one) < 0.1 for one in result.faces)
 
 
 def test_enlarged_plainly_it_is_restored_too(restorer, portrait):
