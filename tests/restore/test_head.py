@@ -36,3 +36,10 @@ def test_beside_another_face_only_the_face_is(restorer, portrait):
 def test_enlarged_plainly_it_is_restored_too(restorer, portrait):
     (one,) = restore(restorer, portrait, background="lanczos").faces
     assert one.face.head
+
+
+def test_the_face_alone_is_restored_if_that_is_asked_for(restorer, portrait):
+    result = restore(restorer, portrait, face_only=True)
+    (one,) = result.faces
+    assert not one.face.head
+    assert changed_above(portrait, result.image, one) < 0.1

@@ -125,6 +125,10 @@ class RestoreOptions(BaseModel):
         description="Restore faces fully that are good already, in the background or cut off by the border; else they "
         "are left alone.",
     )
+    face_only: bool = Field(
+        default=False,
+        description="Restore the face alone; else hair, ears and neck are, too, where no other face is that near.",
+    )
     colour: Literal["keep", "allow"] = Field(
         default="keep",
         description="keep: a face has the mean colour that it has in the photograph, and a print its tone (grey, "

@@ -82,6 +82,7 @@ def restore(
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help=help_text("seed"))] = DEFAULTS.seed,
     strength: Annotated[str | None, typer.Option(metavar="S", help=help_text("strength"))] = None,
     always: Annotated[bool, typer.Option("--always", help=help_text("always"))] = DEFAULTS.always,
+    face_only: Annotated[bool, typer.Option("--face-only", help=help_text("face_only"))] = DEFAULTS.face_only,
     colour: Annotated[str, typer.Option(help=help_text("colour"))] = DEFAULTS.colour,
     largest_reference_face: Annotated[
         bool, typer.Option("--largest-reference-face", help=help_text("largest_reference_face"))
@@ -114,6 +115,7 @@ def restore(
         seed=seed,
         strength=strength,
         always=always,
+        face_only=face_only,
         colour=colour,
         largest_reference_face=largest_reference_face,
         background=background,
