@@ -89,5 +89,6 @@ class Drawing:
         if not told:
             return drawn
         drawn = with_colours_of(enlarged(decoded, lq), drawn)
-        textured = told[0].flatten(1).any(dim=1).view(-1, 1, 1, 1)
-        return torch.where(textured, drawn, without_grid(drawn))
+        if (bare := ~told[0].flatten(1).any(dim=1)).any():
+            drawn[bare] = without_grid(drawn[bare])
+        return drawn
