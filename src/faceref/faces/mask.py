@@ -54,7 +54,7 @@ def face_weights(landmarks: np.ndarray, alignment: Alignment, *, head: bool = Fa
 
 
 def _head_weights(feather: float) -> np.ndarray:
-    """[MASK_SIZE, MASK_SIZE]"""
+    """An ellipse around the head, [MASK_SIZE, MASK_SIZE]: 1 inside, 0 outside, fading over `feather` of the side."""
     y, x = (np.mgrid[:MASK_SIZE, :MASK_SIZE] + 0.5) / MASK_SIZE
     away = np.hypot((x - HEAD_CENTRE[0]) / HEAD_RADII[0], (y - HEAD_CENTRE[1]) / HEAD_RADII[1])
     return smooth_step((1 - away) * min(HEAD_RADII) / feather)

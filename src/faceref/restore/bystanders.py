@@ -12,7 +12,7 @@ from faceref.restore.left_alone import LeftAlone
 # Sides of aligned squares, as shares of another face's.
 MUCH_SMALLER = 0.5  # a face that is behind, however sharp
 SMALLER = 0.7  # half the area: one that is behind if it is also out of focus
-BLURRED, SHARP = 0.45, 0.60  # scores: one that is out of focus, where the other's is above
+BLURRED, SHARP = 0.45, 0.60  # scores, all judged at JUDGED_AT: one is out of focus where the other is not
 # Of its aligned square, how much of a face must lie in the photograph: the face itself is its middle 60 %, so that a
 # fifth beyond the border takes nothing but hair and ear.
 WHOLE = 0.8

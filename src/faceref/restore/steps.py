@@ -206,7 +206,8 @@ def _is_alone(face: Face, crop: AlignedFace, faces: Sequence[Face]) -> bool:
 
 def _judged(crop: AlignedFace) -> tuple[FaceQuality, FaceQuality]:
     """How good the face is at its size in the photograph, and at the one that recognisers see."""
-    return quality(crop, size_in_photo(crop)), quality(crop, JUDGED_AT)
+    judged = {size: quality(crop, size) for size in {size_in_photo(crop), JUDGED_AT}}
+    return judged[size_in_photo(crop)], judged[JUDGED_AT]
 
 
 def _in_colours_of(crop: AlignedFace, restored: Image.Image) -> Image.Image:
