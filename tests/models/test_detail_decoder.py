@@ -151,3 +151,13 @@ def test_what_alternates_from_pixel_to_pixel_goes_and_all_else_stays(period: flo
     for picture in (waves.expand(1, 3, 128, 128), waves[:, None].expand(1, 3, 128, 128)):
         share = without_grid(picture)[..., 32:96, 32:96].std() / picture[..., 32:96, 32:96].std()
         assert left[0] <= share <= left[1] + 1e-3
+
+
+def test_a_picture_corrected_in_training_keeps_its_levels():
+    """bfloat16, which autocast convolves in, has some 256 of them between 1/2 and 1."""
+    picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    expected = without_grid(picture)
+    with torch.autocast("cpu", torch.bfloat16):
+        corrected = without_grid(picture)
+    assert corrected.dtype == torch.float32
+    assert torch.equal(corrected, expected)

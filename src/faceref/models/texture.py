@@ -148,11 +148,15 @@ def blur(x: Tensor, deviation: float) -> Tensor:
 
 
 def convolved(x: Tensor, kernel: Tensor) -> Tensor:
-    """[B, C, H, W] by one kernel [2 radius + 1] in both directions, replicated at the borders."""
+    """[B, C, H, W] by one kernel [2 radius + 1] in both directions, replicated at the borders; of x's dtype.
+
+    Under autocast too: rounded to bfloat16, pictures have two or three hundred levels.
+    """
     radius = len(kernel) // 2
     planes = x.flatten(0, 1)[None]  # each a channel: CPUs convolve a batch of single channels ten times as slowly
     count = planes.shape[1]
     kernel = kernel.expand(count, 1, -1)
-    planes = F.conv2d(F.pad(planes, (radius, radius, 0, 0), mode="replicate"), kernel[:, :, None], groups=count)
-    planes = F.conv2d(F.pad(planes, (0, 0, radius, radius), mode="replicate"), kernel[..., None], groups=count)
+    with torch.autocast(x.device.type, enabled=False):
+        planes = F.conv2d(F.pad(planes, (radius, radius, 0, 0), mode="replicate"), kernel[:, :, None], groups=count)
+        planes = F.conv2d(F.pad(planes, (0, 0, radius, radius), mode="replicate"), kernel[..., None], groups=count)
     return planes[0].unflatten(0, x.shape[:2])
