@@ -12,9 +12,10 @@ from faceref.errors import CheckpointError
 from faceref.faces.align import align
 from faceref.faces.dlib_detector import DlibDetector
 from faceref.faces.dlib_torch import TorchDlibRecogniser, load_dlib_resnet, load_trained_resnet
+from faceref.models.dlib_resnet import chips_of_aligned
 from faceref.training.config import DataConfig, LoopConfig, OptimizerConfig
 from faceref.training.stages.configs import RecognitionConfig
-from faceref.training.stages.recognition import RecognitionStage, chips
+from faceref.training.stages.recognition import RecognitionStage
 
 DATA = {"sources": [{"root": "."}], "validation": [{"root": "."}], "resolution": 64, "references": 1}
 
@@ -41,16 +42,18 @@ def tensor(*faces: Image.Image) -> torch.Tensor:
 
 def test_chips_are_cut_where_dlib_cuts_them(face: Image.Image, stage: RecognitionStage):
     (wanted,) = TorchDlibRecogniser(torch.device("cpu")).embed_aligned([face])
-    (embedded,) = stage.frozen["teacher"](chips(tensor(face).float() / 127.5 - 1)).numpy()
+    (embedded,) = stage.frozen["teacher"](chips_of_aligned(tensor(face).float() / 127.5 - 1)).numpy()
     assert np.linalg.norm(embedded - wanted) < 0.2  # the same person is below 0.6
 
 
-def test_chips_are_moved_alike_by_the_same_seed_and_each_differently(face: Image.Image):
+def test_chips_are_turned_made_larger_and_shifted_each_by_its_own_moves(face: Image.Image):
     faces = tensor(face, face).float() / 127.5 - 1
-    first, again = (chips(faces, 0.03, torch.Generator().manual_seed(0)) for _ in range(2))
-    assert torch.equal(first, again)
-    assert (first[0] - first[1]).abs().mean() > 1
-    assert torch.equal(chips(faces)[0], chips(faces)[1])
+    still, quarter = chips_of_aligned(faces, torch.tensor([[0, torch.pi / 2], [0, 0], [0, 0], [0, 0]]))
+    assert torch.equal(still, chips_of_aligned(faces)[0])
+    torch.testing.assert_close(quarter.rot90(-1, (1, 2)), still, atol=0.1, rtol=0)
+    right, down = chips_of_aligned(faces, torch.tensor([[0, 0], [0, 0], [0.1, 0], [0, 0.1]]))
+    torch.testing.assert_close(right[:, :, :-15], still[:, :, 15:], atol=0.1, rtol=0)
+    torch.testing.assert_close(down[:, :-15], still[:, 15:], atol=0.1, rtol=0)
 
 
 def test_it_learns_to_see_in_a_degraded_face_what_dlib_sees_in_the_photograph(face: Image.Image, stage):
@@ -88,7 +91,7 @@ def test_the_contrast_is_with_strangers_only(stage: RecognitionStage):
 
 def test_what_is_exported_says_the_same_but_for_half_precision(face: Image.Image, stage, tmp_path: Path):
     stage.export(tmp_path)
-    pictures = chips(tensor(face).float() / 127.5 - 1)
+    pictures = chips_of_aligned(tensor(face).float() / 127.5 - 1)
     with torch.no_grad():
         again = load_trained_resnet(tmp_path / "recogniser.safetensors")(pictures)
         torch.testing.assert_close(again, stage.network(pictures), atol=2e-3, rtol=0)

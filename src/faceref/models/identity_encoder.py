@@ -10,9 +10,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-from faceref.models.dlib_resnet import CHIP_SIZE, DlibResNet
-
-BOX = (0.158, 0.258, 0.852, 0.952)  # left, top, right, bottom: where dlib's chips lie in FFHQ-aligned faces on average
+from faceref.models.dlib_resnet import DlibResNet, chips_of_aligned
 
 
 class IdentityEncoder(ModelMixin, ConfigMixin):
@@ -28,17 +26,8 @@ class IdentityEncoder(ModelMixin, ConfigMixin):
         self.register_buffer("centre", torch.zeros(128))  # the mean over many people
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Pictures [B, 3, S, S], RGB in [-1, 1] -> [B, D]: embeddings less their mean over many people.
-
-        The chips are cut in float32, whatever the network computes in: half-precision coordinates miss by pixels.
-        """
-        pictures = pictures.float()
-        left, top, right, bottom = BOX
-        to_box = pictures.new_tensor([[right - left, 0, left + right - 1], [0, bottom - top, top + bottom - 1]])
-        size = [len(pictures), 3, CHIP_SIZE, CHIP_SIZE]
-        grid = F.affine_grid(to_box.expand(len(pictures), -1, -1), size, align_corners=False)
-        chips = F.grid_sample((pictures + 1) * 127.5, grid, padding_mode="border", align_corners=False)
-        return self.recogniser(chips.to(self.dtype)) - self.centre
+        """Pictures [B, 3, S, S], RGB in [-1, 1] -> [B, D]: embeddings less their mean over many people."""
+        return self.recogniser(chips_of_aligned(pictures).to(self.dtype)) - self.centre
 
 
 class IdentityProjection(nn.Module):

@@ -117,7 +117,7 @@ class ReFLDMPipeline(FacePipeline):
         """Who is on pictures [N, 3, H, H] in [-1, 1], as the U-Net is told it: [N, D]; None: it is not told."""
         if (encoder := self.identity_encoder) is None:
             return None
-        return encoder(pictures.to(encoder.device, encoder.dtype)).to(self.unet.dtype)
+        return encoder(pictures.to(encoder.device)).to(self.unet.dtype)
 
     def prediction(
         self,

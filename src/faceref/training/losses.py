@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from faceref.models.identity import FaceRecogniser, feature_distance
+from faceref.models.warp import warp
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -87,9 +88,5 @@ def move_alike(images: Tensor, others: Tensor, generator: torch.Generator) -> tu
     across, along = scale * angle.cos(), scale * angle.sin()
     rows = [mirror * across, -along, shift[0]], [mirror * along, across, shift[1]]
     theta = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)  # [B, 2, 3]
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-
-    def move(x: Tensor) -> Tensor:
-        return F.grid_sample(x.float(), grid, padding_mode="reflection", align_corners=False)
-
-    return move(images), move(others)
+    size = images.shape[-2], images.shape[-1]
+    return warp(images, theta, size, "reflection"), warp(others, theta, size, "reflection")

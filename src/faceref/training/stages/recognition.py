@@ -13,14 +13,10 @@ from torch import Tensor, nn
 from faceref.data.dataset import FaceDataset, make_batch
 from faceref.faces.dlib_torch import load_dlib_resnet
 from faceref.faces.recognise import SAME_PERSON_DISTANCE
-from faceref.models.dlib_resnet import CHIP_SIZE, DlibResNet
+from faceref.models.dlib_resnet import DlibResNet, chips_of_aligned
 from faceref.training.pictures import contact_sheet
 from faceref.training.stages.configs import RecognitionConfig
 from faceref.training.stages.stage import Batch, Losses, Stage
-
-# Where dlib cuts its chip out of an FFHQ-aligned face: centre and side, as shares of the face's side (the mean over 360
-# photographs of LFW, CFP and pins).
-CHIP_CENTRE, CHIP_SIDE = (0.505, 0.605), 0.688
 
 
 class RecognitionStage(Stage):
@@ -58,8 +54,9 @@ class RecognitionStage(Stage):
         batch = make_batch(items, data.degradation, generator, data.augmentation, data.of_targets)  # type: ignore[arg-type]
         hq, lq, has_references = batch["hq"], batch["lq"], batch["has_references"]
         second = torch.where(has_references.view(-1, 1, 1, 1), batch["references"][:, 0], hq)
-        wanted, others = self.frozen["teacher"](chips(torch.cat([hq, second]))).float().chunk(2)
-        moved = chips(lq, self.config.jitter, generator)
+        wanted, others = self.frozen["teacher"](chips_of_aligned(torch.cat([hq, second]))).float().chunk(2)
+        moves = self.config.jitter * torch.randn(4, len(lq), generator=generator, device=generator.device)
+        moved = chips_of_aligned(lq, moves.to(lq.device))
         return {"chips": moved, "wanted": wanted, "others": others, "has_references": has_references}
 
     def forward(self, batch: Batch, generator: torch.Generator, step: int, turn: str) -> Losses:
@@ -92,18 +89,3 @@ class RecognitionStage(Stage):
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: weight.half().cpu().contiguous() for name, weight in self.network.state_dict().items()}
         save_file(weights, folder / "recogniser.safetensors")
-
-
-def chips(faces: Tensor, jitter: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
-    """What dlib's network takes of FFHQ-aligned faces [B, 3, S, S] in [-1, 1]: [B, 3, 150, 150] in 0..255.
-
-    jitter: standard deviation of a turn in rad, and of a scaling and a shift as shares of the chip.
-    """
-    draws = jitter * torch.randn(4, len(faces), generator=generator, device=generator.device if generator else None)
-    turn, larger, across, down = draws.to(faces.device)
-    side = CHIP_SIDE * (1 + larger)
-    cos, sin = side * turn.cos(), side * turn.sin()
-    x, y = (2 * centre - 1 + CHIP_SIDE * 2 * shift for centre, shift in zip(CHIP_CENTRE, (across, down), strict=True))
-    theta = torch.stack([torch.stack([cos, -sin, x], dim=1), torch.stack([sin, cos, y], dim=1)], dim=1)  # [B, 2, 3]
-    grid = F.affine_grid(theta, [len(faces), 3, CHIP_SIZE, CHIP_SIZE], align_corners=False)
-    return (F.grid_sample(faces.float(), grid, padding_mode="border", align_corners=False) + 1) * 127.5
