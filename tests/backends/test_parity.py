@@ -41,7 +41,7 @@ def test_any_number_of_references(
     expected, found = (restored(load(whole_model, one), faces, **options) for one in ("torch", backend))
     assert found.shape == faces.shape
     # of two patches that are equally like a third, rounding chooses one: of noise, some are
-    other_patches = 0.01 if any(counts) else 0.0
+    other_patches = 0.05 if any(counts) else 0.0
     assert ((expected - found).abs() > CLOSE).float().mean() <= other_patches
 
 

@@ -66,7 +66,7 @@ def test_in_a_batch_each_face_has_its_own_persons_texture_and_one_without_has_no
     faces, whose = pictures(3), [pictures(1, seed=1), None, pictures(3, seed=2)]
     together = restored(small, faces, whose)
     alone = [restored(small, faces[i : i + 1], None if one is None else [one]) for i, one in enumerate(whose)]
-    assert share_apart(together, torch.cat(alone)) < 0.01
+    assert share_apart(together, torch.cat(alone)) < 0.05
 
 
 def test_one_by_one_it_is_the_same():
@@ -74,7 +74,7 @@ def test_one_by_one_it_is_the_same():
     faces, whose = pictures(2), [pictures(1, seed=1), pictures(2, seed=2)]
     together = restored(pipeline, faces, whose)
     pipeline.enable_vae_tiling()
-    assert share_apart(restored(pipeline, faces, whose), together) < 0.01
+    assert share_apart(restored(pipeline, faces, whose), together) < 0.05
 
 
 def test_a_model_whose_decoder_is_shown_no_texture_remembers_none_and_takes_no_crispness(tiny_model: Path):

@@ -10,6 +10,7 @@ from faceref.checkpoints.store import load_blind
 from faceref.errors import CheckpointError, UsageError
 from faceref.pipelines.ldbfr import LDBFRPipeline
 from faceref.pipelines.refldm import ReFLDMPipeline
+from faceref.restore.options import ByHand
 
 ALWAYS = RestoreOptions(always=True)  # the portrait is a good one
 
@@ -70,6 +71,17 @@ def test_with_references_the_model_itself_restores(both, portrait):
     result = both.restore(portrait, references, ALWAYS)
     assert result.faces[0].settings.model == "tiny"
     assert len(result.people[0].references) == 1
+
+
+@pytest.mark.parametrize(
+    "blind_too", [RestoreOptions(unknown="blind"), RestoreOptions(by_hand=(ByHand(face=1, become="blind"),))]
+)
+def test_what_only_the_one_with_references_can_do_is_refused_before_any_work_where_both_may(both, portrait, blind_too):
+    guided = {"guidance": 2.0}
+    both.check(RestoreOptions(**guided), with_references=True)
+    both.check(blind_too, with_references=True)
+    with pytest.raises(UsageError, match="tiny-blind restores without references, so that there is no guidance"):
+        both.restore("missing.jpg", [ImageOps.mirror(portrait)], blind_too.model_copy(update=guided))
 
 
 def test_a_model_without_one_brings_none(tiny_model):

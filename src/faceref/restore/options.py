@@ -167,6 +167,11 @@ class RestoreOptions(BaseModel):
         """How many times larger than the photograph the result is."""
         return 1 if self.background is None else self.scale or 2
 
+    @property
+    def may_be_blind(self) -> bool:
+        """Whether a face may be restored without references though there are some."""
+        return self.unknown == "blind" or any(one.become == "blind" for one in self.by_hand)
+
     def strength_of(self, face: int) -> float | None:
         """How much of a face is shown; None: as much as it needs."""
         return self.strength.get(face) if isinstance(self.strength, dict) else self.strength

@@ -202,7 +202,7 @@ class Restorer:
         if with_references:
             self.model.check_takes_references()
             self.model.settings(options)
-        else:
+        if not with_references or options.may_be_blind:
             self.blind.settings(options)
         self._upscalers.get(options)
 
