@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 import skimage
+import torch
+from diffusers import DDIMScheduler
 from PIL import Image
 from safetensors.torch import save_file
 
+from faceref.checkpoints.store import load_blind, load_pipeline, save_model
 from faceref.models.identity import MobileFaceNet
 
 PEOPLE = {"ada": 4, "bea": 3, "cleo": 1}
@@ -38,6 +41,20 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def recogniser(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of an untrained one."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = MobileFaceNet()
     path = tmp_path_factory.mktemp("weights") / "recogniser.safetensors"
-    save_file(MobileFaceNet().state_dict(), path)
+    save_file(network.state_dict(), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def one_step_model(tiny_model_with_blind: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `tiny_model_with_blind`, but its denoiser predicts the clean latent, from noise alone if need be."""
+    pipeline, info = load_pipeline(tiny_model_with_blind)
+    config = dict(pipeline.scheduler.config) | {"prediction_type": "sample", "rescale_betas_zero_snr": True}
+    pipeline.register_modules(scheduler=DDIMScheduler.from_config(config))
+    folder = tmp_path_factory.mktemp("models") / "one-step"
+    save_model(pipeline, info, folder, load_blind(tiny_model_with_blind))
+    return folder

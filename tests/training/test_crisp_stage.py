@@ -23,9 +23,9 @@ SOFT, BETWEEN, CRISP, CRISP_TOO = range(4)  # how the faces of a batch of four a
 
 
 @pytest.fixture(scope="module")
-def with_decoder(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def with_decoder(one_step_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose decoder is shown no texture."""
-    pipeline, info = load_pipeline(tiny_model)
+    pipeline, info = load_pipeline(one_step_model)
     pipeline.register_modules(detail=DetailDecoder(**DECODER))
     folder = tmp_path_factory.mktemp("models") / "with-decoder"
     save_model(pipeline, info.model_copy(update={"resolution": 128}), folder)

@@ -8,40 +8,45 @@ import torch
 from safetensors.torch import load_file
 from tiny_runs import DECODER, items_of, same_weights, tiny_end_to_end
 
-from faceref.checkpoints.store import load_pipeline, read_info
+from faceref.checkpoints.store import load_blind, load_pipeline, read_info
 from faceref.data.dataset import FaceDataset
 from faceref.errors import UsageError
 from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.training.run import train_from
 from faceref.training.stages.end_to_end import EndToEndStage
+from faceref.training.trainer import checkpoint_gradients
 
 
-def test_a_model_gains_a_decoder_and_stays_what_it_was(photographs: Path, tmp_path: Path, tiny_model):
-    train_from(tiny_end_to_end(photographs, tiny_model), tmp_path / "once")
+def test_a_model_gains_a_decoder_and_stays_what_it_was(photographs: Path, tmp_path: Path, one_step_model):
+    train_from(tiny_end_to_end(photographs, one_step_model), tmp_path / "once")
     once = tmp_path / "once" / "model"
     train_from(tiny_end_to_end(photographs, once), tmp_path / "twice")
     twice = tmp_path / "twice" / "model"
     assert read_info(once).resolution == read_info(twice).resolution == 128, "it draws twice what it was"
-    assert all(same_weights(place / "vae", tiny_model / "vae") for place in (once, twice))
+    assert all(same_weights(place / "vae", one_step_model / "vae") for place in (once, twice))
     learnt = [once / "unet", twice / "unet", twice / "detail"]
-    before = [tiny_model / "unet", once / "unet", once / "detail"]
+    before = [one_step_model / "unet", once / "unet", once / "detail"]
     assert not any(same_weights(*pair) for pair in zip(learnt, before, strict=True))
     begun, ended = (load_file(place / "detail" / "diffusion_pytorch_model.safetensors") for place in (once, twice))
     far = [(ended[name] - weight).abs().max() for name, weight in begun.items()]
     assert max(far) < 0.01, "beginning from the one before"
 
 
-def test_a_stop_and_a_finish_are_one_straight_run_to_the_bit(photographs: Path, tmp_path: Path, tiny_model, recogniser):
-    weights = {"perceptual": 0.0, "identity": 0.1, "coarse": 1.0}
-    config = tiny_end_to_end(photographs, tiny_model, weights=weights, recogniser=recogniser)
+def test_a_stop_and_a_finish_are_one_straight_run_to_the_bit(
+    photographs: Path, tmp_path: Path, one_step_model, recogniser
+):
+    weights = {"identity": 0.1, "coarse": 1.0}
+    config = tiny_end_to_end(photographs, one_step_model, weights=weights, recogniser=recogniser)
     assert train_from(config, tmp_path / "straight").finished
     assert train_from(config, tmp_path / "halves", max_minutes=0).step == 1
     assert train_from(config, tmp_path / "halves", resume=True).finished
     assert same_weights(tmp_path / "straight" / "model" / "detail", tmp_path / "halves" / "model" / "detail")
 
 
-def test_a_decoder_that_is_asked_for_takes_the_place_of_the_models_own(photographs: Path, tmp_path: Path, tiny_model):
-    train_from(tiny_end_to_end(photographs, tiny_model), tmp_path / "once")
+def test_a_decoder_that_is_asked_for_takes_the_place_of_the_models_own(
+    photographs: Path, tmp_path: Path, one_step_model
+):
+    train_from(tiny_end_to_end(photographs, one_step_model), tmp_path / "once")
     wider = DECODER | {"channels": (64, 16, 8, 8)}
     train_from(tiny_end_to_end(photographs, tmp_path / "once" / "model", detail=wider), tmp_path / "twice")
     info = read_info(tmp_path / "twice" / "model")
@@ -49,6 +54,7 @@ def test_a_decoder_that_is_asked_for_takes_the_place_of_the_models_own(photograp
     assert detail is not None
     assert detail.config["channels"] == [64, 16, 8, 8]
     assert info.crisp is None, "which no model has whose decoder is shown no texture"
+    assert load_blind(tmp_path / "twice" / "model") is not None, "as the model that it began from"
 
 
 def built(photographs: Path, model: Path, **settings) -> EndToEndStage:
@@ -56,8 +62,8 @@ def built(photographs: Path, model: Path, **settings) -> EndToEndStage:
     return EndToEndStage.build(tiny_end_to_end(photographs, model, **settings), cast(FaceDataset, None))
 
 
-def test_what_is_no_example_of_detail_is_compared_at_half_the_size(photographs: Path, tiny_model):
-    stage = built(photographs, tiny_model, weights={"perceptual": 0.0, "coarse": 1.0}, latent=0)
+def test_what_is_no_example_of_detail_is_compared_at_half_the_size(photographs: Path, one_step_model):
+    stage = built(photographs, one_step_model, weights={"coarse": 1.0}, latent=0)
     batch = stage.make_batch(items_of(), torch.Generator().manual_seed(0))
     stripes = 0.2 * torch.tensor([1.0, -1.0]).repeat(64)  # of one pixel: gone at half the size
     _, as_it_is = stage(batch, torch.Generator(), 0, "generator")
@@ -70,8 +76,8 @@ def test_what_is_no_example_of_detail_is_compared_at_half_the_size(photographs: 
     assert as_it_is["half"] > 0
 
 
-def test_any_number_of_references_is_shown_and_none_in_a_share_of_the_samples(photographs: Path, tiny_model):
-    stage = built(photographs, tiny_model, reference_dropout=0.5)
+def test_any_number_of_references_is_shown_and_none_in_a_share_of_the_samples(photographs: Path, one_step_model):
+    stage = built(photographs, one_step_model, reference_dropout=0.5)
     items = items_of(64)
     generator = torch.Generator().manual_seed(0)
     counts = stage._counts(items["has_references"], 2, generator)
@@ -84,9 +90,9 @@ def test_any_number_of_references_is_shown_and_none_in_a_share_of_the_samples(ph
     assert torch.equal(everything, items["has_references"].float()[:, None].expand(-1, 2))
 
 
-def test_denoiser_and_decoder_learn_from_what_is_drawn(photographs: Path, tiny_model, recogniser):
-    weights = {"perceptual": 0.0, "identity": 0.1, "coarse": 1.0}
-    stage = built(photographs, tiny_model, weights=weights, recogniser=recogniser)
+def test_denoiser_and_decoder_learn_from_what_is_drawn(photographs: Path, one_step_model, recogniser):
+    weights = {"identity": 0.1, "coarse": 1.0}
+    stage = built(photographs, one_step_model, weights=weights, recogniser=recogniser)
     torch.nn.init.normal_(stage.detail.conv_out.weight, std=0.1)  # at first its other layers do not count
     batch = stage.make_batch(items_of(), torch.Generator().manual_seed(0))
     loss, _ = stage(batch, torch.Generator().manual_seed(0), 0, "generator")
@@ -99,19 +105,30 @@ def test_denoiser_and_decoder_learn_from_what_is_drawn(photographs: Path, tiny_m
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"recogniser": None, "weights": {"identity": 1.0}}, "need a recogniser"),
+        ({"recogniser": None, "weights": {"identity": 1.0}}, "weights.identity needs a recogniser"),
         ({"detail": {"latent_channels": 4, "patch_size": 16}}, "The decoder cannot be built"),
         ({"detail": DECODER | {"patch_size": 4, "channels": (8, 8, 8), "residual_blocks": (0, 0, 0)}}, "draws 64 px"),
         ({"detail": DECODER | {"textured": True}}, "shown texture, unlike any of the stage end_to_end"),
     ],
 )
-def test_settings_that_do_not_fit_are_refused(photographs: Path, tmp_path: Path, tiny_model, settings, reason):
+def test_settings_that_do_not_fit_are_refused(photographs: Path, tmp_path: Path, one_step_model, settings, reason):
     with pytest.raises(UsageError, match=reason):
-        train_from(tiny_end_to_end(photographs, tiny_model, **settings), tmp_path / "run")
+        train_from(tiny_end_to_end(photographs, one_step_model, **settings), tmp_path / "run")
 
 
-def test_a_model_with_a_decoder_restores_at_its_size(photographs: Path, tmp_path: Path, tiny_model):
-    train_from(tiny_end_to_end(photographs, tiny_model), tmp_path)
+def test_memory_can_be_saved_in_the_denoiser(photographs: Path, one_step_model):
+    stage = built(photographs, one_step_model)
+    checkpoint_gradients(stage)
+    assert stage.unet.is_gradient_checkpointing
+
+
+def test_a_denoiser_that_takes_many_steps_is_refused(photographs: Path, tmp_path: Path, tiny_model):
+    with pytest.raises(UsageError, match="does not restore in one step; give one that predicts sample"):
+        train_from(tiny_end_to_end(photographs, tiny_model), tmp_path / "run")
+
+
+def test_a_model_with_a_decoder_restores_at_its_size(photographs: Path, tmp_path: Path, one_step_model):
+    train_from(tiny_end_to_end(photographs, one_step_model), tmp_path)
     pipeline = cast(ReFLDMPipeline, load_pipeline(tmp_path / "model")[0])
     lq, reference = torch.rand(2, 1, 3, 128, 128, generator=torch.Generator().manual_seed(1)) * 2 - 1
 

@@ -139,7 +139,7 @@ def test_pictures_of_another_size_than_the_models_are_refused(photographs: Path,
 
 
 def test_a_loss_without_its_recogniser_is_refused(photographs: Path, tmp_path: Path, tiny_model):
-    with pytest.raises(UsageError, match="need a recogniser"):
+    with pytest.raises(UsageError, match=r"weights\.identity needs a recogniser"):
         train_from(config_for(photographs, tiny_model, weights={"identity": 0.1, "perceptual": 0}), tmp_path / "run")
 
 

@@ -60,7 +60,7 @@ def trained_together(config: TrainConfig, folder: Path) -> None:
     assert train_from(config, folder).finished
 
 
-def stages(photographs: Path, folder: Path, tiny_model: Path) -> dict[str, TrainConfig]:
+def stages(photographs: Path, folder: Path, tiny_model: Path, one_step_model: Path) -> dict[str, TrainConfig]:
     """Every stage, in the order in which they are trained; a checkpoint would be due once an hour."""
     vqgan = tiny_vqgan(photographs, 3, checkpoint_minutes=60, validation_samples=3).model_dump(mode="json")
     vqgan["autoencoder"]["arguments"] |= {"quantize": True, "codebook_size": 16}
@@ -83,8 +83,8 @@ def stages(photographs: Path, folder: Path, tiny_model: Path) -> dict[str, Train
         "refldm": refldm,
         "ldbfr": tiny_ldbfr(photographs, folder, steps=2),
         "fusion": FusionConfig.model_validate(fusion),
-        "end_to_end": tiny_end_to_end(photographs, tiny_model),
-        "crisp": tiny_crisp(photographs, tiny_model, loop={"pool": {"samples": 4, "at_once": 2, "visits": 2}}),
+        "end_to_end": tiny_end_to_end(photographs, one_step_model),
+        "crisp": tiny_crisp(photographs, one_step_model, loop={"pool": {"samples": 4, "at_once": 2, "visits": 2}}),
     }
 
 
@@ -92,17 +92,17 @@ def fails() -> None:
     raise DataError("something is damaged")
 
 
-def one_of_two(rank: int, photographs: Path, folder: Path, tiny_model: Path) -> None:
+def one_of_two(rank: int, photographs: Path, folder: Path, tiny_model: Path, one_step_model: Path) -> None:
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}  # nobody meets there: see `meet`
     torch.set_num_threads(1)
     speed.SIDE_ELSEWHERE = 64  # as tests/conftest.py does in its process
     with (folder / f"stacks.{rank}").open("w") as stacks:
         faulthandler.register(signal.SIGUSR2, stacks)
-        go_through_all_stages(rank, photographs, folder, tiny_model)
+        go_through_all_stages(rank, photographs, folder, tiny_model, one_step_model)
 
 
-def go_through_all_stages(rank: int, photographs: Path, folder: Path, tiny_model: Path) -> None:
+def go_through_all_stages(rank: int, photographs: Path, folder: Path, tiny_model: Path, one_step_model: Path) -> None:
     if rank:
         sys.setswitchinterval(A_DAY)  # threads get Python's lock when it is let go, and no sooner
         clock = time.monotonic
@@ -116,7 +116,7 @@ def go_through_all_stages(rank: int, photographs: Path, folder: Path, tiny_model
     with pytest.raises(FacerefError if rank else ZeroDivisionError, match="division by zero"):  # none of ours
         from_main(lambda: 1 / 0)
     torch.distributed.destroy_process_group()
-    for name, config in stages(photographs, folder, tiny_model).items():
+    for name, config in stages(photographs, folder, tiny_model, one_step_model).items():
         meet(rank, folder / f"{name}.group")
         trained_together(config, folder / name)
     meet(rank, folder / "full.group")
@@ -151,11 +151,13 @@ def stacks_of(processes: Sequence[BaseProcess], folder: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def together(photographs: Path, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+def together(
+    photographs: Path, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, one_step_model: Path
+) -> Path:
     folder = tmp_path_factory.mktemp("together")
     torch.manual_seed(0)
-    stages(photographs, folder, tiny_model)  # the networks that they begin from are written once
-    pair = mp.spawn(one_of_two, (photographs, folder, tiny_model), nprocs=2, join=False)
+    stages(photographs, folder, tiny_model, one_step_model)  # the networks that they begin from are written once
+    pair = mp.spawn(one_of_two, (photographs, folder, tiny_model, one_step_model), nprocs=2, join=False)
     assert pair is not None
     ended, since = 0, time.monotonic()
     while not pair.join(timeout=1):

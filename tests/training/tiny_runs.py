@@ -167,7 +167,7 @@ def _drawing(stage: str, photographs: Path, model: Path, steps: int, **loop) -> 
         "stage": stage,
         "data": _data(photographs, resolution=128, references=1),
         "model": model,
-        "weights": {"perceptual": 0.0},
+        "weights": {},
         "optimizer": OptimizerConfig(learning_rate=RATE),
         "loop": _loop(steps, **loop),
     }

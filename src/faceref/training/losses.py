@@ -1,10 +1,10 @@
 """Losses of the stages, as functions of tensors; what was outside of the photograph counts in none."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from faceref.models.identity import FaceRecogniser, feature_distance
 from faceref.models.warp import warp
@@ -34,11 +34,15 @@ def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Ten
     return (of_reconstruction.norm() / (of_adversarial.norm() + 1e-4)).clamp(0, 1e4).detach()
 
 
-def perceptual_distance(features: Callable[[Tensor], Sequence[Tensor]], images: Tensor, target: Tensor) -> Tensor:
-    """`feature_distance` of the batch; `images`, `target` [B, 3, H, W] in [-1, 1], gradients flow to `images`."""
+def perceptual_distance(network: nn.Module, images: Tensor, target: Tensor) -> Tensor:
+    """`feature_distance` [B] of pictures [B, 3, H, W] in [-1, 1]; gradients flow to `images`.
+
+    network: a recogniser, or one that gives feature maps, from the finest.
+    """
+    features = network.identity_features if isinstance(network, FaceRecogniser) else network
     with torch.no_grad():
         wanted = features(target)
-    return feature_distance(features(images), wanted).mean()
+    return feature_distance(features(images), wanted)
 
 
 def identity_scale(alpha_bar: Tensor, timestep: Tensor, scaling: str) -> Tensor:

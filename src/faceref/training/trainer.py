@@ -220,12 +220,11 @@ def load_networks(stage: Stage, state: TrainingState) -> None:
 
 def checkpoint_gradients(stage: Stage) -> None:
     """Compute activations again in the backward pass instead of keeping them. Raises UsageError if nothing here can."""
-    network = stage.averaged()
-    if not isinstance(network, ModelMixin) or not network._supports_gradient_checkpointing:
-        raise UsageError(
-            f"loop.gradient_checkpointing: {type(network).__name__} knows of none", hint="leave it out for this stage"
-        )
-    network.enable_gradient_checkpointing()
+    able = [one for one in stage.modules() if isinstance(one, ModelMixin) and one._supports_gradient_checkpointing]
+    if not able:
+        raise UsageError("loop.gradient_checkpointing: no network here knows of any", hint="leave it out")
+    for network in able:
+        network.enable_gradient_checkpointing()
 
 
 def check_names(wanted: object, found: dict[str, Tensor], part: str) -> None:

@@ -17,7 +17,7 @@ from faceref.models.ldbfr import RestoringVQModel
 from faceref.models.loading import load_component
 from faceref.models.recogniser_files import load_recogniser
 from faceref.training.backbones import TimmFeatures
-from faceref.training.stages.configs import DenoisingConfig, ReconstructionConfig
+from faceref.training.stages.configs import DenoisingConfig, DrawingConfig, JudgedConfig, LikenessWeights
 from faceref.training.stages.unet_arguments import UNetArguments
 
 Model = TypeVar("Model", bound=ModelMixin)
@@ -63,9 +63,18 @@ def check_features(unet: UNet2DModel, restoring: RestoringVQModel, folder: Path)
         )
 
 
-def recogniser_of(config: DenoisingConfig | ReconstructionConfig) -> FaceRecogniser | None:
-    """The recogniser of the identity loss and of validation, if the configuration names one."""
-    return load_recogniser(config.recogniser) if config.recogniser else None
+def recogniser_of(
+    config: DenoisingConfig | DrawingConfig | JudgedConfig, needed_by: str | None = None
+) -> FaceRecogniser | None:
+    """The recogniser of the identity loss and of validation, if the configuration names one.
+
+    needed_by: the setting of a loss that cannot do without: then UsageError is raised if there is none.
+    """
+    if config.recogniser:
+        return load_recogniser(config.recogniser)
+    if needed_by:
+        raise UsageError(f"{needed_by} needs a recogniser", hint=f"set recogniser to its weights, or {needed_by} to 0")
+    return None
 
 
 def new_identity_encoder() -> IdentityEncoder:
@@ -76,15 +85,15 @@ def new_identity_encoder() -> IdentityEncoder:
     return encoder.eval()
 
 
-def judges(config: ReconstructionConfig) -> tuple[nn.Module | None, FaceRecogniser | None]:
+def needed_for_identity(weights: LikenessWeights) -> str | None:
+    """The setting of the identity loss, if there is one: as `recogniser_of` takes it."""
+    return "weights.identity" if weights.identity > 0 else None
+
+
+def judges(config: JudgedConfig) -> tuple[nn.Module | None, FaceRecogniser | None]:
     """The networks of the perceptual and of the identity loss."""
-    recogniser = recogniser_of(config)
     by_recogniser = config.weights.perceptual > 0 and config.perceptual == "recogniser"
-    if recogniser is None and (by_recogniser or config.weights.identity > 0):
-        raise UsageError(
-            "The perceptual and the identity loss need a recogniser",
-            hint="set recogniser to its weights, or weights.perceptual and weights.identity to 0",
-        )
+    recogniser = recogniser_of(config, "weights.perceptual" if by_recogniser else needed_for_identity(config.weights))
     if config.weights.perceptual == 0:
         return None, recogniser
     return recogniser if by_recogniser else TimmFeatures(config.perceptual), recogniser

@@ -21,16 +21,19 @@ class AutoencoderConfig(Config):
     arguments: dict[str, Any] = Field(default={})  # handed to the class's constructor, which checks them
 
 
-class ReconstructionWeights(Config):
-    """Weights of the VQGAN losses (ReF-LDM's released configuration)."""
+class LikenessWeights(Config):
+    """Weights of the losses that ask for what is most likely."""
 
     l1: Weight = 1.0
-    perceptual: Weight = 1.0
-    codebook: Weight = 1.0
-    adversarial: Weight = 0.8
-    adaptive: bool = True  # the adversarial loss is weighed by the gradients, too (VQGAN, Eq. 7); else by its weight
     coarse: Weight = 0.0  # ours; of L1 between the pictures at half their size, where sharpness costs nothing
     identity: Weight = 0.0  # ours
+
+
+class JudgedWeights(LikenessWeights):
+    """And of those by which pictures are judged as a whole."""
+
+    perceptual: Weight = 1.0
+    adversarial: Weight = 0.8
     adversarial_from: int = Field(default=30_001, ge=0)  # step
     warm_up: int = Field(default=0, ge=0)  # steps that the discriminator learns alone before its loss counts
 
@@ -38,13 +41,26 @@ class ReconstructionWeights(Config):
         return step >= self.adversarial_from - self.warm_up
 
 
-class ReconstructionConfig(StageConfig):
-    """What a network that makes pictures of pictures is trained for."""
+class ReconstructionWeights(JudgedWeights):
+    """Weights of the VQGAN losses (ReF-LDM's released configuration)."""
 
-    weights: ReconstructionWeights = ReconstructionWeights()
+    codebook: Weight = 1.0
+    adaptive: bool = True  # the adversarial loss is weighed by the gradients, too (VQGAN, Eq. 7); else by its weight
+
+
+class JudgedConfig(StageConfig):
+    """What a network that makes pictures is trained for, beside a discriminator."""
+
+    weights: JudgedWeights = JudgedWeights()
     discriminator_channels: int = Field(default=64, multiple_of=16)  # of the discriminator's first layer
     perceptual: str = "recogniser"  # whose features the perceptual loss compares; or timm's name of a backbone
     recogniser: Path | None = None  # weights, safetensors or ONNX
+
+
+class ReconstructionConfig(JudgedConfig):
+    """What a network that makes pictures of pictures is trained for."""
+
+    weights: ReconstructionWeights = ReconstructionWeights()
 
 
 class VQGANConfig(ReconstructionConfig):
@@ -170,9 +186,11 @@ class FusionConfig(ReconstructionConfig):
     reference_dropout: Share = 0.3  # share of the samples that are restored without references (ldbfr: all are)
 
 
-class DrawingConfig(ReconstructionConfig):
+class DrawingConfig(StageConfig):
     """A one-step denoiser of the family refldm, and the decoder that draws its latents larger (ours)."""
 
+    weights: LikenessWeights = LikenessWeights()
+    recogniser: Path | None = None  # weights, safetensors or ONNX
     model: Path  # folder of the model to begin from
     # constructor arguments of a new DetailDecoder, which the model is given if it has none, or if there are any
     detail: dict[str, Any] = Field(default={})
@@ -187,13 +205,14 @@ class EndToEndConfig(DrawingConfig):
     unet_share: Share = 1.0  # of the learning rate
 
 
-class CrispConfig(DrawingConfig):
+class CrispConfig(JudgedConfig, DrawingConfig):
     """The decoder, shown the references' texture, learns to draw photographs; the denoiser stays as it is.
 
     The adversarial weight is fixed.
     """
 
     stage: Literal["crisp"]
+    weights: JudgedWeights = JudgedWeights()
     matching: Weight = 0.5  # of the distance between the discriminator's feature maps (Wang et al. 2018, pix2pixHD)
     crisp: Share = 0.6  # of the exported model, unless it is told; what blind readers preferred (docs/experiments.md)
     judged: int = Field(default=192, ge=8, multiple_of=8)  # side of the square, somewhere, that the discriminator sees

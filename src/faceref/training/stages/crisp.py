@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from faceref.models.autoencoder import decode
 from faceref.models.detail_decoder import enlarged
-from faceref.models.identity import FaceRecogniser, feature_distance
 from faceref.models.texture import find_texture, remember_texture
 from faceref.training.discriminators import UNetDiscriminator
+from faceref.training.losses import perceptual_distance
 from faceref.training.pictures import compare, contact_sheet, median_sharpness
+from faceref.training.stages.components import judges
 from faceref.training.stages.configs import CrispConfig
 from faceref.training.stages.drawing import DrawingStage
 from faceref.training.stages.stage import Batch, Losses
@@ -31,12 +32,17 @@ class CrispStage(DrawingStage):
     best_by = "identity_crisp"
     textured = True
 
-    def __init__(self, config: CrispConfig, *parts: Any):
-        """parts: as of `DrawingStage`."""
-        super().__init__(config, *parts)
+    def __init__(self, config: CrispConfig, *parts: Any, **judges: nn.Module | None):
+        """parts, judges: as of `DrawingStage`."""
+        super().__init__(config, *parts, **judges)
+        self.weights = config.weights
         self.seed, self.judged, self.matching = config.loop.seed, config.judged, config.matching
         self.discriminator = UNetDiscriminator(config.discriminator_channels)
         self.info = self.info.model_copy(update={"crisp": config.crisp})
+
+    @classmethod
+    def judges(cls, config: CrispConfig) -> dict[str, nn.Module | None]:
+        return dict(zip(("perceptual", "recogniser"), judges(config), strict=True))
 
     def networks_to_train(self) -> dict[str, nn.Module]:
         return {"detail": self.detail}
@@ -57,9 +63,8 @@ class CrispStage(DrawingStage):
         batch = super().make_batch(items, generator)
         latents = self.denoise(batch, batch["counts"])
         decoded = decode(self.pipeline.vae, latents)
-        with torch.autocast(latents.device.type, enabled=False):
-            memory = remember_texture(batch["references"])
-            texture = find_texture(enlarged(decoded, batch["lq"]), *memory, batch["counts"])
+        memory = remember_texture(batch["references"])
+        texture = find_texture(enlarged(decoded, batch["lq"]), *memory, batch["counts"])
         made = {"latents": latents.float(), "decoded": decoded.float(), "texture": texture}
         return {name: batch[name] for name in ("hq", "lq", "mask", "coarse")} | made
 
@@ -97,10 +102,7 @@ class CrispStage(DrawingStage):
         """What makes a drawing a photograph: losses of each picture [B], by name, with their weights."""
         losses = {}
         if (network := self.frozen["perceptual"]) is not None:
-            features = network.identity_features if isinstance(network, FaceRecogniser) else network
-            with torch.no_grad():
-                wanted = features(real)
-            losses["perceptual"] = (self.weights.perceptual, feature_distance(features(drawn), wanted))
+            losses["perceptual"] = (self.weights.perceptual, perceptual_distance(network, drawn, real))
         if step >= self.weights.adversarial_from:
             *maps, logits = self.discriminator(drawn)
             with torch.no_grad():

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,11 +11,10 @@ from torch import Tensor, nn
 
 from faceref.checkpoints.info import ModelInfo
 from faceref.checkpoints.store import Pipeline, save_model
-from faceref.data.dataset import make_batch
 from faceref.models.autoencoder import Autoencoder, encode
 from faceref.models.identity import FaceRecogniser
 from faceref.training.stages.configs import DenoisingConfig, NoiseConfig
-from faceref.training.stages.stage import Batch, Stage
+from faceref.training.stages.stage import Batch, Stage, degraded
 
 
 def build_scheduler(noise: NoiseConfig) -> DDIMScheduler:
@@ -57,10 +56,6 @@ class DenoisingStage(Stage):
     def vae(self) -> Autoencoder:
         return self.frozen["vae"]
 
-    @property
-    def recogniser(self) -> FaceRecogniser | None:
-        return self.frozen["recogniser"]
-
     def trainable(self, turn: str) -> dict[nn.Module, float]:
         return {self.unet: 1.0}
 
@@ -74,9 +69,7 @@ class DenoisingStage(Stage):
         hq, lq [B, 3, H, W], mask [B, 1, H, W], references [B, N, 3, H, W], has_references [B];
         hq_latent [B, C, h, w], mask_latent [B, 1, h, w].
         """
-        pictures = cast(
-            Batch, make_batch(items, self.data.degradation, generator, self.data.augmentation, self.data.of_targets)
-        )
+        pictures = degraded(items, self.data, generator)
         hq_latent = encode(self.vae, pictures["hq"]).float()
         mask_latent = F.interpolate(pictures["mask"], size=hq_latent.shape[-2:], mode="area")
         return pictures | {"hq_latent": hq_latent, "mask_latent": mask_latent}

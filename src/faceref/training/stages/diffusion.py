@@ -57,12 +57,8 @@ class DiffusionStage(DenoisingStage):
 
     @classmethod
     def build(cls, config: DiffusionConfig, faces: FaceDataset) -> Self:
-        recogniser = recogniser_of(config)
-        if recogniser is None and config.identity.scaling != "none" and config.identity.weight > 0:
-            raise UsageError(
-                "The identity loss needs a recogniser",
-                hint="set recogniser to its weights, or identity.scaling to none",
-            )
+        has_identity = config.identity.scaling != "none" and config.identity.weight > 0
+        recogniser = recogniser_of(config, "identity.weight" if has_identity else None)
         unet = (
             load_component(config.initial, REFERENCE_UNETS, "unet")
             if config.initial

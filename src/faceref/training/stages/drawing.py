@@ -2,25 +2,24 @@
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from faceref.checkpoints.info import ModelInfo
-from faceref.checkpoints.store import load_pipeline, save_model
-from faceref.data.dataset import FaceDataset, make_batch
+from faceref.checkpoints.store import load_blind, load_pipeline, save_model
+from faceref.data.dataset import FaceDataset
 from faceref.errors import UsageError
 from faceref.models.autoencoder import encode
 from faceref.models.detail_decoder import DetailDecoder, shrink
-from faceref.models.identity import FaceRecogniser
 from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.training.losses import identity_similarity, masked_mean
-from faceref.training.stages.components import judges, new_network
+from faceref.training.stages.components import needed_for_identity, new_network, recogniser_of
 from faceref.training.stages.configs import DrawingConfig
-from faceref.training.stages.stage import Batch, Losses, Stage
+from faceref.training.stages.stage import Batch, Losses, Stage, degraded
 
 
 class DrawingStage(Stage):
@@ -36,27 +35,25 @@ class DrawingStage(Stage):
         config: DrawingConfig,
         pipeline: ReFLDMPipeline,
         info: ModelInfo,
-        perceptual: nn.Module | None,
-        recogniser: FaceRecogniser | None,
+        **judges: nn.Module | None,
     ):
-        """pipeline, info: the model with the decoder that is trained.
-
-        perceptual, recogniser: of the losses (`components.judges`).
-        """
+        """pipeline, info: the model with the decoder that is trained. judges: see the method of that name."""
         super().__init__()
         self.weights, self.data, self.reference_dropout = config.weights, config.data, config.reference_dropout
         self.pipeline, self.info = pipeline, info
         self.trained = nn.ModuleDict(self.networks_to_train())
         parts = {"vae": pipeline.vae, "unet": pipeline.unet, "identity_encoder": pipeline.identity_encoder}
-        parts |= {"perceptual": perceptual, "recogniser": recogniser}
-        self.keep_frozen(**{name: part for name, part in parts.items() if name not in self.trained})
+        self.keep_frozen(**judges, **{name: part for name, part in parts.items() if name not in self.trained})
         self.trained.requires_grad_(True)
+        self.blind = load_blind(config.model)
 
     @classmethod
     def build(cls, config: DrawingConfig, faces: FaceDataset) -> Self:
         pipeline, info = load_pipeline(config.model)
         if not isinstance(pipeline, ReFLDMPipeline) or pipeline.vq is not None:
             raise UsageError("has another denoiser", subject=config.model, hint="give a plain model of family refldm")
+        if pipeline.scheduler.config["prediction_type"] != "sample":
+            raise UsageError("does not restore in one step", subject=config.model, hint="give one that predicts sample")
         new = bool(config.detail) or pipeline.detail is None
         detail = new_network(DetailDecoder, config.detail, "decoder") if new else cast(DetailDecoder, pipeline.detail)
         if detail.config["textured"] != cls.textured:
@@ -68,7 +65,12 @@ class DrawingStage(Stage):
         side = pipeline.unet.config["sample_size"] * detail.config["patch_size"]
         if config.data.resolution != side:
             raise UsageError(f"The decoder draws {side} px", hint=f"set data.resolution to {side}")
-        return cls(config, pipeline, info.model_copy(update={"resolution": side, "crisp": None}), *judges(config))
+        return cls(config, pipeline, info.model_copy(update={"resolution": side, "crisp": None}), **cls.judges(config))
+
+    @classmethod
+    def judges(cls, config: Any) -> dict[str, nn.Module | None]:
+        """The networks of the losses, by name."""
+        return {"recogniser": recogniser_of(config, needed_for_identity(config.weights))}
 
     @abstractmethod
     def networks_to_train(self) -> dict[str, nn.Module]:
@@ -82,10 +84,6 @@ class DrawingStage(Stage):
     def detail(self) -> DetailDecoder:
         return cast(DetailDecoder, self.pipeline.detail)
 
-    @property
-    def recogniser(self) -> FaceRecogniser | None:
-        return self.frozen["recogniser"]
-
     def averaged(self) -> nn.Module:
         return self.trained
 
@@ -97,8 +95,7 @@ class DrawingStage(Stage):
         are shown; latents of the autoencoder: lq_latent, hq_latent [B, C, h, w], reference_latents [B, N, C, h, w];
         noise [B, C, h, w]; identities [B, N, D] for a denoiser that is told them.
         """
-        data = self.data
-        batch = cast(Batch, make_batch(items, data.degradation, generator, data.augmentation, data.of_targets))
+        batch = degraded(items, self.data, generator)
         factor = self.detail.config["enlargement"]
         vae = self.pipeline.vae
         batch["lq_latent"] = encode(vae, shrink(batch["lq"], factor)).float()
@@ -144,4 +141,4 @@ class DrawingStage(Stage):
 
     def export(self, folder: Path) -> None:
         info = self.info.model_copy(update={"quality": {}, "quality_command": None})
-        save_model(self.pipeline, info, folder)
+        save_model(self.pipeline, info, folder, self.blind)

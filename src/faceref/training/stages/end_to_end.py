@@ -21,9 +21,9 @@ class EndToEndStage(DrawingStage):
     best_by = "identity_drawn"
     textured = False
 
-    def __init__(self, config: EndToEndConfig, *parts: Any):
-        """parts: as of `DrawingStage`."""
-        super().__init__(config, *parts)
+    def __init__(self, config: EndToEndConfig, *parts: Any, **judges: nn.Module | None):
+        """parts, judges: as of `DrawingStage`."""
+        super().__init__(config, *parts, **judges)
         self.latent, self.unet_share = config.latent, config.unet_share
 
     def networks_to_train(self) -> dict[str, nn.Module]:

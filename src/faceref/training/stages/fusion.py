@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from faceref.checkpoints.info import ModelInfo
 from faceref.checkpoints.store import Pipeline, load_blind, load_pipeline, save_model
-from faceref.data.dataset import FaceDataset, make_batch
+from faceref.data.dataset import FaceDataset
 from faceref.errors import UsageError
 from faceref.models.autoencoder import encode
 from faceref.models.fusion import PixelFusion
@@ -20,7 +20,7 @@ from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.training.pictures import compare, contact_sheet
 from faceref.training.stages.components import judges, new_network
 from faceref.training.stages.configs import FusionConfig
-from faceref.training.stages.stage import Batch
+from faceref.training.stages.stage import Batch, degraded
 from faceref.training.stages.vqgan import ReconstructionStage
 
 
@@ -55,6 +55,8 @@ class FusionStage(ReconstructionStage):
         else:
             fusion = new_network(PixelFusion, config.fusion, "fusion")
         pipeline, info = load_pipeline(config.model)
+        if isinstance(pipeline, ReFLDMPipeline) and pipeline.detail is not None:
+            raise UsageError("draws with a decoder of its own", subject=config.model, hint="give a model without one")
         if info.resolution != config.data.resolution:
             raise UsageError(f"works at {info.resolution} px", subject=config.model, hint="set data.resolution to that")
         if info.resolution % fusion.config["patch_size"]:
@@ -77,8 +79,7 @@ class FusionStage(ReconstructionStage):
 
         hq, lq [B, 3, H, W], mask [B, 1, H, W], references [B, N, 3, H, W], has_references [B].
         """
-        data = self.config.data
-        batch = cast(Batch, make_batch(items, data.degradation, generator, data.augmentation, data.of_targets))
+        batch = degraded(items, self.config.data, generator)
         draws = torch.rand(len(batch["hq"]), generator=generator, device=batch["hq"].device)
         shown = batch["has_references"]
         shown = shown * (draws >= self.config.reference_dropout) if self.training else shown

@@ -6,14 +6,14 @@ released code.
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Self, cast
+from typing import Self
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-from faceref.data.dataset import FaceDataset, make_batch
+from faceref.data.dataset import FaceDataset
 from faceref.errors import UsageError
 from faceref.models.autoencoder import AUTOENCODERS, Autoencoder
 from faceref.models.identity import FaceRecogniser
@@ -31,7 +31,7 @@ from faceref.training.stages.components import (
 )
 from faceref.training.stages.configs import LDBFRConfig, RestoringVQConfig
 from faceref.training.stages.denoising import DenoisingStage
-from faceref.training.stages.stage import Batch, Losses
+from faceref.training.stages.stage import Batch, Losses, degraded
 from faceref.training.stages.vqgan import ReconstructionStage, vq_model
 
 
@@ -50,7 +50,7 @@ class RestoringVQStage(ReconstructionStage):
         recogniser: FaceRecogniser | None = None,
     ):
         super().__init__(config, perceptual, recogniser)
-        self.degradation, self.encoder_share = config.data.degradation, config.encoder_share
+        self.data, self.encoder_share = config.data, config.encoder_share
         self.model = model
         vq = vq_model(model.autoencoder)
         model.autoencoder.requires_grad_(False)
@@ -83,7 +83,7 @@ class RestoringVQStage(ReconstructionStage):
 
     def make_batch(self, items: Batch, generator: torch.Generator) -> Batch:
         """uint8 photographs -> {hq, lq [B, 3, H, W] in [-1, 1], mask [B, 1, H, W]}, degraded, half of them mirrored."""
-        return cast(Batch, make_batch(items, self.degradation, generator))
+        return degraded(items, self.data, generator)
 
     def reconstruct(self, batch: Batch) -> tuple[Tensor, Tensor]:
         restored = self.model(batch["lq"])

@@ -10,13 +10,13 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from faceref.data.dataset import FaceDataset, make_batch
+from faceref.data.dataset import FaceDataset
 from faceref.faces.dlib_torch import load_dlib_resnet
 from faceref.faces.recognise import SAME_PERSON_DISTANCE
 from faceref.models.dlib_resnet import DlibResNet, chips_of_aligned
 from faceref.training.pictures import contact_sheet
 from faceref.training.stages.configs import RecognitionConfig
-from faceref.training.stages.stage import Batch, Losses, Stage
+from faceref.training.stages.stage import Batch, Losses, Stage, degraded
 
 
 class RecognitionStage(Stage):
@@ -50,8 +50,7 @@ class RecognitionStage(Stage):
         """chips [B, 3, 150, 150] in 0..255 of degraded faces; wanted [B, 128]: dlib's embeddings of the photographs;
         others [B, 128]: of another photograph of each person, if there is one; has_references bool [B].
         """
-        data = self.config.data
-        batch = make_batch(items, data.degradation, generator, data.augmentation, data.of_targets)  # type: ignore[arg-type]
+        batch = degraded(items, self.config.data, generator)
         hq, lq, has_references = batch["hq"], batch["lq"], batch["has_references"]
         second = torch.where(has_references.view(-1, 1, 1, 1), batch["references"][:, 0], hq)
         wanted, others = self.frozen["teacher"](chips_of_aligned(torch.cat([hq, second]))).float().chunk(2)

@@ -2,16 +2,23 @@
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from faceref.data.dataset import FaceDataset
+from faceref.data.dataset import FaceDataset, make_batch
+from faceref.models.identity import FaceRecogniser
+from faceref.training.config import DataConfig
 
 Batch = dict[str, Tensor]
 Losses = tuple[Tensor, dict[str, Tensor]]  # what to minimise, and detached numbers for the log
+
+
+def degraded(items: Batch, data: DataConfig, generator: torch.Generator) -> Batch:
+    """As `make_batch` makes it of data-set items, by these settings."""
+    return cast(Batch, make_batch(items, data.degradation, generator, data.augmentation, data.of_targets))
 
 
 class Stage(nn.Module, ABC):
@@ -38,6 +45,11 @@ class Stage(nn.Module, ABC):
             if network is not None:
                 network.eval().requires_grad_(False)
         self.frozen = networks
+
+    @property
+    def recogniser(self) -> FaceRecogniser | None:
+        """Of the identity loss and of validation, if the configuration names one."""
+        return self.frozen.get("recogniser")
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
         for network in self.frozen.values():

@@ -75,10 +75,6 @@ class ReconstructionStage(Stage):
         self.keep_frozen(perceptual=perceptual, recogniser=recogniser, **others)
 
     @property
-    def recogniser(self) -> FaceRecogniser | None:
-        return self.frozen["recogniser"]
-
-    @property
     @abstractmethod
     def last_layer(self) -> Tensor:
         """The weight of the layer that makes the pictures, where the adversarial loss is weighed."""
@@ -123,8 +119,7 @@ class ReconstructionStage(Stage):
         network = self.frozen["perceptual"]
         if network is None:
             return reconstruction.new_zeros(())
-        features = network.identity_features if isinstance(network, FaceRecogniser) else network
-        return perceptual_distance(features, reconstruction, target)
+        return perceptual_distance(network, reconstruction, target).mean()
 
 
 class VQGANStage(ReconstructionStage):
