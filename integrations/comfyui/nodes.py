@@ -109,6 +109,7 @@ class RestoreFaces:
             "optional": {
                 "people": ("FACEREF_PERSON",),
                 "crisp": _option("FLOAT", "crisp", default=OWN, min=OWN, max=1.0, step=0.05),
+                "face_only": _option("BOOLEAN", "face_only", default=False),
             },
         }
 
@@ -128,6 +129,7 @@ class RestoreFaces:
         aligned: bool,
         people: list[Person] | None = None,
         crisp: float = OWN,
+        face_only: bool = False,
     ) -> tuple[Tensor, list[Result], str]:
         options = RestoreOptions.of(
             face=None if face == "auto" else int(face) if face.isdecimal() else face,
@@ -141,6 +143,7 @@ class RestoreFaces:
             unknown=unknown,
             always=always,
             aligned=aligned,
+            face_only=face_only,
         )
         photographs = to_pictures(images)
         tell = progress(len(photographs))

@@ -9,14 +9,14 @@ from faceref.faces.certainty import Calibration, certainty, refusal_threshold
 from faceref.faces.detect import Face
 from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.faces.landmarks import landmarks_of_aligned
-from faceref.faces.quality import FaceQuality, quality
+from faceref.faces.quality import BEST, WORST, FaceQuality, quality
 from faceref.faces.recognise import distance
 
 SIZE = 128
 
 
 def judged(score: float) -> FaceQuality:
-    return FaceQuality(sharpness=5, noise=1, blockiness=6, side=200, psnr=18 + 24 * score, score=score)
+    return FaceQuality(WORST + (BEST - WORST) * score)
 
 
 @pytest.mark.parametrize("score", [0.1, 0.4, 0.7, 1.0])

@@ -45,13 +45,7 @@ def test_the_estimate_is_near_the_true_psnr(good_face: AlignedFace):
         assert quality(bad).psnr == pytest.approx(10 * np.log10(255**2 / error), abs=5)
 
 
-def test_size_is_that_in_the_photograph(astronaut: Image.Image, astronaut_face: Face):
-    half = astronaut.resize((256, 256), Image.Resampling.LANCZOS)
-    whole, smaller = align(astronaut, astronaut_face.landmarks, 128), align(half, astronaut_face.landmarks / 2, 128)
-    assert quality(smaller).side == pytest.approx(quality(whole).side / 2, rel=0.02)
-
-
-def test_a_face_is_judged_at_the_size_of_the_model(astronaut: Image.Image, astronaut_face: Face):
+def test_a_face_is_judged_at_the_size_that_is_asked_for(astronaut: Image.Image, astronaut_face: Face):
     small = astronaut.resize((256, 256), Image.Resampling.LANCZOS)  # the face: 86 px
     large = align(small, astronaut_face.landmarks / 2, 512)
     assert quality(large, 64).score > quality(large, 256).score + 0.1
@@ -80,7 +74,7 @@ def test_padding_is_not_judged(good_face: AlignedFace):
     noisy[:, :62] = np.random.default_rng(0).integers(0, 256, noisy[:, :62].shape)
     padded = AlignedFace(Image.fromarray(noisy), mask, good_face.alignment)
     clean = AlignedFace(good_face.image, mask, good_face.alignment)
-    assert quality(padded).noise == pytest.approx(quality(clean).noise, abs=0.5)
+    assert quality(padded).psnr == pytest.approx(quality(clean).psnr, abs=1)
     with pytest.raises(PhotoError, match="outside of the photograph"):
         quality(AlignedFace(good_face.image, np.zeros_like(mask), good_face.alignment))
 

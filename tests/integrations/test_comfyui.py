@@ -98,6 +98,14 @@ def test_people_of_several_nodes_are_joined_and_a_folder_is_read_again_when_it_c
     assert node.IS_CHANGED(**unlinked) != before
 
 
+def test_the_face_alone_may_be_restored(prompt, nodes):
+    with_hair = comfyui.execute(prompt, nodes)[SAVED][0]
+    prompt[RESTORE]["inputs"] |= {"face_only": True}
+    changed = (comfyui.execute(prompt, nodes)[SAVED][0] - with_hair).abs().amax(dim=-1) > 0.02
+    assert changed.any(), "around it there is the photograph"
+    assert not changed[0, 100:130, 110:150].any(), "the face is the same"
+
+
 def test_a_face_that_is_good_already_is_compared_as_it_is(prompt, nodes):
     prompt[RESTORE]["inputs"] |= {"always": False, "strength": 0.0}
     done = comfyui.execute(prompt, nodes)

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from faceref.models.reference import ReferenceCache
+from faceref.models.reference import TEXTURE, ReferenceCache
 
 
 def make_cache(references: int, batch: int = 1, seed: int = 0, multiplicity=None) -> ReferenceCache:
@@ -44,7 +44,10 @@ def test_caches_of_different_networks_cannot_be_joined():
         ReferenceCache.batch([make_cache(1), other])
 
 
-def test_dtype_concerns_keys_and_values_only():
-    cache = make_cache(2, multiplicity=torch.tensor([[1.0, 3.0]])).to(dtype=torch.bfloat16)
-    assert {tensor.dtype for tensor in cache.keys + cache.values} == {torch.bfloat16}
+def test_dtype_concerns_what_the_network_attends_to_only():
+    """The same patches are to be found in whatever numbers it computes."""
+    texture = torch.rand(1, 8, 2), torch.rand(1, 8, 12)
+    cache = make_cache(2, multiplicity=torch.tensor([[1.0, 3.0]])).adding(TEXTURE, *texture).to(dtype=torch.bfloat16)
+    assert {tensor.dtype for tensor in cache.keys[:-1] + cache.values[:-1]} == {torch.bfloat16}
+    assert all(map(torch.equal, cache.layer(TEXTURE) or (), texture))
     assert cache.counts.dtype == torch.float32

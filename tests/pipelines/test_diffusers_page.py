@@ -17,8 +17,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "diffusers.md"
 
 def test_the_python_shown_restores_a_face(tmp_path, astronaut: Image.Image, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    face = astronaut.crop((140, 10, 310, 180)).resize((128, 128))
-    face.resize((16, 16)).resize((128, 128)).save("face.png")
+    face = astronaut.crop((140, 10, 310, 180)).resize((256, 256))
+    face.resize((16, 16)).resize((256, 256)).save("face.png")
     ImageOps.mirror(face).save("face_ref.png")
     (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
     exec(compile(code, PAGE.name, "exec"), {})

@@ -77,11 +77,10 @@ def test_with_references_the_model_itself_restores(both, portrait):
     "blind_too", [RestoreOptions(unknown="blind"), RestoreOptions(by_hand=(ByHand(face=1, become="blind"),))]
 )
 def test_what_only_the_one_with_references_can_do_is_refused_before_any_work_where_both_may(both, portrait, blind_too):
-    guided = {"guidance": 2.0}
-    both.check(RestoreOptions(**guided), with_references=True)
+    both.check(RestoreOptions(guidance=2), with_references=True)
     both.check(blind_too, with_references=True)
     with pytest.raises(UsageError, match="tiny-blind restores without references, so that there is no guidance"):
-        both.restore("missing.jpg", [ImageOps.mirror(portrait)], blind_too.model_copy(update=guided))
+        both.restore("missing.jpg", [ImageOps.mirror(portrait)], blind_too.model_copy(update={"guidance": 2}))
 
 
 def test_a_model_without_one_brings_none(tiny_model):

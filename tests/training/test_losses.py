@@ -73,13 +73,13 @@ def test_the_perceptual_distance_grows_with_blur_and_pulls_towards_the_target():
     torch.manual_seed(0)
     target = torch.rand(1, 3, 64, 64) * 2 - 1
     blurred = nn.functional.avg_pool2d(target, 5, 1, 2).requires_grad_()
-    features = MobileFaceNet().eval().requires_grad_(False).identity_features
-    assert perceptual_distance(features, target, target).item() == 0.0
-    distance = perceptual_distance(features, blurred, target)
+    network = MobileFaceNet().eval().requires_grad_(False)
+    assert perceptual_distance(network, target, target).item() == 0.0
+    distance = perceptual_distance(network, blurred, target)
     distance.backward()
     assert blurred.grad is not None
     nearer = blurred.detach() - 1e-3 * blurred.grad / blurred.grad.abs().max()
-    assert perceptual_distance(features, nearer, target) < distance
+    assert perceptual_distance(network, nearer, target) < distance
 
 
 def test_a_backbone_sees_pictures_normalised_as_it_was_trained(monkeypatch: pytest.MonkeyPatch):

@@ -11,7 +11,6 @@ from diffusers.models.unets.unet_2d import UNet2DOutput
 from torch import Tensor
 
 from faceref.backends.sessions import Session
-from faceref.models.fusion import PixelFusion
 from faceref.models.ldbfr import resized
 from faceref.models.reference import ReferenceCache
 
@@ -116,8 +115,6 @@ class ExportedVQModel(ExportedNetwork):
 
 class ExportedFusion(ExportedNetwork):
     """In the place of a `PixelFusion`."""
-
-    scale = PixelFusion.scale
 
     def __call__(self, restored: Tensor, lq: Tensor) -> Tensor:
         (pictures,) = self.sessions["fuse"](restored, lq)

@@ -8,13 +8,12 @@ import torch
 from faceref.bench.report import Stage
 from faceref.bench.stopwatch import measure
 from faceref.errors import NoFaceError
-from faceref.faces.quality import quality, size_in_photo
 from faceref.pictures.formats import OUTPUT_FORMATS
 from faceref.pictures.photo import open_photo
 from faceref.restore.faces import crop_of
 from faceref.restore.options import RestoreOptions
 from faceref.restore.restorer import Restorer
-from faceref.restore.steps import compose
+from faceref.restore.steps import compose, judge
 
 
 def photograph_stages(
@@ -37,8 +36,11 @@ def photograph_stages(
         "open": lambda: open_photo(path),
         "detect": lambda: restorer.detector.detect(photo.image),
         "align": lambda: [crop_of(photo, points) for points in landmarks],
-        "recognise": lambda: restorer.recogniser.embed_batch(images, landmarks),
-        "judge": lambda: [quality(crop, size_in_photo(crop)) for crop in crops],
+        "recognise": lambda: (
+            restorer.recogniser.embed_batch(images, landmarks),
+            restorer.recogniser.embed_probes(images, landmarks),
+        ),
+        "judge": lambda: [judge(crop) for crop in crops],
         "paste": lambda: compose(photo, result.faces, options),
         "write": lambda: result.encode(OUTPUT_FORMATS.get(path.suffix.lower(), "PNG")),
         "whole photograph": lambda: restorer.restore(path, people, options),

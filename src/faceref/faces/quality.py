@@ -27,20 +27,15 @@ RESTORED, ALONE = 0.35, 0.55
 class FaceQuality:
     """What a face's own pixels say about it.
 
-    sharpness: standard deviation of the finest octave of luminance at the model's scale (0..255 scale, noise included).
-    noise: standard deviation of the noise at the model's scale (0..255 scale).
-    blockiness: how much of a regular grid is seen, of JPEG's blocks or of enlarged pixels: about 6 where there is none.
-    side: of the aligned square in pixels of the photograph.
-    psnr: what a truth that nobody has would say, estimated, dB.
-    score: the same in [0, 1], 0 for a face that is hardly one and 1 for one that cannot be told from a good photograph.
+    psnr: what a truth that nobody has would say of it, estimated, dB, from WORST to BEST.
     """
 
-    sharpness: float
-    noise: float
-    blockiness: float
-    side: float
     psnr: float
-    score: float
+
+    @property
+    def score(self) -> float:
+        """In [0, 1], 0 for a face that is hardly one and 1 for one that cannot be told from a good photograph."""
+        return (self.psnr - WORST) / (BEST - WORST)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,27 +60,17 @@ class QualityHead:
 
 
 def quality(face: AlignedFace, size: int | None = None) -> FaceQuality:
-    """Judge an aligned face at `size` pixels, those of the model that may restore it; by default at its own size.
+    """Judge an aligned face at `size` pixels, by default its own: `size_in_photo`, or JUDGED_AT for recognisers.
 
-    Raises PhotoError if none of it lies within the photograph.
     The estimate is of the PSNR that the face would have against its truth, were that known: learnt from training faces
-    degraded as Eq. 4 of ReF-LDM does.
+    degraded as Eq. 4 of ReF-LDM does. Raises PhotoError if none of it lies within the photograph.
     """
     if size is not None and size != face.image.width:
         image = face.image.resize((size, size), Image.Resampling.LANCZOS)
         mask = cv2.resize(face.mask, (size, size), interpolation=cv2.INTER_NEAREST)
         face = AlignedFace(image, mask, Alignment(face.alignment.quad, size))
-    pixels, where = face_pixels(face)
-    features = quality_features(pixels, where)
-    estimate = float(np.clip(QualityHead.shipped().psnr(features), WORST, BEST))
-    return FaceQuality(
-        sharpness=float(next(bands(pixels))[where].std()),
-        noise=wavelet_noise(pixels, where),
-        blockiness=blockiness(pixels, where),
-        side=face.alignment.side,
-        psnr=estimate,
-        score=(estimate - WORST) / (BEST - WORST),
-    )
+    estimate = QualityHead.shipped().psnr(quality_features(*face_pixels(face)))
+    return FaceQuality(float(np.clip(estimate, WORST, BEST)))
 
 
 def size_in_photo(face: AlignedFace) -> int:

@@ -1,8 +1,8 @@
 """Telling who is who: dlib's face recogniser, for measurement and warnings. It is in no loss of this project.
 
 That independence is what makes a similarity measured with it evidence: nothing was trained to please it. The model
-`small` is told what this network makes of the references (`faceref.models.identity_encoder`); how it draws that was
-judged by another.
+`small` is told who the references show by one that was trained on from it (`faceref.models.identity_encoder`); how it
+draws that was judged by another.
 """
 
 # dlib carries no types

@@ -16,8 +16,6 @@ class PixelFusion(ModelMixin, ConfigMixin):
     arXiv 2305.07015), on pictures instead of the decoder's features, so that it suits any autoencoder and resolution.
     """
 
-    scale = 1  # how many times larger its result is
-
     @register_to_config
     def __init__(self, patch_size: int = 2, channels: int = 64, residual_blocks: int = 4) -> None:
         """patch_size: convolutions run at 1/patch_size of the resolution; channels: a multiple of 32 (norm groups)."""

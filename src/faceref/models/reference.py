@@ -59,11 +59,12 @@ class ReferenceCache:
         return self.multiplicity
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "ReferenceCache":
-        """The same cache elsewhere; `dtype` concerns keys and values (multiplicities stay float32)."""
+        """The same cache elsewhere; `dtype` is the network's: multiplicities and texture stay float32."""
+        dtypes = [None if layer == TEXTURE else dtype for layer in self.layers]
         return replace(
             self,
-            keys=tuple(key.to(device, dtype) for key in self.keys),
-            values=tuple(value.to(device, dtype) for value in self.values),
+            keys=tuple(key.to(device, one) for key, one in zip(self.keys, dtypes, strict=True)),
+            values=tuple(value.to(device, one) for value, one in zip(self.values, dtypes, strict=True)),
             multiplicity=None if self.multiplicity is None else self.multiplicity.to(device),
         )
 

@@ -31,10 +31,6 @@ class Drawing:
         """
         self.in_strips = True
 
-    def output_side(self, side: int) -> int:
-        """The side of the picture that it makes of a face of `side` pixels."""
-        return side * (1 if self.fusion is None else self.fusion.scale)
-
     def shrink(self, pictures: Tensor) -> Tensor:
         """Pictures [B, 3, H, H], as the pipeline is given them, at the size that the autoencoder works at."""
         return pictures if self.detail is None else shrink(pictures, self.detail.config["enlargement"])
@@ -43,7 +39,7 @@ class Drawing:
     def draw(
         self, latents: Tensor, lq: Tensor, crisp: float | None = None, shown: ReferenceCache | None = None
     ) -> Tensor:
-        """Denoised latents [B, C, h, w] of the faces `lq` [B, 3, H, H] as pictures [B, 3, S, S], about [-1, 1].
+        """Denoised latents [B, C, h, w] of the faces `lq` [B, 3, H, H] as pictures [B, 3, H, H], about [-1, 1].
 
         crisp: how crisply, by a decoder that is told; None: as crisply as it can. shown: the references.
         """
@@ -56,7 +52,7 @@ class Drawing:
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
-        """Denoised latents [B, C, h, w] as the autoencoder draws them, [B, 3, H, H], about [-1, 1]."""
+        """Denoised latents [B, C, h, w] as the autoencoder draws them at its own size, [B, 3, G, G], about [-1, 1]."""
         drawn_by = decode_in_strips if self.in_strips else decode  # they quantise first, if there is a codebook
         return drawn_by(self.vae, latents.to(self.vae.device, self.vae.dtype))
 
@@ -64,7 +60,7 @@ class Drawing:
     def hints(
         self, decoded: Tensor, lq: Tensor, crisp: float | None, shown: ReferenceCache | None
     ) -> tuple[Tensor, ...]:
-        """What a textured decoder is given besides: texture [B, TEXTURE_CHANNELS, S, S], how crisply to draw [B].
+        """What a textured decoder is given besides: texture [B, TEXTURE_CHANNELS, H, H], how crisply to draw [B].
 
         Nothing for other decoders.
         """

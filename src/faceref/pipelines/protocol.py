@@ -206,8 +206,8 @@ class FacePipeline(Drawing, DiffusionPipeline, ABC):
         latents: the starting noise itself, [B, C, h, w].
         callback_on_step_end: called with (self, step from 0, timestep, {"latents": [B, C, h, w]}) after each step; it
             may return other latents. An exception in it ends the restoration.
-        output_type: "pil" pictures, "np" [B, S, S, 3] or "pt" [B, 3, S, S] in [0, 1], "latent" [B, C, h, w]; "raw"
-            [B, 3, S, S], about [-1, 1] and not clipped. S is `output_side(H)`.
+        output_type: "pil" pictures, "np" [B, H, H, 3] or "pt" [B, 3, H, H] in [0, 1], "latent" [B, C, h, w]; "raw"
+            [B, 3, H, H], about [-1, 1] and not clipped.
         return_dict: False: a tuple of the images alone.
 
         Raises UsageError for an impossible number of steps, an unknown scheduler, references or guidance that the model

@@ -52,7 +52,7 @@ def find_faces(
     crops = [crop_of(photo, points) for points in landmarks]
     numbers = range(1, len(whole) + 1)
     return tuple(
-        FoundFace(photo, number, place, crop, embedding, probe, *_judged(crop), head=_is_alone(place, crop, found))
+        FoundFace(photo, number, place, crop, embedding, probe, *judge(crop), head=_is_alone(place, crop, found))
         for number, place, crop, (embedding, probe) in zip(numbers, whole, crops, known_by, strict=True)
     )
 
@@ -157,6 +157,12 @@ def compose(photo: Photo, restored: Sequence[RestoredFace], options: RestoreOpti
     return compose_layers(photo, [Layer.of(one) for one in restored], options.colour)
 
 
+def judge(crop: AlignedFace) -> tuple[FaceQuality, FaceQuality]:
+    """How good the face is at its size in the photograph, and at the one that recognisers see."""
+    judged = {size: quality(crop, size) for size in {size_in_photo(crop), JUDGED_AT}}
+    return judged[size_in_photo(crop)], judged[JUDGED_AT]
+
+
 def _said(face: FoundFace, matches: tuple[Match, ...], said: ByHand, people: Sequence[Identity[Any]]) -> Assignment:
     """A face as somebody said. Raises UsageError for a person who was not given."""
     if said.become != "person":
@@ -195,19 +201,13 @@ def _whole_picture(photo: Photo, recogniser: TorchDlibRecogniser) -> FoundFace:
     crop = crop_of(photo, None)
     seen = [photo.image], [landmarks_of_aligned(photo.image, recogniser.landmarker)]
     (embedding,), (probe,) = recogniser.embed_batch(*seen), recogniser.embed_probes(*seen)
-    return FoundFace(photo, 1, None, crop, embedding, probe, *_judged(crop))
+    return FoundFace(photo, 1, None, crop, embedding, probe, *judge(crop))
 
 
 def _is_alone(face: Face, crop: AlignedFace, faces: Sequence[Face]) -> bool:
     """Whether nothing of any other face lies in its aligned square."""
     others = [crop.alignment.to_crop(other.landmarks) for other in faces if other is not face]
     return not any(((points >= 0) & (points < crop.alignment.size)).all(axis=1).any() for points in others)
-
-
-def _judged(crop: AlignedFace) -> tuple[FaceQuality, FaceQuality]:
-    """How good the face is at its size in the photograph, and at the one that recognisers see."""
-    judged = {size: quality(crop, size) for size in {size_in_photo(crop), JUDGED_AT}}
-    return judged[size_in_photo(crop)], judged[JUDGED_AT]
 
 
 def _in_colours_of(crop: AlignedFace, restored: Image.Image) -> Image.Image:
