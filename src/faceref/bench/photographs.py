@@ -36,10 +36,7 @@ def photograph_stages(
         "open": lambda: open_photo(path),
         "detect": lambda: restorer.detector.detect(photo.image),
         "align": lambda: [crop_of(photo, points) for points in landmarks],
-        "recognise": lambda: (
-            restorer.recogniser.embed_batch(images, landmarks),
-            restorer.recogniser.embed_probes(images, landmarks),
-        ),
+        "recognise": lambda: restorer.recogniser.embed_with_probes(images, landmarks),
         "judge": lambda: [judge(crop) for crop in crops],
         "paste": lambda: compose(photo, result.faces, options),
         "write": lambda: result.encode(OUTPUT_FORMATS.get(path.suffix.lower(), "PNG")),

@@ -4,6 +4,8 @@ The model sees a face at its own size. What it changes there is enlarged and add
 photograph holds beyond the model's pixels stays: restoring never softens.
 """
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -18,6 +20,7 @@ from faceref.faces.noise import blur
 from faceref.faces.tone import Tone
 
 Colour = Literal["keep", "allow"]
+ChangeOn = Callable[[tuple[int, int, int, int]], tuple[np.ndarray, np.ndarray, np.ndarray]]  # `_Change.on`
 DETAIL = 0.015  # of the square's side: what a blur of this width takes away is fine detail
 SHAPE = 0.04  # of the side: blurred by that, a face and its restoration are alike
 UNLIKE = (30.0, 60.0)  # levels: where they differ by the first it is doubtful, by the second surely no face
@@ -50,11 +53,13 @@ def blend_face(
     if box is None or strength == 0:
         return photo.copy()
     change = _Change.of(restored, face, landmarks, colour, head)
-    grain = _lost_grain(photo, change, box, rng)
+    parts = _in_rows(box, ROWS)
+    on = functools.cache(change.on) if len(parts) == 1 else change.on  # several would take too much memory
+    grain = _lost_grain(photo, on, box, rng)
     pasted = photo.copy()
-    for part in _in_rows(box, ROWS):
+    for part in parts:
         before = np.asarray(photo.crop(part), dtype=np.float32)  # [h, w, 3]
-        correction, broad, weights = change.on(part)
+        correction, broad, weights = on(part)
         after = before + strength * (weights[..., :1] * broad + weights[..., 1:] * (correction - broad))
         if grain is not None:
             # where independent grain is weighed by 1 - w, as much of its variance is lost as 1 - (1 - w)^2
@@ -159,7 +164,7 @@ def _in_rows(box: tuple[int, int, int, int], rows: int) -> list[tuple[int, int, 
 
 
 def _lost_grain(
-    photo: Image.Image, change: _Change, box: tuple[int, int, int, int], rng: np.random.Generator
+    photo: Image.Image, on: ChangeOn, box: tuple[int, int, int, int], rng: np.random.Generator
 ) -> Grain | None:
     """The like of the grain that correcting the photograph within a box takes away; None if there is none.
 
@@ -168,7 +173,7 @@ def _lost_grain(
     a few strips.
     """
     parts = _in_rows(box, ROWS)
-    measured = [_grain_levels(photo, change, part) for part in parts[:: -(-len(parts) // STRIPS)]]
+    measured = [_grain_levels(photo, on, part) for part in parts[:: -(-len(parts) // STRIPS)]]
     known = [levels for levels in measured if levels is not None]
     if not known:
         return None
@@ -176,10 +181,10 @@ def _lost_grain(
     return Grain(plausible(levels), box[3] - box[1], box[2] - box[0], rng)
 
 
-def _grain_levels(photo: Image.Image, change: _Change, part: tuple[int, int, int, int]) -> np.ndarray | None:
+def _grain_levels(photo: Image.Image, on: ChangeOn, part: tuple[int, int, int, int]) -> np.ndarray | None:
     """Levels [octaves, 3] in luminance and colour of what is lost in a part; None if no face is in it."""
     before = np.asarray(photo.crop(part), dtype=np.float32)
-    correction, _, weights = change.on(part)
+    correction, _, weights = on(part)
     sure, around = weights[..., 1] > SURE, weights[..., 0] < NOTHING
     if not sure.any():
         return None

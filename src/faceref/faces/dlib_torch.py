@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from faceref.errors import CheckpointError, UsageError
 from faceref.faces.dlib_detector import dlib_weights
 from faceref.faces.face import Landmarker
-from faceref.faces.recognise import DlibRecogniser
+from faceref.faces.recognise import DlibRecogniser, chips_of
 from faceref.models.dlib_resnet import DlibResNet
 
 
@@ -104,7 +104,18 @@ class TorchDlibRecogniser(DlibRecogniser):
         trained on from dlib's, to say of a degraded face what that says of the photograph before it was degraded
         (configs/recogniser.yaml; docs/evaluation.md).
         """
-        return self._embed(self._network if self.probes == "dlib" else self._trained, images, landmarks)
+        return self._embed(self._probing, chips_of(images, landmarks))
+
+    def embed_with_probes(
+        self, images: Sequence[Image.Image], landmarks: Sequence[np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What `embed_batch` and `embed_probes` give of the same faces, which are cut out once."""
+        chips = chips_of(images, landmarks)
+        return self._embed(self._network, chips), self._embed(self._probing, chips)
+
+    @property
+    def _probing(self) -> Any:
+        return self._network if self.probes == "dlib" else self._trained
 
     @cached_property
     def _network(self) -> Any:

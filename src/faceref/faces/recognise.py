@@ -44,14 +44,13 @@ class DlibRecogniser:
 
     def embed_batch(self, images: Sequence[Image.Image], landmarks: Sequence[np.ndarray]) -> np.ndarray:
         """Embeddings float32 [N, 128] of N faces, each an RGB photo and landmarks [68, 2]; one pass of the network."""
-        return self._embed(self._network, images, landmarks)
+        return self._embed(self._network, chips_of(images, landmarks))
 
     def embed_aligned(self, images: Sequence[Image.Image]) -> np.ndarray:
         """Embeddings float32 [N, 128] of N FFHQ-aligned RGB faces of any size; detects nothing, so cannot fail."""
         return self.embed_batch(images, [landmarks_of_aligned(image, self.landmarker) for image in images])
 
-    def _embed(self, network: Any, images: Sequence[Image.Image], landmarks: Sequence[np.ndarray]) -> np.ndarray:
-        chips = [_chip(image, points) for image, points in zip(images, landmarks, strict=True)]
+    def _embed(self, network: Any, chips: list[np.ndarray]) -> np.ndarray:
         if not chips:
             return np.empty((0, EMBEDDING), dtype=np.float32)
         with self._lock:
@@ -71,6 +70,11 @@ def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Cosine similarity of embeddings [..., 128], in [-1, 1]."""
     return (a * b).sum(-1) / (np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1))
+
+
+def chips_of(images: Sequence[Image.Image], landmarks: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """What dlib's network takes of N faces, each an RGB photo and landmarks [68, 2]: uint8 [150, 150, 3]."""
+    return [_chip(image, points) for image, points in zip(images, landmarks, strict=True)]
 
 
 def _chip(image: Image.Image, landmarks: np.ndarray) -> np.ndarray:

@@ -67,7 +67,7 @@ def look(photo: Photo, detector: Detector, recogniser: TorchDlibRecogniser) -> S
         return Seen(digest, ours=True)
     found = detector.detect(photo.image)
     images, landmarks = [photo.image] * len(found), [face.landmarks for face in found]
-    embedded = recogniser.embed_batch(images, landmarks), recogniser.embed_probes(images, landmarks)
+    embedded = recogniser.embed_with_probes(images, landmarks)
     faces = tuple(_seen(photo, *parts, recogniser.landmarker) for parts in zip(found, *embedded, strict=True))
     return Seen(digest, faces=faces)
 

@@ -48,7 +48,7 @@ def find_faces(
         raise PhotoError("is truncated through the face", subject=photo.name, hint="use another copy of it")
     landmarks = [face.landmarks for face in whole]
     images = [photo.image] * len(whole)
-    known_by = zip(recogniser.embed_batch(images, landmarks), recogniser.embed_probes(images, landmarks), strict=True)
+    known_by = zip(*recogniser.embed_with_probes(images, landmarks), strict=True)
     crops = [crop_of(photo, points) for points in landmarks]
     numbers = range(1, len(whole) + 1)
     return tuple(
@@ -200,7 +200,7 @@ def _whole_picture(photo: Photo, recogniser: TorchDlibRecogniser) -> FoundFace:
     check_aligned_face(photo, photo.name)
     crop = crop_of(photo, None)
     seen = [photo.image], [landmarks_of_aligned(photo.image, recogniser.landmarker)]
-    (embedding,), (probe,) = recogniser.embed_batch(*seen), recogniser.embed_probes(*seen)
+    (embedding,), (probe,) = recogniser.embed_with_probes(*seen)
     return FoundFace(photo, 1, None, crop, embedding, probe, *judge(crop))
 
 
