@@ -7,6 +7,7 @@ from faceref.faces.noise import blur
 LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # of RGB, Rec. 601
 BINS = 16  # of luminance: the tone is a curve from black to white
 SMOOTHING = 0.012  # of the face's side: grain and JPEG's blocks have colours of their own
+EVERY = 0.66  # of that: the distance of the pixels that are looked at, between which there is nothing else
 TONED = 2.5  # levels: colours that differ by less from the print's tone are none
 
 
@@ -17,7 +18,9 @@ class Tone:
     """
 
     def __init__(self, pixels: np.ndarray, where: np.ndarray) -> None:
-        smooth = blur(pixels, SMOOTHING * pixels.shape[0])[where]  # [N, 3]
+        deviation = SMOOTHING * pixels.shape[0]
+        some = (slice(None, None, max(int(EVERY * deviation), 1)),) * 2
+        smooth = blur(pixels, deviation)[some][where[some]]  # [N, 3]
         luminance = smooth @ LUMINANCE
         bins = np.array_split(np.argsort(luminance, kind="stable"), BINS)
         # black has no colour

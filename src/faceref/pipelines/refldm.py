@@ -150,24 +150,26 @@ class ReFLDMPipeline(FacePipeline):
         return predict, lq_latent.shape
 
     def show(self, references: References | ReferenceCache | None, lq: Tensor) -> ReferenceCache | None:
-        side = self.shrink(lq).shape[-1]
+        side, device = self.shrink(lq).shape[-1], self.execution_device  # which diffusers looks for in all modules
         if isinstance(references, ReferenceCache):
-            cache = self._own(references, side)
+            cache = self._own(references, side, device)
             cache = cache.expand(len(lq)) if cache.batch_size == 1 else cache
         else:
-            caches = [self._cache_of_face(entry, side) for entry in references or ()]
+            caches = [self._cache_of_face(entry, side, device) for entry in references or ()]
             cache = ReferenceCache.batch(caches) if any(cache is not None for cache in caches) else None
         if cache is not None and cache.batch_size != len(lq):
             raise ValueError(f"references for {cache.batch_size} faces were given with {len(lq)} faces")
         return cache
 
-    def _cache_of_face(self, entry: Images | ReferenceCache | None, side: int) -> ReferenceCache | None:
+    def _cache_of_face(
+        self, entry: Images | ReferenceCache | None, side: int, device: torch.device
+    ) -> ReferenceCache | None:
         if entry is None or len(entry) == 0:
             return None
-        return self._own(entry if isinstance(entry, ReferenceCache) else self.encode_references(entry), side)
+        return self._own(entry if isinstance(entry, ReferenceCache) else self.encode_references(entry), side, device)
 
-    def _own(self, cache: ReferenceCache, side: int) -> ReferenceCache:
-        """The cache where the network is. Raises UsageError if another network, or at another resolution, made it."""
+    def _own(self, cache: ReferenceCache, side: int, device: torch.device) -> ReferenceCache:
+        """The cache on `device`. Raises UsageError if another network, or at another resolution, made it."""
         if cache.encoder is not None and cache.encoder != Encoder(self.fingerprint, side):
             raise UsageError(
                 "The references were encoded by another model or at another resolution "
@@ -175,7 +177,7 @@ class ReFLDMPipeline(FacePipeline):
                 hint="encode the photographs again with this one",
                 code="foreign_references",
             )
-        return cache.to(self.execution_device, self.unet.dtype)
+        return cache.to(device, self.unet.dtype)
 
     def _null_cache(self, latents: Tensor) -> ReferenceCache:
         """The cache of one zero latent ("no reference"), computed once for latents like these."""
