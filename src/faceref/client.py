@@ -74,11 +74,13 @@ class Client:
     ) -> Restored:
         """Restore a photograph and leave nothing on the server. on_change: is told how far it is."""
         job = self.submit(photo, references, people, options)
-        for seen in self.follow(job.id):
-            on_change(seen)
-            job = seen
-        data, media_type = self.result(job.id)  # raises what a failed job failed of
-        self.cancel(job.id)
+        try:
+            for seen in self.follow(job.id):
+                on_change(seen)
+                job = seen
+            data, media_type = self.result(job.id)  # raises what a failed job failed of
+        finally:
+            self.cancel(job.id)
         assert job.account is not None  # it is done
         return Restored(data, media_type, job.account)
 

@@ -1,5 +1,6 @@
 """`faceref train`: from settings to a model, and what it says of a wrong one (training: see tests/training)."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,13 @@ def test_a_run_that_has_finished_says_how_to_go_on(faceref, config, monkeypatch)
     assert faceref("train", "tiny.yaml", "loop.steps=1").code == 0
     again = faceref("train", "tiny.yaml", "loop.steps=1", "--resume")
     assert (again.code, again.output) == (0, "step 1, finished before; to go on, give more loop.steps\n")
+
+
+def test_a_run_that_was_stopped_before_it_logged_anything_is_to_be_resumed(faceref, config, monkeypatch):
+    monkeypatch.chdir(config.parent)
+    stopped = faceref("train", "tiny.yaml", "loop.steps=9", "--max-minutes", "0")
+    assert stopped.code == 0
+    assert re.match(r"step 1, stopped; go on with --resume; \d", stopped.output.splitlines()[-1])
 
 
 def test_one_of_several_processes_tells_how_it_ended(faceref, config, monkeypatch):

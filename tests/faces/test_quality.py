@@ -60,11 +60,37 @@ def test_what_a_face_lacks_is_judged_at_its_size_in_the_photograph(
     assert size_in_photo(align(photo, share * astronaut_face.landmarks, 512)) == pytest.approx(size, abs=4)
 
 
+def test_a_small_face_that_is_going_to_be_large_is_judged_as_that(astronaut: Image.Image, astronaut_face: Face):
+    photo = ImageOps.scale(astronaut, 0.5, Image.Resampling.LANCZOS)
+    face = align(photo, 0.5 * astronaut_face.landmarks, 512)
+    assert (size_in_photo(face), size_in_photo(face, 2), size_in_photo(face, 4)) == (
+        128,
+        pytest.approx(172, abs=4),
+        256,
+    )
+    assert strength(quality(face, size_in_photo(face))) < 0.2
+    assert strength(quality(face, size_in_photo(face, 4))) > 0.8
+
+
 def test_a_large_face_that_is_good_only_when_it_is_small_is_restored(astronaut: Image.Image, astronaut_face: Face):
     large = ImageOps.scale(astronaut, 4, Image.Resampling.LANCZOS).filter(ImageFilter.GaussianBlur(6))
     face = align(large, 4 * astronaut_face.landmarks, 512)
     assert strength(quality(face, JUDGED_AT)) < 0.2
     assert strength(quality(face, size_in_photo(face))) > 0.8
+
+
+def test_the_more_noise_the_more_a_face_is_restored(astronaut: Image.Image, astronaut_face: Face):
+    large = ImageOps.scale(astronaut, 3, Image.Resampling.LANCZOS)
+    needed = []
+    for deviation in (0, 10, 20, 40, 60, 100):
+        noise = np.random.default_rng(0).normal(0, deviation, (*large.size[::-1], 3))
+        noisy = Image.fromarray((np.asarray(large) + noise).clip(0, 255).astype(np.uint8))
+        face = align(noisy, 3 * astronaut_face.landmarks, 512)
+        needed.append(strength(quality(face, size_in_photo(face))))
+    assert needed == sorted(needed)
+    assert needed[0] == 0
+    assert needed[3] > 0.4
+    assert needed[-1] == 1
 
 
 def test_padding_is_not_judged(good_face: AlignedFace):

@@ -44,6 +44,25 @@ def test_of_two_references_with_one_name_only_the_stranger_is_left_out():
     assert "seems to show somebody else than 1.jpg (distance 2.00" in left.skipped[0].reason
 
 
+def test_of_several_peoples_photographs_those_of_the_most_typical_are_used():
+    of_three = [reference(f"{person}{i}", away=2 * person + i / 100) for person in range(3) for i in range(4)]
+    person = Person(tuple(of_three))
+    left = person.without_outliers()
+    assert len(digests(left)) == 4
+    assert len({digest[0] for digest in digests(left)}) == 1
+    assert left.warnings == ()
+    (warning,) = person.warnings
+    assert warning.startswith("1.jpg, 1.jpg,")
+    assert "1.jpg and 1.jpg seem to show somebody else than 1.jpg (distance 1.9" in warning
+
+
+def test_where_nobody_can_say_who_is_meant_all_references_stay():
+    halves = [reference(f"{person}{i}", away=2 * person + i / 100) for person in range(2) for i in range(2)]
+    alone = [reference(str(i), away=2 * i) for i in range(4)]
+    for references in (halves, alone):
+        assert len(Person(tuple(references)).without_outliers().references) == len(references)
+
+
 def test_the_most_typical_of_some_by_hand():
     typical, distances = most_typical(np.array([[0.0], [1.0], [2.0], [9.0], [1.5]], np.float32))
     assert typical == 4  # the medians are 1.5, 1, 1, 7.5 and 0.5

@@ -100,6 +100,11 @@ def test_only_results_of_ours_are_replaced(tmp_path: Path):
     check_outputs([result], [photo, result])
     with pytest.raises(UsageError, match=r"a\.jpg is one of the photographs given"):
         check_outputs([photo], [photo])
+    somebodys = photo_file(tmp_path / "finished.jpg")
+    with pytest.raises(OutputError, match=r"finished\.jpg is there already and is no result of ours; move it away"):
+        check_outputs([somebodys], [photo])
+    (tmp_path / "reserved.jpg").touch()
+    check_outputs([tmp_path / "reserved.jpg"], [photo])
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
         check_outputs([tmp_path / "file" / "c.jpg"], [photo])

@@ -105,6 +105,7 @@ def test_results_go_after_they_were_fetched_or_when_their_time_is_over(opened):
     for _ in range(2):
         do_next(queue)
     assert queue.result("me", fetched).data == b"a result"
+    queue.fetched("me", fetched)
     opened.now = 9
     queue.work.purge()
     assert queue.result("me", fetched).data == b"a result"  # a download that broke off

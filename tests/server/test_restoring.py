@@ -90,6 +90,19 @@ def test_each_face_has_a_strength_of_its_own_and_that_is_what_restoring_with_it_
     assert missing.value.status == 400
 
 
+def test_a_result_that_was_refused_was_not_fetched_and_a_failed_job_is_not_left(serve, two, wall):
+    client = Client(http=serve(fetched_seconds=0, kept=1))
+    job = client.submit(two, options=FULLY)
+    assert list(client.follow(job.id))[-1].state == State.DONE
+    with pytest.raises(ServerError, match="Face 3 was not restored"):
+        client.result(job.id, strength={3: 0.5})
+    assert client.job(job.id).state == State.DONE
+    client.cancel(job.id)
+    for _ in range(2):
+        with pytest.raises(ServerError, match="No face was found"):
+            client.restore(wall)
+
+
 def test_a_strength_that_is_none_is_named(serve, two):
     http = serve()
     id = Client(http=http).submit(two, options=FULLY).id

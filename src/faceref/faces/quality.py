@@ -63,19 +63,25 @@ def quality(face: AlignedFace, size: int | None = None) -> FaceQuality:
     """Judge an aligned face at `size` pixels, by default its own: `size_in_photo`, or JUDGED_AT for recognisers.
 
     The estimate is of the PSNR that the face would have against its truth, were that known: learnt from training faces
-    degraded as Eq. 4 of ReF-LDM does. Raises PhotoError if none of it lies within the photograph.
+    degraded as Eq. 4 of ReF-LDM does, and no more than its noise alone leaves, of which those have little. Raises
+    PhotoError if none of it lies within the photograph.
     """
     if size is not None and size != face.image.width:
         image = face.image.resize((size, size), Image.Resampling.LANCZOS)
         mask = cv2.resize(face.mask, (size, size), interpolation=cv2.INTER_NEAREST)
         face = AlignedFace(image, mask, Alignment(face.alignment.quad, size))
-    estimate = QualityHead.shipped().psnr(quality_features(*face_pixels(face)))
-    return FaceQuality(float(np.clip(estimate, WORST, BEST)))
+    pixels, where = face_pixels(face)
+    estimate = QualityHead.shipped().psnr(quality_features(pixels, where))
+    by_noise = 20 * np.log10(255 / max(wavelet_noise(pixels, where), 0.1))
+    return FaceQuality(float(np.clip(min(estimate, by_noise), WORST, BEST)))
 
 
-def size_in_photo(face: AlignedFace) -> int:
-    """Pixels at which to judge what a face of a photograph lacks: its own there, as far as the estimate was learnt."""
-    return int(np.clip(round(face.alignment.side), JUDGED_AT, FINEST))
+def size_in_photo(face: AlignedFace, enlargement: int = 1) -> int:
+    """Pixels at which to judge what a face of a photograph lacks: its own there, as far as the estimate was learnt.
+
+    enlargement: how many times larger the photograph is going to be.
+    """
+    return int(np.clip(round(face.alignment.side * enlargement), JUDGED_AT, FINEST))
 
 
 def strength(judged: FaceQuality) -> float:

@@ -102,13 +102,18 @@ class Identity(Generic[S]):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """A sentence for each reference that seems to show somebody else than the most typical one."""
+        """A sentence about the references that seem to show somebody else than the most typical one."""
         typical, distances = most_typical(self.embeddings)
-        return tuple(
-            f"{reference.name} seems to show somebody else than {self.references[typical].name} "
-            f"(distance {far:.2f}, the same person is below {SAME_PERSON_DISTANCE})."
-            for reference, far in zip(self.references, distances, strict=True)
-            if far > SAME_PERSON_DISTANCE
+        far = distances > SAME_PERSON_DISTANCE
+        if not far.any():
+            return ()
+        *others, last = [one.name for one, is_far in zip(self.references, far, strict=True) if is_far]
+        who = f"{', '.join(others)} and {last} seem" if others else f"{last} seems"
+        nearest, farthest = (f"{one:.2f}" for one in (distances[far].min(), distances[far].max()))
+        away = nearest if nearest == farthest else f"{nearest} to {farthest}"
+        return (
+            f"{who} to show somebody else than {self.references[typical].name} "
+            f"(distance {away}, the same person is below {SAME_PERSON_DISTANCE}).",
         )
 
     def without_photograph(self, digest: str, faces: np.ndarray) -> Self | None:
@@ -122,10 +127,13 @@ class Identity(Generic[S]):
         return self._without(["it is the photograph to be restored" if found else None for found in itself])
 
     def without_outliers(self) -> Self:
-        """The same person without references that seem to show somebody else; nobody knows which of two that is."""
+        """The same person without references that seem to show somebody else than the most typical one.
+
+        All stay where that one stands alone, or for half of them: nobody knows then who is meant.
+        """
         typical, distances = most_typical(self.embeddings)
-        far = distances > SAME_PERSON_DISTANCE
-        if not 0 < far.sum() < len(far) / 2:
+        near = int((distances <= SAME_PERSON_DISTANCE).sum())
+        if near in (1, len(distances) / 2, len(distances)):
             return self
         name = self.references[typical].name
         reasons = [

@@ -77,15 +77,18 @@ def check_tree(folder: Path, out: Path) -> None:
 
 
 def check_outputs(targets: Sequence[Path], inputs: Sequence[Path]) -> None:
-    """Refuse what would replace a photograph that was given, or could not be written at the end of the work.
+    """Refuse what would replace a photograph, given or not, or could not be written at the end of the work.
 
     An older result of ours may be replaced. Raises UsageError or OutputError.
     """
     given = {path.resolve() for path in inputs}
     for target in targets:
-        if target.resolve() in given and not is_marked_restored(target):
-            reason, hint = "is one of the photographs given", "choose another name for the result"
-            raise UsageError(reason, subject=target, hint=hint)
+        if target.is_file() and target.stat().st_size and not is_marked_restored(target):
+            if target.resolve() in given:
+                reason, hint = "is one of the photographs given", "choose another name for the result"
+                raise UsageError(reason, subject=target, hint=hint)
+            hint = "move it away or choose another name"
+            raise OutputError("is there already and is no result of ours", subject=target, hint=hint)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=target.parent):

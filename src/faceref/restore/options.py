@@ -182,12 +182,15 @@ class RestoreOptions(BaseModel):
         try:
             return cls(**settings)
         except ValidationError as error:
-            ours = [one for one in error.errors() if one["type"] == "value_error"]  # of all that a face may be
-            first = (ours or error.errors())[0]
-            name = str(first["loc"][0]) if first["loc"] else "options"
-            raise UsageError(
-                f"cannot be {settings.get(name)!r}: {first['msg'].removeprefix('Value error, ')}", subject=name
-            ) from error
+            name, reason = first_wrong(error)
+            raise UsageError(f"cannot be {settings.get(name)!r}: {reason}", subject=name) from error
+
+
+def first_wrong(error: ValidationError) -> tuple[str, str]:
+    """Which of the options is wrong, and why: in our words, where any of what it may be has some."""
+    errors = error.errors(include_url=False)
+    first = next((one for one in errors if one["type"] == "value_error"), errors[0])
+    return str(first["loc"][0]) if first["loc"] else "options", first["msg"].removeprefix("Value error, ")
 
 
 def help_text(name: str) -> str:

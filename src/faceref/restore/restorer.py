@@ -211,7 +211,8 @@ class Restorer:
         if options.background:
             check_size(photo.image.size, photo.name, options.enlargement)
         try:
-            return find_faces(photo, self.detector, self.recogniser, aligned=options.aligned)
+            sizes = {"aligned": options.aligned, "enlargement": options.enlargement}
+            return find_faces(photo, self.detector, self.recogniser, **sizes)
         except NoFaceError:
             if not options.background:
                 raise

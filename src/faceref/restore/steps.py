@@ -1,4 +1,4 @@
-"""The four steps from a photograph to its result, each a function of values: find, assign, restore, compose."""
+"""The steps from a photograph to its result, each a function of values: find, assign, show, restore, compose."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,12 +29,17 @@ from faceref.restore.options import ByHand, RestoreOptions
 
 
 def find_faces(
-    photo: Photo, detector: Detector, recogniser: TorchDlibRecogniser, *, aligned: bool = False
+    photo: Photo,
+    detector: Detector,
+    recogniser: TorchDlibRecogniser,
+    *,
+    aligned: bool = False,
+    enlargement: int = 1,
 ) -> tuple[FoundFace, ...]:
     """The whole faces in the photograph, from left to right.
 
-    aligned: the picture itself is an aligned face. Raises NoFaceError or PhotoError if there are none, UsageError for
-    an aligned picture that is not square.
+    aligned: the picture itself is an aligned face; enlargement: how many times larger it is going to be. Raises
+    NoFaceError or PhotoError if there are none, UsageError for an aligned picture that is not square.
 
         >>> faces = find_faces(open_photo("group.jpg"), DlibDetector(), TorchDlibRecogniser())
     """
@@ -52,8 +57,8 @@ def find_faces(
     crops = [crop_of(photo, points) for points in landmarks]
     numbers = range(1, len(whole) + 1)
     return tuple(
-        FoundFace(photo, number, place, crop, embedding, probe, *judge(crop), head=_is_alone(place, crop, found))
-        for number, place, crop, (embedding, probe) in zip(numbers, whole, crops, known_by, strict=True)
+        FoundFace(photo, number, place, crop, *known, *judge(crop, enlargement), head=_is_alone(place, crop, found))
+        for number, place, crop, known in zip(numbers, whole, crops, known_by, strict=True)
     )
 
 
@@ -157,10 +162,11 @@ def compose(photo: Photo, restored: Sequence[RestoredFace], options: RestoreOpti
     return compose_layers(photo, [Layer.of(one) for one in restored], options.colour)
 
 
-def judge(crop: AlignedFace) -> tuple[FaceQuality, FaceQuality]:
-    """How good the face is at its size in the photograph, and at the one that recognisers see."""
-    judged = {size: quality(crop, size) for size in {size_in_photo(crop), JUDGED_AT}}
-    return judged[size_in_photo(crop)], judged[JUDGED_AT]
+def judge(crop: AlignedFace, enlargement: int = 1) -> tuple[FaceQuality, FaceQuality]:
+    """How good the face is at its size in the photograph, made larger or not, and at the one that recognisers see."""
+    own = size_in_photo(crop, enlargement)
+    judged = {size: quality(crop, size) for size in {own, JUDGED_AT}}
+    return judged[own], judged[JUDGED_AT]
 
 
 def _said(face: FoundFace, matches: tuple[Match, ...], said: ByHand, people: Sequence[Identity[Any]]) -> Assignment:

@@ -45,7 +45,7 @@ class TrainingSummary:
 
     step: int
     finished: bool
-    samples_per_second: float
+    samples_per_second: float  # 0 where no step was trained
     gigaflops_per_sample: float
     metrics: dict[str, float]
     requeue: bool = False  # stopped by SIGUSR1: to be started again
@@ -154,10 +154,10 @@ class _Run:
                 decision = decisions.after_step(self.trainer.is_finite(logs))
                 if decision.diverged:
                     raise self._diverged("the loss or a gradient")
-                if self.step % loop.log_every == 0 or self.step == loop.steps:
-                    self._log(logs)
                 requeue = decision.requeue
                 stopping = decision.stop or self.step == loop.steps
+                if stopping or self.step % loop.log_every == 0:
+                    self._log(logs)
                 if stopping or decision.checkpoint or loop.is_milestone(self.step):
                     self._save()
                     decisions.saved_now()

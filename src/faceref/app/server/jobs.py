@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import AsyncIterator
-from functools import partial
 from typing import Annotated
 
 import anyio
@@ -84,11 +83,13 @@ async def result(caller: CallerOf, id: str, keep: Keep = False, strength: Streng
     """
     queue = caller.service.queue
     wanted = RestoreOptions.of(strength=strength).strength
-    picture = await anyio.to_thread.run_sync(partial(queue.result, caller.owner, id, keep=keep))
+    picture = await anyio.to_thread.run_sync(queue.result, caller.owner, id)
     if wanted is not None:
         picture = await caller.service.look(
             lambda: at_strength(queue.upload(caller.owner, id, 0).data, queue.layers(caller.owner, id), wanted)
         )
+    if not keep:
+        await anyio.to_thread.run_sync(queue.fetched, caller.owner, id)
     return as_response(picture, {"Content-Location": f"/v1/jobs/{id}/result"})
 
 

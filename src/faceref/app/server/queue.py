@@ -75,18 +75,17 @@ class JobQueue:
             problem=problem and Problem.model_validate_json(problem),
         )
 
-    def result(self, owner: str, id: str, *, keep: bool = False) -> Picture:
-        """The picture, which is deleted soon after, if it is not to be kept until its time is over.
+    def result(self, owner: str, id: str) -> Picture:
+        """The picture. Raises RefusedError: not there, not over, or what it failed of."""
+        with self._file.lock:
+            return Picture(*self._done(owner, id, "picture, media_type"))
 
-        Raises RefusedError: not there, not over, or what it failed of.
-        """
+    def fetched(self, owner: str, id: str) -> None:
+        """Delete a job soon, whose picture is being sent, as `result` may be asked for it. Raises as that."""
         with self._file.transaction() as rows:
-            data, media_type = self._done(owner, id, "picture, media_type")
-            if keep:
-                return Picture(data, media_type)
+            self._done(owner, id, "picture, media_type")
             soon = self._clock() + self.limits.fetched_seconds
             rows.execute("UPDATE job SET expires = min(expires, ?) WHERE id = ?", (soon, id))
-        return Picture(data, media_type)
 
     def upload(self, owner: str, id: str, position: int) -> Picture:
         """The photograph (0) or a reference (from 1) as it came, until the job is gone or has failed.

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from faceref.errors import FacerefError, UsageError
 from faceref.restore.account import Account, ReferenceLeftOut
-from faceref.restore.options import RestoreOptions
+from faceref.restore.options import RestoreOptions, first_wrong
 
 
 class Problem(BaseModel):
@@ -123,6 +123,5 @@ def read_options(text: str) -> RestoreOptions:
     try:
         return RestoreOptions.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        name = str(first["loc"][0]) if first["loc"] else None
-        raise UsageError(f"cannot be used: {first['msg']}", subject=name or "options", code="options") from error
+        name, reason = first_wrong(error)
+        raise UsageError(f"cannot be used: {reason}", subject=name, code="options") from error
