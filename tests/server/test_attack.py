@@ -3,6 +3,7 @@
 import json
 import logging
 import resource
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from damaged import bombs, damaged, other_files, pictures
 from serving import TOKENS
 
 from faceref.client import Client, ServerError
+from faceref.restore.options import RestoreOptions
 
 
 def test_damaged_pictures_are_answered(serve, astronaut):
@@ -96,6 +98,21 @@ def test_what_the_server_says_of_itself_is_whole(serve):
     http = serve()
     told = http.get("/openapi.json").json()
     assert told["components"]["schemas"]["Job"]["examples"]
+    assert "securitySchemes" not in told["components"]
     assert {"/v1/restore", "/v1/jobs/{id}/events", "/v1/people/{name}/merge"} <= told["paths"].keys()
     assert [model["name"] for model in http.get("/v1/models").json()] == ["tiny"]
     assert http.get("/docs").status_code == 404  # it would load scripts from elsewhere
+
+
+def test_a_client_can_be_made_of_what_the_server_says_of_itself(serve):
+    told = serve(TOKENS[:1]).get("/openapi.json", headers={"Authorization": f"Bearer {TOKENS[0]}"}).json()
+    assert told["info"]["version"] == version("faceref")
+    assert told["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
+    assert {"HTTPBearer": []} in told["paths"]["/v1/restore"]["post"]["security"]
+    (options,) = (
+        fields["options"]["contentSchema"]["$ref"]
+        for name, schema in told["components"]["schemas"].items()
+        if "restore" in name and "options" in (fields := schema.get("properties", {}))
+    )
+    described = told["components"]["schemas"][options.rsplit("/")[-1]]
+    assert described["properties"].keys() == RestoreOptions.model_fields.keys()

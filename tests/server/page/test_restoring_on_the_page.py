@@ -226,14 +226,17 @@ def test_a_page_that_is_loaded_again_goes_on_where_it_was(served, page, bad, por
     expect(page.locator("#progress")).to_be_visible()
     served.held.go.set()
     page.locator("#outcome").wait_for()
+    page.locator("#strength").evaluate(SET.format(30))
     page.reload()
     page.locator("#outcome").wait_for()
+    expect(page.locator("#strength-said")).to_have_text("30 %")
     assert downloaded(page, "#download")[0] == "old_restored.png"
     page.get_by_text("Settings", exact=True).click()
     expect(page.get_by_role("checkbox", name="Let colours change")).to_be_checked()
     page.get_by_label("What becomes of face 1").select_option("Same person")
     page.get_by_role("button", name="Restore again").click()
     expect(page.locator("#status")).to_have_text("1 of 1 photographs restored")
+    expect(page.locator("#strength-said")).to_have_text("30 %")
     with Client(served.address) as client:
         job = client.job(job_id(page))
         assert (job.state, faces_of(job)[0].references) == (State.DONE, ["picture 1"])

@@ -2,11 +2,15 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.exceptions import HTTPException
 
@@ -25,6 +29,7 @@ from faceref.app.server.service import Service
 from faceref.app.server.watch import Watch
 from faceref.app.server.worker import Worker
 from faceref.errors import FacerefError
+from faceref.restore.options import RestoreOptions
 from faceref.restore.restorer import Restorer
 
 DESCRIPTION = """Restore faces in photographs so that they stay the persons they are.
@@ -64,14 +69,23 @@ def create_app(
         queue.close()
 
     # Its pages of documentation would load scripts from elsewhere
-    app = FastAPI(title="faceref", description=DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="faceref",
+        version=version("faceref"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
     app.state.service = service
     registry = CollectorRegistry()
     registry.register(JobsCollector(queue.work))
     app.add_middleware(Watch, registry=registry, limits=limits, admit=owners.of)  # type: ignore[arg-type]
-    app.include_router(jobs.router)
-    app.include_router(people_router)
+    secured = [Security(HTTPBearer(auto_error=False))] if tokens else []  # Watch lets in; this tells others how to ask
+    app.include_router(jobs.router, dependencies=secured)
+    app.include_router(people_router, dependencies=secured)
     _add_error_handlers(app)
+    app.openapi = partial(_described, app)
 
     @app.get("/healthz", tags=["server"])
     async def healthz() -> str:
@@ -93,6 +107,15 @@ def create_app(
 
     app.mount("/", Page(), name="page")  # behind all other routes
     return app
+
+
+def _described(app: FastAPI) -> dict[str, Any]:
+    """openapi.json, with the options that requests carry as JSON."""
+    if app.openapi_schema is None:
+        app.openapi_schema = FastAPI.openapi(app)
+        options = RestoreOptions.model_json_schema(ref_template="#/components/schemas/{model}")
+        app.openapi_schema["components"]["schemas"] |= options.pop("$defs", {}) | {"RestoreOptions": options}
+    return app.openapi_schema
 
 
 def _add_error_handlers(app: FastAPI) -> None:

@@ -34,7 +34,16 @@ Photo = Annotated[UploadFile, File(description="the photograph")]
 References = Annotated[list[UploadFile], File(description="good photographs of one person")]
 Names = Annotated[list[str], Form(description="enrolled people, instead of references", max_length=100)]
 Options = Annotated[
-    str, Form(description="RestoreOptions as JSON", max_length=10_000, examples=['{"seed": 1, "always": true}'])
+    str,
+    Form(
+        description="RestoreOptions as JSON",
+        max_length=10_000,
+        examples=['{"seed": 1, "always": true}'],
+        json_schema_extra={
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/RestoreOptions"},
+        },
+    ),
 ]
 
 

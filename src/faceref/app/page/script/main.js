@@ -22,7 +22,7 @@ import { viewWho } from "./views/who.js";
 const store = new Store();
 const strength = new Strength(store);
 const looking = new Looking(store);
-const restoring = new Restoring(store, looking);
+const restoring = new Restoring(store, looking, strength);
 const people = new People(store, sayOfPeople);
 
 viewStrip(store);

@@ -4,18 +4,20 @@ import { cancel, follow, photoOf, readJob, referenceOf, result, submit } from ".
 import { forget, show } from "./pictures.js";
 import { isAbort, Problem, words } from "./problem.js";
 import { remembered } from "./session.js";
-import { isRestored, isToDo, optionsFor, whoOf } from "./store.js";
+import { isRestored, isToDo, optionsFor, restoredFaces, whoOf } from "./store.js";
 
 /** @typedef {import("./store.js").Store} Store */
 /** @typedef {import("./looking.js").Looking} Looking */
+/** @typedef {import("./strength.js").Strength} Strength */
 /** @typedef {import("./types.js").Photo} Photo */
 /** @typedef {import("./types.js").Job} Job */
 
 export class Restoring {
-  /** @param {Store} store @param {Looking} looking */
-  constructor(store, looking) {
+  /** @param {Store} store @param {Looking} looking @param {Strength} strength */
+  constructor(store, looking, strength) {
     this.store = store;
     this.looking = looking;
+    this.strength = strength;
   }
 
   /** Restore all that is new or was changed; they are sent one after the other. */
@@ -64,9 +66,9 @@ export class Restoring {
   }
 
   /** @param {Photo} photo @param {import("./session.js").RememberedJob} remembered */
-  async #resume(photo, { id, references, byHand }) {
+  async #resume(photo, { id, references, byHand, strength }) {
     const waiting = { id, state: "waiting", ahead: 0, steps_done: 0, steps: null, account: null, problem: null };
-    const known = { state: "busy", job: waiting, sent: references, byHand: new Map(byHand) };
+    const known = { state: "busy", job: waiting, sent: references, byHand: new Map(byHand), strength: new Map(strength) };
     this.store.change(() => Object.assign(photo, known));
     try {
       const job = await readJob(id);
@@ -95,7 +97,7 @@ export class Restoring {
     photo.asking = new AbortController();
     this.store.change((state) => {
       state.boxes = false;
-      Object.assign(photo, { state: "busy", looking: false, job: null, begun: null, problem: null, strength: new Map() });
+      Object.assign(photo, { state: "busy", looking: false, job: null, begun: null, problem: null });
     });
   }
 
@@ -142,9 +144,13 @@ export class Restoring {
     this.store.change(() => {
       Object.assign(photo, { state: "done", account: job.account, exact, full: null, changed: false, problem: null });
     });
+    const numbers = new Set(restoredFaces(photo).map(({ number }) => number));
+    const strength = new Map([...photo.strength].filter(([face]) => numbers.has(face)));
+    this.store.change(() => (photo.strength = strength)); // as it was set for the result before
     if (!isRestored(photo)) return;
     const full = await show(await result(job.id, "1", signal));
     this.store.change(() => (photo.full = full));
+    await this.strength.settle(photo, signal);
   }
 
   /** @param {Photo} photo @param {string} problem */
