@@ -142,6 +142,46 @@ def test_a_comment_of_the_photograph_is_kept_and_its_history_goes_on(
             assert [json.loads(line) for line in tags[IMAGE_HISTORY].splitlines()] == [{"seed": "1"}, {"seed": "2"}]
 
 
+@pytest.mark.parametrize(
+    ("mode", "name", "written_as"),
+    [
+        ("L", "a.png", "L"),
+        ("L", "a.jpg", "L"),
+        ("LA", "a.png", "LA"),
+        ("I;16", "a.tif", "L"),
+        ("L", "a.webp", "RGB"),
+        ("RGB", "a.png", "RGB"),
+    ],
+)
+def test_what_was_stored_in_one_channel_is_again(
+    mode: str, name: str, written_as: str, tmp_path: Path, astronaut: Image.Image
+):
+    source = tmp_path / ("source.tif" if mode == "I;16" else "source.png")
+    grey = astronaut.convert("L")
+    if mode == "I;16":
+        Image.fromarray(np.asarray(grey).astype(np.uint16) * 257).save(source)
+    else:
+        stored = grey.convert(mode)
+        if mode == "LA":
+            stored.putalpha(Image.linear_gradient("L").resize(grey.size))
+        stored.save(source)
+    photo = open_photo(source)
+    result = photo.image.copy()
+    if photo.alpha:
+        result.putalpha(photo.alpha)
+    save_picture(result, tmp_path / name, file=photo.file, metadata={})
+    with Image.open(tmp_path / name) as written:
+        assert written.mode == written_as
+        if not name.endswith("jpg"):
+            np.testing.assert_array_equal(np.asarray(written.convert("RGBA")), np.asarray(result.convert("RGBA")))
+
+
+def test_what_has_got_colours_keeps_them(tmp_path: Path, astronaut: Image.Image):
+    save_picture(astronaut, tmp_path / "a.png", file=FileMetadata(grey=True), metadata={})
+    with Image.open(tmp_path / "a.png") as written:
+        assert written.mode == "RGB"
+
+
 def test_a_picture_without_exif_is_marked_too(tmp_path: Path, astronaut: Image.Image):
     with_alpha = astronaut.copy()
     with_alpha.putalpha(128)

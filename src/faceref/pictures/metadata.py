@@ -41,10 +41,12 @@ class FileMetadata:
     format: Pillow's name (JPEG, PNG...), HEIF, or None for a picture from memory. exif: all but orientation and
     preview; orientation: EXIF's, 1 to 8, not applied by who reads this; xmp: a packet without what is not there any
     more; icc_profile: as it was. dpi: pixels an inch, across and down. texts: by keyword, as in PNG; "Comment" is a
-    JPEG's. iptc: fields of IPTC's older kind (IIM) as bytes. jpeg: of a JPEG only.
+    JPEG's. iptc: fields of IPTC's older kind (IIM) as bytes. jpeg: of a JPEG only. grey: of colours it stores one
+    channel.
     """
 
     format: str | None = None
+    grey: bool = False
     exif: bytes | None = None
     orientation: int = 1
     xmp: str | None = None
@@ -68,6 +70,7 @@ def read_metadata(image: Image.Image) -> tuple[FileMetadata, tuple[str, ...]]:
         losses.append(f"has {' and '.join(gone)} with it, which the result and its XMP do not have.")
     file = FileMetadata(
         format="JPEG" if image.format == "MPO" else image.format,  # MPO: a JPEG with other pictures behind it
+        grey=image.mode in ("1", "L", "LA", "La") or image.mode.startswith(("I", "F")),
         exif=exif.kept,
         orientation=exif.orientation,
         xmp=xmp,

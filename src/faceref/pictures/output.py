@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageChops
 from PIL.PngImagePlugin import PngInfo
 
 from faceref.errors import OutputError, printable
@@ -30,6 +30,7 @@ _PIXEL_SIZE, _XMP_TAG, _INCH = (0xA002, 0xA003), 700, 2
 _SEGMENT = 65533  # bytes that one segment of a JPEG holds
 _XMP_HOLDS = _SEGMENT - len("http://ns.adobe.com/xap/1.0/\0")
 _LARGEST_SIDE = {"JPEG": 65500, "WEBP": 16383, "AVIF": 65536}  # pixels, as libjpeg, libwebp and libavif write it
+_HOLD_GREY = ("PNG", "JPEG", "TIFF")  # pictures of one channel, as they were
 _COARSEST_JPEG = 75  # quality, as libjpeg counts
 
 
@@ -54,7 +55,8 @@ def encode_picture(
 
     file: what the photograph said and the result says again. The mark goes into XMP; `metadata` into PNG text chunks,
     else as a line of JSON into EXIF's ImageHistory. A JPEG is compressed as the photograph was if that was one, though
-    no coarser than at quality 75; else at 95. Beside the bytes: a sentence about `name` for each thing that the format
+    no coarser than at quality 75; else at 95. Of a photograph of one channel the result has one, too, unless it has got
+    colours, or the format has three always. Beside the bytes: a sentence about `name` for each thing that the format
     cannot hold. Raises OutputError.
     """
     encoder = _ENCODERS.get(format)
@@ -66,6 +68,8 @@ def encode_picture(
         if image.has_transparency_data:
             left_out.append("is on white where the photograph is transparent, since a JPEG has no transparency.")
         image = _on_white(image)
+    if file.grey and format in _HOLD_GREY:
+        image = _in_one_channel(image)
     buffer = io.BytesIO()
     try:
         image.save(buffer, format, icc_profile=file.icc_profile, **options)
@@ -180,6 +184,14 @@ def _exif_fields(draft: _Draft, history: bool = True, dpi: bool = False) -> tupl
         across, down = draft.file.dpi
         fields |= {X_RESOLUTION: across, Y_RESOLUTION: down, RESOLUTION_UNIT: _INCH}
     return fields, endian
+
+
+def _in_one_channel(image: Image.Image) -> Image.Image:
+    """An RGB or RGBA picture as L or LA, if it has no colours."""
+    red, *others = (image.getchannel(band) for band in "RGB")
+    if any(ImageChops.difference(red, other).getbbox() for other in others):
+        return image
+    return Image.merge("LA", (red, image.getchannel("A"))) if image.mode == "RGBA" else red
 
 
 def _compression(jpeg: JpegTables | None) -> dict[str, Any]:
