@@ -259,13 +259,18 @@ def test_an_output_that_cannot_be_written_is_one_sentence(restore, album, out):
 
 
 @pytest.mark.parametrize(
-    ("left_alone", "row"),
-    [(LeftAlone.NOBODY, ("-", "-", "-", "-")), (LeftAlone.NOT_SURE, ("not sure (Ada?)", "45%", "1", "Eve 40%"))],
+    ("left_alone", "certainty", "row"),
+    [
+        (LeftAlone.NOBODY, 0.05, ("-", "-", "-", "-")),
+        (LeftAlone.GOOD, 0.45, ("-", "-", "-", "-")),
+        (LeftAlone.NOBODY, 0.35, ("nobody (Ada?)", "35%", "1", "Eve 4%")),
+        (LeftAlone.NOT_SURE, 0.45, ("not sure (Ada?)", "45%", "1", "Eve 4%")),
+    ],
 )
-def test_whom_a_face_may_be_is_told_only_where_it_is_not_sure(left_alone, row):
+def test_whom_a_face_may_be_is_told_only_where_it_is_not_sure(left_alone, certainty, row):
     matches = [
         {"person": name, "distance": 0.5, "certainty": sure, "files": ["a.jpg"]}
-        for name, sure in (("Ada", 0.45), ("Eve", 0.4))
+        for name, sure in (("Ada", certainty), ("Eve", 0.04))
     ]
     unknown = {"number": 1, "box": None, "restored": False, "quality": 0.1, "strength": 0.0, "person": None}
     face = FaceAccount.model_validate(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # at run time imported on use, as what opens photographs is: 
 
 DEFAULTS = RestoreOptions()
 # that are told, of all faces together
+PERHAPS = 0.1  # certainty from which on it is told whom a face that was left alone may be
 SETTINGS = ("model", "steps", "guidance", "scheduler", "crisp", "seed", "dtype", "backend")
 
 
@@ -233,14 +234,15 @@ def _print(account: "Account") -> None:
 def _matched(face: "FaceAccount") -> tuple[str, str, str, str]:
     """Who a face is restored as, how surely, known by how many photographs; and who is second best, how surely.
 
-    Of a face that is nobody's it is of no interest whom it is least unlike.
+    Of a face that is surely nobody's it is of no interest whom it is least unlike.
     """
-    if not face.matched and face.left_alone_code != LeftAlone.NOT_SURE:
+    is_open = face.left_alone_code in (LeftAlone.NOT_SURE, LeftAlone.NOBODY)
+    if not face.matched and not (is_open and face.matches and face.matches[0].certainty >= PERHAPS):
         return "-", "-", "-", "-"
     best, *others = face.matches
     who = called(best.person, best.files)
     return (
-        who if face.matched else f"not sure ({who}?)",
+        who if face.matched else f"{'not sure' if face.left_alone_code == LeftAlone.NOT_SURE else 'nobody'} ({who}?)",
         f"{best.certainty:.0%}",
         str(len(best.files)),
         f"{called(others[0].person, others[0].files)} {others[0].certainty:.0%}" if others else "-",
