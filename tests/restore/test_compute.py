@@ -6,7 +6,7 @@ import torch
 
 from faceref.checkpoints.store import load_pipeline
 from faceref.compute import Compute, Memory
-from faceref.errors import FacerefError
+from faceref.errors import FacerefError, UsageError
 from faceref.restore import request
 from faceref.restore.model import Model
 from faceref.restore.options import RestoreOptions
@@ -126,3 +126,9 @@ def test_an_offloaded_model_is_shown_references(tiny_model, faces):
     caches = [each.encode_references([face.resize((64, 64)) for face in faces[:2]]) for each in (whole, offloaded)]
     assert caches[0].encoder == caches[1].encoder
     assert all(torch.equal(*pair) for pair in zip(caches[0].keys, caches[1].keys, strict=True))
+
+
+@pytest.mark.parametrize("wrong", [{"memory": "tiny"}, {"backend": "tf"}])
+def test_a_way_to_compute_that_there_is_not_is_one_sentence(tiny_model, wrong):
+    with pytest.raises(UsageError, match=r"There is no (memory 'tiny'|backend 'tf'); choose one of "):
+        load_pipeline(tiny_model, **wrong)

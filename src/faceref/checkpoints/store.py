@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import get_args
 
 import torch
 
@@ -11,6 +12,7 @@ from faceref.checkpoints.exported import backend_for, check_computes, load_expor
 from faceref.checkpoints.info import BLIND, ModelInfo, find_model, read_info
 from faceref.compute import Backend, DtypeName, Memory
 from faceref.devices import best_device, check_device
+from faceref.errors import UsageError
 from faceref.files import new_folder
 from faceref.pipelines.families import PIPELINES
 from faceref.pipelines.protocol import FacePipeline
@@ -41,6 +43,9 @@ def load_pipeline(
     Raises UsageError (no such model or device, a backend that is not installed) or CheckpointError (a damaged folder, a
     component of a foreign class, an export of another version).
     """
+    for what, one, choices in (("memory", memory, Memory), ("backend", backend or "torch", Backend)):
+        if one not in get_args(choices):
+            raise UsageError(f"There is no {what} {one!r}", hint=f"choose one of {', '.join(get_args(choices))}")
     folder = find_model(name_or_path)
     info = read_info(folder)
     chosen = backend_for(folder, backend)

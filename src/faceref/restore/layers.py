@@ -15,7 +15,7 @@ from faceref.faces.blend import Colour, blend_aligned, blend_face
 from faceref.pictures.output import encode_picture
 from faceref.pictures.photo import Photo
 from faceref.restore.faces import RestoredFace, crop_of
-from faceref.restore.options import Strength
+from faceref.restore.options import RestoreOptions, Strength
 from faceref.restore.result import Result, of_faces
 
 
@@ -118,10 +118,12 @@ class Layers(BaseModel):
         return cls.model_construct(faces=faces, colour=colour, metadata=result.origin, enlarged=enlarged)
 
     def at(self, strength: Strength) -> Self:
-        """As restoring with that strength gives them: a face of which nothing is shown has no layer.
+        """As restoring these faces with that strength gives them: one of which nothing is shown has no layer.
 
-        Faces that are not named are shown as much as they were. Raises UsageError for a face that was not restored.
+        Faces that are not named are shown as much as they were. Raises UsageError for a face that was not restored, and
+        for what is no strength.
         """
+        strength = RestoreOptions.of(strength=strength).strength or 0.0
         numbers = [face.number for face in self.faces]
         by_face = strength if isinstance(strength, dict) else dict.fromkeys(numbers, strength)
         if missing := by_face.keys() - set(numbers):
