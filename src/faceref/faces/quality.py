@@ -72,7 +72,9 @@ def quality(face: AlignedFace, size: int | None = None) -> FaceQuality:
         face = AlignedFace(image, mask, Alignment(face.alignment.quad, size))
     pixels, where = face_pixels(face)
     estimate = QualityHead.shipped().psnr(quality_features(pixels, where))
-    by_noise = 20 * np.log10(255 / max(wavelet_noise(pixels, where), 0.1))
+    channels = np.moveaxis(np.asarray(face.image, dtype=np.float32), -1, 0)
+    noise = np.mean([wavelet_noise(channel, where) ** 2 for channel in channels])
+    by_noise = 10 * np.log10(255**2 / max(noise, 0.01))
     return FaceQuality(float(np.clip(min(estimate, by_noise), WORST, BEST)))
 
 
