@@ -53,6 +53,18 @@ def test_other_settings_are_refused_by_their_names_and_change_nothing(tmp_path: 
     assert (tmp_path / "done.jsonl").read_bytes() == before
 
 
+def test_of_a_list_of_settings_the_one_that_differs_is_named(tmp_path: Path):
+    conditions = [{"key": "none", "count": 0}, {"key": "references", "count": 5}]
+    with claim(tmp_path / "done.jsonl", {"conditions": conditions}) as journal:
+        journal.record("a", 1)
+    other = {"conditions": [conditions[0], {"key": "references", "count": 3}]}
+    with (
+        pytest.raises(UsageError, match=r"other settings \(conditions\.2\.count 5, not 3\)"),
+        claim(tmp_path / "done.jsonl", other),
+    ):
+        pass
+
+
 def test_settings_that_nothing_was_done_with_bind_nobody(tmp_path: Path):
     with claim(tmp_path / "done.jsonl", {"steps": 0}):
         pass

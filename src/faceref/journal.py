@@ -145,7 +145,9 @@ def _check_same(path: Path, before: Any, settings: Mapping[str, Any]) -> None:
 
 
 def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """The settings within settings, named as in "models.small.steps"."""
+    """The settings within settings, named as in "models.small.steps", and "conditions.2.count" of the second."""
+    if isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
+        value = {str(number): inner for number, inner in enumerate(value, start=1)}
     if isinstance(value, dict) and value:
         for key, inner in value.items():
             yield from _leaves(inner, f"{name}.{key}" if name else key)
