@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from faceref.models.warp import warp
 
 CHIP_SIZE = 150  # pixels; what the network takes
-# Where dlib cuts its chip out of an FFHQ-aligned face, as shares of the face's side: on average over 360 photographs of
-# LFW, CFP and pins.
+# Where dlib cuts its chip out of an FFHQ-aligned face, on average, as shares of the face's side: with this side the
+# denoiser that ships was trained; over 360 photographs of LFW, CFP and pins it is 0.688, with which the recogniser was.
 CHIP_CENTRE, CHIP_SIDE = (0.505, 0.605), 0.694
 MEAN_RGB = (122.782, 117.001, 104.298)  # what dlib subtracts before it divides by 256
 # (channels, does the unit halve the resolution) of each residual unit from the input to the output

@@ -211,8 +211,9 @@ class Restorer:
         if options.background:
             check_size(photo.image.size, photo.name, options.enlargement)
         try:
-            sizes = {"aligned": options.aligned, "enlargement": options.enlargement}
-            return find_faces(photo, self.detector, self.recogniser, **sizes)
+            return find_faces(
+                photo, self.detector, self.recogniser, aligned=options.aligned, enlargement=options.enlargement
+            )
         except NoFaceError:
             if not options.background:
                 raise

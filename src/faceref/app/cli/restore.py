@@ -25,8 +25,8 @@ if TYPE_CHECKING:  # at run time imported on use, as what opens photographs is: 
     from faceref.restore.account import Account, FaceAccount
 
 DEFAULTS = RestoreOptions()
-# that are told, of all faces together
 PERHAPS = 0.1  # certainty from which on it is told whom a face that was left alone may be
+# that are told, of all faces together
 SETTINGS = ("model", "steps", "guidance", "scheduler", "crisp", "seed", "dtype", "backend")
 
 
