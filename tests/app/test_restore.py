@@ -68,6 +68,13 @@ def test_a_file_that_could_be_a_photograph_or_a_reference_is_refused(restore, al
     assert_one_sentence(done.errors)
 
 
+def test_references_without_a_photograph_are_one_sentence(restore, album):
+    done = restore("--ref", album / "references", album / "photo.jpg")
+    assert done.code == 2
+    assert done.errors == "No photograph to restore was given; put it before --ref, which takes all after it.\n"
+    assert restore("--ref", album / "references", "--help").code == 0
+
+
 def test_a_new_folder_may_have_a_dot_in_its_name(restore, album):
     assert restore(album / "photo.jpg", "-o", album / "v1.0").code == 0
     assert files(album / "v1.0") == {"photo_restored.jpg"}
@@ -223,6 +230,7 @@ def test_a_face_that_one_photograph_lacks_does_not_keep_the_next_from_being_rest
         ("--scheduler euler", "scheduler cannot be 'euler': Input should be 'ddim', 'dpmsolver++' or 'unipc'."),
         ("--detector hog", "There is no detector 'hog'; choose mtcnn or dlib or uniface."),
         ("--guidance -2", "guidance cannot be -2.0: Input should be greater than or equal to 0."),
+        ("--guidance 2", "Guidance is towards references, and none were given; leave it out or give some."),
         ("--face 5", "has no face 5; choose 1, largest or all."),
         ("--face left", "There is no face 'left'; give a number (from the left), largest or all."),
         ("--box 1,2,3", "There is no box '1,2,3'; give X,Y,WIDTH,HEIGHT in pixels"),

@@ -168,7 +168,9 @@ def test_matching_says_the_same_and_writes_nothing(tree, request_):
     assert files(tree) == before
     (portrait,) = (outcome for outcome in outcomes if outcome.photo == "portrait.jpg")
     assert portrait.account is not None
-    assert portrait.account["faces"][0]["matches"][0]["certainty"] > 0.5
+    (face,) = portrait.account["faces"]
+    assert face["matches"][0]["certainty"] > 0.5
+    assert (face["restored"], face["left_alone"], face["strength"]) == (False, None, 1.0)  # as it would be
 
 
 def test_the_summary_has_a_row_for_each_and_the_sheet_faces_before_and_after(tree, request_):

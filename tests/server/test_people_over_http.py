@@ -79,7 +79,8 @@ def test_faces_are_found_and_matched_without_restoring(client, photo, reference)
         (lambda client, photo: client.submit(photo, people=["Nobody"]), 404, "Nobody is enrolled as 'Nobody'"),
         (lambda client, photo: client.submit(photo, [photo], ["Nobody"]), 400, "given together"),
         (lambda client, photo: client.rename("Nobody", "a/b"), 400, "cannot be a person's name"),
-        (lambda client, photo: client.enroll("Nobody", [b""]), 422, "The picture is empty"),
+        (lambda client, photo: client.enroll("Nobody", [photo, b""]), 422, "Photograph 2 is empty"),
+        (lambda client, photo: client.submit(photo, [photo, b"no picture"]), 422, "Reference 2 is not a picture"),
         (lambda client, photo: client.job("../x"), 404, "Not Found"),
     ],
 )

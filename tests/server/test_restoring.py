@@ -131,7 +131,7 @@ def test_a_photograph_is_shown_as_a_jpeg_of_its_size(serve, portrait):
     answer = http.post("/v1/preview", files={"photo": tiff.getvalue()})
     with Image.open(io.BytesIO(answer.content)) as shown:
         assert (answer.headers["content-type"], shown.format, shown.size) == ("image/jpeg", "JPEG", portrait.size)
-    assert http.post("/v1/preview", files={"photo": b"no picture"}).json()["subject"] == "The picture"
+    assert http.post("/v1/preview", files={"photo": b"no picture"}).json()["subject"] == "The photograph"
 
 
 def test_a_job_tells_how_far_it_is(serve, held, photo):

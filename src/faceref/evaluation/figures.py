@@ -40,12 +40,9 @@ def draw_sheets(table: Table, cases: Sequence[Case], plan: Plan, models: Conditi
         for model, conditions in models.items():
             identity = table.values[Subject(set_name, model, best(conditions).key)][IDENTITY.key]
             order = [int(i) for i in np.argsort(-identity)]
-            middle = max(0, len(order) // 2 - RANKED_ROWS // 2)
-            ranked = {
-                "best": order[:RANKED_ROWS],
-                "median": order[middle : middle + RANKED_ROWS],
-                "worst": order[-RANKED_ROWS:],
-            }
+            each = min(RANKED_ROWS, max(1, len(order) // 3))
+            middle = (len(order) - each) // 2
+            ranked = {"best": order[:each], "median": order[middle : middle + each], "worst": order[-each:]}
             random = np.random.default_rng(plan.seed).permutation(len(order))[:LOOKED_AT].tolist()
             name = picture_folder(set_name, model, "").strip("/").replace("/", "_").replace(" ", "_")
             sheets = {"ranked": ranked}

@@ -40,7 +40,7 @@ class FaceAccount(BaseModel):
     left_alone: str | None = Field(description="why the face was not restored; null if it was")
     left_alone_code: LeftAlone | None = Field(default=None, description="the same, for programs")
     quality: float = Field(description="how good the face was, estimated: 0 hardly a face, 1 a good photograph")
-    strength: float = Field(description="how much of the restoration is shown, 0 to 1")
+    strength: float = Field(description="how much of the restoration is shown (a match: would be), 0 to 1")
     person: str | None = Field(description="the name of the person whose references were used, where there is one")
     references: list[str] = Field(description="names of the references that were used; empty: restored without any")
     matches: list[MatchAccount] = Field(description="the best and the second best of the people looked for")

@@ -204,6 +204,8 @@ class Restorer:
             self.model.settings(options)
         if not with_references or options.may_be_blind:
             self.blind.settings(options)
+        if not with_references and options.guidance is not None:
+            raise UsageError("Guidance is towards references, and none were given", hint="leave it out or give some")
         self._upscalers.get(options)
 
     def _find(self, photo: Photo, options: RestoreOptions) -> tuple[FoundFace, ...]:

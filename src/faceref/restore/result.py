@@ -198,7 +198,7 @@ def _face_account(one: Assignment, restored: RestoredFace | None, embedding: np.
         left_alone=one.left_alone and one.left_alone.reason,
         left_alone_code=one.left_alone,
         quality=round(one.face.quality.score, 3),
-        strength=one.strength if restored else 0.0,
+        strength=0.0 if one.left_alone else one.strength,
         person=one.person.name if one.person else None,
         references=[reference.name for reference in person.references] if person else [],
         matches=[

@@ -16,7 +16,7 @@ class PhotosThenReferences(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         with_value = {name for option in self.params if not getattr(option, "is_flag", True) for name in option.opts}
         spread: list[str] = []
-        is_value = after_ref = had_ref = False
+        is_value = after_ref = had_ref = had_photo = False
         for argument in args:
             if is_value:
                 is_value = False
@@ -31,7 +31,11 @@ class PhotosThenReferences(TyperCommand):
                     f"{argument} could be a photograph or a reference; put photographs before all options and "
                     "references right after --ref."
                 )
+            else:
+                had_photo = True
             spread.append(argument)
+        if had_ref and not had_photo and "--help" not in args:
+            raise UsageError("No photograph to restore was given", hint="put it before --ref, which takes all after it")
         return super().parse_args(ctx, spread)
 
 

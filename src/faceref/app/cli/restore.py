@@ -45,7 +45,7 @@ def restore(
     ] = None,
     names: Annotated[
         list[str] | None,
-        typer.Option("--person", metavar="NAME", help="Somebody enrolled (faceref people), instead of --ref; several."),
+        typer.Option("--person", metavar="NAME", help="Somebody enrolled (faceref people), not --ref; several times."),
     ] = None,
     data_dir: DataDir = None,
     out: Annotated[

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Form, Path, Response
 from faceref.app.server.errors import RefusedError
 from faceref.app.server.jobs import PICTURE, Names, Options, Photo, References
 from faceref.app.server.pictures import Picture, face, preview
-from faceref.app.server.request import JobRequest, check_count, check_pictures
+from faceref.app.server.request import PHOTOGRAPH, JobRequest, check_count, check_pictures, numbered
 from faceref.app.server.schema import (
     AddedPhotos,
     EnrolledPerson,
@@ -52,7 +52,7 @@ async def show(caller: CallerOf, photo: Photo) -> Response:
     (data,) = await read_all([photo])
 
     def shown() -> Picture:
-        check_pictures([data], caller.service.limits)
+        check_pictures({PHOTOGRAPH: data}, caller.service.limits)
         return preview(data)
 
     return as_response(await caller.service.look(shown))
@@ -139,7 +139,7 @@ async def list_models(caller: CallerOf) -> list[ModelInfo]:
 def _read(caller: Caller, pictures: Sequence[bytes]) -> Person:
     """The person on photographs that were sent. Raises UsageError, PhotoError or NoReferenceError."""
     check_count("photographs", len(pictures), caller.service.limits.references)
-    check_pictures(pictures, caller.service.limits)
+    check_pictures(numbered("Photograph", pictures), caller.service.limits)
     return caller.service.restorer.person(pictures)
 
 

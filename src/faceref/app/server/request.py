@@ -3,16 +3,17 @@
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from faceref.app.server.limits import Limits
 from faceref.errors import PhotoError, UsageError
 from faceref.pictures.decode import open_header
-from faceref.pictures.photo import IN_MEMORY
 from faceref.restore.options import NAMED_BACKGROUNDS as NAMED
 from faceref.restore.options import RestoreOptions
+
+PHOTOGRAPH = "The photograph"  # how sentences call the one to be restored
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,11 @@ class JobRequest:
             raise UsageError("People and references were given together", hint="enroll the person of the references")
         check_count("references", len(self.references), limits.references)
         check_count("people", len(self.people), limits.people)
-        check_pictures([self.photo, *self.references], limits)
+        check_pictures({PHOTOGRAPH: self.photo, **numbered("Reference", self.references)}, limits)
         if self.options.background not in (None, *NAMED):  # a path on the server's disk is nobody's business
             hint = f"use {' or '.join(NAMED)}"
             raise UsageError("is no way to enlarge a picture", subject=self.options.background, hint=hint)
-        check_pictures([self.photo], limits, self.options.enlargement)
+        check_pictures({PHOTOGRAPH: self.photo}, limits, self.options.enlargement)
 
     def settings_json(self) -> str:
         """All but the pictures."""
@@ -59,14 +60,19 @@ def check_count(what: str, given: int, most: int) -> None:
         raise UsageError(f"{given} {what} are too many", hint=f"give at most {most}", code="too_many")
 
 
-def check_pictures(pictures: Sequence[bytes], limits: Limits, enlargement: int = 1) -> None:
+def numbered(called: str, pictures: Sequence[bytes]) -> dict[str, bytes]:
+    """Pictures as sentences call them: what the client called them is not looked at."""
+    return {f"{called} {number}": data for number, data in enumerate(pictures, start=1)}
+
+
+def check_pictures(pictures: Mapping[str, bytes], limits: Limits, enlargement: int = 1) -> None:
     """Raises PhotoError for what is no picture, or has too many pixels once it is so many times larger."""
-    for data in pictures:
+    for called, data in pictures.items():
         if not data:
-            raise PhotoError("is empty", subject=IN_MEMORY, hint="it was probably not copied completely")
-        width, height = open_header(io.BytesIO(data), IN_MEMORY).size
+            raise PhotoError("is empty", subject=called, hint="it was probably not copied completely")
+        width, height = open_header(io.BytesIO(data), called).size
         area = width * height * enlargement**2 / 1e6
         if area > limits.megapixels:
             has = "has" if enlargement == 1 else f"enlarged {enlargement} times has"
             reason = f"{has} {area:.3g} megapixels, and this server takes {limits.megapixels:g}"
-            raise PhotoError(reason, subject=IN_MEMORY, hint="make it smaller or cut out the faces")
+            raise PhotoError(reason, subject=called, hint="make it smaller or cut out the faces")

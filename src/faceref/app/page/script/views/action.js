@@ -2,7 +2,7 @@
 
 import { find, say } from "../dom.js";
 import { progress } from "../restoring.js";
-import { isLeftAlone, isSomebodyGiven, isToDo } from "../store.js";
+import { isLeftAlone, isRestored, isSomebodyGiven, isToDo } from "../store.js";
 
 /** @typedef {import("../store.js").Store} Store */
 /** @typedef {import("../restoring.js").Restoring} Restoring */
@@ -66,6 +66,6 @@ function drawProgress(busy) {
 /** For who hears the page. @param {State} state @param {Photo[]} busy */
 function status(state, busy) {
   if (busy.length) return busy.length === 1 ? "Restoring" : `Restoring ${busy.length} photographs`;
-  const done = state.photos.filter((photo) => photo.state === "done").length;
-  return done ? `${done} of ${state.photos.length} photographs restored` : "";
+  if (!state.photos.some((photo) => photo.state === "done")) return "";
+  return `${state.photos.filter(isRestored).length} of ${state.photos.length} photographs restored`;
 }

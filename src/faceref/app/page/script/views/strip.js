@@ -1,6 +1,7 @@
 /** The photographs, if there are several, and which is shown; the page begins with a welcome where there is none. */
 
 import { find, keep, make, say } from "../dom.js";
+import { isRestored } from "../store.js";
 
 /** @typedef {import("../store.js").Store} Store */
 /** @typedef {import("../types.js").Photo} Photo */
@@ -44,5 +45,6 @@ function item(store, photo) {
 function stateOf(photo) {
   if (photo.problem) return "problem";
   if (photo.state === "busy") return photo.job?.state === "running" ? "restoring" : "waits";
-  return photo.state === "done" && !photo.changed ? "done" : "";
+  if (photo.state !== "done" || photo.changed) return "";
+  return isRestored(photo) ? "done" : "as it was";
 }
