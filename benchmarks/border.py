@@ -16,7 +16,7 @@ from PIL import Image
 
 from faceref.checkpoints.store import load_blind, load_pipeline
 from faceref.faces.align import Alignment, align
-from faceref.faces.blend import blend_face, warp
+from faceref.faces.blend import Blend, warp
 from faceref.faces.colour import match_color
 from faceref.faces.detect import DlibDetector
 from faceref.faces.grain import grain_levels
@@ -46,7 +46,8 @@ def main() -> None:
                 continue
             generator = torch.Generator().manual_seed(arguments.seed)
             output: Any = pipeline([crop.image], generator=generator)
-            after = blend_face(
+            after = photo.copy()
+            Blend.of(
                 photo,
                 match_color(output.images[0], crop.image, crop.mask),
                 crop,
@@ -55,7 +56,7 @@ def main() -> None:
                 colour="keep",
                 rng=np.random.default_rng(arguments.seed),
                 head=True,
-            )
+            ).onto(after)
             changes.append(change(photo, after, face.landmarks, crop.alignment))
     gradient, grain = np.array(changes).T
     for name, values in (("gradient in the border", gradient), ("grain in the face", grain)):

@@ -20,7 +20,8 @@ from faceref.faces.noise import blur
 from faceref.faces.tone import Tone
 
 Colour = Literal["keep", "allow"]
-ChangeOn = Callable[[tuple[int, int, int, int]], tuple[np.ndarray, np.ndarray, np.ndarray]]  # `_Change.on`
+Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels of the photograph
+ChangeOn = Callable[[Box], tuple[np.ndarray, np.ndarray, np.ndarray]]  # `_Change.on`
 DETAIL = 0.015  # of the square's side: what a blur of this width takes away is fine detail
 SHAPE = 0.04  # of the side: blurred by that, a face and its restoration are alike
 UNLIKE = (30.0, 60.0)  # levels: where they differ by the first it is doubtful, by the second surely no face
@@ -31,54 +32,68 @@ ROWS = 1024  # of the photograph's pixels are worked on at a time
 STRIPS = 4  # of so many rows, in which grain is measured
 
 
-def blend_face(
-    photo: Image.Image,
-    restored: Image.Image,
-    face: AlignedFace,
-    landmarks: np.ndarray,
-    *,
-    strength: float,
-    colour: Colour,
-    rng: np.random.Generator,
-    head: bool = False,
-) -> Image.Image:
-    """A copy of an RGB photo with a restored face in place of the one it had; pixels off the face keep their bytes.
+@dataclass(frozen=True, eq=False)
+class Blend:
+    """A restored face, ready to be put in place of the one that its photograph has.
 
-    restored: square RGB of any size, in the colours of the photograph; face: as it was cut out of the photo at
-    `landmarks` [68, 2]. strength: 0 leaves the face as it is, 1 restores it fully. colour: "keep" a print's own tone,
-    or "allow" those of the restoration. rng draws the grain. head: hair, ears and neck are restored with the face.
-    Occluders that the restoration painted over stay.
+    parts: of the photograph, where it lies; on: `_Change.on`; grain: of what is corrected, if there was any.
     """
-    box = _box(photo.size, face.alignment)
-    if box is None or strength == 0:
-        return photo.copy()
-    change = _Change.of(restored, face, landmarks, colour, head)
-    parts = _in_rows(box, ROWS)
-    on = functools.cache(change.on) if len(parts) == 1 else change.on  # several would take too much memory
-    grain = _lost_grain(photo, on, box, rng)
-    pasted = photo.copy()
-    for part in parts:
-        before = np.asarray(photo.crop(part), dtype=np.float32)  # [h, w, 3]
-        correction, broad, weights = on(part)
-        after = before + strength * (weights[..., :1] * broad + weights[..., 1:] * (correction - broad))
-        if grain is not None:
-            # where independent grain is weighed by 1 - w, as much of its variance is lost as 1 - (1 - w)^2
-            lost = np.sqrt(1 - (1 - strength * weights[..., 1:]) ** 2)
-            after += lost * (grain.rows(part[1] - box[1], part[3] - box[1]) @ np.linalg.inv(YCC).T)
-        changed = weights[..., :1] > 0
-        pasted.paste(Image.fromarray(np.where(changed, _to_uint8(after), _to_uint8(before))), part[:2])
-    return pasted
+
+    parts: list[Box]
+    on: ChangeOn
+    grain: Grain | None
+    strength: float
+
+    @classmethod
+    def of(
+        cls,
+        photo: Image.Image,
+        restored: Image.Image,
+        face: AlignedFace,
+        landmarks: np.ndarray,
+        *,
+        strength: float,
+        colour: Colour,
+        rng: np.random.Generator,
+        head: bool = False,
+    ) -> Self:
+        """Of an RGB photo. Occluders that the restoration painted over stay.
+
+        restored: square RGB of any size, in the colours of the photograph; face: as it was cut out of the photo at
+        `landmarks` [68, 2]. strength: 0 leaves the face as it is, 1 restores it fully. colour: "keep" a print's own
+        tone, or "allow" those of the restoration. rng draws the grain. head: hair, ears and neck are restored with the
+        face.
+        """
+        change = _Change.of(restored, face, landmarks, colour, head)
+        box = _box(photo.size, face.alignment)
+        if box is None or strength == 0:
+            return cls([], change.on, None, strength)
+        parts = _in_rows(box, ROWS)
+        on = functools.cache(change.on) if len(parts) == 1 else change.on  # several would take too much memory
+        return cls(parts, on, _lost_grain(photo, on, box, rng), strength)
+
+    def onto(self, picture: Image.Image) -> None:
+        """Correct a picture, the photo or one on which other faces were corrected; what is off the face is kept."""
+        for part in self.parts:
+            before = np.asarray(picture.crop(part), dtype=np.float32)  # [h, w, 3]
+            correction, broad, weights = self.on(part)
+            after = before + self.strength * (weights[..., :1] * broad + weights[..., 1:] * (correction - broad))
+            if self.grain is not None:
+                # where independent grain is weighed by 1 - w, as much of its variance is lost as 1 - (1 - w)^2
+                lost = np.sqrt(1 - (1 - self.strength * weights[..., 1:]) ** 2)
+                top = self.parts[0][1]
+                after += lost * (self.grain.rows(part[1] - top, part[3] - top) @ np.linalg.inv(YCC).T)
+            changed = weights[..., :1] > 0
+            picture.paste(Image.fromarray(np.where(changed, _to_uint8(after), _to_uint8(before))), part[:2])
 
 
 def blend_aligned(restored: Image.Image, face: AlignedFace, *, strength: float, colour: Colour) -> Image.Image:
-    """The aligned face itself, restored as `blend_face` would: all of the square, at the size of `restored`."""
+    """The aligned face itself, restored as a `Blend` would: all of the square, at the size of `restored`."""
     before = np.asarray(face.image.resize(restored.size, Image.Resampling.BICUBIC), dtype=np.float32)
     return Image.fromarray(_to_uint8(before + strength * _correction(restored, face, colour)))
 
 
-def placed_weights(
-    size: tuple[int, int], landmarks: np.ndarray, alignment: Alignment
-) -> tuple[tuple[int, int, int, int], np.ndarray] | None:
+def placed_weights(size: tuple[int, int], landmarks: np.ndarray, alignment: Alignment) -> tuple[Box, np.ndarray] | None:
     """Where a face with `landmarks` [68, 2] is restored in a photo of `size`: a box, and weights float32 [h, w, 2].
 
     The weights, in [0, 1], are `face_weights` on the photo's pixels. None if the aligned square lies outside.
@@ -90,7 +105,7 @@ def placed_weights(
     return box, weights.clip(0, 1)  # cubic interpolation overshoots
 
 
-def warp(pixels: np.ndarray, alignment: Alignment, box: tuple[int, int, int, int]) -> np.ndarray:
+def warp(pixels: np.ndarray, alignment: Alignment, box: Box) -> np.ndarray:
     """Pixels float32 [S, S, C] of an aligned square on the photo's pixels within `box`: [h, w, C].
 
     `alignment` is the square's, with size S. Antialiased where that shrinks it.
@@ -108,7 +123,7 @@ def warp(pixels: np.ndarray, alignment: Alignment, box: tuple[int, int, int, int
     return cv2.resize(fine, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
 
 
-def _box(size: tuple[int, int], alignment: Alignment) -> tuple[int, int, int, int] | None:
+def _box(size: tuple[int, int], alignment: Alignment) -> Box | None:
     """The photo's pixels around the aligned square: left, top, right, bottom; None if it lies outside."""
     left, top = np.clip(np.floor(alignment.quad.min(0)).astype(int), 0, size).tolist()
     right, bottom = np.clip(np.ceil(alignment.quad.max(0)).astype(int) + 1, 0, size).tolist()
@@ -149,7 +164,7 @@ class _Change:
         square, mask = Alignment(face.alignment.quad, side), face_weights(landmarks, face.alignment, head=head)
         return cls(correction, blur(correction, DETAIL * side), alike, mask, square)
 
-    def on(self, box: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def on(self, box: Box) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Correction and its broad part [h, w, 3], and weights [h, w, 2] in [0, 1], on the photo's pixels within it."""
         pictures = (warp(pixels, self.alignment, box) for pixels in (self.correction, self.broad, self.alike))
         correction, broad, alike = pictures
@@ -157,15 +172,13 @@ class _Change:
         return correction, broad, (weights * alike[..., None]).clip(0, 1)  # cubic interpolation overshoots
 
 
-def _in_rows(box: tuple[int, int, int, int], rows: int) -> list[tuple[int, int, int, int]]:
+def _in_rows(box: Box, rows: int) -> list[Box]:
     """The box in parts of at most so many rows, from top to bottom."""
     left, top, right, bottom = box
     return [(left, start, right, min(start + rows, bottom)) for start in range(top, bottom, rows)]
 
 
-def _lost_grain(
-    photo: Image.Image, on: ChangeOn, box: tuple[int, int, int, int], rng: np.random.Generator
-) -> Grain | None:
+def _lost_grain(photo: Image.Image, on: ChangeOn, box: Box, rng: np.random.Generator) -> Grain | None:
     """The like of the grain that correcting the photograph within a box takes away; None if there is none.
 
     In each octave it is as strong as it was around the face, and no stronger than it was in the face itself or in what
@@ -181,7 +194,7 @@ def _lost_grain(
     return Grain(plausible(levels), box[3] - box[1], box[2] - box[0], rng)
 
 
-def _grain_levels(photo: Image.Image, on: ChangeOn, part: tuple[int, int, int, int]) -> np.ndarray | None:
+def _grain_levels(photo: Image.Image, on: ChangeOn, part: Box) -> np.ndarray | None:
     """Levels [octaves, 3] in luminance and colour of what is lost in a part; None if no face is in it."""
     before = np.asarray(photo.crop(part), dtype=np.float32)
     correction, _, weights = on(part)

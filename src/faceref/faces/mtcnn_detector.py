@@ -11,6 +11,7 @@ from faceref.faces.dlib_detector import DlibDetector
 from faceref.faces.face import Face, Landmarker
 from faceref.faces.landmarks import landmarks_from_five
 from faceref.faces.mtcnn import Candidates, Mtcnn, joined, pyramid
+from faceref.threads import in_threads
 
 # Side in pixels of the smallest faces looked for, and in photographs of more than LARGE pixels: a face takes half of
 # the time to find if it is half as wide again, and on such a photograph smaller ones are hardly anybody
@@ -43,9 +44,10 @@ class MtcnnDetector:
         """The faces of an RGB picture, largest first; doubtful ones only where there is no other."""
         with self._lock:
             found = self._every_way_up(np.asarray(image))
+        landmarks = in_threads(lambda five: landmarks_from_five(image, five, self._landmarker), found.points - 0.5)
         faces = [
-            Face(_corners(box), landmarks_from_five(image, five, self._landmarker), float(score), "mtcnn")
-            for box, score, five in zip(found.boxes, found.scores, found.points - 0.5, strict=True)
+            Face(_corners(box), points, float(score), "mtcnn")
+            for box, score, points in zip(found.boxes, found.scores, landmarks, strict=True)
         ]
         return sorted(faces, key=lambda face: face.area, reverse=True)
 

@@ -11,12 +11,13 @@ from pydantic import Base64Bytes, BaseModel
 
 from faceref.errors import UsageError
 from faceref.faces.align import AlignedFace
-from faceref.faces.blend import Colour, blend_aligned, blend_face
+from faceref.faces.blend import Blend, Colour, blend_aligned
 from faceref.pictures.output import encode_picture
 from faceref.pictures.photo import Photo
 from faceref.restore.faces import RestoredFace, crop_of
 from faceref.restore.options import RestoreOptions, Strength
 from faceref.restore.result import Result, of_faces
+from faceref.threads import in_threads
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,25 +44,29 @@ class Layer:
 
 def compose_layers(photo: Photo, layers: Sequence[Layer], colour: Colour) -> Image.Image:
     """The photograph under its layers; see `faceref.restore.steps.compose`."""
-    image = photo.image
+    image = photo.image.copy()
     for layer in layers:
         if layer.landmarks is None:
             image = blend_aligned(layer.image, layer.crop, strength=layer.strength, colour=colour)
-        else:
-            image = blend_face(
-                image,
-                layer.image,
-                layer.crop,
-                layer.landmarks,
-                strength=layer.strength,
-                colour=colour,
-                rng=np.random.default_rng(layer.seed),
-                head=layer.head,
-            )
+    placed = [(layer, layer.landmarks) for layer in layers if layer.landmarks is not None]
+    for blend in in_threads(lambda one: _blend(photo.image, *one, colour), placed):
+        blend.onto(image)
     if photo.alpha is not None:
-        image = image.copy()
         image.putalpha(photo.alpha.resize(image.size))
     return image
+
+
+def _blend(photo: Image.Image, layer: Layer, landmarks: np.ndarray, colour: Colour) -> Blend:
+    return Blend.of(
+        photo,
+        layer.image,
+        layer.crop,
+        landmarks,
+        strength=layer.strength,
+        colour=colour,
+        rng=np.random.default_rng(layer.seed),
+        head=layer.head,
+    )
 
 
 class _LayerFile(BaseModel):

@@ -26,6 +26,7 @@ from faceref.restore.layers import Layer, compose_layers
 from faceref.restore.left_alone import LeftAlone
 from faceref.restore.model import Model, OnStep
 from faceref.restore.options import ByHand, RestoreOptions
+from faceref.threads import in_threads
 
 
 def find_faces(
@@ -54,11 +55,12 @@ def find_faces(
     landmarks = [face.landmarks for face in whole]
     images = [photo.image] * len(whole)
     known_by = zip(*recogniser.embed_with_probes(images, landmarks), strict=True)
-    crops = [crop_of(photo, points) for points in landmarks]
+    crops = list(in_threads(lambda points: crop_of(photo, points), landmarks))
+    judged = in_threads(lambda crop: judge(crop, enlargement), crops)
     numbers = range(1, len(whole) + 1)
     return tuple(
-        FoundFace(photo, number, place, crop, *known, *judge(crop, enlargement), head=_is_alone(place, crop, found))
-        for number, place, crop, known in zip(numbers, whole, crops, known_by, strict=True)
+        FoundFace(photo, number, place, crop, *known, *how_good, head=_is_alone(place, crop, found))
+        for number, place, crop, known, how_good in zip(numbers, whole, crops, known_by, judged, strict=True)
     )
 
 
@@ -146,9 +148,10 @@ def restore_faces(
             lambda step, before=done: on_step(before + step, total),
         )
         done += used.steps(len(group), settings[used])
-        for one, image in zip(group, images, strict=True):
-            coloured = _in_colours_of(one.face.crop, image) if options.colour == "keep" else image
-            restored.append(RestoredFace(one, coloured, settings[used]))
+        if options.colour == "keep":
+            crops = [one.face.crop for one in group]
+            images = list(in_threads(lambda pair: _in_colours_of(*pair), list(zip(crops, images, strict=True))))
+        restored += [RestoredFace(one, image, settings[used]) for one, image in zip(group, images, strict=True)]
     return tuple(sorted(restored, key=lambda one: one.face.number))
 
 
