@@ -71,7 +71,12 @@ def replaced_folder(folder: str | Path) -> Iterator[Path]:
         old = scratch.with_name("old")
         if folder.exists():
             os.replace(folder, old)
-        os.replace(scratch, folder)
+        try:
+            os.replace(scratch, folder)
+        except OSError:
+            if old.exists():
+                os.replace(old, folder)
+            raise
 
 
 @contextmanager

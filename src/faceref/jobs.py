@@ -25,7 +25,7 @@ DEFAULT_WORKERS = min(os.cpu_count() or 1, 4)  # a worker that finds or embeds f
 
 
 class Work(Protocol, Generic[Item, Result]):
-    """What is to be done: hashable and picklable, so that any process can start it."""
+    """What is to be done: picklable, so that any process can start it."""
 
     def start(self) -> Callable[[Item], Result]:
         """Load what is needed, once in every process; the function returned does one item."""
@@ -98,13 +98,13 @@ def _do_until_interrupted(work: Work[Any, Any], item: Any) -> Any:
 
 
 def _do(work: Work[Any, Any], item: Any) -> Any:
-    return _started(work)(item)
+    return _started(pickle.dumps(work))(item)
 
 
 @lru_cache(maxsize=1)
-def _started(work: Work[Any, Any]) -> Callable[[Any], Any]:
-    """`work`, loaded once in this process."""
-    return work.start()
+def _started(work: bytes) -> Callable[[Any], Any]:
+    """Pickled work, started once in this process."""
+    return pickle.loads(work).start()
 
 
 def _through_ray(work: Work[Item, Result], items: Sequence[Item], workers: int) -> Iterator[Result]:

@@ -24,10 +24,13 @@ LONGEST = 60  # characters of a setting that it shows
 
 
 class Journal:
-    """What was done in a folder. done: key of an item -> its last outcome, as JSON has it."""
+    """What was done in a folder.
 
-    def __init__(self, path: Path, file: FileIO, done: dict[str, Any]) -> None:
-        self.path, self.done = path, done
+    done: key of an item -> its last outcome, as JSON has it; earlier: the same of before it was to be done again.
+    """
+
+    def __init__(self, path: Path, file: FileIO, done: dict[str, Any], earlier: dict[str, Any]) -> None:
+        self.path, self.done, self.earlier = path, done, earlier
         self._file = file
 
     def record(self, key: str, outcome: Any) -> None:
@@ -53,14 +56,15 @@ def claim(path: str | Path, settings: Mapping[str, Any], *, again: bool = False)
     with _opened(path) as file:
         alone = _lock(file, path)
         before, done = _read(path, _whole_lines(file))
+        earlier: dict[str, Any] = {}
         if again or (not done and before != settings):  # settings that nothing was done with bind nobody
-            done = {}
+            done, earlier = {}, done
             _append(file, path, {"settings": settings})
         else:
             _check_same(path, before, settings)
         if alone:
             remove_leftovers(path.parent)
-        yield Journal(path, file, done)
+        yield Journal(path, file, done, earlier)
 
 
 def fingerprint(*values: Any) -> str:

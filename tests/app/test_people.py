@@ -54,6 +54,17 @@ def test_people_are_listed_drawn_renamed_and_removed(people, album, monkeypatch)
     assert "Eileen" not in people("list").output
 
 
+def test_a_sheet_replaces_no_photograph(people, album, monkeypatch):
+    monkeypatch.chdir(album)
+    people("enroll", "Eileen", album / "references")
+    photo = (album / "references" / "new.jpg").read_bytes()
+    (album / "Eileen.png").write_bytes(photo)
+    done = people("show", "Eileen")
+    assert (done.code, "is there already and is no result of ours" in done.errors) == (1, True)
+    assert (album / "Eileen.png").read_bytes() == photo
+    assert [people("show", "Eileen", "-o", "sheet.png").code for _ in range(2)] == [0, 0]  # it replaces itself
+
+
 def test_people_are_found_on_the_photographs_of_an_album(people, album, wall):
     people("enroll", "Eileen", album / "references")
     done = people("find", album, "--json")

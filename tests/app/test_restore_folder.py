@@ -31,6 +31,24 @@ def test_a_folder_ends_with_a_line_a_summary_and_a_sheet(restore, album):
     assert "2 of them by an earlier run" in again.output
 
 
+@pytest.mark.parametrize("name", ["summary.csv", "contact_sheet_holidays.png"])
+def test_what_somebody_else_wrote_there_is_left_alone(restore, album, wall, name):
+    (album / "out").mkdir()
+    (album / "out" / name).write_bytes((album / "photos" / "wall.png").read_bytes())
+    done = restore("-o", album / "out")
+    assert done.code == 1
+    sentence = f"{album / 'out' / name} is there already and is none of ours; move it away or choose another folder.\n"
+    assert done.errors == sentence
+    assert {path.name for path in (album / "out").iterdir()} == {name}
+
+
+def test_strengths_of_single_faces_are_for_several_processes_too(restore, album):
+    done = restore("-o", album / "out", "--strength", "1:0.5", "--jobs", 2, "--json")
+    assert done.code == 0, done.errors
+    accounts = [json.loads(line)["account"] for line in done.output.splitlines()]
+    assert [face["strength"] for account in accounts if account for face in account["faces"]] == [0.5]
+
+
 def test_one_that_fails_is_said_and_counts(restore, album):
     (album / "photos" / "broken.jpg").write_bytes(b"")
     done = restore("-o", album / "out", "--json")

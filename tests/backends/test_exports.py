@@ -123,6 +123,7 @@ def test_an_export_is_not_exported_again(openvino_folder: Path, tmp_path: Path):
     ("asked", "sentence"),
     [
         ({"device": "cuda"}, "on the CPU in float32, not on cuda"),
+        ({"device": "nowhere"}, "on the CPU in float32, not on nowhere"),
         ({"dtype": "bfloat16"}, "not in bfloat16"),
         ({"memory": "low"}, "not in low memory"),
     ],

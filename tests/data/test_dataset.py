@@ -152,6 +152,17 @@ def test_all_damaged_photographs_are_named_at_once_or_left_out_if_asked(
         assert not faces[0]["has_references"], "damaged references are left out, too"
 
 
+def test_a_cache_of_a_missing_photograph_is_none_of_the_set_without_it(people: Path, tmp_path_factory):
+    cache = tmp_path_factory.mktemp("cache")
+    index = (people / "index.csv").read_text()
+    (people / "anna/10.png").unlink()
+    with pytest.raises(DataError, match=r"10\.png is missing"):
+        dataset(people, cache=cache)
+    (people / "index.csv").write_text("\n".join(line for line in index.splitlines() if "anna/10.png" not in line))
+    faces = dataset(people, cache=cache)
+    assert all(faces[key]["hq"].any() for key in range(len(faces)))
+
+
 def test_a_set_without_any_whole_photograph_is_refused(people: Path):
     spoil_three(people)
     (people / "anna/30.png").unlink()

@@ -112,6 +112,13 @@ def test_what_was_done_is_not_done_again_and_changes_are(tree: Path, tmp_path: P
     assert detections[2:] == [(300, 300)]
 
 
+def test_a_link_to_nothing_is_named_each_time(tree: Path, tmp_path: Path):
+    (tree / "gone.png").symlink_to(tree / "nowhere.png")
+    for _ in range(2):
+        left_out = {row["file"] for row in align_tree(tree, tmp_path / "out", size=64).left_out}
+        assert "gone.png" in left_out
+
+
 def align_the_first(tree: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C after the first photograph."""
 

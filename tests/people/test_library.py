@@ -108,6 +108,30 @@ def test_people_travel_in_one_file(library, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"people", "other", "grace.people"}
 
 
+def test_who_is_named_twice_travels_once_as_they_are_spelled_and_for_the_owner_alone(library, tmp_path):
+    library.enroll("Grace", invented(2))
+    library.export(["grace", "GRACE"], tmp_path / "grace.people")
+    assert Library(tmp_path / "other").import_(tmp_path / "grace.people") == ["Grace"]
+    assert stat.S_IMODE((tmp_path / "grace.people").stat().st_mode) == 0o600
+
+
+def test_a_damaged_file_of_people_is_named_and_not_ones_own(library, tmp_path):
+    library.enroll("Grace", invented(2))
+    library.export([], tmp_path / "grace.people")
+    with sqlite3.connect(tmp_path / "grace.people") as rows:
+        rows.execute("UPDATE reference SET embedding = x'00000000'")
+    rows.close()
+    with pytest.raises(CheckpointError, match=r"grace\.people is damaged at the reference"):
+        Library(tmp_path / "other").import_(tmp_path / "grace.people")
+
+
+def test_letters_of_any_alphabet_may_be_large_or_small(library):
+    library.enroll("Jürgen", invented(1))
+    assert library.get("JÜRGEN").name == "Jürgen"
+    with pytest.raises(UsageError, match="'JÜRGEN' is enrolled already"):
+        library.enroll("JÜRGEN", invented(2))
+
+
 def test_a_file_of_another_version_or_none_of_ours_is_refused(library, tmp_path):
     library.enroll("Ada", invented(1))
     with sqlite3.connect(library.path) as rows:

@@ -93,6 +93,15 @@ def test_by_hand_a_face_is_the_only_person_though_another_is_more_like_them(rest
     assert [face.person for face in result.faces] == [None]
 
 
+def test_by_hand_one_of_several_people_has_to_be_named(restorer, couple, mirrored, stranger):
+    shown = {"Eileen": mirrored, None: ImageOps.mirror(stranger)}
+    people = [replace(restorer.person(one), name=name) for name, one in shown.items()]
+    with pytest.raises(UsageError, match="Face 2 of the picture is to be one of 2 people; say which by their name"):
+        restore(restorer, couple, people, by_hand=[{"face": 2, "become": "person"}])
+    named = restore(restorer, couple, people, by_hand=[{"face": 2, "become": "person", "person": "EILEEN"}])
+    assert named.account().faces[1].person == "Eileen"
+
+
 def test_by_hand_only_what_is_there_can_be_said(restorer, couple, mirrored):
     with pytest.raises(UsageError, match=r"the picture has no face 3; choose 1 to 2 \(from the left\)"):
         restore(restorer, couple, mirrored, by_hand=[{"face": 3, "become": "skip"}])

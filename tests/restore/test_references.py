@@ -14,6 +14,7 @@ from faceref import RestoreOptions, Restorer
 from faceref.errors import NoReferenceError
 from faceref.faces.quality import quality
 from faceref.people.person import Person
+from faceref.restore.left_alone import LeftAlone
 from faceref.restore.model import Model
 
 
@@ -125,6 +126,12 @@ def test_a_person_read_beforehand_is_no_reference_for_a_photograph_of_theirs(res
     assert [one.name for one in result.account().references_left_out] == ["picture 1"]
     with pytest.raises(NoReferenceError, match="it is the photograph to be restored"):
         restore(restorer, portrait, restorer.person(portrait))
+
+
+def test_who_is_left_of_several_people_is_not_taken_to_be_on_the_photograph(restorer, portrait, stranger):
+    people = [replace(restorer.person(one), name=name) for name, one in (("Eileen", portrait), ("Other", stranger))]
+    (face,) = restore(restorer, portrait, people).account().faces  # it is Eileen's only reference itself
+    assert (face.person, face.left_alone_code) == (None, LeftAlone.NOBODY)
 
 
 def test_references_chosen_of_many_are_judged_and_encoded_once_for_all_photographs(

@@ -10,6 +10,8 @@ from faceref.app.server import kept_people
 from faceref.app.server.schema import State
 from faceref.client import Client, ServerError
 from faceref.errors import UsageError
+from faceref.people.album import read_album
+from faceref.people.album_index import AlbumIndex
 from faceref.people.library import Library
 
 
@@ -34,6 +36,17 @@ def test_people_are_listed_read_renamed_merged_and_removed(client, photo, refere
         client.face("Eileen Marie & Collins", 3)
     client.remove("Eileen Marie & Collins")
     assert client.people() == []
+
+
+def test_what_was_seen_in_albums_is_forgotten_with_a_person(client, reference, tmp_path, restorer):
+    (tmp_path / "album").mkdir()
+    for name in ("a.png", "b.png"):
+        (tmp_path / "album" / name).write_bytes(reference)
+    index = AlbumIndex(tmp_path / "kept")  # where the command has its own of this computer's user
+    read_album([tmp_path / "album"], restorer.detector, restorer.recogniser, index)
+    client.enroll("Eileen", [reference])
+    client.remove("Eileen")
+    assert index.clear() == 0
 
 
 def test_more_photographs_are_added_and_show_at_once(client, photo, reference, wall):

@@ -12,8 +12,9 @@ from faceref.app.server.api import create_app
 from faceref.app.server.engine import LocalEngine, local_engines
 from faceref.app.server.restoring import LostError
 from faceref.app.server.schema import State
-from faceref.client import Client
+from faceref.client import Client, ServerError
 from faceref.compute import Compute
+from faceref.errors import OutputError
 
 
 class MortalEngine(LocalEngine):
@@ -67,6 +68,20 @@ def test_a_job_whose_engine_is_lost_is_done_again(serve, restorer, photo):
     client = Client(http=serve(MortalEngine(restorer, 2, begins=True)))
     restored = client.restore(photo, options=FULLY)
     assert restored.data == restorer.restore(photo, options=FULLY).encode("PNG")[0]
+
+
+def test_a_result_for_which_there_is_no_room_fails_and_says_so(serve, restorer, photo, monkeypatch):
+    http = serve(LocalEngine(restorer))
+    work = http.app.state.service.queue.work
+
+    def full(*_):
+        raise OutputError("The queue cannot be written (database or disk is full)", hint="free some space")
+
+    monkeypatch.setattr(work, "finish", full)
+    with pytest.raises(ServerError, match="The queue cannot be written"):
+        Client(http=http).restore(photo, options=FULLY)
+    monkeypatch.undo()
+    assert Client(http=http).restore(photo, options=FULLY).account.faces[0].restored
 
 
 def test_a_job_that_ends_its_engine_again_and_again_fails_and_the_next_is_done(serve, restorer, photo, caplog):

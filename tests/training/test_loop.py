@@ -24,7 +24,7 @@ from faceref.training.checkpoints import Checkpoints
 from faceref.training.export import export_step
 from faceref.training.loop import make_accelerator
 from faceref.training.optimizer import learning_rate
-from faceref.training.run import train_from
+from faceref.training.run import load_faces, train_from
 from faceref.training.stages.configs import VQGANConfig
 from faceref.training.stages.stage import Batch, Losses
 from faceref.training.stages.vqgan import VQGANStage
@@ -269,3 +269,11 @@ def test_the_learning_rate_warms_up_and_falls_to_its_last_share(photographs: Pat
     assert learning_rate(config, 2, 102) == pytest.approx(1e-3)
     assert learning_rate(config, 52, 102) == pytest.approx(0.55e-3)
     assert learning_rate(config, 102, 102) == pytest.approx(1e-4)
+
+
+def test_what_is_said_of_a_source_holds_for_its_photographs(photographs: Path):
+    config = tiny_vqgan(photographs, steps=1).data
+    for coarse in (False, True):
+        source = config.sources[0].model_copy(update={"coarse": coarse})
+        faces = load_faces(config, (source,), "train", seed=0)
+        assert set(faces.coarse) == {coarse}

@@ -65,7 +65,7 @@ def check_computes(
 ) -> None:
     """Raises UsageError for what PyTorch alone can do."""
     wrong = {
-        f"on {device}": device is not None and torch.device(device).type != "cpu",
+        f"on {device}": device is not None and str(device).partition(":")[0] != "cpu",
         f"in {str(dtype).removeprefix('torch.')}": dtype not in (torch.float32, "float32", "auto"),
         f"in {memory} memory": memory != "normal",
     }

@@ -6,6 +6,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal
 
+import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from faceref.checkpoints.hub import HubName, fetch_model
@@ -75,8 +76,8 @@ def find_model(name_or_path: str | os.PathLike[str], *, revision: str | None = N
 
 
 def models_home() -> Path:
-    """Where downloaded models are kept: $FACEREF_HOME, ~/.cache/faceref if that is not set."""
-    return Path(os.environ.get("FACEREF_HOME") or Path.home() / ".cache" / "faceref")
+    """Where downloaded models are kept: $FACEREF_HOME, the user's cache folder if that is not set."""
+    return Path(os.environ.get("FACEREF_HOME") or platformdirs.user_cache_path("faceref"))
 
 
 def read_info(folder: str | os.PathLike[str]) -> ModelInfo:

@@ -74,7 +74,7 @@ def open_photographs(
 
 def _fill(cache: Path, paths: Sequence[Path], resolution: int) -> tuple[Path, Damaged]:
     """The file in `cache` that holds these very files, written if it is not there; rows of damaged ones are black."""
-    identity = [(str(path), path.stat().st_mtime_ns) for path in paths if path.exists()]
+    identity = [(str(path), path.stat().st_mtime_ns if path.exists() else None) for path in paths]
     file = cache / f"faces-{resolution}-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}.npy"
     list_of_damaged = file.with_suffix(".damaged.json")
     if not file.exists():

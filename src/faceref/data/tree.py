@@ -155,7 +155,10 @@ def _photos(folder: Path, out: Path) -> tuple[list[str], list[Row]]:
 
 
 def _still_valid(outcome: Outcome, photos: Path, out: Path) -> bool:
-    status = (photos / outcome.photo).stat()
+    try:
+        status = (photos / outcome.photo).stat()
+    except OSError:  # a link to nothing
+        return False
     return (outcome.bytes, outcome.modified) == (status.st_size, status.st_mtime_ns) and all(
         (out / row["file"]).exists() for row in outcome.faces
     )

@@ -21,7 +21,7 @@ from faceref.errors import CheckpointError, UsageError
 from faceref.faces.recognise import EMBEDDING
 from faceref.files import write_atomically
 from faceref.people.database import Database, Tables, check_version, connect, make, readable
-from faceref.people.person import FACE_SIZE, Person, Reference
+from faceref.people.person import FACE_SIZE, Person, Reference, same_name
 
 FILE = "people.sqlite"
 LONGEST_NAME = 100  # characters
@@ -76,7 +76,7 @@ class Library:
         if not self.path.exists():
             raise self._unknown(name, [])
         with self._database.reading() as rows:
-            return self._person(rows, name)
+            return self._person(rows, name, self.path)
 
     def stamp(self, name: str) -> tuple[Any, ...]:
         """What changes whenever the person does, without reading their faces. Raises UsageError if unknown."""
@@ -146,15 +146,18 @@ class Library:
 
     def export(self, names: Sequence[str], path: str | Path) -> None:
         """Write people (all, where none is named) to one file, whole or not at all. Raises as `get`; OutputError."""
-        people = [(name, self.get(name)) for name in names or [one.name for one in self.everybody()]]
+        found = [self.get(name) for name in names or [one.name for one in self.everybody()]]
+        people = {str(person.name): person for person in found}
         if not people:
             raise UsageError("Nobody is enrolled, so that there is nobody to export", hint="enroll people first")
-        with write_atomically(path) as temporary, closing(connect(temporary)) as rows:
-            make(rows, TABLES)
-            with rows:
-                for name, person in people:
-                    _insert(rows, name, person.references)
-            rows.execute("PRAGMA journal_mode = DELETE")
+        with write_atomically(path) as temporary:
+            temporary.touch(0o600)
+            with readable(Path(path), TABLES), closing(connect(temporary)) as rows:
+                make(rows, TABLES)
+                with rows:
+                    for name, person in people.items():
+                        _insert(rows, name, person.references)
+                rows.execute("PRAGMA journal_mode = DELETE")
 
     def import_(self, path: str | Path) -> list[str]:
         """Take in the people of an exported file, all of them or none; their names.
@@ -167,7 +170,7 @@ class Library:
         with readable(path, TABLES), closing(connect(path, readonly=True)) as theirs:
             check_version(theirs, path, TABLES)
             names = [str(name) for (name,) in theirs.execute("SELECT name FROM person ORDER BY name")]
-            people = [(check_name(name), self._person(theirs, name)) for name in names]
+            people = [(check_name(name), self._person(theirs, name, path)) for name in names]
         with self._database.writing() as rows:
             if taken := [name for name in names if _id(rows, name) is not None]:
                 raise UsageError(f"{taken[0]!r} is enrolled already", hint="rename or remove them first")
@@ -175,12 +178,12 @@ class Library:
                 _insert(rows, name, person.references)
         return names
 
-    def _person(self, rows: sqlite3.Connection, name: str) -> Person:
+    def _person(self, rows: sqlite3.Connection, name: str, path: Path) -> Person:
         key = self._known(rows, name)
         found = rows.execute(
             "SELECT name, face, embedding, digest FROM reference WHERE person = ? ORDER BY rowid", (key,)
         )
-        return Person(tuple(_reference(self.path, *row) for row in found), name=_spelled(rows, key))
+        return Person(tuple(_reference(path, *row) for row in found), name=_spelled(rows, key))
 
     def _known(self, rows: sqlite3.Connection, name: str) -> int:
         found = _id(rows, name)
@@ -206,8 +209,8 @@ def check_name(name: str) -> str:
 
 
 def _id(rows: sqlite3.Connection, name: str) -> int | None:
-    found = rows.execute("SELECT id FROM person WHERE name = ?", (name,)).fetchone()
-    return found and found[0]
+    found = rows.execute("SELECT id, name FROM person ORDER BY id").fetchall()  # SQLite knows the case of ASCII only
+    return next((person for person, known in found if same_name(known, name)), None)
 
 
 def _spelled(rows: sqlite3.Connection, person: int) -> str:

@@ -75,6 +75,11 @@ class SkippedReference:
         return cls(name, f"{reason}; {error.hint}" if error.hint else reason)
 
 
+def same_name(name: str | None, other: str) -> bool:
+    """Whether two names are one person's: letters may be large or small."""
+    return name is not None and name.casefold() == other.casefold()
+
+
 S = TypeVar("S", bound=Source)
 
 

@@ -1,11 +1,12 @@
 """A person's faces as a picture to look at."""
 
+from importlib.metadata import version
 from pathlib import Path
 
 from PIL import ImageOps
 
-from faceref.files import write_atomically
 from faceref.people.person import Person
+from faceref.pictures.output import save_picture
 from faceref.pictures.sheets import grid, named, tile, titled
 
 TILE, COLUMNS, GAP = 192, 6, 12  # pixels of a face; faces beside each other; pixels between them
@@ -16,5 +17,4 @@ def draw_person(person: Person, path: Path) -> None:
     tiles = [named(tile(one.face, TILE), one.name, 12) for one in person.references]
     title = f"{person.name or 'references'} ({len(tiles)})"
     sheet = titled(grid(tiles, min(COLUMNS, len(tiles)), GAP), title, 18)
-    with write_atomically(path) as temporary:
-        ImageOps.expand(sheet, GAP, "white").save(temporary, "PNG")
+    save_picture(ImageOps.expand(sheet, GAP, "white"), path, metadata={"Software": f"faceref {version('faceref')}"})

@@ -180,7 +180,8 @@ def restore_folder(
         for photo, target in plan_tree([photos / name for name in names], photos, out).items():
             name = photo.relative_to(photos).as_posix()
             known = Outcome(**journal.done[name]) if name in journal.done else None
-            item = Item(name, target.relative_to(out).as_posix(), known and known.digest)
+            before = journal.done.get(name) or journal.earlier.get(name)
+            item = Item(name, target.relative_to(out).as_posix(), before and before["digest"])
             if known and _is_done(known, item, photos, out):
                 yield replace(known, earlier=True)
             elif fnmatch(name, SHEETS) and not is_marked_restored(photo):

@@ -146,7 +146,7 @@ class Model:
         """At most BATCH faces together; in halves where they are too many for the device, the last one in strips."""
         try:
             return self._restore_together(faces, people, settings, on_step)
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
         self._free_memory()  # not before the error is gone, whose traceback holds tensors

@@ -249,6 +249,8 @@ def _usable(people: Sequence[Identity[Any]], photo: Photo, faces: Sequence[Found
     digest = pixel_digest(photo) if people else ""
     embeddings = np.array([face.embedding for face in faces]).reshape(-1, EMBEDDING)
     left = [one.without_outliers() for person in people if (one := person.without_photograph(digest, embeddings))]
+    if len(left) == 1 < len(people):  # it may as well be one of the others
+        left = [replace(left[0], expected=False)]
     if people and not left:
         raise NoReferenceError(
             f"None of the references can be used ({photo.name}: it is the photograph to be restored)",

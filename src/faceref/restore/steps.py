@@ -17,7 +17,7 @@ from faceref.faces.quality import JUDGED_AT, FaceQuality, quality, size_in_photo
 from faceref.faces.tone import Tone
 from faceref.people.choice import choose_references
 from faceref.people.matching import Match, is_sure, match
-from faceref.people.person import Identity
+from faceref.people.person import Identity, same_name
 from faceref.pictures.photo import Photo, check_aligned_face
 from faceref.restore.bystanders import bystander
 from faceref.restore.chosen import by_number, check_numbers, chosen
@@ -176,11 +176,14 @@ def _said(face: FoundFace, matches: tuple[Match, ...], said: ByHand, people: Seq
     """A face as somebody said. Raises UsageError for a person who was not given."""
     if said.become != "person":
         return Assignment(face, None, matches, left_alone=LeftAlone.SAID_SO if said.become == "skip" else None)
+    subject = f"Face {face.number} of {face.photo.name}"
+    if said.person is None and len(people) > 1:
+        raise UsageError(f"is to be one of {len(people)} people", subject=subject, hint="say which by their name")
     for person in people:
-        if person.name == said.person or (said.person is None and len(people) == 1):
+        if said.person is None or same_name(person.name, said.person):
             return Assignment(face, person, matches)
     reason = f"is to be {said.person or 'a person'}, who is not among those looked for"
-    raise UsageError(reason, subject=f"Face {face.number} of {face.photo.name}", hint="look for them, too")
+    raise UsageError(reason, subject=subject, hint="look for them, too")
 
 
 def _assigned(face: FoundFace, matches: tuple[Match, ...], believed: bool, unknown: str) -> Assignment:

@@ -9,8 +9,9 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
-from faceref.errors import FacerefError, printable
+from faceref.errors import FacerefError, OutputError, printable
 from faceref.files import write_atomically
+from faceref.pictures.mark import is_marked_restored
 from faceref.pictures.output import save_picture
 from faceref.pictures.photo import open_photo
 from faceref.pictures.sheets import beside, grid, named, tile, titled
@@ -29,9 +30,21 @@ COLUMNS: tuple[str, ...] = (
     "reason",
     "warnings",
 )
+HEADER = ",".join(COLUMNS).encode()
 TILE, GAP, LETTERS = 160, 16, 12  # pixels
 COLUMNS_OF_TILES, ROWS = 4, 6  # of a sheet
 AROUND = 0.25  # of the longer side of the face's box, shown on each side of it
+
+
+def check_own(out: Path) -> None:
+    """Raises OutputError if a summary or a sheet would replace what is none of ours."""
+    theirs = [path for path in sorted(out.glob(SHEETS)) if not is_marked_restored(path)]
+    summary = out / SUMMARY
+    if summary.exists() and summary.read_bytes()[: len(HEADER)] != HEADER:
+        theirs.append(summary)
+    if theirs:
+        hint = "move it away or choose another folder"
+        raise OutputError("is there already and is none of ours", subject=theirs[0], hint=hint)
 
 
 def write_summary(out: Path, outcomes: Sequence[Outcome]) -> Path:

@@ -104,7 +104,9 @@ def train_from(
 
 def load_faces(data: DataConfig, sources: tuple[FaceSource, ...], split: str, seed: int) -> FaceDataset:
     located = [
-        FaceSource(root=data.root / source.root, mapping=source.mapping and data.root / source.mapping)
+        source.model_copy(
+            update={"root": data.root / source.root, "mapping": source.mapping and data.root / source.mapping}
+        )
         for source in sources
     ]
     return FaceDataset(

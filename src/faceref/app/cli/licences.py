@@ -10,6 +10,8 @@ from faceref.app.cli.console import output, show
 from faceref.errors import UsageError
 from faceref.licences import OTHER_MODEL, PARTS, Use, part_of_model, parts_of
 
+WITH_MODELS = ("restore", "serve", "evaluate", "bench", "models export", "models push")  # that a model is used by
+
 
 def licences(
     context: typer.Context,
@@ -47,13 +49,14 @@ def _use(group: Any, arguments: Sequence[str]) -> Use:
     given = command.make_context(command.name, rest, resilient_parsing=True).params
     models = given.get("models") or given.get("model") or ()
     models = [models] if isinstance(models, str) else [str(model).partition(",")[0] for model in models]
+    shown = bool(given.get("product")) or (names == ["bench"] and bool(given.get("photo")))  # a whole photograph
     in_photographs = names == ["restore"] and not given["aligned"]
     return Use(
         " ".join(names),
-        models=tuple(models) if names[0] in ("restore", "serve", "evaluate") else (),
+        models=tuple(models) if " ".join(names) in WITH_MODELS else (),
         detector=str(given.get("detector") or "mtcnn"),
-        finds_faces=in_photographs or bool(given.get("product")),
-        landmarks=str(given["landmarks"] or "dlib") if names == ["restore"] else None,
-        recogniser=given["recogniser"] if names == ["restore"] else "trained" if given.get("product") else None,
+        finds_faces=in_photographs or shown,
+        landmarks=str(given["landmarks"] or "dlib") if names == ["restore"] else "dlib" if shown else None,
+        recogniser=given["recogniser"] if names == ["restore"] else "trained" if shown else None,
         background=given.get("background"),
     )

@@ -80,9 +80,11 @@ def show_person(
     """Draw a person's faces on a sheet, and say where they came from."""
     from faceref.people.library import Library
     from faceref.people.sheet import draw_person
+    from faceref.pictures.naming import check_outputs
 
     person = Library(data_dir).get(name)
     target = out or Path(f"{person.name}.png")
+    check_outputs([target], [])
     draw_person(person, target)
     for reference in person.references:
         output.print(reference.name)

@@ -64,8 +64,9 @@ def restore_folder(
 def _restore(photos: Path, out: Path, request: "Request", jobs: int, ray: bool, again: bool, as_json: bool) -> int:
     """How many photographs failed."""
     from faceref.restore.folder import restore_folder
-    from faceref.restore.summary import SUMMARY, draw_sheets, write_summary
+    from faceref.restore.summary import SUMMARY, check_own, draw_sheets, write_summary
 
+    check_own(out)
     outcomes: list[Outcome] = []
     try:
         with progress("restoring", "photographs") as on_photo:

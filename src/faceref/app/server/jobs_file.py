@@ -51,16 +51,23 @@ class JobsFile:
                 with self.rows:
                     yield self.rows
             except sqlite3.OperationalError as error:
-                raise OutputError(f"The queue cannot be written ({error})", hint="free some space") from error
+                raise _cannot_be_written(error) from error
 
     def overwrite(self) -> None:
-        """What was deleted is overwritten in the log of changes, too."""
+        """What was deleted is overwritten in the log of changes, too. Raises OutputError where the disk is full."""
         with self.lock:
-            self.rows.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            try:
+                self.rows.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            except sqlite3.OperationalError as error:
+                raise _cannot_be_written(error) from error
 
     def close(self) -> None:
         with self.lock:
             self.rows.close()
+
+
+def _cannot_be_written(error: sqlite3.OperationalError) -> OutputError:
+    return OutputError(f"The queue cannot be written ({error})", hint="free some space")
 
 
 def _open(path: Path) -> sqlite3.Connection:

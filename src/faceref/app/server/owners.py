@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import platformdirs
 
 from faceref.app.server.errors import RefusedError
+from faceref.people.album_index import AlbumIndex
 from faceref.people.library import Library
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -20,6 +21,7 @@ class Owners:
 
     def __init__(self, tokens: Sequence[str], data_dir: Path | None) -> None:
         """data_dir: by default the user's own, so that the page and the command know the same people."""
+        self.data_dir = data_dir
         self.folder = data_dir or platformdirs.user_data_path("faceref")
         self._digests = [_digest(token) for token in tokens]
 
@@ -44,6 +46,15 @@ class Owners:
 
     def library(self, owner: str) -> Library:
         return Library(self.folder if owner == _LOCAL_USER else self.folder / "tokens" / owner)
+
+    def forget(self, owner: str, name: str) -> None:
+        """Remove a person; also what this computer's user has had seen in albums, where they may be.
+
+        Raises UsageError if unknown.
+        """
+        self.library(owner).remove(name)
+        if owner == _LOCAL_USER:
+            AlbumIndex(self.data_dir).clear()
 
     @property
     def jobs_folder(self) -> Path:

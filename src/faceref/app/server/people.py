@@ -125,8 +125,8 @@ def merge(caller: CallerOf, name: str, same: SamePerson) -> None:
 
 @router.delete("/people/{name}", status_code=204, tags=["people"])
 def remove(caller: CallerOf, name: str) -> None:
-    """Forget a person; nothing of them stays on the disk."""
-    caller.library.remove(name)
+    """Forget a person, and what was seen in albums, where they may be; nothing of them stays on the disk."""
+    caller.service.owners.forget(caller.owner, name)
 
 
 @router.get("/models", tags=["server"])

@@ -83,7 +83,7 @@ class JobQueue:
     def fetched(self, owner: str, id: str) -> None:
         """Delete a job soon, whose picture is being sent, as `result` may be asked for it. Raises as that."""
         with self._file.transaction() as rows:
-            self._done(owner, id, "picture, media_type")
+            self._done(owner, id, "number")
             soon = self._clock() + self.limits.fetched_seconds
             rows.execute("UPDATE job SET expires = min(expires, ?) WHERE id = ?", (soon, id))
 

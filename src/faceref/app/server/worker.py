@@ -4,11 +4,13 @@ import logging
 from threading import Event, Thread
 
 from faceref.app.server.engine import Attempt, Engine
+from faceref.app.server.errors import status_of
 from faceref.app.server.kept_people import KeptPeople
 from faceref.app.server.limits import Limits
 from faceref.app.server.restoring import Done, Failed, LostError, StoppedError, Task, outcome_of
+from faceref.app.server.schema import Problem
 from faceref.app.server.work import Claimed, Work
-from faceref.errors import FacerefError
+from faceref.errors import FacerefError, OutputError
 
 log = logging.getLogger(__name__)
 IDLE = 1.0  # seconds between two looks for what is to be deleted
@@ -82,7 +84,10 @@ class Worker:
     def _keep(self, job: Claimed, outcome: Done | Failed, seconds: float) -> None:
         match outcome:
             case Done():
-                self.work.finish(job.id, outcome, seconds)
+                try:
+                    self.work.finish(job.id, outcome, seconds)
+                except OutputError as error:  # there is no room for a picture; for this there may be
+                    self.work.fail(job.id, Problem.of(error), status_of(error))
             case Failed(problem, status, trace):
                 if trace is not None:
                     log.error("A job failed with %s", trace)
