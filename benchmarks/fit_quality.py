@@ -16,7 +16,7 @@ from rich.progress import track
 
 from faceref.data.degradation import MODERATE, SEVERE, TRAINING, DegradationRanges, degrade
 from faceref.data.table import read_table
-from faceref.faces.align import AlignedFace, Alignment
+from faceref.faces.align import AlignedFace
 from faceref.faces.quality import BEST, WORST, QualityHead, face_pixels, polynomial, quality_features
 from faceref.files import write_atomically
 
@@ -81,8 +81,7 @@ def _degraded_faces(
         truth, mask = picture.convert("RGB"), np.asarray(picture.getchannel("A"))
         for preset in PRESETS:
             bad = degrade(truth, preset.at(size).sample(rng), rng) if preset else truth
-            corners = np.array([(0, 0), (0, size), (size, size), (size, 0)]) - 0.5
-            pixels, where = face_pixels(AlignedFace(bad, mask, Alignment(corners, size)))
+            pixels, where = face_pixels(AlignedFace.whole(bad, mask))
             yield quality_features(pixels, where), _psnr(np.asarray(bad)[where], np.asarray(truth)[where])
 
 

@@ -5,30 +5,30 @@ import pytest
 from PIL import Image, ImageFilter
 
 from faceref.faces.align import align
-from faceref.faces.certainty import Calibration, certainty, refusal_threshold
+from faceref.faces.certainty import Calibration, refusal_threshold
 from faceref.faces.detect import Face
 from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.faces.landmarks import landmarks_of_aligned
-from faceref.faces.quality import BEST, WORST, FaceQuality, quality
+from faceref.faces.quality import quality
 from faceref.faces.recognise import distance
 
 SIZE = 128
 
 
-def judged(score: float) -> FaceQuality:
-    return FaceQuality(WORST + (BEST - WORST) * score)
+def certainty(distance: float, score: float) -> float:
+    return float(Calibration.shipped().certainty(np.array(distance), np.array(score)))
 
 
 @pytest.mark.parametrize("score", [0.1, 0.4, 0.7, 1.0])
 def test_certainty_falls_with_distance(score: float):
-    certainties = [certainty(away, judged(score)) for away in np.linspace(0.2, 1.2, 21)]
+    certainties = [certainty(away, score) for away in np.linspace(0.2, 1.2, 21)]
     assert certainties == sorted(certainties, reverse=True)
     assert 0 <= certainties[-1] < refusal_threshold() < certainties[0] <= 1
 
 
 def test_a_sharp_stranger_at_0_75_is_refused_and_a_sharp_friend_at_0_45_is_not():
     # dlib's mean distances on LFW: 0.43 of the same person, 0.83 of two
-    assert certainty(0.75, judged(0.9)) < refusal_threshold() < certainty(0.45, judged(0.9))
+    assert certainty(0.75, 0.9) < refusal_threshold() < certainty(0.45, 0.9)
 
 
 def test_the_formula_is_the_textbooks():
@@ -44,4 +44,4 @@ def test_a_blurred_portrait_may_be_who_it_is(blur: float, astronaut: Image.Image
     blurred = align(astronaut.filter(ImageFilter.GaussianBlur(blur)), astronaut_face.landmarks, SIZE)
     (own,) = recogniser.embed_aligned([aligned.image])
     (probe,) = recogniser.embed_probes([blurred.image], [landmarks_of_aligned(blurred.image, recogniser.landmarker)])
-    assert certainty(float(distance(own, probe)), quality(blurred)) > refusal_threshold()
+    assert certainty(float(distance(own, probe)), quality(blurred).score) > refusal_threshold()

@@ -4,6 +4,7 @@ After FFHQ's alignment script (Karras et al. 2019, from Karras et al. 2018, appe
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import cv2
 import numpy as np
@@ -55,6 +56,14 @@ class AlignedFace:
     image: Image.Image
     mask: np.ndarray
     alignment: Alignment
+
+    @classmethod
+    def whole(cls, picture: Image.Image, mask: np.ndarray | None = None) -> Self:
+        """A square RGB picture that is an aligned face by itself; without a mask all of it was in the photograph."""
+        side = picture.width
+        corners = np.array([(0, 0), (0, side), (side, side), (side, 0)]) - 0.5
+        everywhere = np.full((side, side), 255, np.uint8)
+        return cls(picture, everywhere if mask is None else mask, Alignment(corners, side))
 
 
 def ffhq_quad(landmarks: np.ndarray) -> np.ndarray:

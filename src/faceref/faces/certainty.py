@@ -8,8 +8,6 @@ from importlib import resources
 import numpy as np
 from scipy.special import expit
 
-from faceref.faces.quality import FaceQuality
-
 
 @dataclass(frozen=True)
 class Calibration:
@@ -29,7 +27,12 @@ class Calibration:
         return cls(tuple(content["coefficients"]), content["threshold"])
 
     def certainty(self, distance: np.ndarray, score: np.ndarray) -> np.ndarray:
-        """In [0, 1], of distances and quality scores of one shape."""
+        """How certain it is that a face may be a person, in [0, 1], of distances and quality scores of one shape.
+
+        distance: Euclidean, of the face's probe (`TorchDlibRecogniser.embed_probes`) to the mean of dlib's embeddings
+        of the person's good photographs; score: of the face before it is restored. Of faces as often the person's as
+        strangers', this share are the person's.
+        """
         return expit(self.log_odds(distance, score))
 
     def log_odds(self, distance: np.ndarray, score: np.ndarray) -> np.ndarray:
@@ -41,16 +44,6 @@ def features(distance: np.ndarray, score: np.ndarray) -> np.ndarray:
     """[..., 5] of distances and quality scores [...]: quality moves the border, and how steep it is."""
     distance, score = np.broadcast_arrays(np.asarray(distance, np.float64), np.asarray(score, np.float64))
     return np.stack([np.ones_like(distance), distance, score, distance * score, score**2], axis=-1)
-
-
-def certainty(distance: float, quality: FaceQuality) -> float:
-    """How certain it is, in [0, 1], that a face may be a person.
-
-    distance: Euclidean, of the face's probe (`TorchDlibRecogniser.embed_probes`) to the mean of dlib's embeddings of
-    the person's good photographs. quality: of the face, before it is restored. Of faces as often the person's as
-    strangers', this share are the person's.
-    """
-    return float(Calibration.shipped().certainty(np.asarray(distance), np.asarray(quality.score)))
 
 
 def refusal_threshold() -> float:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from faceref.faces.align import AlignedFace, Alignment
+from faceref.faces.align import AlignedFace
 from faceref.faces.face import Landmarker
 from faceref.faces.landmarks import eye_openness, landmarks_of_aligned, pitch, yaw
 from faceref.faces.quality import JUDGED_AT, face_pixels, quality
@@ -30,9 +30,7 @@ class Traits:
 
 def traits_of(face: Image.Image, landmarker: Landmarker) -> Traits:
     """Of an aligned RGB face: from its pixels alone, so that somebody enrolled has the same as their photographs."""
-    side = face.width
-    corners = np.array([(0, 0), (0, side), (side, side), (side, 0)]) - 0.5
-    whole = AlignedFace(face, np.full((side, side), 255, np.uint8), Alignment(corners, side))
+    whole = AlignedFace.whole(face)
     landmarks = landmarks_of_aligned(face, landmarker)
     return Traits(
         score=quality(whole, JUDGED_AT).score,

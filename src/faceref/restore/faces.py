@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from faceref.faces.align import AlignedFace, Alignment, align
+from faceref.faces.align import AlignedFace, align
 from faceref.faces.face import Face
 from faceref.faces.quality import FaceQuality
 from faceref.people.matching import Match
@@ -87,7 +87,5 @@ def crop_of(photo: Photo, landmarks: np.ndarray | None) -> AlignedFace:
     """The aligned face, FACE_SIZE px, at `landmarks` [68, 2]; the whole picture at its own size if that is the face."""
     if landmarks is not None:
         return align(photo.image, landmarks, FACE_SIZE)
-    side = photo.image.width
-    corners = np.array([(0, 0), (0, side), (side, side), (side, 0)]) - 0.5
-    alpha = photo.alpha or Image.new("L", (side, side), 255)  # padding, where FFHQ's square left the photograph
-    return AlignedFace(photo.image, np.asarray(alpha), Alignment(corners, side))
+    # alpha: padding, where FFHQ's square left the photograph
+    return AlignedFace.whole(photo.image, None if photo.alpha is None else np.asarray(photo.alpha))
