@@ -75,7 +75,7 @@ def change(before: Image.Image, after: Image.Image, landmarks: np.ndarray, align
     border, face = (weights[..., 0] > 0.02) & (weights[..., 0] < 0.9), weights[..., 1] > 0.6
     old, new = (np.asarray(picture.crop(box), dtype=np.float32) for picture in (before, after))
     gradients = [_gradient(pixels.mean(-1))[border].mean() for pixels in (old, new)]
-    grain = [float(grain_levels(pixels, face)[0, GREEN]) for pixels in (old, new)]
+    grain = [float(grain_levels(pixels, face)[0, 0, GREEN]) for pixels in (old, new)]
     return gradients[1] / gradients[0], (grain[1] + 0.25) / (grain[0] + 0.25)  # 0.25: rounding to whole levels
 
 

@@ -205,7 +205,7 @@ def _grain_levels(photo: Image.Image, on: ChangeOn, part: Box) -> np.ndarray | N
     low, high = np.quantile(luminance[sure], (0.05, 0.95))
     around &= (luminance > low - 20) & (luminance < high + 20)  # black and white hold no grain
     old, changed = (_to_ycc(pixels) for pixels in (before, correction))
-    return np.fmin(np.fmin(grain_levels(old, around), grain_levels(old, sure)), grain_levels(changed, sure))
+    return np.fmin.reduce([*grain_levels(old, around, sure), *grain_levels(changed, sure)])
 
 
 def _to_ycc(pixels: np.ndarray) -> np.ndarray:

@@ -20,17 +20,16 @@ SAMPLE, BESIDE = 160, 24  # pixels, of each side, on which that is done
 FEWEST = 2 * WINDOW**2  # pixels; of fewer no level is known
 
 
-def grain_levels(pixels: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """How strong the grain is in each octave and channel, [octaves, C], in pixels [h, w, C] `where` bool [h, w].
+def grain_levels(pixels: np.ndarray, *where: np.ndarray) -> np.ndarray:
+    """How strong the grain of pixels [h, w, C] is in each of some places, bool [h, w]: [places, octaves, C].
 
     It is the spread in the flatter parts, so that hair or cloth do not count; compare it between two places, not with
-    a standard deviation. NaN if too few pixels count.
+    a standard deviation. NaN if too few pixels of a place count.
     """
-    levels = np.full((len(OCTAVES) - 1, pixels.shape[-1]), np.nan)
-    if where.sum() < FEWEST:
-        return levels
-    for octave, band in enumerate(bands(pixels, OCTAVES)):
-        levels[octave] = _level(band, where)
+    levels = np.full((len(where), len(OCTAVES) - 1, pixels.shape[-1]), np.nan)
+    enough = [place for place, counted in enumerate(where) if counted.sum() >= FEWEST]
+    for octave, band in enumerate(bands(pixels, OCTAVES) if enough else ()):
+        levels[enough, octave] = _levels(band, *(where[place] for place in enough))
     return levels
 
 
@@ -55,9 +54,9 @@ class Grain:
         sample = np.stack(list(bands(self._noise[: SAMPLE + BESIDE, : SAMPLE + BESIDE], OCTAVES)))[:, :SAMPLE, :SAMPLE]
         everywhere = np.ones(sample.shape[1:3], dtype=bool)
         alone = [next(bands(octave, OCTAVES[i : i + 2])) for i, octave in enumerate(sample)]
-        amount = levels / np.stack([_level(band, everywhere) for band in alone])
+        amount = levels / np.concatenate([_levels(band, everywhere) for band in alone])
         for _ in range(ROUNDS):
-            reached = grain_levels(_sum(sample, amount), everywhere)
+            (reached,) = grain_levels(_sum(sample, amount), everywhere)
             amount = amount * np.clip(levels / np.maximum(reached, 1e-6), 1 / LARGEST_CHANGE, LARGEST_CHANGE)
         self._amount = amount
 
@@ -68,11 +67,11 @@ class Grain:
         return grain[top - first : bottom - first]
 
 
-def _level(band: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """How strong the grain of one octave [h, w, C] is in each channel, [C], `where` bool [h, w]."""
+def _levels(band: np.ndarray, *where: np.ndarray) -> np.ndarray:
+    """How strong the grain of one octave [h, w, C] is in each of some places: [places, C]."""
     power = cv2.blur(band * band, (WINDOW, WINDOW))  # the sum within a window may end a little below 0
-    flat = np.quantile(np.ascontiguousarray(power[where].T), FLAT, axis=1)
-    return np.sqrt(flat.clip(0))
+    flat = [np.quantile(np.ascontiguousarray(power[counted].T), FLAT, axis=1) for counted in where]
+    return np.sqrt(np.stack(flat).clip(0))
 
 
 def _sum(octaves: Iterable[np.ndarray], amount: np.ndarray) -> np.ndarray:
