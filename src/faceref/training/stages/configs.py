@@ -32,7 +32,8 @@ class LikenessWeights(Config):
 class JudgedWeights(LikenessWeights):
     """And of those by which pictures are judged as a whole."""
 
-    perceptual: Weight = 1.0
+    # the released code has 1 for LPIPS; the gradient of a recogniser's features is some hundred times L1's
+    perceptual: Weight = 0.02
     adversarial: Weight = 0.8
     adversarial_from: int = Field(default=30_001, ge=0)  # step
     warm_up: int = Field(default=0, ge=0)  # steps that the discriminator learns alone before its loss counts
@@ -42,7 +43,7 @@ class JudgedWeights(LikenessWeights):
 
 
 class ReconstructionWeights(JudgedWeights):
-    """Weights of the VQGAN losses (ReF-LDM's released configuration)."""
+    """Weights of the VQGAN losses (ReF-LDM's released configuration, but for the perceptual one)."""
 
     codebook: Weight = 1.0
     adaptive: bool = True  # the adversarial loss is weighed by the gradients, too (VQGAN, Eq. 7); else by its weight
