@@ -14,7 +14,7 @@ from faceref.checkpoints.store import Pipeline, save_model
 from faceref.models.autoencoder import Autoencoder, encode
 from faceref.models.identity import FaceRecogniser
 from faceref.training.stages.configs import DenoisingConfig, NoiseConfig
-from faceref.training.stages.stage import Batch, Stage, degraded
+from faceref.training.stages.stage import Batch, Stage
 
 
 def build_scheduler(noise: NoiseConfig) -> DDIMScheduler:
@@ -69,7 +69,7 @@ class DenoisingStage(Stage):
         hq, lq [B, 3, H, W], mask [B, 1, H, W], references [B, N, 3, H, W], has_references [B];
         hq_latent [B, C, h, w], mask_latent [B, 1, h, w].
         """
-        pictures = degraded(items, self.data, generator)
+        pictures = self.degraded(items, self.data, generator)
         hq_latent = encode(self.vae, pictures["hq"]).float()
         mask_latent = F.interpolate(pictures["mask"], size=hq_latent.shape[-2:], mode="area")
         return pictures | {"hq_latent": hq_latent, "mask_latent": mask_latent}
