@@ -84,7 +84,7 @@ class RestoringVQConfig(ReconstructionConfig):
 
 
 class NoiseConfig(Config):
-    """The forward process; defaults are ReF-LDM's."""
+    """The forward process, and which of its timesteps are sampled to go back; defaults are ReF-LDM's."""
 
     steps: int = Field(default=1000, ge=1)
     beta_start: float = Field(default=0.0015, gt=0, lt=1)
@@ -93,11 +93,14 @@ class NoiseConfig(Config):
     prediction_type: Literal["epsilon", "v_prediction", "sample"] = "epsilon"
     zero_terminal_snr: bool = False
     terminal_share: Share = 0.0  # share of the samples at the last timestep, where one-step sampling starts
+    timestep_spacing: Literal["trailing", "leading"] = "trailing"  # from the last on; or down to 1, as LD-BFR's code
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.zero_terminal_snr and self.prediction_type == "epsilon":
             raise ValueError("with zero_terminal_snr the last step holds no signal: predict v_prediction or sample")
+        if self.zero_terminal_snr and self.timestep_spacing == "leading":
+            raise ValueError("with zero_terminal_snr sampling begins at the last step: set timestep_spacing: trailing")
         if self.zero_terminal_snr and self.steps == 1:
             raise ValueError("with zero_terminal_snr the only step would hold no signal: more steps are needed")
         return self

@@ -18,7 +18,10 @@ from faceref.training.stages.stage import Batch, Stage
 
 
 def build_scheduler(noise: NoiseConfig) -> DDIMScheduler:
-    """The forward process, and DDIM with the "trailing" steps of ReF-LDM's released script to go back."""
+    """The forward process, and DDIM to go back: with the "trailing" steps of ReF-LDM's released script.
+
+    Or with the "leading" ones, and one more, of latent-diffusion's own, which LD-BFR's code samples with.
+    """
     return DDIMScheduler(
         num_train_timesteps=noise.steps,
         beta_start=noise.beta_start,
@@ -26,7 +29,8 @@ def build_scheduler(noise: NoiseConfig) -> DDIMScheduler:
         beta_schedule=noise.beta_schedule,
         prediction_type=noise.prediction_type,
         rescale_betas_zero_snr=noise.zero_terminal_snr,
-        timestep_spacing="trailing",
+        timestep_spacing=noise.timestep_spacing,
+        steps_offset=int(noise.timestep_spacing == "leading"),
         set_alpha_to_one=False,
         clip_sample=False,
     )
