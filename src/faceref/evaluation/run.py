@@ -14,6 +14,7 @@ from faceref.evaluation.cases import Case, CaseSet
 from faceref.evaluation.conditions import Plan
 from faceref.evaluation.families import MeasuredModel
 from faceref.evaluation.groups import Row
+from faceref.evaluation.learned import PYIQA
 from faceref.evaluation.measurement import COLUMNS, Instruments, Measurement
 from faceref.evaluation.metrics import METRICS
 from faceref.evaluation.product import Product
@@ -128,7 +129,7 @@ def settings_of(
             "mean": fingerprint(instruments.centre.mean.tolist()),
         },
         "second recogniser": recogniser and f"{type(recogniser).__name__} {weights_of(recogniser)}",
-        "learned metrics": instruments.learned is not None,
+        "learned metrics": instruments.learned is not None and list(PYIQA),
         "NIQE": instruments.naturalness is not None,
     }
 
