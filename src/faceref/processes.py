@@ -35,6 +35,11 @@ def several() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
+def how_many() -> int:
+    """The processes that work on the same, this one among them."""
+    return dist.get_world_size() if several() else 1
+
+
 def is_main() -> bool:
     """Whether this is the process that writes and decides."""
     return not several() or dist.get_rank() == 0

@@ -80,6 +80,18 @@ def test_a_gentler_augmentation_keeps_references_in_their_place():
     assert 0.5 < x.abs().max() <= 0.02 * 65 + 0.01
 
 
+def test_every_reference_is_seen_in_perspective_unless_a_share_is_asked_for():
+    """The released configuration has RandomPerspective(distortion_scale=0.2, p=1.0)."""
+    faces, none = pictures(100), dict.fromkeys(ReferenceAugmentation.model_fields, 0.0)
+    shares = {"perspective_probability": 0.3}
+    for settings, low, high in (({}, 100, 100), (shares, 15, 45)):
+        only_perspective = ReferenceAugmentation(
+            **{name: value for name, value in none.items() if not name.startswith("perspective")}, **settings
+        )
+        seen = augment_references(faces, torch.Generator().manual_seed(0), only_perspective)
+        assert low <= ((seen - faces).abs().amax((1, 2, 3)) > 0.1).sum() <= high
+
+
 def test_targets_are_moved_with_their_masks_in_a_share_of_the_samples():
     faces, masks = pictures(200), torch.ones(200, 1, 64, 64)
     often = TargetAugmentation(misaligned=0.4, shift=0.1)

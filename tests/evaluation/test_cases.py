@@ -2,6 +2,7 @@
 
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -122,7 +123,7 @@ def test_wrong_references_are_of_somebody_else_and_as_many(everybody: CaseSet):
         assert len(set(wrong)) == 2
         assert {path.parent for path in wrong}.isdisjoint({case.hq.parent})
         assert wrong == everybody.wrong_references(case, 2, seed=0)
-    only = CaseSet(everybody.cases, (), {everybody.cases[0].identity: (everybody.cases[0].hq,)})
+    only = replace(everybody, photographs={everybody.cases[0].identity: (everybody.cases[0].hq,)})
     with pytest.raises(DataError, match="only one identity"):
         only.wrong_references(everybody.cases[0], 2, seed=0)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from faceref.compute import Compute
 from faceref.data.lq_set import seed_for
@@ -24,9 +24,10 @@ from faceref.evaluation.measurement import Instruments
 from faceref.evaluation.models import ModelSpec, Sampling, load_models
 from faceref.evaluation.pictures import picture_path, to_pixels, to_tensor
 from faceref.evaluation.restorer import Batch, Photographs
-from faceref.evaluation.run import measure_cases, read_rows
+from faceref.evaluation.run import measure_cases, read_rows, settings_of
 from faceref.faces.centre import Centre
 from faceref.faces.dlib_torch import TorchDlibRecogniser
+from faceref.models.identity import MobileFaceNet
 from faceref.models.ldbfr import InjectedUNet
 from faceref.pipelines.ldbfr import LDBFRPipeline
 
@@ -240,6 +241,37 @@ def test_results_are_not_mixed_with_others(done, cases, models, instruments, tmp
     with pytest.raises(UsageError, match=r"other settings \(seed 3, not 4\)"):
         measure_cases(cases, cases.cases, models, replace(PLAN, seed=4), instruments, copy)
     assert {repr(row) for row in read_rows(copy / "per_image.csv")} == {repr(row) for row in rows}
+
+
+@pytest.mark.parametrize("changed", ["ann/0.png", "bea/2.png", "lq/bea/1.png"])
+def test_results_depend_on_what_is_in_the_files_not_on_their_names(album, models, instruments, tmp_path, changed):
+    shutil.copytree(album, tmp_path / "faces")
+    shutil.copytree(album, tmp_path / "faces" / "lq")
+    plan = replace(PLAN, sets=("stored",))
+
+    def settings() -> dict:
+        mapping = mapping_from_index(album / "index.csv", "test")
+        cases = load_cases(mapping, tmp_path / "faces", tmp_path / "faces" / "lq")
+        return settings_of(cases, cases.cases, models, plan, instruments)
+
+    before = settings()
+    assert settings() == before
+    with Image.open(tmp_path / "faces" / changed) as picture:
+        ImageOps.invert(picture).save(tmp_path / "faces" / changed)
+    after = settings()
+    assert {name for name in before if before[name] != after[name]} == {"contents of photographs"}
+
+
+def test_results_depend_on_the_weights_of_the_second_recogniser(cases, models, instruments):
+    def settings(seed: int) -> dict:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            judge = replace(instruments, second_recogniser=MobileFaceNet())
+        return settings_of(cases, cases.cases, models, PLAN, judge)
+
+    assert settings(0) == settings(0)
+    assert settings(0) != settings(1)
+    assert settings(0)["second recogniser"].startswith("MobileFaceNet ")
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_no_half_written_picture(

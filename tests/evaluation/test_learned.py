@@ -14,11 +14,11 @@ from faceref.evaluation import learned
 
 @pytest.fixture
 def pyiqa(monkeypatch):
-    """In place of pyiqa, metrics that can be computed in the head."""
+    """In place of pyiqa, those of its metrics that ReF-LDM was evaluated by, and that can be computed in the head."""
 
     def create_metric(name: str, device: torch.device):
         metrics = {
-            "lpips": lambda a, b: (a - b).abs().mean(dim=(1, 2, 3)).view(-1, 1, 1, 1),
+            "lpips-vgg": lambda a, b: (a - b).abs().mean(dim=(1, 2, 3)).view(-1, 1, 1, 1),
             "niqe": lambda a: a.mean().view(1, 1) if len(a) == 1 else pytest.fail("niqe of a batch"),
             "musiq": lambda a: a.amax(dim=(1, 2, 3)).view(-1, 1),
             "fid": lambda a, b, distance_type="frechet": (

@@ -1,12 +1,16 @@
 """examples/slurm/train.sbatch, run by a Slurm of two commands: `srun` starts two processes, `scontrol` is recorded."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from faceref.training.config_files import load_config
+
 SCRIPT = Path(__file__).parents[2] / "examples" / "slurm" / "train.sbatch"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "clusters.md"
 SRUN = """#!/bin/bash
 for rank in 0 1; do SLURM_PROCID=$rank SLURM_LOCALID=$rank SLURM_NTASKS=2 "$@" || code=$?; done
 exit ${code:-0}
@@ -64,3 +68,15 @@ def test_a_run_that_was_stopped_by_sigusr1_is_queued_again_and_goes_on(submit, t
 def test_a_run_that_failed_is_not(submit):
     code, _, requeued = submit("a.yaml", "runs/a", code=1)
     assert (code, requeued) == (1, "")
+
+
+def test_the_commands_shown_take_as_many_samples_a_step_as_their_configuration_is_written_for():
+    (gpus,) = re.findall(r"--ntasks-per-node=(\d+)", SCRIPT.read_text())
+    text = DOCUMENT.read_text()
+    shown = re.findall(r"^    torchrun --nproc-per-node (\S+) -m faceref train (\S+)(.*)$", text, re.M)
+    shown += [(gpus, *rest) for rest in re.findall(r"^sbatch \S+ (\S+) \S+(.*)$", text, re.M)]
+    assert len(shown) == 2
+    for processes, config, settings in shown:
+        alone = load_config(DOCUMENT.parents[1] / config)
+        together = load_config(DOCUMENT.parents[1] / config, settings.split())
+        assert together.loop.samples_per_step(int(processes)) == alone.loop.samples_per_step(1), config

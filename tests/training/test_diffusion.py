@@ -1,13 +1,17 @@
 """The diffusion stages: their targets, what dropped conditions hide, and where gradients arrive."""
 
+from pathlib import Path
 from typing import Literal
 
 import pytest
 import torch
+from tiny_runs import tiny_refldm
 
 from faceref.models.autoencoder import PixelUnshuffleVQModel
 from faceref.models.identity import MobileFaceNet
 from faceref.models.unet import ReferenceUNet
+from faceref.training.run import load_faces
+from faceref.training.stages.components import identity_encoder_of, new_identity_encoder
 from faceref.training.stages.configs import DiffusionConfig
 from faceref.training.stages.diffusion import DiffusionStage
 
@@ -41,7 +45,8 @@ def tiny_stage(
         identity_size=identity_size,
     )
     vae = PixelUnshuffleVQModel(base_channels=32, residual_blocks=1)
-    return DiffusionStage(config, unet, vae, MobileFaceNet().eval() if with_recogniser else None)
+    recogniser = MobileFaceNet().eval() if with_recogniser else None
+    return DiffusionStage(config, unet, vae, recogniser, identity_encoder=identity_encoder_of(unet, None))
 
 
 def latents(batch: int = 2, references: int = 2) -> dict[str, torch.Tensor]:
@@ -196,3 +201,20 @@ def test_a_network_that_is_told_who_the_references_show_learns_to_heed_it():
     others = batch | {"identities": batch["identities"].flip(0)}
     assert loss_of(dropped, batch) == loss_of(dropped, others), "who is dropped is not told"
     assert dropped.pipeline().identity_encoder is not None
+
+
+def test_who_tells_whom_references_show_is_that_of_the_model_the_stage_begins_from(photographs: Path, tmp_path: Path):
+    config = tiny_refldm(photographs, tmp_path, steps=1)
+    sizes = {**config.unet, "sample_size": 8, "identity_size": 128}
+    ReferenceUNet(**sizes).save_pretrained(tmp_path / "before" / "unet")
+    config = config.model_copy(update={"initial": tmp_path / "before", "unet": {}})
+    faces = load_faces(config.data, config.data.sources, config.data.split, config.loop.seed)
+    shipped = new_identity_encoder()
+    of_unet_alone = DiffusionStage.build(config, faces).frozen["identity_encoder"]
+    assert torch.equal(of_unet_alone.centre, shipped.centre)
+    trained_on = new_identity_encoder()
+    trained_on.centre.add_(1)
+    trained_on.save_pretrained(tmp_path / "before" / "identity_encoder")
+    kept = DiffusionStage.build(config, faces).pipeline().identity_encoder
+    assert kept is not None
+    assert torch.equal(kept.centre, trained_on.centre)

@@ -119,16 +119,18 @@ def test_restorations_come_with_and_without_references(photographs: Path, tiny_m
         "has_references": torch.tensor([True, True]),
         "coarse": torch.tensor([False, False]),
     }
-    restored: dict[float | str, torch.Tensor] = {}
+    restored, held_out = [], []
     for dropout in (0.0, 1.0):
         config = config_for(photographs, tiny_model, reference_dropout=dropout)
         stage = FusionStage(config, PixelFusion(channels=32), *load_pipeline(tiny_model), None)
-        restored[dropout] = stage.make_batch(items, torch.Generator().manual_seed(0))["restored"]
-    stage.eval()
-    restored["held out"] = stage.make_batch(items, torch.Generator().manual_seed(0))["restored"]
-    assert restored[0.0].shape == (2, 3, 64, 64)
-    assert not torch.equal(restored[0.0], restored[1.0])
-    assert torch.equal(restored["held out"], restored[0.0]), "they are shown all of their references"
+        restored.append(stage.make_batch(items, torch.Generator().manual_seed(0))["restored"])
+        stage.eval()
+        held_out.append(stage.make_batch(items, torch.Generator().manual_seed(0))["restored"])
+    assert restored[0].shape == (2, 3, 64, 64)
+    assert not torch.equal(*restored)
+    assert torch.equal(*held_out), "held out, they are shown all of their references"
+    without = stage.make_batch(items | {"has_references": torch.zeros(2).bool()}, torch.Generator().manual_seed(0))
+    assert not torch.equal(without["restored"], held_out[0])
 
 
 def test_pictures_of_another_size_than_the_models_are_refused(photographs: Path, tmp_path: Path, tiny_model):

@@ -17,8 +17,9 @@ from faceref.models.ldbfr import InjectedReferenceUNet, InjectedUNet, RestoringV
 from faceref.models.loading import load_component
 from faceref.pipelines.ldbfr import LDBFRPipeline
 from faceref.pipelines.refldm import ReFLDMPipeline
+from faceref.training.config_files import load_config
 from faceref.training.run import train_from
-from faceref.training.stages.configs import DiffusionConfig
+from faceref.training.stages.configs import DiffusionConfig, LDBFRConfig, NoiseConfig
 from faceref.training.stages.ldbfr import LDBFRStage, RestoringVQStage
 from faceref.training.stages.vqgan import vq_model
 
@@ -85,6 +86,19 @@ def test_the_model_of_stage_2_restores(photographs: Path, tmp_path: Path):
         torch.zeros(1, 3, 64, 64), num_inference_steps=2, latents=torch.zeros(1, 4, 16, 16), output_type="raw"
     )
     assert torch.as_tensor(result.images).isfinite().all()
+
+
+def test_the_model_of_stage_2_is_sampled_as_the_released_code_samples(photographs: Path, tmp_path: Path):
+    """latent-diffusion's make_ddim_timesteps("uniform"): range(0, 1000, 1000 // steps), plus one."""
+    shipped = load_config(Path(__file__).parents[2] / "configs" / "ldbfr-256-ldm.yaml")
+    assert isinstance(shipped, LDBFRConfig)
+    train_from(ldbfr(photographs, tmp_path, steps=1, noise=shipped.noise), tmp_path / "run")
+    scheduler = LDBFRPipeline.from_pretrained(tmp_path / "run" / "model").scheduler
+    scheduler.set_timesteps(shipped.model.steps)
+    assert scheduler.timesteps.tolist() == [timestep + 1 for timestep in reversed(range(0, 1000, 5))]
+    assert scheduler.final_alpha_cumprod == scheduler.alphas_cumprod[0]
+    with pytest.raises(ValueError, match="set timestep_spacing: trailing"):
+        NoiseConfig(prediction_type="sample", zero_terminal_snr=True, timestep_spacing="leading")
 
 
 def test_the_denoiser_is_told_what_to_restore_by_the_features_alone(photographs: Path, tmp_path: Path):

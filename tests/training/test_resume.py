@@ -11,6 +11,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 from tiny_runs import digest, tiny_vqgan
 
+from faceref.data.dataset import FaceDataset, FaceSample
 from faceref.errors import CheckpointError, UsageError
 from faceref.training.checkpoints import Checkpoints
 from faceref.training.run import train_from
@@ -82,6 +83,53 @@ def test_a_run_goes_on_with_its_own_settings_only(run: Path, photographs: Path, 
         train_from(changed(tiny_vqgan(photographs, steps=8), **settings), run, resume=True)
     assert (run / "config.yaml").read_text() == before
     assert Checkpoints(run / "checkpoints").steps() == [1, 2]
+
+
+def started(run: Path, **facts) -> None:
+    """Change what a run says of its last start; None takes a fact away."""
+    *before, last = (run / "starts.jsonl").read_text().splitlines()
+    told = {name: value for name, value in (json.loads(last) | facts).items() if value is not None}
+    (run / "starts.jsonl").write_text("".join(f"{line}\n" for line in (*before, json.dumps(told))))
+
+
+@pytest.mark.parametrize("facts", [{"samples_per_step": 6}, {"samples_per_step": None, "processes": 2}])
+def test_a_run_takes_as_many_samples_a_step_as_before_in_any_number_of_processes(
+    run: Path, photographs: Path, facts: dict
+):
+    """It was trained by two, says the second as an older faceref did; now there is one."""
+    started(run, **facts)
+    before = (run / "config.yaml").read_text()
+    with pytest.raises(UsageError, match=r"takes 6 samples a step, .* make it 3; set .*loop\.accumulate"):
+        train_from(tiny_vqgan(photographs, steps=8), run, resume=True)
+    assert (run / "config.yaml").read_text() == before
+    assert train_from(tiny_vqgan(photographs, steps=8, accumulate=2), run, resume=True).finished
+
+
+def test_a_run_that_does_not_say_how_it_was_started_goes_on(run: Path, photographs: Path):
+    (run / "starts.jsonl").unlink()
+    with pytest.raises(UsageError, match=r"takes 3 samples a step, .* make it 6"):
+        train_from(tiny_vqgan(photographs, steps=8, accumulate=2), run, resume=True)
+    assert train_from(tiny_vqgan(photographs, steps=8), run, resume=True).finished
+
+
+def test_samples_that_are_shared_out_otherwise_are_the_same_ones(
+    run: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[tuple[FaceDataset, int]] = []
+    get = FaceDataset.__getitem__
+
+    def spy(self: FaceDataset, key: int) -> FaceSample:
+        asked.append((self, key))
+        return get(self, key)
+
+    monkeypatch.setattr(FaceDataset, "__getitem__", spy)
+    train_from(tiny_vqgan(photographs, steps=8, validate_every=8), tmp_path / "straight")
+    straight = [key for dataset, key in asked if dataset is asked[0][0]]
+    asked.clear()
+    shared = changed(tiny_vqgan(photographs, steps=8, validate_every=8), loop__batch_size=1, loop__accumulate=3)
+    train_from(shared, run, resume=True)
+    resumed = [key for dataset, key in asked if dataset is asked[0][0]]
+    assert resumed[-18:] == straight[-18:]  # of the six steps that were left
 
 
 def test_what_may_change_is_a_list(photographs: Path):

@@ -20,7 +20,8 @@ class ReferenceAugmentation(BaseModel):
     rotation: float = 2.0  # degrees
     shift: float = 0.05  # of the side
     scale: float = 0.05
-    perspective: float = 0.2  # corners move inwards by up to this share of half the side, in every second picture
+    perspective: float = 0.2  # corners move inwards by up to this share of half the side
+    perspective_probability: float = 1.0
     flip_probability: float = 0.5
 
 
@@ -55,7 +56,8 @@ def augment_references(
 ) -> Tensor:
     """Jitter the colours, then move, distort and perhaps flip each picture by its own random amount.
 
-    images [B, 3, H, W] in [-1, 1] -> the same shape and range, float32. What comes into view from outside is reflected.
+    images [B, 3, H, W] in [-1, 1] -> the same shape and range, float32. What comes into view from outside is reflected;
+    the released code (torchvision) has it black.
     """
     with torch.autocast(images.device.type, enabled=False):
         draws = torch.rand(len(images), 18, generator=generator, device=generator.device).to(images.device)
@@ -127,7 +129,7 @@ def _homographies(draws: Tensor, height: int, width: int, augmentation: Referenc
     corners = torch.tensor([[0, 0], [right, 0], [right, bottom], [0, bottom]], dtype=draws.dtype, device=draws.device)
     inwards = 1 - 2 * corners / corners[2]  # [4, 2]: +1 or -1
     size = corners[2] + 1
-    distorted = (draws[:, 0] < 0.5).view(-1, 1, 1)
+    distorted = (draws[:, 0] < augmentation.perspective_probability).view(-1, 1, 1)
     moved = corners + distorted * augmentation.perspective / 2 * size * draws[:, 1:9].view(-1, 4, 2) * inwards
 
     angle = (2 * draws[:, 9] - 1) * math.radians(augmentation.rotation)

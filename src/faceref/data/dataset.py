@@ -241,13 +241,13 @@ def make_batch(
     samples: dict[str, Tensor],
     ranges: AnyRanges,
     generator: torch.Generator,
-    augmentation: ReferenceAugmentation = REFLDM,
+    augmentation: ReferenceAugmentation | None = REFLDM,
     of_targets: TargetAugmentation = UNCHANGED,
 ) -> FaceBatch:
     """Turn collated FaceSamples, on the device, into a training batch: flip, degrade, augment (Section 4 of ReF-LDM).
 
     In every second sample target, LQ, mask and references are flipped left-right together; `ranges` are brought to
-    the pictures' width; all random numbers come from `generator`.
+    the pictures' width; all random numbers come from `generator`. augmentation: None leaves the references as they are.
     """
     hq = samples["hq"].float() / 127.5 - 1
     references = samples["references"].float() / 127.5 - 1  # [B, R, 3, H, W]
@@ -256,7 +256,7 @@ def make_batch(
     hq = torch.where(flipped.view(-1, 1, 1, 1), hq.flip(-1), hq)
     mask = torch.where(flipped.view(-1, 1, 1, 1), mask.flip(-1), mask)
     references = torch.where(flipped.view(-1, 1, 1, 1, 1), references.flip(-1), references)
-    if references.shape[1]:
+    if references.shape[1] and augmentation is not None:
         references = augment_references(references.flatten(0, 1), generator, augmentation).view_as(references)
     hq, mask, moved = augment_targets(hq, mask, generator, of_targets)
     return {

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from faceref.data.lq_set import seed_for
 from faceref.data.mapping import ReferenceEntry, ReferenceMapping
 from faceref.errors import DataError
+from faceref.journal import fingerprint
 from faceref.people.graph import components
 from faceref.pictures.aligned import FileState, inspect_face
 from faceref.pictures.formats import PICTURE_SUFFIXES
@@ -38,11 +39,15 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class CaseSet:
-    """The cases in the order of the mapping, what was left out, and the photographs of every identity."""
+    """The cases in the order of the mapping, what was left out, and the photographs of every identity.
+
+    contents: 16 hexadecimal digits of all that is in the files, LQ pictures among them.
+    """
 
     cases: tuple[Case, ...]
     left_out: tuple[LeftOut, ...]
     photographs: dict[str, tuple[Path, ...]]
+    contents: str
 
     def sample(self, limit: int | None, seed: int) -> tuple[Case, ...]:
         """At most `limit` cases: one of every identity, then a second of each, ...; all of them without a limit."""
@@ -103,6 +108,7 @@ def load_cases(
     cases: list[Case] = []
     left_out: list[LeftOut] = []
     outputs: dict[str, str] = {}  # name of the restored file -> target
+    digests = [state.digest for state in checked.values()]
     for entry in mapping:
         name = entry.gt_image
         if Path(name).is_absolute() or ".." in Path(name).parts:  # results are written below OUT by this name
@@ -116,10 +122,11 @@ def load_cases(
             left_out.append(LeftOut(name, f"it has the same name as {outputs[output]}, which comes first"))
             continue
         outputs[output] = name
-        lq_file = None if lq is None else _find_lq(lq, entry, low_quality)
-        if isinstance(lq_file, str):
-            left_out.append(LeftOut(name, lq_file))
+        lq_file, lq_state = (None, FileState()) if lq is None else _find_lq(lq, entry, low_quality)
+        if lq_state.problem:
+            left_out.append(LeftOut(name, lq_state.problem))
             continue
+        digests.append(lq_state.digest)
         references, problems = _usable_references(entry, hq, checked)
         left_out += problems
         if with_references and not references:
@@ -133,7 +140,8 @@ def load_cases(
     for name in photos:
         if not checked[name].problem:
             gathered[identities[name]].append(hq / name)
-    return CaseSet(tuple(cases), tuple(left_out), {who: tuple(paths) for who, paths in gathered.items()})
+    photographs = {who: tuple(paths) for who, paths in gathered.items()}
+    return CaseSet(tuple(cases), tuple(left_out), photographs, fingerprint(digests))
 
 
 def mapping_from_folders(hq: Path) -> ReferenceMapping:
@@ -175,19 +183,20 @@ def pictures_by_stem(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _find_lq(folder: Path, entry: ReferenceEntry, by_stem: dict[str, list[Path]]) -> Path | str:
-    """The LQ picture of a target, or why there is none."""
+def _find_lq(folder: Path, entry: ReferenceEntry, by_stem: dict[str, list[Path]]) -> tuple[Path | None, FileState]:
+    """The LQ picture of a target, and what was found of it; a problem tells the whole of it."""
     if entry.lq_image:
         candidates = [folder / entry.lq_image]
     else:
         candidates = by_stem.get(Path(entry.gt_image).with_suffix("").as_posix(), [])
     if not candidates:
-        return f"{folder} holds no LQ picture of that name"
+        return None, FileState(problem=f"{folder} holds no LQ picture of that name")
     if len(candidates) > 1:
-        return f"{folder} holds two LQ pictures of that name ({', '.join(p.name for p in candidates)})"
-    if problem := inspect_face(candidates[0]).problem:
-        return f"its LQ picture {candidates[0]} {problem}"
-    return candidates[0]
+        names = ", ".join(path.name for path in candidates)
+        return None, FileState(problem=f"{folder} holds two LQ pictures of that name ({names})")
+    state = inspect_face(candidates[0])
+    problem = state.problem and f"its LQ picture {candidates[0]} {state.problem}"
+    return candidates[0], replace(state, problem=problem)
 
 
 def _identities(mapping: ReferenceMapping) -> dict[str, str]:

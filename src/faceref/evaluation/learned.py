@@ -1,4 +1,7 @@
-"""Learned metrics of the package pyiqa, an extra: LPIPS, NIQE and MUSIQ for each picture, FID and KID for a folder."""
+"""Learned metrics of the package pyiqa, an extra: LPIPS, NIQE and MUSIQ for each picture, FID and KID for a folder.
+
+LPIPS is VGG's, as in the evaluation that the authors of ReF-LDM released; pyiqa's "lpips" is AlexNet's.
+"""
 
 import importlib.util
 from pathlib import Path
@@ -10,6 +13,7 @@ from torch import Tensor
 from faceref.evaluation.statistics import Estimate
 
 NAMES = "LPIPS, face LPIPS, NIQE, MUSIQ, FID, KID"
+PYIQA = ("lpips-vgg", "niqe", "musiq", "fid")  # what it calls them
 HOW_TO_GET_THEM = "pip install 'faceref[metrics]'"
 
 
@@ -20,7 +24,7 @@ class LearnedMetrics:
         import pyiqa  # type: ignore[import-not-found]
 
         self.device = device
-        self._metrics = {name: pyiqa.create_metric(name, device=device) for name in ("lpips", "niqe", "musiq", "fid")}
+        self._metrics = {name: pyiqa.create_metric(name, device=device) for name in PYIQA}
 
     def measure(self, pictures: Tensor, truth: Tensor, face: Tensor) -> dict[str, np.ndarray]:
         """lpips, face_lpips, niqe, musiq [B] of pictures [B, 3, H, W] in [-1, 1]; face [B, 1, H, W] is 1 in the face.
@@ -31,8 +35,8 @@ class LearnedMetrics:
         only_face = torch.where(face.to(self.device) > 0, pictures, truth)
         with torch.no_grad():
             numbers = {
-                "lpips": self._metrics["lpips"](pictures, truth),
-                "face_lpips": self._metrics["lpips"](only_face, truth),
+                "lpips": self._metrics["lpips-vgg"](pictures, truth),
+                "face_lpips": self._metrics["lpips-vgg"](only_face, truth),
                 "niqe": torch.stack([self._metrics["niqe"](picture[None]).reshape(()) for picture in pictures]),
                 "musiq": self._metrics["musiq"](pictures),
             }

@@ -14,12 +14,14 @@ from faceref.evaluation.cases import Case, CaseSet
 from faceref.evaluation.conditions import Plan
 from faceref.evaluation.families import MeasuredModel
 from faceref.evaluation.groups import Row
+from faceref.evaluation.learned import PYIQA
 from faceref.evaluation.measurement import COLUMNS, Instruments, Measurement
 from faceref.evaluation.metrics import METRICS
 from faceref.evaluation.product import Product
 from faceref.evaluation.restorer import MeasuredRestorer
 from faceref.jobs import OnItem
 from faceref.journal import Journal, claim, fingerprint
+from faceref.models.loading import fingerprint as weights_of
 from faceref.processes import from_all, from_main, share_of
 
 JOURNAL, TABLE = "evaluation.jsonl", "per_image.csv"
@@ -120,13 +122,14 @@ def settings_of(
         "identities": len({case.identity for case in chosen}),
         "left out": len(cases.left_out),
         "photographs": fingerprint([(c.name, [str(p) for p in c.references], str(c.lq), c.group) for c in chosen]),
+        "contents of photographs": cases.contents,
         "centre": {
             "source": instruments.centre.source,
             "photographs": instruments.centre.photographs,
             "mean": fingerprint(instruments.centre.mean.tolist()),
         },
-        "second recogniser": recogniser and type(recogniser).__name__,
-        "learned metrics": instruments.learned is not None,
+        "second recogniser": recogniser and f"{type(recogniser).__name__} {weights_of(recogniser)}",
+        "learned metrics": instruments.learned is not None and list(PYIQA),
         "NIQE": instruments.naturalness is not None,
     }
 

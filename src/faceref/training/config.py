@@ -96,6 +96,10 @@ class LoopConfig(Config):
             raise ValueError("a pool is made in whole parts: set samples to a multiple of at_once")
         return self
 
+    def samples_per_step(self, processes: int) -> int:
+        """Of all processes together."""
+        return self.batch_size * self.accumulate * processes
+
     def is_milestone(self, step: int) -> bool:
         """Whether the checkpoint of this step is written and kept for good."""
         if isinstance(self.milestones, int):

@@ -132,13 +132,13 @@ class _Run:
         if accelerator.is_main_process:
             run_dir.mkdir(parents=True, exist_ok=True)
             save_config(config, run_dir / CONFIG)
-            record_start(run_dir, self.step, accelerator)
+            record_start(run_dir, self.step, self.loop, accelerator)
         accelerator.wait_for_everyone()
         of_wandb = {"name": run_dir.name, "dir": str(run_dir), "config": config.model_dump(mode="json")}
         accelerator.init_trackers("faceref", init_kwargs={"wandb": of_wandb})
         self.flops, _ = self.trainer.measure_step(self.step)
         self.peak = matmul_flops_per_second(accelerator.device, self.loop.precision) * accelerator.num_processes
-        self.window = SpeedWindow(self.loop.batch_size * self.loop.accumulate * accelerator.num_processes)
+        self.window = SpeedWindow(self.loop.samples_per_step(accelerator.num_processes))
         self.speed = 0.0
         self.metrics: dict[str, float] = {}
 

@@ -22,9 +22,15 @@ def contact_sheet(rows: Sequence[Tensor]) -> Image.Image:
     return Image.fromarray(_pixels(sheet))
 
 
+def psnr(pictures: Tensor, truth: Tensor) -> float:
+    """The mean over pictures [B, 3, H, W] in [-1, 1] of what each one has, in dB."""
+    each = peak_signal_noise_ratio(pictures, truth, data_range=(-1, 1), reduction="none", dim=(1, 2, 3))  # [B]
+    return each.mean().item()
+
+
 def compare(name: str, restored: Tensor, hq: Tensor, recogniser: FaceRecogniser | None) -> dict[str, float]:
-    """PSNR (dB) and, with a recogniser, mean cosine of identities of pictures [B, 3, H, W] in [-1, 1]."""
-    metrics = {f"psnr_{name}": peak_signal_noise_ratio(restored, hq, data_range=(-1, 1)).item()}
+    """Means over pictures [B, 3, H, W] in [-1, 1]: PSNR (dB) and, with a recogniser, cosine of identities."""
+    metrics = {f"psnr_{name}": psnr(restored, hq)}
     if recogniser is not None:
         similarity = F.cosine_similarity(recogniser.embed(restored), recogniser.embed(hq))
         metrics[f"identity_{name}"] = similarity.mean().item()

@@ -15,12 +15,14 @@ from accelerate import Accelerator
 
 from faceref.errors import UsageError
 from faceref.files import cannot_be_written
+from faceref.processes import how_many
 from faceref.training.checkpoints import Checkpoints
-from faceref.training.config import StageConfig
+from faceref.training.config import LoopConfig, StageConfig
 from faceref.training.config_files import load_config
 
 CONFIG, STARTS = "config.yaml", "starts.jsonl"
-# what a run that goes on may change: how long, how often it looks, and how it gets at the same photographs
+# what a run that goes on may change: how long, how often it looks, how it gets at the same photographs, and how
+# processes and batches share those of a step
 MAY_CHANGE = (
     "loop.steps",
     "loop.log_every",
@@ -30,6 +32,8 @@ MAY_CHANGE = (
     "loop.milestones",
     "loop.trackers",
     "loop.gradient_checkpointing",
+    "loop.batch_size",
+    "loop.accumulate",
     "data.workers",
     "data.cache",
     "data.memory_gb",
@@ -40,7 +44,8 @@ VERSIONS = ("faceref", "torch", "diffusers", "accelerate", "numpy")
 def check_run_folder(config: StageConfig, run_dir: Path, resume: bool) -> None:
     """Write nothing, and raise UsageError if a run may not start in this folder.
 
-    That is: there is one already and `resume` is not set, or there is none and it is, or it has other settings.
+    That is: there is one already and `resume` is not set, or there is none and it is, or it has other settings or takes
+    another number of samples in each step, so that it would not go on where its stream of samples was left.
     """
     steps = Checkpoints(run_dir / "checkpoints").steps()
     if steps and not resume:
@@ -54,13 +59,37 @@ def check_run_folder(config: StageConfig, run_dir: Path, resume: bool) -> None:
         raise UsageError(
             f"There is no checkpoint to resume in {run_dir}", hint="start without resuming", code="nothing_to_resume"
         )
-    if resume and (differences := changed_settings(load_config(run_dir / CONFIG), config)):
+    if not resume:
+        return
+    before = load_config(run_dir / CONFIG)
+    if differences := changed_settings(before, config):
         raise UsageError(
             f"was trained with other settings: {'; '.join(differences)}",
             subject=run_dir,
             hint=f"resume with the same, or start in another folder (only {', '.join(MAY_CHANGE)} may change)",
             code="other_settings",
         )
+    was, now = _samples_before(run_dir, before.loop), config.loop.samples_per_step(how_many())
+    if was != now:
+        raise UsageError(
+            f"takes {was} samples a step, and these settings would make it {now}",
+            subject=run_dir,
+            hint=f"set loop.batch_size and loop.accumulate so that they, times {how_many()} (processes), make {was}",
+            code="other_samples",
+        )
+
+
+def _samples_before(run_dir: Path, loop: LoopConfig) -> int:
+    """In a step, of all processes, as the run was last started; of as many as now where nothing tells.
+
+    loop: as the run has it.
+    """
+    try:
+        *_, last = (run_dir / STARTS).read_text().splitlines()
+        start = json.loads(last)
+        return start.get("samples_per_step") or loop.samples_per_step(start["processes"])  # 0.2 wrote the latter alone
+    except (OSError, ValueError, KeyError):
+        return loop.samples_per_step(how_many())
 
 
 def changed_settings(before: StageConfig, now: StageConfig) -> list[str]:
@@ -73,7 +102,7 @@ def changed_settings(before: StageConfig, now: StageConfig) -> list[str]:
     ]
 
 
-def record_start(run_dir: Path, step: int, accelerator: Accelerator) -> None:
+def record_start(run_dir: Path, step: int, loop: LoopConfig, accelerator: Accelerator) -> None:
     """Append to starts.jsonl what was started: command, revision, versions, device."""
     device = accelerator.device
     start = {
@@ -85,6 +114,7 @@ def record_start(run_dir: Path, step: int, accelerator: Accelerator) -> None:
         "versions": {name: version(name) for name in VERSIONS},
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "processes": accelerator.num_processes,
+        "samples_per_step": loop.samples_per_step(accelerator.num_processes),
         "host": platform.node(),
     }
     try:

@@ -85,6 +85,15 @@ def new_identity_encoder() -> IdentityEncoder:
     return encoder.eval()
 
 
+def identity_encoder_of(unet: UNet2DModel, initial: Path | None) -> IdentityEncoder | None:
+    """What tells a U-Net whom the references show: that of the model it begins from, or a new one; None if nothing."""
+    if unet.config.get("identity_size") is None:
+        return None
+    if initial is not None and (initial / "identity_encoder").is_dir():
+        return load_component(initial, (IdentityEncoder,), "identity_encoder")
+    return new_identity_encoder()
+
+
 def needed_for_identity(weights: LikenessWeights) -> str | None:
     """The setting of the identity loss, if there is one: as `recogniser_of` takes it."""
     return "weights.identity" if weights.identity > 0 else None

@@ -32,7 +32,8 @@ class LikenessWeights(Config):
 class JudgedWeights(LikenessWeights):
     """And of those by which pictures are judged as a whole."""
 
-    perceptual: Weight = 1.0
+    # the released code has 1 for LPIPS; the gradient of a recogniser's features is some hundred times L1's
+    perceptual: Weight = 0.02
     adversarial: Weight = 0.8
     adversarial_from: int = Field(default=30_001, ge=0)  # step
     warm_up: int = Field(default=0, ge=0)  # steps that the discriminator learns alone before its loss counts
@@ -42,7 +43,7 @@ class JudgedWeights(LikenessWeights):
 
 
 class ReconstructionWeights(JudgedWeights):
-    """Weights of the VQGAN losses (ReF-LDM's released configuration)."""
+    """Weights of the VQGAN losses (ReF-LDM's released configuration, but for the perceptual one)."""
 
     codebook: Weight = 1.0
     adaptive: bool = True  # the adversarial loss is weighed by the gradients, too (VQGAN, Eq. 7); else by its weight
@@ -83,7 +84,7 @@ class RestoringVQConfig(ReconstructionConfig):
 
 
 class NoiseConfig(Config):
-    """The forward process; defaults are ReF-LDM's."""
+    """The forward process, and which of its timesteps are sampled to go back; defaults are ReF-LDM's."""
 
     steps: int = Field(default=1000, ge=1)
     beta_start: float = Field(default=0.0015, gt=0, lt=1)
@@ -92,11 +93,14 @@ class NoiseConfig(Config):
     prediction_type: Literal["epsilon", "v_prediction", "sample"] = "epsilon"
     zero_terminal_snr: bool = False
     terminal_share: Share = 0.0  # share of the samples at the last timestep, where one-step sampling starts
+    timestep_spacing: Literal["trailing", "leading"] = "trailing"  # from the last on; or down to 1, as LD-BFR's code
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.zero_terminal_snr and self.prediction_type == "epsilon":
             raise ValueError("with zero_terminal_snr the last step holds no signal: predict v_prediction or sample")
+        if self.zero_terminal_snr and self.timestep_spacing == "leading":
+            raise ValueError("with zero_terminal_snr sampling begins at the last step: set timestep_spacing: trailing")
         if self.zero_terminal_snr and self.steps == 1:
             raise ValueError("with zero_terminal_snr the only step would hold no signal: more steps are needed")
         return self

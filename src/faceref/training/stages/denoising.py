@@ -14,11 +14,14 @@ from faceref.checkpoints.store import Pipeline, save_model
 from faceref.models.autoencoder import Autoencoder, encode
 from faceref.models.identity import FaceRecogniser
 from faceref.training.stages.configs import DenoisingConfig, NoiseConfig
-from faceref.training.stages.stage import Batch, Stage, degraded
+from faceref.training.stages.stage import Batch, Stage
 
 
 def build_scheduler(noise: NoiseConfig) -> DDIMScheduler:
-    """The forward process, and DDIM with the "trailing" steps of ReF-LDM's released script to go back."""
+    """The forward process, and DDIM to go back: with the "trailing" steps of ReF-LDM's released script.
+
+    Or with the "leading" ones, and one more, of latent-diffusion's own, which LD-BFR's code samples with.
+    """
     return DDIMScheduler(
         num_train_timesteps=noise.steps,
         beta_start=noise.beta_start,
@@ -26,7 +29,8 @@ def build_scheduler(noise: NoiseConfig) -> DDIMScheduler:
         beta_schedule=noise.beta_schedule,
         prediction_type=noise.prediction_type,
         rescale_betas_zero_snr=noise.zero_terminal_snr,
-        timestep_spacing="trailing",
+        timestep_spacing=noise.timestep_spacing,
+        steps_offset=int(noise.timestep_spacing == "leading"),
         set_alpha_to_one=False,
         clip_sample=False,
     )
@@ -69,7 +73,7 @@ class DenoisingStage(Stage):
         hq, lq [B, 3, H, W], mask [B, 1, H, W], references [B, N, 3, H, W], has_references [B];
         hq_latent [B, C, h, w], mask_latent [B, 1, h, w].
         """
-        pictures = degraded(items, self.data, generator)
+        pictures = self.degraded(items, self.data, generator)
         hq_latent = encode(self.vae, pictures["hq"]).float()
         mask_latent = F.interpolate(pictures["mask"], size=hq_latent.shape[-2:], mode="area")
         return pictures | {"hq_latent": hq_latent, "mask_latent": mask_latent}

@@ -10,6 +10,7 @@ from faceref.data.dataset import FaceDataset
 from faceref.errors import UsageError
 from faceref.models.autoencoder import Autoencoder, decode, encode
 from faceref.models.identity import FaceRecogniser
+from faceref.models.identity_encoder import IdentityEncoder
 from faceref.models.ldbfr import InjectedReferenceUNet, RestoringVQModel
 from faceref.models.loading import load_component
 from faceref.models.mechanisms import REFERENCE_UNETS, with_injections, with_mechanism
@@ -20,7 +21,7 @@ from faceref.training.pictures import compare, contact_sheet
 from faceref.training.stages.components import (
     autoencoder_of,
     check_features,
-    new_identity_encoder,
+    identity_encoder_of,
     new_unet,
     recogniser_of,
 )
@@ -46,10 +47,13 @@ class DiffusionStage(DenoisingStage):
         vae: Autoencoder,
         recogniser: FaceRecogniser | None,
         restoring: RestoringVQModel | None = None,
+        identity_encoder: IdentityEncoder | None = None,
     ):
-        """`restoring` repairs the features for an `InjectedReferenceUNet`."""
-        encoder = new_identity_encoder() if unet.config.get("identity_size") is not None else None
-        super().__init__(config, unet, vae, recogniser, restoring=restoring, identity_encoder=encoder)
+        """`restoring` repairs the features for an `InjectedReferenceUNet`.
+
+        identity_encoder: of a U-Net with an `identity_size`.
+        """
+        super().__init__(config, unet, vae, recogniser, restoring=restoring, identity_encoder=identity_encoder)
         self.config, self.identity = config, config.identity
         self.unet: ReferenceUNet = unet
         self.use_references = config.stage == "refldm"
@@ -75,7 +79,8 @@ class DiffusionStage(DenoisingStage):
             raise UsageError(
                 f"The U-Net in {config.initial} has features injected", hint="set restoring to what repairs them"
             )
-        return cls(config, unet, autoencoder_of(unet, config.autoencoder), recogniser, restoring)
+        encoder = identity_encoder_of(unet, config.initial)
+        return cls(config, unet, autoencoder_of(unet, config.autoencoder), recogniser, restoring, encoder)
 
     @property
     def restoring(self) -> RestoringVQModel | None:

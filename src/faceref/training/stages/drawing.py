@@ -19,7 +19,7 @@ from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.training.losses import identity_similarity, masked_mean
 from faceref.training.stages.components import needed_for_identity, new_network, recogniser_of
 from faceref.training.stages.configs import DrawingConfig
-from faceref.training.stages.stage import Batch, Losses, Stage, degraded
+from faceref.training.stages.stage import Batch, Losses, Stage
 
 
 class DrawingStage(Stage):
@@ -95,7 +95,7 @@ class DrawingStage(Stage):
         are shown; latents of the autoencoder: lq_latent, hq_latent [B, C, h, w], reference_latents [B, N, C, h, w];
         noise [B, C, h, w]; identities [B, N, D] for a denoiser that is told them.
         """
-        batch = degraded(items, self.data, generator)
+        batch = self.degraded(items, self.data, generator)
         factor = self.detail.config["enlargement"]
         vae = self.pipeline.vae
         batch["lq_latent"] = encode(vae, shrink(batch["lq"], factor)).float()

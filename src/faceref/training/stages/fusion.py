@@ -20,7 +20,7 @@ from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.training.pictures import compare, contact_sheet
 from faceref.training.stages.components import judges, new_network
 from faceref.training.stages.configs import FusionConfig
-from faceref.training.stages.stage import Batch, degraded
+from faceref.training.stages.stage import Batch
 from faceref.training.stages.vqgan import ReconstructionStage
 
 
@@ -79,7 +79,7 @@ class FusionStage(ReconstructionStage):
 
         hq, lq [B, 3, H, W], mask [B, 1, H, W], references [B, N, 3, H, W], has_references [B].
         """
-        batch = degraded(items, self.config.data, generator)
+        batch = self.degraded(items, self.config.data, generator)
         draws = torch.rand(len(batch["hq"]), generator=generator, device=batch["hq"].device)
         shown = batch["has_references"]
         shown = shown * (draws >= self.config.reference_dropout) if self.training else shown

@@ -11,7 +11,7 @@ from typing import Self
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 from faceref.data.dataset import FaceDataset
 from faceref.errors import UsageError
@@ -21,7 +21,7 @@ from faceref.models.ldbfr import InjectedUNet, RestoringVQModel
 from faceref.models.loading import load_component
 from faceref.pipelines.ldbfr import LDBFRPipeline
 from faceref.training.losses import masked_mean
-from faceref.training.pictures import compare, contact_sheet
+from faceref.training.pictures import compare, contact_sheet, psnr
 from faceref.training.stages.components import (
     autoencoder_of,
     check_features,
@@ -31,7 +31,7 @@ from faceref.training.stages.components import (
 )
 from faceref.training.stages.configs import LDBFRConfig, RestoringVQConfig
 from faceref.training.stages.denoising import DenoisingStage
-from faceref.training.stages.stage import Batch, Losses, degraded
+from faceref.training.stages.stage import Batch, Losses
 from faceref.training.stages.vqgan import ReconstructionStage, vq_model
 
 
@@ -83,7 +83,7 @@ class RestoringVQStage(ReconstructionStage):
 
     def make_batch(self, items: Batch, generator: torch.Generator) -> Batch:
         """uint8 photographs -> {hq, lq [B, 3, H, W] in [-1, 1], mask [B, 1, H, W]}, degraded, half of them mirrored."""
-        return degraded(items, self.data, generator)
+        return self.degraded(items, self.data, generator)
 
     def reconstruct(self, batch: Batch) -> tuple[Tensor, Tensor]:
         restored = self.model(batch["lq"])
@@ -95,7 +95,7 @@ class RestoringVQStage(ReconstructionStage):
         restored = self.reconstruct(batch)[0].float().clamp(-1, 1)
         metrics = {}
         for name, pictures in (("", restored), ("_lq", lq)):
-            metrics[f"psnr{name}"] = float(peak_signal_noise_ratio(pictures, hq, data_range=(-1, 1)))
+            metrics[f"psnr{name}"] = psnr(pictures, hq)
             metrics[f"ssim{name}"] = float(structural_similarity_index_measure(pictures, hq, data_range=(-1, 1)))  # type: ignore[arg-type]
         return metrics, contact_sheet([lq[:8], restored[:8], hq[:8]])
 

@@ -16,7 +16,7 @@ from faceref.faces.recognise import SAME_PERSON_DISTANCE
 from faceref.models.dlib_resnet import DlibResNet, chips_of_aligned
 from faceref.training.pictures import contact_sheet
 from faceref.training.stages.configs import RecognitionConfig
-from faceref.training.stages.stage import Batch, Losses, Stage, degraded
+from faceref.training.stages.stage import Batch, Losses, Stage
 
 
 class RecognitionStage(Stage):
@@ -50,7 +50,7 @@ class RecognitionStage(Stage):
         """chips [B, 3, 150, 150] in 0..255 of degraded faces; wanted [B, 128]: dlib's embeddings of the photographs;
         others [B, 128]: of another photograph of each person, if there is one; has_references bool [B].
         """
-        batch = degraded(items, self.config.data, generator)
+        batch = self.degraded(items, self.config.data, generator)
         hq, lq, has_references = batch["hq"], batch["lq"], batch["has_references"]
         second = torch.where(has_references.view(-1, 1, 1, 1), batch["references"][:, 0], hq)
         wanted, others = self.frozen["teacher"](chips_of_aligned(torch.cat([hq, second]))).float().chunk(2)

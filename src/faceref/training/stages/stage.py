@@ -16,11 +16,6 @@ Batch = dict[str, Tensor]
 Losses = tuple[Tensor, dict[str, Tensor]]  # what to minimise, and detached numbers for the log
 
 
-def degraded(items: Batch, data: DataConfig, generator: torch.Generator) -> Batch:
-    """As `make_batch` makes it of data-set items, by these settings."""
-    return cast(Batch, make_batch(items, data.degradation, generator, data.augmentation, data.of_targets))
-
-
 class Stage(nn.Module, ABC):
     """What is trained: networks, their loss, and how to look at them. Submodules are trained, all else is frozen."""
 
@@ -75,6 +70,11 @@ class Stage(nn.Module, ABC):
     @abstractmethod
     def averaged(self) -> nn.Module:
         """The module whose exponential moving average is validated and exported."""
+
+    def degraded(self, items: Batch, data: DataConfig, generator: torch.Generator) -> Batch:
+        """As the data set's `make_batch` makes it of its items; references are augmented in training only."""
+        augmentation = data.augmentation if self.training else None
+        return cast(Batch, make_batch(items, data.degradation, generator, augmentation, data.of_targets))
 
     @abstractmethod
     def make_batch(self, items: Batch, generator: torch.Generator) -> Batch:

@@ -11,7 +11,7 @@ from diffusers import VQModel
 from diffusers.models.autoencoders.vae import DecoderOutput
 from PIL import Image
 from torch import Tensor, nn
-from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 from faceref.data.dataset import FaceDataset
 from faceref.data.decoded import DecodedPhotographs
@@ -29,7 +29,7 @@ from faceref.training.losses import (
     masked_mean,
     perceptual_distance,
 )
-from faceref.training.pictures import contact_sheet
+from faceref.training.pictures import contact_sheet, psnr
 from faceref.training.stages.components import judges, new_network
 from faceref.training.stages.configs import AutoencoderConfig, ReconstructionConfig, VQGANConfig
 from faceref.training.stages.stage import Batch, Losses, Stage
@@ -209,7 +209,7 @@ class VQGANStage(ReconstructionStage):
         """PSNR (dB), SSIM and codes in use of held-out reconstructions; rows: photograph, reconstruction."""
         reconstruction = self.reconstruct(batch)[0].float().clamp(-1, 1)
         metrics = {
-            "psnr": float(peak_signal_noise_ratio(reconstruction, batch["hq"], data_range=(-1, 1))),
+            "psnr": psnr(reconstruction, batch["hq"]),
             "ssim": float(structural_similarity_index_measure(reconstruction, batch["hq"], data_range=(-1, 1))),  # type: ignore[arg-type]
         }
         if self._has_codebook() and self.quantized:
