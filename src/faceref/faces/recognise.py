@@ -1,8 +1,7 @@
-"""Telling who is who: dlib's face recogniser, for measurement and warnings. It is in no loss of this project.
+"""Telling who is who: dlib's face recogniser, for measurement and warnings.
 
-That independence is what makes a similarity measured with it evidence: nothing was trained to please it. The model
-`small` is told who the references show by one that was trained on from it (`faceref.models.identity_encoder`); how it
-draws that was judged by another.
+It is in no restorer's loss, which makes a similarity measured with it evidence, but no judge without a bias: the model
+`small` is told who the references show by a network that has learnt from it (`faceref.models.identity_encoder`).
 """
 
 # dlib carries no types
