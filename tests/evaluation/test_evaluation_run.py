@@ -21,7 +21,7 @@ from faceref.evaluation.faces import FaceDescriber
 from faceref.evaluation.families import MeasuredModel
 from faceref.evaluation.groups import Row
 from faceref.evaluation.measurement import Instruments
-from faceref.evaluation.models import ModelSpec, Sampling, load_models
+from faceref.evaluation.models import ModelSpec, SamplingChanges, load_models
 from faceref.evaluation.pictures import picture_path, to_pixels, to_tensor
 from faceref.evaluation.restorer import Batch, Photographs
 from faceref.evaluation.run import measure_cases, read_rows, settings_of
@@ -44,7 +44,7 @@ def cases(album: Path) -> CaseSet:
 @pytest.fixture(scope="module")
 def models(model_folder: Path, tiny_blind_model: Path) -> list[MeasuredModel]:
     """One that is shown references, one of the other family."""
-    specs = [ModelSpec.parse(str(folder), Sampling()) for folder in (model_folder, tiny_blind_model)]
+    specs = [ModelSpec.parse(str(folder), SamplingChanges()) for folder in (model_folder, tiny_blind_model)]
     return load_models(specs, Compute("cpu"))
 
 

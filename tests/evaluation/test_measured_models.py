@@ -8,12 +8,12 @@ import pytest
 from faceref.checkpoints.store import load_pipeline
 from faceref.compute import Compute
 from faceref.errors import UsageError
-from faceref.evaluation.models import ModelSpec, Sampling, load_models
+from faceref.evaluation.models import ModelSpec, SamplingChanges, load_models
 
 
 def test_models_are_named_shortly_and_take_settings(model_folder: Path, other_model_folder: Path):
-    specs = [ModelSpec.parse(f"{model_folder},steps=1,scheduler=unipc", Sampling(guidance=2.0))]
-    specs.append(ModelSpec.parse(str(other_model_folder), Sampling()))
+    specs = [ModelSpec.parse(f"{model_folder},steps=1,scheduler=unipc", SamplingChanges(guidance=2.0))]
+    specs.append(ModelSpec.parse(str(other_model_folder), SamplingChanges()))
     first, second = load_models(specs, Compute("cpu"))
     assert (first.label, second.label) == ("tiny steps=1 guidance=2.0 scheduler=unipc", "other")
     assert first.settings == {"weights": first.fingerprint, "steps": 1, "guidance": 2.0, "scheduler": "unipc"}
@@ -23,7 +23,7 @@ def test_models_are_named_shortly_and_take_settings(model_folder: Path, other_mo
 
 def test_models_that_share_a_name_are_told_apart_by_their_paths(model_folder: Path, tmp_path: Path):
     shutil.copytree(model_folder, tmp_path / "copy")
-    specs = [ModelSpec.parse(str(path), Sampling()) for path in (model_folder, tmp_path / "copy")]
+    specs = [ModelSpec.parse(str(path), SamplingChanges()) for path in (model_folder, tmp_path / "copy")]
     assert [model.label for model in load_models(specs, Compute("cpu"))] == [spec.path for spec in specs]
     with pytest.raises(UsageError, match="given twice"):
         load_models(specs[:1] * 2, Compute("cpu"))
@@ -31,23 +31,23 @@ def test_models_that_share_a_name_are_told_apart_by_their_paths(model_folder: Pa
 
 def test_guidance_for_a_model_that_takes_no_references_is_refused(tiny_blind_model: Path):
     with pytest.raises(UsageError, match=f"{tiny_blind_model}: The model restores without references, so that there"):
-        load_models([ModelSpec.parse(str(tiny_blind_model), Sampling(guidance=2.0))], Compute("cpu"))
+        load_models([ModelSpec.parse(str(tiny_blind_model), SamplingChanges(guidance=2.0))], Compute("cpu"))
 
 
 def test_steps_that_are_not_possible_are_refused(tiny_blind_model: Path):
     with pytest.raises(UsageError, match="0 denoising steps are not possible"):
-        load_models([ModelSpec.parse(f"{tiny_blind_model},steps=0", Sampling())], Compute("cpu"))
+        load_models([ModelSpec.parse(f"{tiny_blind_model},steps=0", SamplingChanges())], Compute("cpu"))
 
 
 def test_a_model_is_measured_as_crisp_as_asked_or_as_it_is_by_itself(tiny_blind_model: Path):
-    specs = [ModelSpec.parse(text, Sampling()) for text in ("small", "small,crisp=0")]
+    specs = [ModelSpec.parse(text, SamplingChanges()) for text in ("small", "small,crisp=0")]
     as_it_is, soft = load_models(specs, Compute("cpu"))
     assert (as_it_is.settings["crisp"], soft.settings["crisp"]) == (load_pipeline("small")[1].crisp, 0.0)
     with pytest.raises(UsageError, match="cannot be told how crisply to draw"):
-        load_models([ModelSpec.parse(f"{tiny_blind_model},crisp=1", Sampling())], Compute("cpu"))
+        load_models([ModelSpec.parse(f"{tiny_blind_model},crisp=1", SamplingChanges())], Compute("cpu"))
 
 
 @pytest.mark.parametrize("text", ["small,steps=many", "small,colour=red", "small,steps"])
 def test_a_setting_that_is_none_is_named(text: str):
     with pytest.raises(UsageError, match="is no setting"):
-        ModelSpec.parse(text, Sampling())
+        ModelSpec.parse(text, SamplingChanges())

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from faceref.compute import Compute
-from faceref.evaluation.models import ModelSpec, Sampling, load_models
+from faceref.evaluation.models import ModelSpec, SamplingChanges, load_models
 from faceref.evaluation.product import Product, cut_out, in_a_photograph
 from faceref.faces.detect import DlibDetector
 
@@ -23,7 +23,7 @@ def face(astronaut: Image.Image) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def product(model_folder: Path) -> Product:
-    (model,) = load_models([ModelSpec.parse(f"{model_folder},steps=1", Sampling())], Compute("cpu"))
+    (model,) = load_models([ModelSpec.parse(f"{model_folder},steps=1", SamplingChanges())], Compute("cpu"))
     return Product(model)
 
 

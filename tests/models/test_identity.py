@@ -15,7 +15,7 @@ from torch import nn
 
 from faceref.errors import CheckpointError
 from faceref.models.identity import FaceRecogniser, IResNet, MobileFaceNet
-from faceref.models.recogniser_files import load_recogniser
+from faceref.models.recogniser_files import load_face_recogniser
 
 onnx: Any = pytest.importorskip("onnx", reason="the extra arcface (onnx, onnxruntime) is not installed")
 onnxruntime: Any = pytest.importorskip("onnxruntime", reason="the extra arcface (onnx, onnxruntime) is not installed")
@@ -127,7 +127,7 @@ def astronaut() -> Image.Image:
 def test_iresnet_read_from_onnx_agrees_with_onnxruntime(tmp_path: Path, fold: bool):
     file = tmp_path / "arcface.onnx"
     onnx.save(onnx_graph_of(tiny_iresnet(), fold), str(file))
-    loaded = load_recogniser(file)
+    loaded = load_face_recogniser(file)
     assert isinstance(loaded, IResNet)
     assert loaded.embedding_size == 10
     assert [len(layer) for layer in (loaded.layer1, loaded.layer2, loaded.layer3, loaded.layer4)] == [2, 1, 3, 1]
@@ -142,7 +142,7 @@ def test_iresnet_read_by_name_agrees_with_onnxruntime_on_the_same_weights(tmp_pa
     onnx.save(onnx_graph_of(model, fold=True), str(tmp_path / "arcface.onnx"))
     save_file(model.state_dict(), tmp_path / "arcface.safetensors")
     crops = random_crops(112, 112)
-    loaded = load_recogniser(tmp_path / "arcface.safetensors")
+    loaded = load_face_recogniser(tmp_path / "arcface.safetensors")
     np.testing.assert_allclose(loaded(crops).numpy(), by_onnxruntime(tmp_path / "arcface.onnx", crops), atol=1e-4)
 
 
@@ -160,7 +160,7 @@ def test_iresnet_has_the_published_size(depths: tuple[int, ...], millions: float
 @needs_shared_weights
 @pytest.mark.parametrize("suffix", [".safetensors", ".onnx"])
 def test_mobilefacenet_gives_the_published_numbers(suffix: str):
-    loaded = load_recogniser(MOBILEFACENET.with_suffix(suffix))
+    loaded = load_face_recogniser(MOBILEFACENET.with_suffix(suffix))
     embedding = loaded(torch.linspace(-1, 1, 3 * 112 * 96).view(1, 3, 112, 96))[0]
     # data/README.md beside the weights
     np.testing.assert_allclose(embedding[:4].numpy(), [-0.310805, 0.031888, -0.106568, 0.026873], atol=1e-5)
@@ -171,7 +171,7 @@ def test_mobilefacenet_gives_the_published_numbers(suffix: str):
 def test_mobilefacenet_agrees_with_onnxruntime():
     crops = random_crops(112, 96)
     expected = by_onnxruntime(MOBILEFACENET.with_suffix(".onnx"), crops)
-    np.testing.assert_allclose(load_recogniser(MOBILEFACENET)(crops).numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(load_face_recogniser(MOBILEFACENET)(crops).numpy(), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [128, 200, 512])
@@ -195,7 +195,7 @@ def test_arcface_crop_is_the_middle_seven_eighths():
 def recogniser(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> FaceRecogniser:
     file = tmp_path_factory.mktemp("weights") / "recogniser.safetensors"
     save_file((tiny_iresnet() if request.param == "iresnet" else randomised(MobileFaceNet())).state_dict(), file)
-    return load_recogniser(file)
+    return load_face_recogniser(file)
 
 
 def test_embeddings_are_unit_vectors_in_float32_under_autocast(recogniser: FaceRecogniser):
@@ -247,7 +247,7 @@ def test_files_that_do_not_fit_are_named(tmp_path: Path):
         ("missing.onnx", "cannot be read as ONNX"),
     ]:
         with pytest.raises(CheckpointError, match=message) as caught:
-            load_recogniser(tmp_path / name)
+            load_face_recogniser(tmp_path / name)
         assert name in str(caught.value)
 
 
@@ -256,7 +256,7 @@ def test_an_onnx_graph_with_layers_too_many_or_too_few_is_refused(tmp_path: Path
     del graph.graph.node[-1]  # the last batch norm
     onnx.save(graph, str(tmp_path / "less.onnx"))
     with pytest.raises(CheckpointError, match="no weights for features"):
-        load_recogniser(tmp_path / "less.onnx")
+        load_face_recogniser(tmp_path / "less.onnx")
 
 
 @needs_shared_weights

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from faceref.data.embedding_space import EmbeddingSpace, load_recogniser
+from faceref.data.embedding_space import EmbeddingSpace, embedder_of
 from faceref.data.table import Row
 from faceref.errors import DataError
 from faceref.files import write_atomically
@@ -42,7 +42,7 @@ class EmbedWork:
     device: str
 
     def start(self) -> Callable[[tuple[str, ...]], list[tuple[str, np.ndarray | str]]]:
-        embed = load_recogniser(self.space, self.device)
+        embed = embedder_of(self.space, self.device)
         return lambda files: self._embed(files, embed)
 
     def _embed(

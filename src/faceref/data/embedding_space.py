@@ -52,7 +52,7 @@ def embedding_space(path: Path | None) -> EmbeddingSpace:
     return EmbeddingSpace(path, Measure.COSINE, threshold=0.4, near_duplicate=0.1, reference_distance=0.4)
 
 
-def load_recogniser(space: EmbeddingSpace, device: str) -> Callable[[list[Image.Image]], np.ndarray]:
+def embedder_of(space: EmbeddingSpace, device: str) -> Callable[[list[Image.Image]], np.ndarray]:
     """The function from faces of any sizes to embeddings float32 [N, D]; unit vectors where compared by cosine.
 
     Raises CheckpointError for a file that is no recogniser, UsageError for one that needs what is not installed.
@@ -63,10 +63,10 @@ def load_recogniser(space: EmbeddingSpace, device: str) -> Callable[[list[Image.
         from faceref.faces.dlib_torch import TorchDlibRecogniser
 
         return TorchDlibRecogniser(torch.device(device)).embed_aligned
-    from faceref.models.recogniser_files import load_recogniser as load_network
+    from faceref.models.recogniser_files import load_face_recogniser
 
     try:
-        network = load_network(space.path).to(device)
+        network = load_face_recogniser(space.path).to(device)
     except CheckpointError as error:
         if space.path.suffix != ".onnx":
             raise

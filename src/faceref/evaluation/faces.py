@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from faceref.data.decoded import decode
 from faceref.data.table import read_table
 from faceref.errors import DataError
 from faceref.faces.centre import Centre
 from faceref.faces.detect import DlibDetector
-from faceref.faces.landmarks import ALIGNED_FACE_BOX
+from faceref.faces.landmarks import landmarks_of_aligned
 from faceref.faces.recognise import DlibRecogniser
-from faceref.pictures.aligned import open_face
 
 BATCH = 32  # faces embedded at a time
 CENTRE_PHOTOGRAPHS = 2000  # enough: the standard error of the mean is 1/45 of the spread
@@ -50,7 +50,7 @@ class FaceDescriber:
         for start in range(0, len(new), BATCH):
             batch = new[start : start + BATCH]
             images = [Image.fromarray(read_face(path, self.size).pixels) for path in batch]
-            landmarks = [self._landmarker.landmarks(image, self._face_box) for image in images]
+            landmarks = [landmarks_of_aligned(image, self._landmarker) for image in images]
             embeddings = self.recogniser.embed_batch(images, landmarks)
             self._known |= {
                 path: DescribedFace(*face) for path, *face in zip(batch, landmarks, embeddings, strict=True)
@@ -63,11 +63,6 @@ class FaceDescriber:
         A face too degraded for landmarks of its own, or none at all, is thus measured like any other, never dropped.
         """
         return self.recogniser.embed_batch([Image.fromarray(picture) for picture in pictures], landmarks)
-
-    @property
-    def _face_box(self) -> tuple[float, float, float, float]:
-        left, top, right, bottom = ALIGNED_FACE_BOX
-        return left * self.size, top * self.size, right * self.size, bottom * self.size
 
 
 def compute_centre(index: Path, split: str, describer: FaceDescriber, seed: int) -> Centre:
@@ -84,8 +79,5 @@ def compute_centre(index: Path, split: str, describer: FaceDescriber, seed: int)
 
 def read_face(path: Path, size: int) -> FaceFile:
     """An aligned face at the working size; alpha 0 marks pixels that were not in the photograph. Raises DataError."""
-    rgba = open_face(path).convert("RGBA")
-    # colours and alpha apart: resizing RGBA as a whole would weigh the colours by alpha
-    pixels = np.asarray(rgba.convert("RGB").resize((size, size), Image.Resampling.LANCZOS))
-    alpha = np.asarray(rgba.getchannel("A").resize((size, size), Image.Resampling.BILINEAR))
-    return FaceFile(pixels, (alpha == 255).astype(np.uint8))
+    face = decode(path, size)
+    return FaceFile(np.ascontiguousarray(face[:3].transpose(1, 2, 0)), face[3] // 255)

@@ -15,7 +15,7 @@ from faceref.pipelines.refldm import ReFLDMPipeline
 
 
 @dataclass(frozen=True)
-class Sampling:
+class SamplingChanges:
     """How to sample; None: as the model's faceref.json says."""
 
     steps: int | None = None
@@ -29,10 +29,10 @@ class ModelSpec:
     """A model and how to sample from it, e.g. `small` or `runs/a/model,steps=50,scheduler=ddim`."""
 
     path: str
-    sampling: Sampling
+    sampling: SamplingChanges
 
     @classmethod
-    def parse(cls, text: str, default: Sampling) -> "ModelSpec":
+    def parse(cls, text: str, default: SamplingChanges) -> "ModelSpec":
         """Read NAME_OR_FOLDER[,steps=N][,guidance=S][,scheduler=NAME][,crisp=C].
 
         Raises UsageError if it is not that.

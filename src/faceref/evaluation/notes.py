@@ -28,8 +28,8 @@ def notes_of(
         f"{centre.photographs} photographs ({centre.source}); identity (distance): Euclidean, as dlib defines it; "
         "below 0.6 is the same person. No restorer of this project has dlib's network in its loss; one that is told "
         "who the references show (`identity_size`) is told by a network that has learnt from it, so that the two are "
-        "no strangers. Every result is cut out at the landmarks of the truth, so that no picture drops out because no face is found in it; only the nearest reference, in "
-        "another pose, is cut out at landmarks of its own",
+        "no strangers. Every result is cut out at the landmarks of the truth, so that no picture drops out because no "
+        "face is found in it; only the nearest reference, in another pose, is cut out at landmarks of its own",
         "to own references: mean embedding distance to the references of the person (whether shown or not); to shown "
         "references: to those that the model was given",
         "face PSNR: within the convex hull of the truth's landmarks; sharpness: variance of the Laplacian there at "

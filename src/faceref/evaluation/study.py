@@ -33,7 +33,7 @@ from faceref.evaluation.statistics import Estimate
 from faceref.faces.centre import Centre
 from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.jobs import OnItem
-from faceref.models.recogniser_files import load_recogniser
+from faceref.models.recogniser_files import load_face_recogniser
 from faceref.processes import is_main
 
 ANY_SIZE = 512  # pixels at which a network that takes any size is measured if there is no model beside it
@@ -69,7 +69,7 @@ def run_study(
         device,
         describer,
         _centre(request, describer),
-        load_recogniser(request.recogniser) if request.recogniser else None,
+        load_face_recogniser(request.recogniser) if request.recogniser else None,
         learned,
         naturalness,
     )

@@ -14,7 +14,7 @@ from faceref.errors import CheckpointError
 from faceref.models.identity import FaceRecogniser, IResNet, MobileFaceNet
 
 
-def load_recogniser(path: Path) -> FaceRecogniser:
+def load_face_recogniser(path: Path) -> FaceRecogniser:
     """A frozen MobileFaceNet or IResNet from its weights: safetensors by name, or an ONNX export read for its weights.
 
     Architecture and sizes are deduced from the file; batch norms are folded into the convolutions before them, which

@@ -93,7 +93,7 @@ def evaluate(
     """
     from faceref.allocator import keep_freed_memory
     from faceref.evaluation.elsewhere import RestoredSpec
-    from faceref.evaluation.models import ModelSpec, Sampling
+    from faceref.evaluation.models import ModelSpec, SamplingChanges
     from faceref.evaluation.onnx_restorer import OnnxSpec
     from faceref.evaluation.report import remarks, standing
     from faceref.evaluation.request import Request
@@ -102,7 +102,7 @@ def evaluate(
 
     if memory == "normal":
         keep_freed_memory()
-    default = Sampling(steps, guidance, scheduler, crisp)
+    default = SamplingChanges(steps, guidance, scheduler, crisp)
     no_counts = None if reference_counts is None else ()
     request = Request(
         models=tuple(ModelSpec.parse(model, default) for model in models or ()),

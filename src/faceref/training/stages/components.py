@@ -15,7 +15,7 @@ from faceref.models.identity import FaceRecogniser
 from faceref.models.identity_encoder import IdentityEncoder
 from faceref.models.ldbfr import RestoringVQModel
 from faceref.models.loading import load_component
-from faceref.models.recogniser_files import load_recogniser
+from faceref.models.recogniser_files import load_face_recogniser
 from faceref.training.backbones import TimmFeatures
 from faceref.training.stages.configs import DenoisingConfig, DrawingConfig, JudgedConfig, LikenessWeights
 from faceref.training.stages.unet_arguments import UNetArguments
@@ -71,7 +71,7 @@ def recogniser_of(
     needed_by: the setting of a loss that cannot do without: then UsageError is raised if there is none.
     """
     if config.recogniser:
-        return load_recogniser(config.recogniser)
+        return load_face_recogniser(config.recogniser)
     if needed_by:
         raise UsageError(f"{needed_by} needs a recogniser", hint=f"set recogniser to its weights, or {needed_by} to 0")
     return None
