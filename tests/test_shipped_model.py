@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 from safetensors.torch import load_file, save_file
-from scipy.spatial.distance import cosine
 from skimage.metrics import peak_signal_noise_ratio
 
 import faceref
@@ -15,7 +14,7 @@ from faceref import RestoreOptions, Restorer
 from faceref.data.degradation import Degradation, degrade
 from faceref.faces.align import align
 from faceref.faces.detect import DlibDetector
-from faceref.faces.recognise import DlibRecogniser
+from faceref.faces.recognise import DlibRecogniser, similarity
 
 SMALL = Path(faceref.__file__).parent / "weights" / "small"
 SIZE = (128, 128)
@@ -43,7 +42,7 @@ def gains(
         pictures = [lq, restored.convert("RGB").resize(SIZE, Image.Resampling.LANCZOS)]
         truth, *embeddings = recogniser.embed_aligned([true, *pictures])
         psnr = [peak_signal_noise_ratio(np.asarray(true), np.asarray(picture)) for picture in pictures]
-        likeness = [1 - cosine(truth, embedding) for embedding in embeddings]
+        likeness = [float(similarity(truth, embedding)) for embedding in embeddings]
         rows.append((psnr[1] - psnr[0], likeness[1] - likeness[0]))
     return tuple(np.mean(rows, axis=0).tolist())
 

@@ -6,6 +6,7 @@ Path("restored.jpg").write_bytes(restored.data)
 """
 
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from faceref.app.server.schema import AddedPhotos, EnrolledPerson, Job, NewPerso
 from faceref.errors import FacerefError
 from faceref.restore.account import Account
 from faceref.restore.options import RestoreOptions, Strength
+
+PAUSE = 0.5  # seconds before a job is asked for whose stream of events has ended early
 
 Source = str | Path | bytes
 M = TypeVar("M", bound=BaseModel)
@@ -75,9 +78,13 @@ class Client:
         """Restore a photograph and leave nothing on the server. on_change: is told how far it is."""
         job = self.submit(photo, references, people, options)
         try:
-            for seen in self.follow(job.id):
-                on_change(seen)
-                job = seen
+            while not job.is_over:
+                for seen in self.follow(job.id):
+                    on_change(seen)
+                    job = seen
+                if not job.is_over:  # something between here and the server has ended the stream
+                    time.sleep(PAUSE)
+                    job = self.job(job.id)
             data, media_type = self.result(job.id)  # raises what a failed job failed of
         finally:
             self.cancel(job.id)

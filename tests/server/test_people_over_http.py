@@ -148,7 +148,14 @@ def test_nobody_is_let_in_without_a_token(serve, token):
 
 
 @pytest.mark.parametrize(
-    "headers", [{"Host": "evil.example"}, {"Origin": "http://evil.example"}, {"Origin": "null"}, {"Host": "["}]
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Host": "["},
+        {"Sec-Fetch-Site": "cross-site"},
+    ],
 )
 def test_a_web_site_from_elsewhere_cannot_use_the_browsers_user(serve, headers):
     assert serve().get("/v1/people", headers=headers).status_code == 403

@@ -3,6 +3,7 @@
 import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 import pytest
 from fastapi.testclient import TestClient
@@ -225,3 +226,10 @@ def test_what_is_too_large_is_refused(serve, photo, reference):
     assert refused() == (422, "has 0.0645 megapixels, and this server takes 0.05")
     assert refused(*[reference] * 4) == (400, "4 references are too many")
     assert refused(photo=bytes(2**20)) == (413, "The request is larger than 1 MB")
+
+
+def test_a_client_goes_on_where_a_stream_of_events_ends_early(client, photo, monkeypatch):
+    follow = Client.follow
+    monkeypatch.setattr(Client, "follow", lambda self, id: islice(follow(self, id), 1))
+    monkeypatch.setattr("faceref.client.PAUSE", 0)
+    assert client.restore(photo, options=FULLY).account.faces[0].restored

@@ -37,6 +37,7 @@ def test_people_are_enrolled_added_to_seen_renamed_merged_and_removed(
     people.get_by_label("New name of Eileen").fill("Eileen Marie")
     people.get_by_label("New name of Eileen").press("Enter")
     people.get_by_label("Collins is the same person as").select_option("Eileen Marie")
+    people.get_by_role("button", name="Make Collins and Eileen Marie one for good").click()
     expect(people.locator("#enrolled strong")).to_have_text(["Eileen Marie"])
     with Client(served.address) as client:
         assert [(one.name, one.references) for one in client.people()] == [("Eileen Marie", 2)]

@@ -253,4 +253,4 @@ def test_errors_are_the_sentences_of_the_command(page: Page, restorer, wall, on_
     page.get_by_role("button", name="letter.png").click()
     with pytest.raises(Exception) as no_picture:  # noqa: PT011
         restorer.match(b"Dear Sir")
-    expect(page.locator("#problem")).to_have_text(str(no_picture.value))
+    expect(page.locator("#problem")).to_have_text(str(no_picture.value).replace("The picture", "The photograph"))

@@ -69,7 +69,8 @@ def _check_local(headers: Mapping[str, str]) -> None:
     """A page from elsewhere could make the browser send requests here, under its own name (DNS rebinding) or ours."""
     host = headers.get("host", "")
     origin = headers.get("origin")
-    if _hostname(f"//{host}") not in LOOPBACK or (origin is not None and origin != f"http://{host}"):
+    elsewhere = headers.get("sec-fetch-site") in ("cross-site", "same-site")  # pictures are asked for without origin
+    if elsewhere or _hostname(f"//{host}") not in LOOPBACK or (origin is not None and origin != f"http://{host}"):
         raise RefusedError(
             403, "not_local", "The request is not from this computer's own page", hint="use http://127.0.0.1, or tokens"
         )

@@ -14,6 +14,32 @@ import { askForToken, authorization } from "./token.js";
 
 const TRIES = 4; // of a request that may be sent again, where no server answers
 const PAUSE = 1500; // milliseconds between them
+const STREAMS = 2; // at once: browsers open six connections to a server, for all tabs together
+
+class Slots {
+  /** @type {(() => void)[]} */
+  #waiting = [];
+
+  /** @param {number} free */
+  constructor(free) {
+    this.free = free;
+  }
+
+  /** @returns {Promise<void>} when it is one's turn */
+  take() {
+    if (this.free === 0) return new Promise((go) => this.#waiting.push(go));
+    this.free--;
+    return Promise.resolve();
+  }
+
+  give() {
+    const next = this.#waiting.shift();
+    if (next) next();
+    else this.free++;
+  }
+}
+
+const streams = new Slots(STREAMS);
 
 /**
  * @param {Blob} photo @param {Who} who @param {object} options @param {AbortSignal} signal
@@ -24,13 +50,14 @@ export async function findFaces(photo, who, options, signal) {
 }
 
 /**
- * Have a photograph restored; a broken connection restores it no second time.
- * @param {Blob} photo @param {Who} who @param {object} options @param {AbortSignal} signal
+ * Have a photograph restored; a broken connection restores it no second time. It is not broken off: once the server has
+ * the photograph, only who knows the job's id can have it forgotten.
+ * @param {Blob} photo @param {Who} who @param {object} options
  * @returns {Promise<Job>}
  */
-export async function submit(photo, who, options, signal) {
+export async function submit(photo, who, options) {
   const headers = { "Idempotency-Key": randomKey() };
-  return json(await sendAgain("POST", "/v1/restore", { body: form(photo, who, options), headers, signal }));
+  return json(await sendAgain("POST", "/v1/restore", { body: form(photo, who, options), headers }));
 }
 
 /** @param {string} id @returns {Promise<Job>} */
@@ -39,38 +66,43 @@ export async function readJob(id) {
 }
 
 /**
- * The job whenever something of it changes, until it is over.
+ * The job whenever something of it changes, until it is over; few at once, the first that were asked for.
  * @param {string} id @param {AbortSignal} signal @returns {AsyncGenerator<Job>}
  */
 export async function* follow(id, signal) {
-  for (;;) {
-    const answer = await sendAgain("GET", `/v1/jobs/${id}/events`, { signal });
-    try {
-      for await (const [event, said] of jsonEvents(answer)) {
-        if (event === "gone") throw new Problem(said, 404);
-        yield said;
-        if (said.state === "done" || said.state === "failed") return;
+  await streams.take();
+  try {
+    for (;;) {
+      const answer = await sendAgain("GET", `/v1/jobs/${id}/events`, { signal });
+      try {
+        for await (const [event, said] of jsonEvents(answer)) {
+          if (event === "gone") throw new Problem(said, 404);
+          yield said;
+          if (said.state === "done" || said.state === "failed") return;
+        }
+      } catch (error) {
+        if (!(error instanceof TypeError)) throw error; // else the connection broke: it is followed anew
       }
-    } catch (error) {
-      if (!(error instanceof TypeError)) throw error; // else the connection broke: it is followed anew
     }
+  } finally {
+    streams.give();
   }
 }
 
 /** @param {string} id @param {string} strength see `strengthAsked` @param {AbortSignal} [signal] @returns {Promise<Blob>} */
 export async function result(id, strength, signal) {
   const shown = strength && `&strength=${strength}`;
-  return (await sendAgain("GET", `/v1/jobs/${id}/result?keep=true${shown}`, { signal })).blob();
+  return picture(await sendAgain("GET", `/v1/jobs/${id}/result?keep=true${shown}`, { signal }));
 }
 
 /** @param {string} id @returns {Promise<Blob>} */
 export async function photoOf(id) {
-  return (await sendAgain("GET", `/v1/jobs/${id}/photo`)).blob();
+  return picture(await sendAgain("GET", `/v1/jobs/${id}/photo`));
 }
 
 /** @param {string} id @param {number} number from 1 @returns {Promise<Blob>} */
 export async function referenceOf(id, number) {
-  return (await sendAgain("GET", `/v1/jobs/${id}/references/${number}`)).blob();
+  return picture(await sendAgain("GET", `/v1/jobs/${id}/references/${number}`));
 }
 
 /** @param {string} id */
@@ -152,6 +184,13 @@ function form(photo, who, options) {
 /** @param {object} content @returns {RequestInit} */
 function withJson(content) {
   return { body: JSON.stringify(content), headers: { "Content-Type": "application/json" } };
+}
+
+/** @param {Response} answer @returns {Promise<Blob>} */
+function picture(answer) {
+  return answer.blob().catch((error) => {
+    throw error instanceof TypeError ? Problem.noAnswer() : error; // the connection broke
+  });
 }
 
 /** @param {Response} answer */

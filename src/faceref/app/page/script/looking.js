@@ -59,16 +59,15 @@ export class Looking {
     this.lookAgain();
   }
 
-  /** Something is asked otherwise, or of others: ask anew for all photographs that are not being restored. */
+  /** Something is asked otherwise, or of others: ask anew, unless it is being restored, for what it was before. */
   lookAgain() {
     const { state } = this.store;
     for (const photo of state.photos) {
-      if (photo.state === "busy") continue;
       this.store.change(() => {
         photo.changed = true;
         for (const [face, choice] of photo.byHand) if (!isPossible(state, choice)) photo.byHand.delete(face);
       });
-      void this.look(photo);
+      if (photo.state !== "busy") void this.look(photo);
     }
   }
 
@@ -91,7 +90,8 @@ export class Looking {
       await this.#match(photo, photo.file, signal);
     } catch (error) {
       if (isAbort(error)) return;
-      this.store.change(() => Object.assign(photo, { account: null, problem: words(error) }));
+      const refused = error instanceof Problem && error.status >= 400 && error.status < 500 && error.status !== 429;
+      this.store.change(() => Object.assign(photo, { account: null, problem: words(error), refused }));
     } finally {
       if (!signal.aborted) this.store.change(() => (photo.looking = false));
     }
@@ -111,8 +111,7 @@ export class Looking {
       account = await findFaces(file, NOBODY, options, signal);
     }
     this.store.change(() => {
-      photo.account = account;
-      photo.problem = problem;
+      Object.assign(photo, { account, problem, refused: false });
     });
   }
 }
@@ -139,6 +138,7 @@ function newPhoto(id, name, file) {
     begun: null,
     asking: new AbortController(),
     problem: null,
+    refused: false,
     full: null,
     exact: null,
     strength: new Map(),

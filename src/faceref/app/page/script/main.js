@@ -23,7 +23,7 @@ const store = new Store();
 const strength = new Strength(store);
 const looking = new Looking(store);
 const restoring = new Restoring(store, looking, strength);
-const people = new People(store, sayOfPeople);
+const people = new People(store, looking, sayOfPeople);
 
 viewStrip(store);
 viewStage(store);
@@ -49,7 +49,7 @@ find("#remove-photo", HTMLElement).addEventListener("click", () => {
 void attempt(begin);
 
 async function begin() {
-  await restoring.resume();
+  await attempt(() => restoring.resume());
   store.subscribe(remember);
   await people.read();
   const names = (await models()).map(({ name, resolution }) => `${name} (${resolution} px)`);
@@ -58,6 +58,7 @@ async function begin() {
 
 /** NASA's portrait made bad, with the same portrait as its reference: examples/README.md says what that shows. */
 async function restoreExample() {
+  store.change((state) => (state.who = "references"));
   await looking.addReferences([await example("reference.jpg")]);
   const photo = await example("photo.jpg");
   await looking.add([{ name: photo.name, blob: photo }]);

@@ -4,22 +4,24 @@ import * as api from "./api.js";
 import { words } from "./problem.js";
 
 /** @typedef {import("./store.js").Store} Store */
+/** @typedef {import("./looking.js").Looking} Looking */
 
 export class People {
-  /** @param {Store} store @param {(problem: string | null) => void} say what goes wrong */
-  constructor(store, say) {
+  /** @param {Store} store @param {Looking} looking @param {(problem: string | null) => void} say what goes wrong */
+  constructor(store, looking, say) {
     this.store = store;
+    this.looking = looking;
     this.say = say;
   }
 
   /** @returns {Promise<void>} */
   async read() {
     const people = await api.people();
-    this.store.change((state) => {
-      state.people = people;
-      const names = new Set(people.map(({ name }) => name));
-      state.chosen = new Set([...state.chosen].filter((name) => names.has(name)));
-    });
+    const names = new Set(people.map(({ name }) => name));
+    const { chosen } = this.store.state;
+    const left = new Set([...chosen].filter((name) => names.has(name)));
+    this.store.change((state) => Object.assign(state, { people, chosen: left }));
+    if (left.size < chosen.size) this.looking.lookAgain();
   }
 
   /** @param {string} name @param {{name: string, blob: Blob}[]} photos */
@@ -36,17 +38,33 @@ export class People {
 
   /** @param {string} name @param {string} to */
   rename(name, to) {
-    return this.#change(() => api.rename(name, to));
+    return this.#change(async () => {
+      await api.rename(name, to);
+      this.#callOtherwise(name, to.trim().replace(/\s+/g, " "));
+    });
   }
 
   /** @param {string} name @param {string} into */
   merge(name, into) {
-    return this.#change(() => api.merge(into, name));
+    return this.#change(async () => {
+      await api.merge(into, name);
+      this.#callOtherwise(name, into);
+    });
   }
 
   /** @param {string} name */
   remove(name) {
     return this.#change(() => api.remove(name));
+  }
+
+  /** Who was looked for by a name is so by the new one. @param {string} name @param {string} to */
+  #callOtherwise(name, to) {
+    this.store.change((state) => {
+      if (state.chosen.delete(name)) state.chosen.add(to);
+      for (const { byHand } of state.photos)
+        for (const [face, choice] of byHand) if (choice.person === name) byHand.set(face, { ...choice, person: to });
+    });
+    this.looking.lookAgain();
   }
 
   /** @param {import("./api.js").Read | null} read @param {{name: string}[]} photos */

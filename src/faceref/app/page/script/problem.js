@@ -40,6 +40,11 @@ export function words(error) {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** @param {unknown} error whether it is only that the server cannot be reached, for now */
+export function isAway(error) {
+  return error instanceof Problem && error.status === 0;
+}
+
 /** @param {unknown} error whether it is only that something was broken off on purpose */
 export function isAbort(error) {
   return error instanceof DOMException && error.name === "AbortError";

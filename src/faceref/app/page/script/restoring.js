@@ -2,7 +2,7 @@
 
 import { cancel, follow, photoOf, readJob, referenceOf, result, submit } from "./api.js";
 import { forget, show } from "./pictures.js";
-import { isAbort, Problem, words } from "./problem.js";
+import { isAbort, isAway, Problem, words } from "./problem.js";
 import { remembered } from "./session.js";
 import { isRestored, isToDo, optionsFor, restoredFaces, whoOf } from "./store.js";
 
@@ -11,6 +11,8 @@ import { isRestored, isToDo, optionsFor, restoredFaces, whoOf } from "./store.js
 /** @typedef {import("./strength.js").Strength} Strength */
 /** @typedef {import("./types.js").Photo} Photo */
 /** @typedef {import("./types.js").Job} Job */
+
+const PAUSE = 5000; // milliseconds before a server that does not answer is asked again how far a job is
 
 export class Restoring {
   /** @param {Store} store @param {Looking} looking @param {Strength} strength */
@@ -27,18 +29,16 @@ export class Restoring {
 
   /** @param {Photo[]} photos */
   async restore(photos) {
-    for (const photo of photos) this.#begin(photo);
-    for (const photo of photos) await this.#send(photo);
+    const begun = photos.map((photo) => /** @type {const} */ ([photo, this.#begin(photo)]));
+    for (const [photo, signal] of begun) await this.#send(photo, signal);
   }
 
   /** @param {Photo} photo */
   cancel(photo) {
+    if (!photo.file) return this.remove(photo); // it was with the server alone
     photo.asking.abort();
     this.#forgetJob(photo);
-    this.store.change(() => {
-      photo.state = "ready";
-      photo.job = null;
-    });
+    this.store.change(() => Object.assign(photo, { state: "ready", job: null, problem: null }));
     if (!photo.account) void this.looking.look(photo);
   }
 
@@ -49,7 +49,9 @@ export class Restoring {
     for (const shown of [photo.shown, photo.full, photo.exact]) forget(shown);
     this.store.change((state) => {
       const at = state.photos.indexOf(photo);
+      if (at < 0) return;
       state.photos.splice(at, 1);
+      if (state.current !== photo.id) return;
       state.current = (state.photos[at] ?? state.photos[at - 1])?.id ?? null;
       state.face = null;
     });
@@ -66,19 +68,19 @@ export class Restoring {
   }
 
   /** @param {Photo} photo @param {import("./session.js").RememberedJob} remembered */
-  async #resume(photo, { id, references, byHand, strength }) {
+  async #resume(photo, { id, references, byHand, strength, changed = false }) {
     const waiting = { id, state: "waiting", ahead: 0, steps_done: 0, steps: null, account: null, problem: null };
-    const known = { state: "busy", job: waiting, sent: references, byHand: new Map(byHand), strength: new Map(strength) };
+    const known = { state: "busy", job: waiting, sent: references, byHand: new Map(byHand), strength: new Map(strength), changed };
     this.store.change(() => Object.assign(photo, known));
     try {
       const job = await readJob(id);
       photo.file = job.state === "failed" ? null : await photoOf(id);
       const shown = photo.file && (await show(photo.file));
       this.store.change(() => Object.assign(photo, { job, shown }));
-      void this.#follow(photo, id);
+      void this.#follow(photo, id, photo.asking.signal);
     } catch (error) {
       this.store.change((state) => (state.message = `${photo.name}: ${words(error)}`));
-      if (error instanceof Problem && error.status === 0) return; // it may be there when the page is loaded once more
+      if (isAway(error)) return; // it may be there when the page is loaded once more
       this.remove(photo);
     }
   }
@@ -90,7 +92,7 @@ export class Restoring {
     this.store.change((state) => (state.references = references));
   }
 
-  /** @param {Photo} photo */
+  /** @param {Photo} photo @returns {AbortSignal} of all that is asked for it from now on */
   #begin(photo) {
     this.#forgetJob(photo);
     photo.asking.abort();
@@ -99,50 +101,56 @@ export class Restoring {
       state.boxes = false;
       Object.assign(photo, { state: "busy", looking: false, job: null, begun: null, problem: null });
     });
+    return photo.asking.signal;
   }
 
-  /** @param {Photo} photo */
-  async #send(photo) {
+  /** @param {Photo} photo @param {AbortSignal} signal */
+  async #send(photo, signal) {
     const { state } = this.store;
-    const { signal } = photo.asking;
     if (signal.aborted || !photo.file) return;
     try {
       const who = whoOf(state);
       const sent = who.references.length ? state.references.map(({ name }) => name) : [];
-      const job = await submit(photo.file, who, optionsFor(state, photo), signal);
+      photo.changed = false; // what changes from now on asks for another restoration
+      const job = await submit(photo.file, who, optionsFor(state, photo));
+      if (signal.aborted) return void cancel(job.id).catch(() => {}); // while it was being sent
       this.store.change(() => Object.assign(photo, { job, sent }));
-      void this.#follow(photo, job.id);
+      void this.#follow(photo, job.id, signal);
     } catch (error) {
-      if (!isAbort(error)) this.#fail(photo, words(error));
+      if (!signal.aborted) this.#fail(photo, words(error));
     }
   }
 
-  /** @param {Photo} photo @param {string} id */
-  async #follow(photo, id) {
-    const { signal } = photo.asking;
-    try {
-      for await (const job of follow(id, signal)) {
-        this.store.change(() => {
-          photo.job = job;
-          if (job.steps !== null) photo.begun ??= performance.now();
-        });
-        if (job.problem) throw new Problem(job.problem, 422);
-        if (job.account) await this.#finish(photo, job);
+  /** Until it is over, however often the server cannot be reached: there it goes on. @param {Photo} photo @param {string} id @param {AbortSignal} signal */
+  async #follow(photo, id, signal) {
+    for (;;) {
+      try {
+        for await (const job of follow(id, signal)) {
+          this.store.change(() => {
+            Object.assign(photo, { job, problem: null });
+            if (job.steps !== null) photo.begun ??= performance.now();
+          });
+          if (job.problem) throw new Problem(job.problem, 422);
+          if (job.account) await this.#finish(photo, job, signal);
+        }
+        return;
+      } catch (error) {
+        if (signal.aborted || isAbort(error)) return;
+        if (!isAway(error)) return this.#fail(photo, words(error));
+        this.store.change(() => (photo.problem = words(error)));
+        await new Promise((resolve) => setTimeout(resolve, PAUSE));
+        if (signal.aborted) return;
       }
-    } catch (error) {
-      if (isAbort(error)) return;
-      this.#fail(photo, words(error));
     }
   }
 
-  /** @param {Photo} photo @param {Job} job */
-  async #finish(photo, job) {
-    const { signal } = photo.asking;
+  /** @param {Photo} photo @param {Job} job @param {AbortSignal} signal */
+  async #finish(photo, job, signal) {
     const blob = await result(job.id, "", signal);
     const exact = { ...(await show(blob)), blob, strength: "" };
     for (const shown of [photo.full, photo.exact]) forget(shown);
     this.store.change(() => {
-      Object.assign(photo, { state: "done", account: job.account, exact, full: null, changed: false, problem: null });
+      Object.assign(photo, { state: "done", account: job.account, exact, full: null, problem: null });
     });
     const numbers = new Set(restoredFaces(photo).map(({ number }) => number));
     const strength = new Map([...photo.strength].filter(([face]) => numbers.has(face)));
@@ -155,6 +163,7 @@ export class Restoring {
 
   /** @param {Photo} photo @param {string} problem */
   #fail(photo, problem) {
+    if (photo.state === "done") return this.store.change(() => (photo.problem = problem)); // what is shown stays
     this.#forgetJob(photo);
     this.store.change(() => Object.assign(photo, { state: "ready", job: null, problem }));
   }

@@ -6,7 +6,7 @@
 /**
  * references: what those of the job were called.
  * @typedef {{id: string, name: string, references: string[], byHand: [number, Choice][],
- *   strength: [number, number][]}} RememberedJob
+ *   strength: [number, number][], changed: boolean}} RememberedJob
  * @typedef {{jobs: RememberedJob[], who: State["who"], chosen: string[], options: Record<string, unknown>}} Remembered
  */
 
@@ -17,8 +17,8 @@ const NOTHING = { jobs: [], who: "references", chosen: [], options: {} };
 /** @param {State} state */
 export function remember(state) {
   const { who, chosen, options } = state;
-  const jobs = state.photos.flatMap(({ job, name, sent, byHand, strength }) =>
-    job ? [{ id: job.id, name, references: sent, byHand: [...byHand], strength: [...strength] }] : [],
+  const jobs = state.photos.flatMap(({ job, name, sent, byHand, strength, changed }) =>
+    job ? [{ id: job.id, name, references: sent, byHand: [...byHand], strength: [...strength], changed }] : [],
   );
   const text = JSON.stringify({ jobs, who, chosen: [...chosen], options });
   if (sessionStorage.getItem(KEY) !== text) sessionStorage.setItem(KEY, text);

@@ -66,7 +66,7 @@ export function optionsFor(state, photo) {
 
 /** Whether restoring it (again) would give something new. @param {Photo} photo */
 export function isToDo(photo) {
-  if (photo.state === "busy" || (photo.account === null && photo.problem !== null)) return false;
+  if (photo.state === "busy" || photo.refused) return false;
   return photo.state === "ready" || photo.changed;
 }
 

@@ -31,10 +31,11 @@
  * @property {number | null} begun  when the network began, in milliseconds
  * @property {AbortController} asking  breaks off what is asked of the server for it
  * @property {string | null} problem
+ * @property {boolean} refused  whether it is no photograph that the server takes
  * @property {Shown | null} full  with its faces restored fully
  * @property {(Shown & {blob: Blob, strength: string}) | null} exact  as it is downloaded, and at which strength, as asked
  * @property {Map<number, number>} strength  0 to 1, of the faces for which it was set; the others: as much as they need
- * @property {boolean} changed  since it was restored
+ * @property {boolean} changed  since it was sent to be restored
  *
  * @typedef {{name: string, blob: Blob, shown: Shown}} Reference
  *

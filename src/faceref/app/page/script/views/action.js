@@ -15,7 +15,7 @@ export function viewAction(store, restoring) {
   button.addEventListener("click", () => void restoring.restoreAll());
   find("#cancel", HTMLElement).addEventListener("click", () => {
     for (const photo of store.state.photos.filter(isBusy)) restoring.cancel(photo);
-    button.focus();
+    queueMicrotask(() => button.focus()); // once it is drawn again
   });
   store.subscribe((state) => {
     const busy = state.photos.filter(isBusy);

@@ -77,20 +77,26 @@ function personItem(people, person) {
     {},
     make("div", { class: "row" }, make("strong", {}, name), make("span", { class: "hint" }, count)),
     faces,
-    make("div", { class: "buttons" }, facesButton(person, faces), adding(people, name), ...changing(people, name)),
+    make("div", { class: "buttons" }, facesButton(people, person, faces), adding(people, name), ...changing(people, name)),
   );
 }
 
-/** @param {Enrolled} person @param {HTMLElement} faces */
-function facesButton({ name, references }, faces) {
+/** @param {People} people @param {Enrolled} person @param {HTMLElement} faces */
+function facesButton(people, { name, references }, faces) {
   const button = make("button", { type: "button" }, "Show faces");
   button.addEventListener("click", async () => {
     button.disabled = true;
-    for (let number = 1; number <= references; number++) {
-      const { url } = await show(await faceOf(name, number));
-      faces.append(make("li", {}, make("img", { src: url, alt: `${name}, photograph ${number}` })));
+    faces.replaceChildren();
+    try {
+      for (let number = 1; number <= references; number++) {
+        const { url } = await show(await faceOf(name, number));
+        faces.append(make("li", {}, make("img", { src: url, alt: `${name}, photograph ${number}` })));
+      }
+      button.remove();
+    } catch (error) {
+      people.say(words(error));
+      button.disabled = false;
     }
-    button.remove();
   });
   return button;
 }
@@ -106,7 +112,7 @@ function adding(people, name) {
 
 /** @param {People} people @param {string} name */
 function changing(people, name) {
-  return [...renaming(people, name), merging(people, name), removing(people, name)];
+  return [...renaming(people, name), ...merging(people, name), removing(people, name)];
 }
 
 /** @param {People} people @param {string} name */
@@ -129,8 +135,13 @@ function renaming(people, name) {
 /** @param {People} people @param {string} name */
 function merging(people, name) {
   const select = make("select", { "aria-label": `${name} is the same person as` });
-  select.addEventListener("change", () => void people.merge(name, select.value));
-  return select;
+  const button = make("button", { type: "button", hidden: true });
+  select.addEventListener("change", () => {
+    button.hidden = !select.value;
+    say(button, `Make ${name} and ${select.value} one for good`);
+  });
+  button.addEventListener("click", () => void people.merge(name, select.value));
+  return [select, button];
 }
 
 /** @param {HTMLElement} item @param {Enrolled} person @param {Enrolled[]} everybody */

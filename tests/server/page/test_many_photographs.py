@@ -1,0 +1,92 @@
+"""Many photographs at once, and what comes between: cancelling, a server that cannot be reached, a person renamed."""
+
+import json
+import re
+
+import httpx2 as httpx
+from playwright.sync_api import expect
+from serving import until
+from visiting import choose, job_id, wait_for_faces
+
+from faceref.app.server.schema import State
+from faceref.client import Client
+
+
+def test_eight_photographs_leave_the_page_connections_for_all_else(served, page, bad, on_disk):
+    choose(page, "photos", on_disk(**{f"photo{number}": bad for number in range(8)}))
+    served.held.go.clear()
+    page.get_by_role("button", name="Restore 8 photographs").click()
+    until(lambda: page.evaluate("JSON.parse(sessionStorage.getItem('faceref')).jobs.length") == 8)
+    assert page.evaluate("fetch('/v1/people').then(({status}) => status)") == 200
+    served.held.go.set()
+    expect(page.locator("#status")).to_have_text("8 of 8 photographs restored")
+
+
+def test_what_was_cancelled_while_it_was_sent_is_neither_sent_nor_kept(served, page, bad, on_disk):
+    choose(page, "photos", on_disk(**{f"photo{number}": bad for number in range(3)}))
+    page.get_by_role("button", name="Restore 3 photographs").wait_for()
+    held, sent = [], []
+    page.route("**/v1/restore", lambda route: held.append(route) if not held else route.continue_())
+    page.on("response", lambda answer: sent.append(answer) if answer.url.endswith("/v1/restore") else None)
+    page.get_by_role("button", name="Restore 3 photographs").click()
+    page.wait_for_timeout(200)
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Restore 3 photographs").click()
+    expect(page.locator("#status")).to_have_text("3 of 3 photographs restored")
+    with page.expect_response(re.compile("/v1/restore")) as late:
+        held[0].continue_()
+    id = late.value.json()["id"]
+    until(lambda: httpx.get(f"{served.address}/v1/jobs/{id}").status_code == 404)
+    assert len(sent) == 4
+    assert len(json.loads(page.evaluate("sessionStorage.getItem('faceref')"))["jobs"]) == 3
+
+
+def test_a_job_goes_on_while_the_server_cannot_be_reached(served, page, bad, on_disk):
+    served.held.go.clear()
+    choose(page, "photos", on_disk(old=bad))
+    wait_for_faces(page, 1)
+    page.locator("#restore").click()
+    expect(page.locator("#bar")).to_have_attribute("value", "0.5")
+    id = job_id(page)
+    page.route("**/v1/jobs/**", lambda route: route.abort())
+    page.context.set_offline(True)
+    served.held.go.set()
+    expect(page.locator("#problem")).to_contain_text("The server does not answer")
+    assert httpx.get(f"{served.address}/v1/jobs/{id}").json()["state"] in ("running", "done")
+    page.context.set_offline(False)
+    page.unroute("**/v1/jobs/**")
+    page.locator("#outcome").wait_for()
+    expect(page.locator("#problem")).to_be_hidden()
+
+
+def test_what_is_changed_meanwhile_asks_for_another_restoration(served, page, bad, portrait, on_disk):
+    served.held.go.clear()
+    photo, good = on_disk(old=bad, good=portrait)
+    choose(page, "photos", [photo])
+    wait_for_faces(page, 1)
+    page.locator("#restore").click()
+    expect(page.locator("#bar")).to_have_attribute("value", "0.5")
+    choose(page, "references", [good])
+    served.held.go.set()
+    expect(page.get_by_role("button", name="Restore again")).to_be_enabled()
+
+
+def test_who_is_renamed_is_still_looked_for(served, page, bad, reference, on_disk):
+    with Client(served.address) as client:
+        client.enroll("Grandma", [reference])
+        page.reload()
+        choose(page, "photos", on_disk(old=bad))
+        page.get_by_role("radio", name="People").check()
+        page.get_by_role("checkbox", name="Grandma").check()
+        expect(page.locator("#faces strong")).to_have_text("1 Grandma")
+        page.locator("#open-people").click()
+        people = page.get_by_role("dialog")
+        people.get_by_role("button", name="Rename").click()
+        people.get_by_label("New name of Grandma").fill("Rose")
+        people.get_by_label("New name of Grandma").press("Enter")
+        expect(people.locator("#enrolled strong")).to_have_text(["Rose"])
+        people.locator("[data-close]").click()
+        expect(page.locator("#faces strong")).to_have_text("1 Rose")
+        page.locator("#restore").click()
+        page.locator("#outcome").wait_for()
+        assert client.job(job_id(page)).state == State.DONE
