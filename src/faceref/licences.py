@@ -18,7 +18,7 @@ class Part:
 
 CODE = Part("the code of faceref", "this repository", "[Apache-2.0](LICENSE)", "yes")
 SMALL = Part(
-    "the model `small`, with its decoders and the recogniser that it is told by (`identity_encoder/`)",
+    "the model `small`, with its decoder and the recogniser that it is told by (`identity_encoder/`)",
     "trained by this project ([card](docs/small.md))",
     "research photographs without a clear image licence went into it: non-commercial research",
     "no",

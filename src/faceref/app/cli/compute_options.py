@@ -22,7 +22,7 @@ Dtype = Annotated[
 ]
 MemoryUse = Annotated[
     Memory,
-    typer.Option("--memory", help="low: in less of it, and slower: tiled, and off a GPU what does not compute."),
+    typer.Option("--memory", help="low: less memory, but slower: pictures in strips; layers leave the GPU while idle."),
 ]
 BackendName = Annotated[
     Backend | None,

@@ -43,7 +43,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Split of the index to measure on.")] = "test",
     lq: Annotated[Path | None, typer.Option(help="Folder of degraded targets; without it they are made.")] = None,
     degradation: Annotated[
-        list[str] | None, typer.Option(help="severe, moderate or both (give it twice); severe if there is no --lq.")
+        list[str] | None, typer.Option(help="severe, moderate or mild, also several times; severe if there is no --lq.")
     ] = None,
     references: Annotated[int, typer.Option(min=0, help="References shown, at most.")] = 5,
     reference_counts: Annotated[

@@ -26,7 +26,7 @@ def train(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Compute one step; write nothing but data.cache.")] = False,
 ) -> None:
-    """Train an autoencoder, a denoiser or what corrects its results; Ctrl-C stops with a checkpoint.
+    """Train an autoencoder, a denoiser, what draws or corrects results, or a recogniser; Ctrl-C leaves a checkpoint.
 
     SIGUSR1 stops with a checkpoint and exit code 75, to be queued again. On several GPUs: torchrun
     --nproc-per-node gpu -m faceref train CONFIG.
