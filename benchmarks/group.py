@@ -4,8 +4,9 @@
 
 Faces of a folder with an index (`faceref data align`) are made small and poor and put side by side into a photograph of
 one size, the places left over filled by the background; each is restored, without references and with five of its
-person's own. The model is loaded, and a photograph was restored before. CPU seconds, the median of the rounds in which
-each photograph had its turn, and those that its stages share: wall seconds scaled to the CPU's.
+person's own. The model is loaded, and a photograph was restored before. Seconds of the clock and of the processors,
+medians of the rounds in which each photograph had its turn, and how its stages share them. On one thread, the clock
+tells nothing where something else runs.
 """
 
 import argparse
@@ -37,39 +38,43 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--faces", type=int, nargs="+", default=(1, ROWS * COLUMNS))
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    os.environ["OMP_NUM_THREADS"] = str(given.threads)
+    torch.set_num_threads(given.threads)
+    cv2.setNumThreads(given.threads)
     keep_freed_memory()
     restorer, options = Restorer.from_pretrained("small"), RestoreOptions(always=True, unknown="blind")
     of = list(photographs(given.folder, max(given.faces)).values())
     people = [restorer.person(paths[1 : 1 + REFERENCES], RestoreOptions(aligned=True)) for paths in of]
     photos = {count: group([paths[0] for paths in of[:count]]) for count in given.faces}
-    table = Table("faces", "references", "restored", "CPU s", "ratio", "the most of it")
+    table = Table("faces", "references", "restored", "s", "ratio", "CPU s", "ratio", "the most of it")
     for known in (False, True):
         told = measured(restorer, photos, people if known else [], options, given.rounds)
-        first = told[given.faces[0]][0]
-        for count, (seconds, restored, stages) in told.items():
-            row = str(count), "5 each" if known else "none", str(restored), f"{seconds:.2f}", f"{seconds / first:.1f}"
-            table.add_row(*row, stages)
-    Console(width=140).print(f"{os.cpu_count()} cores, one thread, load {os.getloadavg()[0]:.0f}", table)
+        first = told[given.faces[0]]
+        for count, (clock, cpu, restored, stages) in told.items():
+            times = f"{clock:.2f}", f"{clock / first[0]:.1f}", f"{cpu:.2f}", f"{cpu / first[1]:.1f}"
+            table.add_row(str(count), "5 each" if known else "none", str(restored), *times, stages)
+    told_of = f"{os.cpu_count()} cores, {given.threads} threads, load {os.getloadavg()[0]:.0f}"
+    Console(width=140).print(told_of, table)
 
 
 def measured(
     restorer: Restorer, photos: dict[int, Image.Image], people: Sequence[Person], options: RestoreOptions, rounds: int
-) -> dict[int, tuple[float, int, str]]:
-    """CPU seconds, restored faces and the longest stages of each photograph."""
-    seconds: dict[int, list[float]] = {count: [] for count in photos}
-    told: dict[int, tuple[float, int, str]] = {}
+) -> dict[int, tuple[float, float, int, str]]:
+    """Seconds of the clock and of the CPU, restored faces and the longest stages of each photograph."""
+    seconds: dict[int, list[tuple[float, float]]] = {count: [] for count in photos}
+    told: dict[int, tuple[float, float, int, str]] = {}
     for _ in range(1 + rounds):
         for count, photo in photos.items():
-            start = time.process_time()
+            start = time.perf_counter(), time.process_time()
             result = restorer.restore(photo, people[:count], options)
-            seconds[count].append(time.process_time() - start)
+            seconds[count].append((time.perf_counter() - start[0], time.process_time() - start[1]))
             shares = sorted(result.timings.items(), key=lambda item: -item[1])[:4]
             whole = sum(result.timings.values())
             stages = ", ".join(f"{name} {wall / whole:.0%}" for name, wall in shares)
-            told[count] = statistics.median(seconds[count][1:] or seconds[count]), len(result.faces), stages
+            clock, cpu = (statistics.median(of) for of in zip(*(seconds[count][1:] or seconds[count]), strict=True))
+            told[count] = clock, cpu, len(result.faces), stages
     return told
 
 
