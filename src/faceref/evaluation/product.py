@@ -61,7 +61,7 @@ class Product:
         """The photograph with its face restored, if that may be the person; None if no face is found in it."""
         people = [self._restorer.person(references, RestoreOptions(aligned=True))] if references else []
         try:
-            sampling = self._sampling if references else self._sampling | {"guidance": None}
+            sampling: dict[str, Any] = self._sampling if references else {**self._sampling, "guidance": None}
             options = RestoreOptions(seed=seed, max_refs=max(len(references), 1), **sampling)
             return self._restorer.restore(photo, people, options).image
         except OtherPersonError:

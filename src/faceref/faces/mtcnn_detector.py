@@ -44,7 +44,8 @@ class MtcnnDetector:
         """The faces of an RGB picture, largest first; doubtful ones only where there is no other."""
         with self._lock:
             found = self._every_way_up(np.asarray(image))
-        landmarks = in_threads(lambda five: landmarks_from_five(image, five, self._landmarker), found.points - 0.5)
+        five = list(found.points - 0.5)
+        landmarks = in_threads(lambda points: landmarks_from_five(image, points, self._landmarker), five)
         faces = [
             Face(_corners(box), points, float(score), "mtcnn")
             for box, score, points in zip(found.boxes, found.scores, landmarks, strict=True)
