@@ -1,17 +1,21 @@
 """Clients that are slow, stop in the middle, or say nothing: they are answered or closed, and others are served."""
 
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import httpx2 as httpx
 import pytest
+from fastapi import FastAPI, Response
 from serving import TOKENS, listening, until
 
 from faceref.app.server import connections, watch
 from faceref.app.server.api import create_app
 from faceref.app.server.limits import Limits
+from faceref.app.server.pictures import Picture
+from faceref.app.server.service import as_response
 
 HEADING = (
     f"POST /v1/restore HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKENS[0]}\r\n"
@@ -99,3 +103,24 @@ def test_who_is_not_let_in_hears_it_before_the_pictures_are_sent(connect):
     told = answer(connect()("POST /v1/restore HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n"))
     assert "401" in told.splitlines()[0]
     assert "token is missing" in told
+
+
+def test_who_reads_slowly_gets_all_of_a_picture(monkeypatch):
+    monkeypatch.setattr(connections, "ANSWER", 1.0)
+    app, picture = FastAPI(), bytes(32 << 20)
+
+    @app.get("/")
+    def read() -> Response:
+        return as_response(Picture(picture, "image/png"))
+
+    with listening(app) as address, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 18)
+        connection.settimeout(60)
+        connection.connect((urlsplit(address).hostname, urlsplit(address).port))
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        started, received = time.monotonic(), 0
+        while part := connection.recv(1 << 18):
+            received += len(part)
+            time.sleep(0.01)
+    assert time.monotonic() - started > 1.2  # longer than a client that has stopped is waited for
+    assert received > len(picture)

@@ -1,11 +1,12 @@
 """What the routes work with, and how they get at it and at a request's pictures."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
 import anyio
 from fastapi import Depends, Request, Response, UploadFile
+from fastapi.responses import StreamingResponse
 
 from faceref.app.server.errors import RefusedError
 from faceref.app.server.kept_people import KeptPeople
@@ -19,6 +20,7 @@ from faceref.people.person import Person
 from faceref.restore.restorer import Restorer
 
 T = TypeVar("T")
+PIECE = 1 << 18  # bytes sent at once: who reads slowly is not taken for who has stopped (`connections.ANSWER`)
 PROBLEMS: dict[int | str, dict[str, Any]] = {"4XX": {"model": Problem}, "5XX": {"model": Problem}}
 
 
@@ -71,9 +73,15 @@ CallerOf = Annotated[Caller, Depends(_caller)]
 
 def as_response(picture: Picture, headers: Mapping[str, str] | None = None) -> Response:
     """A picture of somebody, which no cache keeps."""
-    return Response(
-        picture.data, media_type=picture.media_type, headers={"Cache-Control": "no-store", **(headers or {})}
+    of_picture = {"Cache-Control": "no-store", "Content-Length": str(len(picture.data))}
+    return StreamingResponse(
+        _pieces(picture.data), media_type=picture.media_type, headers={**of_picture, **(headers or {})}
     )
+
+
+async def _pieces(data: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), PIECE):
+        yield data[start : start + PIECE]
 
 
 async def read_all(uploads: list[UploadFile]) -> tuple[bytes, ...]:
