@@ -102,7 +102,7 @@ def test_corrections_are_applied_on_the_next_run_without_embedding_again(faces: 
     assert run("data", "identities", faces, "--workers", 1) == 0
     with (faces / "corrections.csv").open("a") as file:
         file.write("same,Eileen/a.png,Solara/b.png\nexclude,Solara/d.png,\n")
-    monkeypatch.setattr("faceref.data.embedding.load_recogniser", None)  # would fail
+    monkeypatch.setattr("faceref.data.embedding.embedder_of", None)  # would fail
     assert run("data", "identities", faces, "--workers", 1) == 0
     people = {row["file"]: row["person"] for row in read_index(faces)}
     assert people["Eileen/a.png"] == people["Solara/c.png"]
