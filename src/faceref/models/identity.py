@@ -1,7 +1,7 @@
 """Face recognisers: networks whose embedding says who somebody is; for the identity and perceptual losses and IDS.
 
 Each owns its crop of an FFHQ-aligned face and its normalisation. Weights come from the user's file:
-`faceref.models.recogniser_files.load_recogniser`.
+`faceref.models.recogniser_files.load_face_recogniser`.
 """
 
 from abc import ABC, abstractmethod
