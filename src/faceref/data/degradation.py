@@ -227,7 +227,7 @@ def _bilinear_matrices(size_in: Tensor, size_out: Tensor, columns: int, rows: in
 
 
 def _small_side(side: int, degradation: Degradation) -> int:
-    """In pixels, rounded; ReF-LDM's released code cuts it (`int(w // scale)`), so that its is one less in half of all."""
+    """In pixels, rounded; ReF-LDM's released code cuts it (`int(w // scale)`): one less, in half of all pictures."""
     return max(1, round(side / degradation.downsample))
 
 
