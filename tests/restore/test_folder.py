@@ -178,7 +178,12 @@ def test_the_summary_has_a_row_for_each_and_the_sheet_faces_before_and_after(tre
     lines = write_summary(tree / "out", outcomes).read_text().splitlines()
     assert [line.split(",")[:2] for line in lines[1:]] == [[name, STATUSES[name]] for name in sorted(STATUSES)]
     assert lines[-1].startswith("portrait.jpg,restored,portrait.jpg,1,1,as on new.jpg,1.00")
+    theirs, earlier = (tree / "out" / f"contact_sheet_{name}.png" for name in ("holidays", 2))
+    Image.new("RGB", (8, 8)).save(theirs)
     (sheet,) = draw_sheets(tree / "photos", tree / "out", outcomes)
+    shutil.copy(sheet, earlier)
+    (sheet,) = draw_sheets(tree / "photos", tree / "out", outcomes)
+    assert (theirs.exists(), earlier.exists()) == (True, False)
     with Image.open(sheet) as drawn:
         before, after = (np.asarray(drawn.convert("RGB"))[48:208, x : x + 160] for x in (16, 178))
     assert 5 < np.abs(before.astype(int) - after).mean() < 100  # the same face, restored by random weights

@@ -11,7 +11,7 @@ from faceref.app.server.schema import State
 from faceref.client import Client, ServerError
 from faceref.errors import UsageError
 from faceref.people.album import read_album
-from faceref.people.album_index import AlbumIndex
+from faceref.people.album_index import AlbumIndex, Stamp
 from faceref.people.library import Library
 
 
@@ -44,9 +44,11 @@ def test_what_was_seen_in_albums_is_forgotten_with_a_person(client, reference, t
         (tmp_path / "album" / name).write_bytes(reference)
     index = AlbumIndex(tmp_path / "kept")  # where the command has its own of this computer's user
     read_album([tmp_path / "album"], restorer.detector, restorer.recogniser, index)
+    files = {path: Stamp.of(path) for path in (tmp_path / "album").iterdir()}
+    assert set(index.digests(files)) == set(files)
     client.enroll("Eileen", [reference])
     client.remove("Eileen")
-    assert index.clear() == 0
+    assert (index.digests(files), index.clear()) == ({}, 0)
 
 
 def test_more_photographs_are_added_and_show_at_once(client, photo, reference, wall):

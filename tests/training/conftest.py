@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from faceref.checkpoints.store import load_blind, load_pipeline, save_model
+from faceref.data.dataset import FaceDataset, FaceSample
 from faceref.models.identity import MobileFaceNet
 
 PEOPLE = {"ada": 4, "bea": 3, "cleo": 1}
@@ -36,6 +37,20 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.writeheader()
         writer.writerows(rows)
     return root
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[FaceDataset, int]]:
+    """What is asked of data sets from now on, each with the key of the sample."""
+    asked: list[tuple[FaceDataset, int]] = []
+    get = FaceDataset.__getitem__
+
+    def spy(self: FaceDataset, key: int) -> FaceSample:
+        asked.append((self, key))
+        return get(self, key)
+
+    monkeypatch.setattr(FaceDataset, "__getitem__", spy)
+    return asked
 
 
 @pytest.fixture(scope="session")

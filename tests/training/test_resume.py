@@ -11,7 +11,6 @@ import pytest
 from safetensors.torch import load_file, save_file
 from tiny_runs import digest, tiny_vqgan
 
-from faceref.data.dataset import FaceDataset, FaceSample
 from faceref.errors import CheckpointError, UsageError
 from faceref.training.checkpoints import Checkpoints
 from faceref.training.run import train_from
@@ -113,16 +112,8 @@ def test_a_run_that_does_not_say_how_it_was_started_goes_on(run: Path, photograp
 
 
 def test_samples_that_are_shared_out_otherwise_are_the_same_ones(
-    run: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, photographs: Path, tmp_path: Path, asked: list
 ):
-    asked: list[tuple[FaceDataset, int]] = []
-    get = FaceDataset.__getitem__
-
-    def spy(self: FaceDataset, key: int) -> FaceSample:
-        asked.append((self, key))
-        return get(self, key)
-
-    monkeypatch.setattr(FaceDataset, "__getitem__", spy)
     train_from(tiny_vqgan(photographs, steps=8, validate_every=8), tmp_path / "straight")
     straight = [key for dataset, key in asked if dataset is asked[0][0]]
     asked.clear()

@@ -199,8 +199,8 @@ class Library:
 def check_name(name: str) -> str:
     """A person's name without blanks around it. Raises UsageError for one that could not be shown or typed."""
     name = " ".join(name.split())
-    is_path = "/" in name or "\\" in name or name in (".", "..")
-    if not name or len(name) > LONGEST_NAME or is_path or not name.isprintable():
+    is_path = "/" in name or "\\" in name or not name.strip(".")
+    if len(name) > LONGEST_NAME or is_path or not name.isprintable():
         raise UsageError(
             f"{name!r} cannot be a person's name",
             hint=f"use 1 to {LONGEST_NAME} characters, no slash among them and not only dots",

@@ -62,7 +62,7 @@ def write_summary(out: Path, outcomes: Sequence[Outcome]) -> Path:
 
 
 def draw_sheets(photos: Path, out: Path, outcomes: Sequence[Outcome]) -> list[Path]:
-    """Draw the first restored face of each photograph before and after, from the files; sheets of earlier runs go.
+    """Draw the first restored face of each photograph before and after, from the files; our sheets of earlier runs go.
 
     Pictures that have vanished since are passed over. Raises OutputError.
     """
@@ -80,7 +80,8 @@ def draw_sheets(photos: Path, out: Path, outcomes: Sequence[Outcome]) -> list[Pa
             metadata = {"Software": f"faceref {version('faceref')}"}
             save_picture(ImageOps.expand(sheet, GAP, "white"), sheets[-1], metadata=metadata)
     for path in set(out.glob(SHEETS)) - set(sheets):
-        path.unlink()
+        if is_marked_restored(path):
+            path.unlink()
     return sheets
 
 

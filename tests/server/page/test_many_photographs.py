@@ -6,7 +6,7 @@ import re
 import httpx2 as httpx
 from playwright.sync_api import expect
 from serving import until
-from visiting import choose, job_id, wait_for_faces
+from visiting import choose, job_id, restore_half, wait_for_faces
 
 from faceref.app.server.schema import State
 from faceref.client import Client
@@ -45,8 +45,7 @@ def test_a_job_goes_on_while_the_server_cannot_be_reached(served, page, bad, on_
     served.held.go.clear()
     choose(page, "photos", on_disk(old=bad))
     wait_for_faces(page, 1)
-    page.locator("#restore").click()
-    expect(page.locator("#bar")).to_have_attribute("value", "0.5")
+    restore_half(page)
     id = job_id(page)
     page.route("**/v1/jobs/**", lambda route: route.abort())
     page.context.set_offline(True)
@@ -64,8 +63,7 @@ def test_what_is_changed_meanwhile_asks_for_another_restoration(served, page, ba
     photo, good = on_disk(old=bad, good=portrait)
     choose(page, "photos", [photo])
     wait_for_faces(page, 1)
-    page.locator("#restore").click()
-    expect(page.locator("#bar")).to_have_attribute("value", "0.5")
+    restore_half(page)
     choose(page, "references", [good])
     served.held.go.set()
     expect(page.get_by_role("button", name="Restore again")).to_be_enabled()
@@ -74,19 +72,28 @@ def test_what_is_changed_meanwhile_asks_for_another_restoration(served, page, ba
 def test_who_is_renamed_is_still_looked_for(served, page, bad, reference, on_disk):
     with Client(served.address) as client:
         client.enroll("Grandma", [reference])
+        client.enroll("Uncle", [reference])
         page.reload()
         choose(page, "photos", on_disk(old=bad))
         page.get_by_role("radio", name="People").check()
         page.get_by_role("checkbox", name="Grandma").check()
+        page.get_by_role("checkbox", name="Uncle").uncheck()
         expect(page.locator("#faces strong")).to_have_text("1 Grandma")
         page.locator("#open-people").click()
         people = page.get_by_role("dialog")
-        people.get_by_role("button", name="Rename").click()
+        people.get_by_role("button", name="Rename").first.click()
         people.get_by_label("New name of Grandma").fill("Rose")
         people.get_by_label("New name of Grandma").press("Enter")
-        expect(people.locator("#enrolled strong")).to_have_text(["Rose"])
+        expect(people.locator("#enrolled strong")).to_have_text(["Rose", "Uncle"])
         people.locator("[data-close]").click()
         expect(page.locator("#faces strong")).to_have_text("1 Rose")
         page.locator("#restore").click()
         page.locator("#outcome").wait_for()
         assert client.job(job_id(page)).state == State.DONE
+        page.locator("#open-people").click()
+        people.get_by_role("button", name="Rename").last.click()
+        people.get_by_label("New name of Uncle").fill("Zoe")
+        people.get_by_label("New name of Uncle").press("Enter")
+        expect(people.locator("#enrolled strong")).to_have_text(["Rose", "Zoe"])
+        people.locator("[data-close]").click()
+        expect(page.get_by_role("button", name="Restore again")).to_be_hidden()  # nobody looked for Uncle

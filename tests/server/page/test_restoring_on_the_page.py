@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 from playwright.sync_api import Page, expect
 from serving import png, until
-from visiting import choose, downloaded, faces_of, job_id, pixels, restore, shown, wait_for_faces
+from visiting import choose, downloaded, faces_of, job_id, pixels, restore, restore_half, shown, wait_for_faces
 
 from faceref import RestoreOptions
 from faceref.app.server.schema import State
@@ -201,8 +201,7 @@ def test_a_job_shows_how_far_it_is_and_is_cancelled(served, page, bad, on_disk):
     served.held.go.clear()
     choose(page, "photos", on_disk(old=bad))
     wait_for_faces(page, 1)
-    page.locator("#restore").click()
-    expect(page.locator("#bar")).to_have_attribute("value", "0.5")
+    restore_half(page)
     expect(page.locator("#progress-said")).to_have_text(re.compile(r"About \d+ (s|min) left"))
     id = job_id(page)
     page.get_by_role("button", name="Cancel").click()
@@ -218,8 +217,7 @@ def test_a_page_that_is_loaded_again_goes_on_where_it_was(served, page, bad, por
     page.get_by_text("Settings", exact=True).click()
     page.get_by_role("checkbox", name="Let colours change").check()
     expect(page.locator("#faces strong")).to_have_text("1 Same person")
-    page.locator("#restore").click()
-    expect(page.locator("#bar")).to_have_attribute("value", "0.5")
+    restore_half(page)
     page.reload()
     expect(page.locator("#caption")).to_contain_text("old.png")
     expect(page.get_by_role("list", name="References").get_by_role("img", name="good.png")).to_be_visible()

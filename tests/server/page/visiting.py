@@ -32,6 +32,12 @@ def restore(page: Page) -> None:
     page.locator("#outcome").wait_for()
 
 
+def restore_half(page: Page) -> None:
+    """Begin to restore with a server that waits in the middle."""
+    page.locator("#restore").click()
+    expect(page.locator("#bar")).to_have_attribute("value", "0.5")
+
+
 def downloaded(page: Page, button: str) -> tuple[str, bytes]:
     """Name and content of the file that a button gives."""
     with page.expect_download() as download:

@@ -59,7 +59,7 @@ export class Looking {
     this.lookAgain();
   }
 
-  /** Something is asked otherwise, or of others: ask anew, unless it is being restored, for what it was before. */
+  /** Something is asked otherwise, or of others: look anew, but for what is being restored, as it was asked before. */
   lookAgain() {
     const { state } = this.store;
     for (const photo of state.photos) {

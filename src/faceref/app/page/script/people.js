@@ -59,11 +59,11 @@ export class People {
 
   /** Who was looked for by a name is so by the new one. @param {string} name @param {string} to */
   #callOtherwise(name, to) {
-    this.store.change((state) => {
-      if (state.chosen.delete(name)) state.chosen.add(to);
-      for (const { byHand } of state.photos)
-        for (const [face, choice] of byHand) if (choice.person === name) byHand.set(face, { ...choice, person: to });
-    });
+    const { chosen, photos } = this.store.state;
+    if (!chosen.delete(name)) return; // nor is a face said to be somebody who is not looked for
+    chosen.add(to);
+    for (const { byHand } of photos)
+      for (const [face, choice] of byHand) if (choice.person === name) byHand.set(face, { ...choice, person: to });
     this.looking.lookAgain();
   }
 
