@@ -175,5 +175,13 @@ def test_a_name_that_is_none_is_refused(hub, tiny_model, name):
 def test_a_folder_that_is_here_is_no_name_of_the_hub(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
-    assert HubName.parse("runs/model") is None
+    with pytest.raises(UsageError, match="There is no model 'runs/model'"):
+        find_model("runs/model")
     assert HubName.parse("org/model@v1.0") == HubName("org/model", "v1.0")
+
+
+def test_a_model_is_pushed_to_whom_a_folder_here_is_named_after(hub, tiny_model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ann").mkdir()
+    push_model(tiny_model, "ann/model")
+    assert "ann/model" in hub.repositories

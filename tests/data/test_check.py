@@ -99,6 +99,21 @@ def test_released_mappings_are_checked_without_an_index(folder: Path):
     assert problems(folder, mappings=[train, test]) == {"gone.png": "is missing"}
 
 
+def test_mappings_tell_the_split_where_the_index_does_not(folder: Path):
+    write_index(folder, [{key: value for key, value in row.items() if key != "split"} for row in ROWS])
+    write_mapping(folder, "train", "ann/0.png,['ann/1.png']")
+    write_mapping(folder, "test", "ann/2.png,['ann/1.png']")
+    found = problems(folder)
+    assert found == {"ann": "is in test (ann/2.png) and train (ann/1.png)"}
+
+
+def test_a_mapping_of_another_split_than_the_indexs_is_named(folder: Path):
+    write_mapping(folder, "test", "ann/0.png,\"['ann/1.png', 'ann/2.png']\"")
+    assert problems(folder) == {
+        "the mapping of test": "names 3 files of other splits of the index: ann/0.png is in train"
+    }
+
+
 def test_two_files_of_one_name_are_named(folder: Path):
     Image.new("RGB", (8, 8)).save(folder / "ann/0.jpg")
     write_index(folder, [*ROWS, {"file": "ann/0.jpg", "person": "ann", "split": "train"}])

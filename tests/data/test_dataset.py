@@ -1,5 +1,6 @@
 """The data set: what a sample holds, exact resume, and batches in which target, LQ, mask and references fit."""
 
+import errno
 import shutil
 from itertools import islice
 from pathlib import Path
@@ -14,13 +15,14 @@ from faceref.data.dataset import (
     FaceDataset,
     FaceSource,
     ResidentFaces,
+    ResidentFaces,
     SeededSampler,
     make_batch,
     sharpness_weights,
 )
 from faceref.data.decoded import decode
 from faceref.data.degradation import MILD, TRAINING, DegradationRanges
-from faceref.errors import DataError
+from faceref.errors import DataError, OutputError
 
 NO_DEGRADATION = DegradationRanges(sigma=(0, 0), downsample=(1, 1), noise=(0, 0), quality=(100, 100))
 
@@ -150,6 +152,25 @@ def test_all_damaged_photographs_are_named_at_once_or_left_out_if_asked(
         assert len(faces) == len(faces.sharpness) == 1
         assert faces[0]["hq"][0, 0, 0] == 30
         assert not faces[0]["has_references"], "damaged references are left out, too"
+
+
+def test_damaged_photographs_are_not_kept_on_the_device_either(people: Path):
+    spoil_three(people)
+    faces = dataset(people, skip_damaged=True)
+    batch = ResidentFaces(faces, torch.device("cpu")).batch([0])
+    assert batch["hq"][0, 0, 0, 0] == 30
+    assert not batch["has_references"].any()
+
+
+def test_a_cache_for_which_the_disk_has_no_room_is_an_error(people: Path, tmp_path_factory, monkeypatch):
+    def full(descriptor: int, start: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    cache = tmp_path_factory.mktemp("cache")
+    with pytest.raises(OutputError, match="No space left"):
+        dataset(people, cache=cache)
+    assert not any(cache.iterdir())
 
 
 def test_a_cache_of_a_missing_photograph_is_none_of_the_set_without_it(people: Path, tmp_path_factory):

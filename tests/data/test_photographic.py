@@ -56,6 +56,14 @@ def test_each_kind_of_damage_does_harm(stronger):
     assert after.mean() > 1.5 * before.mean()
 
 
+@pytest.mark.parametrize("kind", ["sharpening", "shake"])
+def test_what_is_set_to_zero_does_not_happen(kind):
+    """However blurred: `sharpening` and `shake` begin above their own zero."""
+    ranges = HARMLESS.model_copy(update={"focus": (1.0, 1.5), kind: 0.0})
+    assert torch.equal(degraded(ranges), degraded(ranges.model_copy(update={kind: 1e-6})))
+    assert not torch.equal(degraded(ranges), degraded(ranges.model_copy(update={kind: 3.0})))
+
+
 def test_a_flat_picture_keeps_its_colour():
     flat = torch.full((8, 3, SIDE, SIDE), 0.2)
     without_noise = PhotographicRanges(noise=(0, 0), quality=(90, 100))

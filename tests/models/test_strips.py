@@ -11,16 +11,20 @@ from faceref.models.strips import decode_in_strips, encode_in_strips
 ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 0.05}
 
 
-def paper_kind() -> VQModel:
-    """An autoencoder like the released one: three levels, attention in the middle, a codebook."""
+def paper_kind(attention: str = "", **others: str) -> VQModel:
+    """An autoencoder like the released one: three levels, attention in the middle, a codebook.
+
+    attention: "Attn", and it is in the levels, too.
+    """
     levels = 3
     return VQModel(
         block_out_channels=(32, 32, 64),
-        down_block_types=("DownEncoderBlock2D",) * levels,
-        up_block_types=("UpDecoderBlock2D",) * levels,
+        down_block_types=(f"{attention}DownEncoderBlock2D",) * levels,
+        up_block_types=(f"{attention}UpDecoderBlock2D",) * levels,
         layers_per_block=2,
         latent_channels=4,
         num_vq_embeddings=16,
+        **others,
     )
 
 
@@ -30,10 +34,19 @@ def small_kind(quantize: bool) -> PixelUnshuffleVQModel:
     )
 
 
-@pytest.fixture(params=["paper's", "continuous", "quantised"])
+KINDS = {
+    "paper's": paper_kind,
+    "attentive": lambda: paper_kind("Attn"),
+    "of mish": lambda: paper_kind(act_fn="mish"),
+    "continuous": lambda: small_kind(False),
+    "quantised": lambda: small_kind(True),
+}
+
+
+@pytest.fixture(params=KINDS)
 def vae(request) -> Autoencoder:
     torch.manual_seed(0)
-    made = paper_kind() if request.param == "paper's" else small_kind(request.param == "quantised")
+    made = KINDS[request.param]()
     with torch.no_grad():
         for parameter in made.parameters():  # norms begin as ones and zeros, which would hide what is left out
             parameter += 0.05 * torch.randn_like(parameter)

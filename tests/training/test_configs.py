@@ -197,6 +197,8 @@ def test_a_setting_out_of_its_range_is_named(setting: str):
         ("{noise: [0, 5]}", r"equation\.sigma: Field required"),  # not the photographic kind with its defaults
         ("{sigma: [0, .inf], downsample: [1, 2], noise: [0, 1], quality: [1, 100]}", r"sigma\.1: .* finite"),
         ("{sigma: [0, 1], downsample: [1, 2], noise: [0, 1], quality: [1, 100], kernel_size: 40}", "must be odd"),
+        ("{sigma: [0, 1], downsample: [1, 2], noise: [0, 1], quality: [1, 100], kernel_size: 1025}", "twice the"),
+        ("[]", "at least 1"),
     ],
 )
 def test_degradations_that_are_impossible_are_named(ranges: str, complaint: str):
@@ -218,12 +220,25 @@ SEVERE_AT_512 = "{sigma: [8, 16], downsample: [8, 32], noise: [0, 20], quality: 
         ("recogniser.file=x", "recogniser"),
         ("loop.steps=[", "not valid YAML"),
         ("loop=3", "loop"),
+        ("initial=runs/x", "leave it out, or leave out initial"),
+        ("unet.dropout=0.1", "dropout"),
         (f"data.degradation=[{SEVERE_AT_512}, {SEVERE_AT_512[:-1]}, resolution: 256}}]", "one resolution"),
     ],
 )
 def test_a_wrong_setting_is_named(setting: str, complaint: str):
     with pytest.raises(UsageError, match=complaint):
         load_config(CONFIGS[-1], [setting])
+
+
+@pytest.mark.parametrize("name", ["small-refldm", "small-decoder", "small-crisp", "recogniser"])
+def test_a_stage_that_shows_references_needs_some(name: str):
+    with pytest.raises(UsageError, match=r"set data\.references to 1 or more"):
+        load_config(next(path for path in CONFIGS if path.stem == name), ["data.references=0"])
+
+
+def test_degradations_as_photographs_have_them_need_whole_blocks_of_jpeg():
+    with pytest.raises(UsageError, match="multiple of 16"):
+        load_config(next(path for path in CONFIGS if path.stem == "small-crisp"), ["data.resolution=136"])
 
 
 def test_a_schedule_without_signal_at_its_end_cannot_be_trained_on_noise_prediction():

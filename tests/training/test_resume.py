@@ -111,6 +111,16 @@ def test_a_run_that_does_not_say_how_it_was_started_goes_on(run: Path, photograp
     assert train_from(tiny_vqgan(photographs, steps=8), run, resume=True).finished
 
 
+def test_a_run_with_a_pool_goes_on_in_as_many_processes(photographs: Path, tmp_path: Path):
+    """Each has a pool of its own, somewhere in the middle of which it is."""
+    pool = {"samples": 6, "at_once": 3, "visits": 2}
+    config = tiny_vqgan(photographs, steps=8, pool=pool, milestones=[2])
+    train_from(config, tmp_path / "run", max_minutes=0)
+    started(tmp_path / "run", processes=3, samples_per_step=3)
+    with pytest.raises(UsageError, match="was trained by 3 processes"):
+        train_from(config, tmp_path / "run", resume=True)
+
+
 def test_samples_that_are_shared_out_otherwise_are_the_same_ones(
     run: Path, photographs: Path, tmp_path: Path, asked: list
 ):

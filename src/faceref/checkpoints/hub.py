@@ -27,13 +27,16 @@ class HubName:
     repository: str
     revision: str | None = None
 
+    @property
+    def organisation(self) -> str:
+        """Or the user that it is of."""
+        return self.repository.partition("/")[0]
+
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """org/name or org/name@revision; None for anything else, and where a folder org/ is here."""
+        """org/name or org/name@revision; None for anything else."""
         found = _NAME.fullmatch(text)
-        if found is None or Path(text.partition("/")[0]).exists():
-            return None
-        return cls(found["repository"], found["revision"])
+        return None if found is None else cls(found["repository"], found["revision"])
 
 
 def fetch_model(name: HubName, token: str | None = None) -> Path:

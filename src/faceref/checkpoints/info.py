@@ -66,7 +66,7 @@ def find_model(name_or_path: str | os.PathLike[str], *, revision: str | None = N
                 hint="fetch it with faceref.checkpoints.released.download_refldm",
                 code="model_not_here",
             )
-    elif (on_hub := HubName.parse(str(name_or_path))) is not None:
+    elif (on_hub := HubName.parse(str(name_or_path))) is not None and not Path(on_hub.organisation).exists():
         folder = fetch_model(replace(on_hub, revision=revision) if revision else on_hub, token)
     else:
         folder = Path(name_or_path)

@@ -96,18 +96,18 @@ def read_scheduler(
     steps_offset: int = 0,
 ) -> DDIMScheduler:
     """DDIM with the betas of the checkpoint; spacing and offset of the timesteps as diffusers names them."""
-    betas = tensors.get("betas", torch.empty(0))
+    betas = tensors.get("betas", torch.zeros(1))  # none are not as this model's are
     scheduler = DDIMScheduler(
         num_train_timesteps=len(betas),
-        beta_start=round(float(betas[0]), 6) if len(betas) else 0.0,
-        beta_end=round(float(betas[-1]), 6) if len(betas) else 0.0,
+        beta_start=round(float(betas[0]), 6),
+        beta_end=round(float(betas[-1]), 6),
         beta_schedule="scaled_linear",
         timestep_spacing=timestep_spacing,
         steps_offset=steps_offset,
         set_alpha_to_one=False,
         clip_sample=False,
     )
-    if not len(betas) or not torch.allclose(scheduler.betas, betas.float(), rtol=1e-4):
+    if not betas.all() or not torch.allclose(scheduler.betas, betas.float(), rtol=1e-4):
         raise CheckpointError(
             'has no betas, or not ones that are "linear in the square root" as this model\'s are', subject=path
         )

@@ -66,12 +66,13 @@ class DataSet:
         """Raises DataError if there is nothing in it."""
         self.mappings = mappings
         self.person = {row["file"]: row.get("person", "") for row in rows}
-        self.splits: dict[str, set[str]] = {row["file"]: {row.get("split", "")} - {""} for row in rows}
+        self.in_index = {row["file"]: row.get("split", "") for row in rows}
+        self.splits: dict[str, set[str]] = {file: {split} - {""} for file, split in self.in_index.items()}
         for split, mapping in mappings.items():
             for entry in mapping:
                 for file in (entry.gt_image, *entry.ref_images):
                     self.splits.setdefault(file, set())
-                    if file not in self.person:
+                    if not self.in_index.get(file):
                         self.splits[file].add(split)
         if not self.splits:
             raise DataError("There is nothing to check: the index and the mappings are empty")
@@ -137,6 +138,11 @@ class DataSet:
     def _mapping_problems(
         self, split: str, mapping: ReferenceMapping, states: dict[str, FileState]
     ) -> Iterator[Problem]:
+        named = dict.fromkeys(file for entry in mapping for file in (entry.gt_image, *entry.ref_images))
+        others = [file for file in named if self.in_index.get(file, "") not in ("", split)]
+        if others and split in self.in_index.values():
+            where = f"{others[0]} is in {self.in_index[others[0]]}"
+            yield Problem(f"the mapping of {split}", f"names {len(others)} files of other splits of the index: {where}")
         listed = Counter(entry.gt_image for entry in mapping)
         for file, times in listed.items():
             if times > 1:

@@ -116,9 +116,9 @@ class FaceDataset(Dataset[FaceSample]):
         if not self.targets:
             raise DataError(f"No photograph of the split {split!r} in {', '.join(str(s.root) for s in sources)}")
         self.sharpness = np.array(sharpness)
-        self.photographs, damaged = open_photographs(list(position), resolution, cache, memory_gb)
-        if damaged:
-            self._leave_out(damaged, skip_damaged)
+        self.photographs = open_photographs(list(position), resolution, cache, memory_gb)
+        if self.photographs.damaged:
+            self._leave_out(self.photographs.damaged, skip_damaged)
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -214,7 +214,7 @@ class ResidentFaces:
         photographs = dataset.photographs
         size = (len(photographs), 4, photographs.resolution, photographs.resolution)
         self.photographs = torch.zeros(size, dtype=torch.uint8, device=device)
-        for row in range(len(photographs)):
+        for row in photographs.whole:
             self.photographs[row] = torch.from_numpy(np.array(photographs[row]))
 
     def batch(self, keys: Sequence[int]) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,6 +29,7 @@ class DecodedPhotographs:
     def __init__(self, paths: Sequence[Path], resolution: int, memory_gb: float, mapped: np.ndarray | None = None):
         """memory_gb: what decoded photographs may take in this process. mapped: all of them, uint8 [N, 4, H, W]."""
         self.paths, self.resolution, self.mapped = paths, resolution, mapped
+        self.damaged: Damaged = {}
         self._room = int(memory_gb * GB) // (4 * resolution**2)
         self._kept: dict[int, np.ndarray] = {}
 
@@ -45,6 +47,11 @@ class DecodedPhotographs:
                 self._kept[row] = photograph
         return photograph
 
+    @property
+    def whole(self) -> np.ndarray:
+        """The rows that are not known to be damaged."""
+        return np.array([row for row in range(len(self)) if row not in self.damaged], dtype=int)
+
     def take(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """Several photographs as a new array, uint8 [len(rows), 4, H, W]."""
         return np.stack([self[int(row)] for row in rows])
@@ -56,8 +63,8 @@ class DecodedPhotographs:
 
 def open_photographs(
     paths: Sequence[Path], resolution: int, cache: Path | None, memory_gb: float
-) -> tuple[DecodedPhotographs, Damaged]:
-    """All photographs of a data set, and which of them cannot be read.
+) -> DecodedPhotographs:
+    """All photographs of a data set; it says which of them cannot be read.
 
     Of several processes that train together one decodes all of them once, into the folder `cache` if there is one. What
     that costs is logged. Raises OutputError if the cache cannot be written.
@@ -67,9 +74,12 @@ def open_photographs(
     log.info("%d photographs at %d px: %.2f GB decoded, %s", len(paths), resolution, size, kept)
     if cache is None:
         photographs = DecodedPhotographs(paths, resolution, memory_gb)
-        return photographs, from_main(photographs.check)
-    file, damaged = from_main(lambda: _fill(cache, paths, resolution))
-    return DecodedPhotographs(paths, resolution, 0, np.load(file, mmap_mode="r")), damaged
+        photographs.damaged = from_main(photographs.check)
+    else:
+        file, damaged = from_main(lambda: _fill(cache, paths, resolution))
+        photographs = DecodedPhotographs(paths, resolution, 0, np.load(file, mmap_mode="r"))
+        photographs.damaged = damaged
+    return photographs
 
 
 def _fill(cache: Path, paths: Sequence[Path], resolution: int) -> tuple[Path, Damaged]:
@@ -79,13 +89,22 @@ def _fill(cache: Path, paths: Sequence[Path], resolution: int) -> tuple[Path, Da
     list_of_damaged = file.with_suffix(".damaged.json")
     if not file.exists():
         with write_atomically(file) as partial:
-            damaged = _decode_into(open_memmap(partial, "w+", np.uint8, (len(paths), 4, resolution, resolution)), paths)
+            photographs = open_memmap(partial, "w+", np.uint8, (len(paths), 4, resolution, resolution))
+            _take_room(partial)
+            damaged = _decode_into(photographs, paths)
             if damaged:
                 with write_atomically(list_of_damaged) as path:
                     path.write_text(json.dumps(damaged))
     if not list_of_damaged.exists():
         return file, {}
     return file, {int(row): text for row, text in json.loads(list_of_damaged.read_text()).items()}
+
+
+def _take_room(file: Path) -> None:
+    """Have all of a file on the disk now (OSError if it does not fit): a page without room ends the process (SIGBUS)."""
+    if hasattr(os, "posix_fallocate"):
+        with file.open("r+b") as opened:
+            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
 
 
 def _decode_into(photographs: np.ndarray, paths: Sequence[Path]) -> Damaged:

@@ -151,5 +151,6 @@ def _shows(path: Path, picture: Image.Image) -> bool:
 
 def _parameters(done: dict[str, dict[str, float]], names: Sequence[str]) -> list[Row]:
     """Rows of degradation.csv: files of earlier runs, then those of this one in its own order."""
-    order = [*(name for name in done if name not in set(names)), *(name for name in names if name in done)]
+    chosen = set(names)
+    order = [*(name for name in done if name not in chosen), *(name for name in names if name in done)]
     return [{"file": lq_name(name), **{key: f"{done[name][key]:.4g}" for key in COLUMNS}} for name in order]

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-from pydantic import Discriminator, Tag
+from pydantic import Discriminator, Field, Tag
 from torch import Tensor
 
 from faceref.data.degradation import DegradationRanges, apply_degradations
@@ -27,7 +27,7 @@ Ranges = Annotated[
 AnyRanges = Annotated[
     Annotated[DegradationRanges, Tag("equation")]
     | Annotated[PhotographicRanges, Tag("photographic")]
-    | Annotated[tuple[Ranges, ...], Tag("several")],
+    | Annotated[tuple[Ranges, ...], Field(min_length=1), Tag("several")],
     Discriminator(_kind),
 ]
 

@@ -85,7 +85,8 @@ class _Draws:
 def _out_of_focus(pixels: Tensor, ratio: Tensor, ranges: PhotographicRanges, draw: _Draws) -> Tensor:
     """ratio [B]: pixels of these pictures to one that is stored."""
     across = ratio * draw.between(*ranges.focus)
-    along = torch.where(draw.share(0.25), ratio * draw.between(ranges.focus[1], ranges.shake), across)
+    shaken = ratio * draw.between(min(ranges.focus[1], ranges.shake), ranges.shake)
+    along = torch.where(draw.share(0.25), shaken.maximum(across), across)
     radius = min(31, (pixels.shape[-1] - 1) // 2)
     return blur(pixels, kernels_of(along, across, draw.between(0, torch.pi), radius))
 
@@ -103,7 +104,7 @@ def _noise(pixels: Tensor, ranges: PhotographicRanges, draw: _Draws) -> Tensor:
 
 
 def _sharpened(pixels: Tensor, ranges: PhotographicRanges, draw: _Draws) -> Tensor:
-    amount = draw.between(0.2, ranges.sharpening) * draw.share(0.4)
+    amount = draw.between(min(0.2, ranges.sharpening), ranges.sharpening) * draw.share(0.4)
     sigma = draw.between(0.6, 1.5)
     return pixels + amount.view(-1, 1, 1, 1) * (pixels - blur(pixels, kernels_of(sigma, sigma, sigma, radius=5)))
 

@@ -43,8 +43,8 @@ def draw_sheets(folder: Path, identities: Identities, on_sheet: OnItem = lambda 
 def _halves(bridge: Bridge, persons: dict[str, str]) -> list[tuple[str, Sequence[str]]]:
     """The faces of each side, those first that have close ones on the other."""
     halves = []
-    for side, (files, place) in enumerate(((bridge.left, 0), (bridge.right, 1))):
-        near = {pair[place] for pair in bridge.pairs} | {pair[1 - place] for pair in bridge.pairs}
+    near = {file for pair in bridge.pairs for file in pair}
+    for side, files in enumerate((bridge.left, bridge.right)):
         ordered = sorted(files, key=lambda file: file not in near)
         close = sum(file in near for file in files)
         title = f"{'this' if side == 0 else 'and this'}: {persons[files[0]]}, {len(files)} photographs"

@@ -6,7 +6,9 @@ around its strip, and every normalisation has the mean and deviation of all rows
 time, where diffusers' blocks hold about five and the workspace of the convolution.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import zip_longest
 from typing import cast
 
 import torch
@@ -49,29 +51,37 @@ def _decode(vq: VQModel, quantised: Tensor, pixels: int) -> Tensor:
     decoder = vq.decoder
     x = decoder.mid_block(decoder.conv_in(vq.post_quant_conv(quantised)))
     for block in decoder.up_blocks:
-        for resnet in cast(list[ResnetBlock2D], block.resnets):
-            x = _residual(resnet, x, pixels)
+        x = _residuals(block, x, pixels)
         for upsampler in cast(list[Upsample2D], block.upsamplers or ()):
             x = _upsampled(upsampler, x, pixels)
-    return _convolved(decoder.conv_out, x, pixels, _normalisation(cast(nn.GroupNorm, decoder.conv_norm_out), x))
+    prepare = _normalisation(cast(nn.GroupNorm, decoder.conv_norm_out), decoder.conv_act, x)
+    return _convolved(decoder.conv_out, x, pixels, prepare)
 
 
 def _encode(vq: VQModel, picture: Tensor, pixels: int) -> Tensor:
     encoder = vq.encoder
     x = _convolved(encoder.conv_in, picture, pixels)
     for block in encoder.down_blocks:
-        for resnet in cast(list[ResnetBlock2D], block.resnets):
-            x = _residual(resnet, x, pixels)
+        x = _residuals(block, x, pixels)
         for downsampler in cast(list[Downsample2D], block.downsamplers or ()):
             x = _downsampled(downsampler, x, pixels)
     x = encoder.conv_norm_out(encoder.mid_block(x))
     return vq.quant_conv(encoder.conv_out(encoder.conv_act(x)))
 
 
+def _residuals(block: nn.Module, x: Tensor, pixels: int) -> Tensor:
+    """The residual blocks of a level, each followed by attention where there is some: to the whole map, at that."""
+    layers = zip_longest(cast(Iterable[ResnetBlock2D], block.resnets), getattr(block, "attentions", None) or ())
+    for resnet, attention in layers:
+        x = _residual(resnet, x, pixels)
+        x = x if attention is None else attention(x)
+    return x
+
+
 def _residual(block: ResnetBlock2D, x: Tensor, pixels: int) -> Tensor:
     """diffusers' residual block without a time embedding; it writes its result over `x` where that has the room."""
-    hidden = _convolved(block.conv1, x, pixels, _normalisation(block.norm1, x))
-    prepare, shortcut = _normalisation(block.norm2, hidden), block.conv_shortcut
+    hidden = _convolved(block.conv1, x, pixels, _normalisation(block.norm1, block.nonlinearity, x))
+    prepare, shortcut = _normalisation(block.norm2, block.nonlinearity, hidden), block.conv_shortcut
     out = x if shortcut is None else x.new_empty(hidden.shape)
     for top, bottom in _strips(hidden, pixels):
         beside = x[:, :, top:bottom]
@@ -116,8 +126,8 @@ def _rows_of(conv: nn.Conv2d, x: Tensor, top: int, bottom: int, prepare: Prepare
     return conv(prepare(x[:, :, first:last]))[:, :, top - first : bottom - first]
 
 
-def _normalisation(norm: nn.GroupNorm, x: Tensor) -> Prepare:
-    """What normalises rows of x [B, C, H, W] by the mean and variance of all of them, and applies SiLU."""
+def _normalisation(norm: nn.GroupNorm, activation: nn.Module, x: Tensor) -> Prepare:
+    """What normalises rows of x [B, C, H, W] by the mean and variance of all of them, and activates them."""
     groups = x.unflatten(1, (norm.num_groups, -1))  # [B, G, C / G, H, W]
     # a group at a time, in float32: a whole copy of a map in half precision would take more than is saved
     moments = [torch.var_mean(group.float(), dim=(1, 2, 3), correction=0) for group in groups.unbind(1)]
@@ -126,7 +136,8 @@ def _normalisation(norm: nn.GroupNorm, x: Tensor) -> Prepare:
     scale = (variance + norm.eps).rsqrt().repeat_interleave(each, dim=1) * norm.weight  # [B, C]
     shift = norm.bias - mean.repeat_interleave(each, dim=1) * scale
     scale, shift = (value[:, :, None, None].to(x.dtype) for value in (scale, shift))
-    return lambda rows: F.silu(torch.addcmul(shift, rows, scale), inplace=True)
+    in_place = partial(F.silu, inplace=True) if isinstance(activation, nn.SiLU) else activation
+    return lambda rows: in_place(torch.addcmul(shift, rows, scale))
 
 
 def _strips(x: Tensor, pixels: int) -> Iterator[tuple[int, int]]:

@@ -37,6 +37,8 @@ def make_sampler(scheduler: Any, name: SchedulerName | None, steps: int, device:
         raise UsageError(f"{steps} denoising steps are not possible", hint=f"choose 1 to {timesteps}")
     sampler: Any = (type(scheduler) if name is None else SCHEDULERS[name]).from_config(scheduler.config)
     sampler.set_timesteps(steps, device=device)
+    if sampler.timesteps.max() >= timesteps:  # "leading" timesteps with an offset
+        raise UsageError(f"{steps} denoising steps do not fit this model's timesteps", hint="choose fewer")
     return sampler
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
+from pydantic import TypeAdapter, ValidationError
+
 from faceref.pipelines.scheduler_name import SchedulerName
 
 
@@ -36,6 +38,9 @@ class Sampling:
         }
 
 
+_SAMPLING = TypeAdapter(Sampling)
+
+
 def read_sampling(folder: Path) -> Sampling | None:
     """What faceref.json in a pipeline's folder says; None if there is none. Raises ValueError if it is damaged."""
     try:
@@ -44,4 +49,9 @@ def read_sampling(folder: Path) -> Sampling | None:
         return None
     if not isinstance(description, Mapping):
         raise ValueError("faceref.json is no description of a model")
-    return Sampling(**{field.name: description[field.name] for field in fields(Sampling) if field.name in description})
+    try:
+        names = [field.name for field in fields(Sampling) if field.name in description]
+        return _SAMPLING.validate_python({name: description[name] for name in names})
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise ValueError(f"faceref.json: {'.'.join(map(str, problem['loc']))}: {problem['msg']}") from error

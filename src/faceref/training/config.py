@@ -19,6 +19,7 @@ class Config(BaseModel):
 
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
+SHOW_REFERENCES = ("refldm", "recognition", "end_to_end", "crisp")  # stages
 
 
 class DataConfig(Config):
@@ -48,6 +49,10 @@ class DataConfig(Config):
         ranges = [one for one in given if isinstance(one, DegradationRanges)]
         if len({one.at(self.resolution).kernel_size for one in ranges}) > 1:
             raise ValueError("the degradations of a list need one kernel_size and one resolution")
+        if any(one.at(self.resolution).kernel_size >= 2 * self.resolution for one in ranges):
+            raise ValueError("kernel_size must be less than twice the pictures' side")
+        if len(ranges) < len(given) and self.resolution % 16:
+            raise ValueError("degradations as photographs have them need a resolution that is a multiple of 16")
         return self
 
 
@@ -114,3 +119,9 @@ class StageConfig(Config):
     data: DataConfig
     optimizer: OptimizerConfig
     loop: LoopConfig
+
+    @model_validator(mode="after")
+    def _has_references_to_show(self) -> Self:
+        if self.stage in SHOW_REFERENCES and not self.data.references:
+            raise ValueError(f"the stage {self.stage} shows references: set data.references to 1 or more")
+        return self

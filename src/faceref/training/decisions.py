@@ -19,7 +19,9 @@ from faceref.processes import any_of, is_main
 
 log = logging.getLogger(__name__)
 
-REQUEUE = signal.SIGUSR1  # what Slurm is told to send before it takes the machine away
+# what Slurm is told to send before it takes the machine away; Windows has none
+REQUEUE: int | None = getattr(signal, "SIGUSR1", None)
+HEEDED = tuple(number for number in (signal.SIGINT, signal.SIGTERM, REQUEUE) if number is not None)
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,18 @@ class Decisions:
             self.received.add(number)
             log.warning("Stopping after this step; a checkpoint is written first.")
 
-        previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, REQUEUE)}
+        previous = {number: signal.signal(number, handle) for number in HEEDED}
         try:
             yield
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
+
+
+def leave_signals_to_the_run(worker: int) -> None:
+    """In a process that reads photographs: what is sent to all processes of a run is for the one that trains.
+
+    It needs this one until its step is done; then it ends it.
+    """
+    for number in HEEDED:
+        signal.signal(number, signal.SIG_IGN)

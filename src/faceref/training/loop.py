@@ -154,7 +154,7 @@ class _Run:
                 decision = decisions.after_step(self.trainer.is_finite(logs))
                 if decision.diverged:
                     raise self._diverged("the loss or a gradient")
-                requeue = decision.requeue
+                requeue = decision.requeue and self.step < loop.steps
                 stopping = decision.stop or self.step == loop.steps
                 if stopping or self.step % loop.log_every == 0:
                     self._log(logs)
@@ -168,9 +168,7 @@ class _Run:
         if not requeue and self.accelerator.is_main_process:
             self._export()
         finished = self.step >= loop.steps
-        return TrainingSummary(
-            self.step, finished, self.speed, self.flops / 1e9, self.metrics, requeue=requeue and not finished
-        )
+        return TrainingSummary(self.step, finished, self.speed, self.flops / 1e9, self.metrics, requeue)
 
     def _log(self, logs: dict[str, Tensor]) -> None:
         """Write the means over all processes."""

@@ -15,7 +15,6 @@ from faceref.models.identity import FaceRecogniser
 
 def contact_sheet(rows: Sequence[Tensor]) -> Image.Image:
     """Rows of faces under one another: each [N, 3, H, W] in [-1, 1], all of one size."""
-    # [3, rows * H, N * W]
     sheet = torch.cat(
         [torch.cat(list(row.detach().float().cpu()), dim=2) for row in rows], dim=1
     )  # [3, rows * H, N * W]

@@ -37,6 +37,7 @@ MAY_CHANGE = (
     "data.workers",
     "data.cache",
     "data.memory_gb",
+    "data.on_device",
 )
 VERSIONS = ("faceref", "torch", "diffusers", "accelerate", "numpy")
 
@@ -69,7 +70,15 @@ def check_run_folder(config: StageConfig, run_dir: Path, resume: bool) -> None:
             hint=f"resume with the same, or start in another folder (only {', '.join(MAY_CHANGE)} may change)",
             code="other_settings",
         )
-    was, now = _samples_before(run_dir, before.loop), config.loop.samples_per_step(how_many())
+    last = _last_start(run_dir)
+    if config.loop.pool is not None and last.get("processes", how_many()) != how_many():
+        raise UsageError(
+            f"was trained by {last['processes']} processes, each with samples of its own to go on with",
+            subject=run_dir,
+            hint="start as many",
+            code="other_processes",
+        )
+    was, now = _samples_before(last, before.loop), config.loop.samples_per_step(how_many())
     if was != now:
         raise UsageError(
             f"takes {was} samples a step, and these settings would make it {now}",
@@ -79,17 +88,21 @@ def check_run_folder(config: StageConfig, run_dir: Path, resume: bool) -> None:
         )
 
 
-def _samples_before(run_dir: Path, loop: LoopConfig) -> int:
+def _last_start(run_dir: Path) -> dict[str, Any]:
+    """The last line of starts.jsonl; nothing where it cannot be read."""
+    try:
+        *_, last = (run_dir / STARTS).read_text().splitlines()
+        return dict(json.loads(last))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _samples_before(start: dict[str, Any], loop: LoopConfig) -> int:
     """In a step, of all processes, as the run was last started; of as many as now where nothing tells.
 
     loop: as the run has it.
-    """
-    try:
-        *_, last = (run_dir / STARTS).read_text().splitlines()
-        start = json.loads(last)
-        return start.get("samples_per_step") or loop.samples_per_step(start["processes"])  # 0.2 wrote the latter alone
-    except (OSError, ValueError, KeyError):
-        return loop.samples_per_step(how_many())
+    """  # 0.2 wrote the number of processes alone
+    return start.get("samples_per_step") or loop.samples_per_step(start.get("processes", how_many()))
 
 
 def changed_settings(before: StageConfig, now: StageConfig) -> list[str]:

@@ -23,6 +23,7 @@ from faceref.data.dataset import FaceDataset, ResidentFaces, SeededSampler
 from faceref.errors import CheckpointError, UsageError
 from faceref.training.checkpoints import TrainingState
 from faceref.training.config import PoolConfig, StageConfig
+from faceref.training.decisions import leave_signals_to_the_run
 from faceref.training.optimizer import learning_rate, load_moments, make_optimizer, moments_of, set_rates
 from faceref.training.pool import Pool
 from faceref.training.stages.stage import Batch, Stage
@@ -31,7 +32,7 @@ POOLS = 2**32  # in the place of a step, which is less: what is drawn for pools
 
 
 def seeded_generator(device: torch.device | str, *key: int) -> torch.Generator:
-    """A generator whose stream depends on all numbers of the key."""
+    """A generator whose stream depends on the numbers of the key, but for zeros at its end."""
     seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
     return torch.Generator(device).manual_seed(seed)
 
@@ -73,7 +74,8 @@ class Trainer:
             resident = ResidentFaces(cast(FaceDataset, dataset), accelerator.device)
             self.items = map(resident.batch, keys)
         else:
-            self.items = iter(DataLoader(dataset, batch_sampler=keys, num_workers=config.data.workers))
+            workers = {"num_workers": config.data.workers, "worker_init_fn": leave_signals_to_the_run}
+            self.items = iter(DataLoader(dataset, batch_sampler=keys, **workers))
 
     def optimize(self, step: int) -> dict[str, Tensor]:
         """One step of every turn; returns the numbers of its last micro batch, detached."""

@@ -53,7 +53,7 @@ class JudgedConfig(StageConfig):
     """What a network that makes pictures is trained for, beside a discriminator."""
 
     weights: JudgedWeights = JudgedWeights()
-    discriminator_channels: int = Field(default=64, multiple_of=16)  # of the discriminator's first layer
+    discriminator_channels: int = Field(default=64, ge=16, multiple_of=16)  # of the discriminator's first layer
     perceptual: str = "recogniser"  # whose features the perceptual loss compares; or timm's name of a backbone
     recogniser: Path | None = None  # weights, safetensors or ONNX
 
@@ -68,10 +68,16 @@ class VQGANConfig(ReconstructionConfig):
     """The autoencoder, of either model."""
 
     stage: Literal["vqgan"]
-    autoencoder: AutoencoderConfig
-    initial: Path | None = None  # start from this trained autoencoder
+    autoencoder: AutoencoderConfig = AutoencoderConfig()  # a new one
+    initial: Path | None = None  # or start from this trained one
     # step; latents are decoded as they are before it, and its codebook is their k-means
     quantize_from: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.initial is not None and "autoencoder" in self.model_fields_set:
+            raise ValueError("autoencoder is of a new one: leave it out, or leave out initial")
+        return self
 
 
 class RestoringVQConfig(ReconstructionConfig):
@@ -139,6 +145,12 @@ class DenoisingConfig(StageConfig):
     recogniser: Path | None = None
     model: ModelConfig
 
+    @model_validator(mode="after")
+    def _new_or_trained(self) -> Self:
+        if self.initial is not None and self.unet:
+            raise ValueError("unet is of a new one: leave it out, or leave out initial")
+        return self
+
 
 class DiffusionConfig(DenoisingConfig):
     """ReF-LDM: `ldm` sees the LQ latent only, `refldm` the references too. The identity loss is the latter's.
@@ -184,7 +196,7 @@ class FusionConfig(ReconstructionConfig):
     """The last step of a trained model, either family's: what the LQ picture shows better is taken from it (ours)."""
 
     stage: Literal["fusion"]
-    model: Path  # folder of the trained model; each sample is restored by it, with its number of steps
+    model: str | Path  # a trained one, its folder or small; each sample is restored by it, with its number of steps
     initial: Path | None = None  # start from this one (a model folder or its fusion/)
     fusion: dict[str, Any] = Field(default={})  # constructor arguments of PixelFusion
     reference_dropout: Share = 0.3  # share of the samples that are restored without references (ldbfr: all are)
@@ -195,7 +207,7 @@ class DrawingConfig(StageConfig):
 
     weights: LikenessWeights = LikenessWeights()
     recogniser: Path | None = None  # weights, safetensors or ONNX
-    model: Path  # folder of the model to begin from
+    model: str | Path  # the one to begin from: its folder, or small
     # constructor arguments of a new DetailDecoder, which the model is given if it has none, or if there are any
     detail: dict[str, Any] = Field(default={})
     reference_dropout: Share = 0.2  # share of the samples without references; the others have any number up to all

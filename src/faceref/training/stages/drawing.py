@@ -41,6 +41,8 @@ class DrawingStage(Stage):
         super().__init__()
         self.weights, self.data, self.reference_dropout = config.weights, config.data, config.reference_dropout
         self.pipeline, self.info = pipeline, info
+        if judges.get("recogniser") is None:
+            self.best_by = self.best_by.replace("identity_", "psnr_")
         self.trained = nn.ModuleDict(self.networks_to_train())
         parts = {"vae": pipeline.vae, "unet": pipeline.unet, "identity_encoder": pipeline.identity_encoder}
         self.keep_frozen(**judges, **{name: part for name, part in parts.items() if name not in self.trained})

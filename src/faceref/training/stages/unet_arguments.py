@@ -26,7 +26,6 @@ class UNetArguments(TypedDict, total=False):
     attention_head_dim: Size  # channels of a head
     norm_num_groups: Size
     norm_eps: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    dropout: Annotated[float, Field(ge=0, lt=1)]
     act_fn: Literal["silu", "swish", "mish", "gelu", "relu"]
     distance_bias: bool
     lq_residual: bool

@@ -202,8 +202,9 @@ class VQGANStage(ReconstructionStage):
 
     def _calibration(self) -> Tensor:
         """Some photographs [B, 3, H, W] in [-1, 1], the same each time."""
-        rows = np.linspace(0, len(self.photographs) - 1, CALIBRATION_PHOTOGRAPHS).astype(int)
-        return torch.from_numpy(self.photographs.take(rows)[:, :3]).to(self.vae.device).float() / 127.5 - 1
+        whole = self.photographs.whole
+        rows = np.linspace(0, len(whole) - 1, CALIBRATION_PHOTOGRAPHS).astype(int)
+        return torch.from_numpy(self.photographs.take(whole[rows])[:, :3]).to(self.vae.device).float() / 127.5 - 1
 
     def validate(self, batch: Batch, generator: torch.Generator) -> tuple[dict[str, float], Image.Image]:
         """PSNR (dB), SSIM and codes in use of held-out reconstructions; rows: photograph, reconstruction."""
