@@ -105,3 +105,19 @@ def test_drawing_works_under_autocast_with_and_without_texture_as_validation_doe
         drawn = small.correct(decoded, latents, faces, texture, crispness)
     assert drawn.dtype == torch.float32
     assert (drawn - exact).square().mean().sqrt() < 0.02 * exact.std()
+
+
+def test_mouths_are_drawn_less_crisply_than_what_is_around_them(small: FacePipeline):
+    """By half: as all of the face at half the crispness is, there alone."""
+    decoder, told = small.detail, []
+    hook = decoder.register_forward_pre_hook(lambda network, given: told.append(given[-1]))
+    restored(small, pictures(2), [pictures(1, seed=1), None], crisp=0.8)
+    hook.remove()
+    (crispness,) = told
+    side = crispness.shape[-1]
+    assert crispness.shape == (2, 1, side, side)
+    mouth, eyes, corner = (
+        crispness[:, 0, round(y * side), round(x * side)] for y, x in ((0.75, 0.5), (0.46, 0.37), (0, 0))
+    )
+    torch.testing.assert_close(mouth, torch.full((2,), 0.4), atol=0.02, rtol=0)
+    torch.testing.assert_close(torch.stack([eyes, corner]), torch.full((2, 2), 0.8), atol=0.002, rtol=0)

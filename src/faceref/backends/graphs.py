@@ -67,7 +67,7 @@ def graphs_of(pipeline: FacePipeline, resolution: int) -> dict[str, Graph]:
         seen = {"latents": _several(latents), "decoded": _several(pictures), "lq": _several(lq)}
         if pipeline.is_textured:
             texture = torch.zeros(1, TEXTURE_CHANNELS, resolution, resolution)
-            seen |= {"texture": _several(texture), "crisp": _several(torch.ones(1))}
+            seen |= {"texture": _several(texture), "crisp": _several(torch.ones_like(texture[:, :1]))}
         graphs["draw"] = Graph(_called, (pipeline.detail,), seen, ("pictures",))
     return graphs
 

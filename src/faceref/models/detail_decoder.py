@@ -1,5 +1,6 @@
 """The last step of a restoration: latents drawn at twice their size, with what LQ picture and references show."""
 
+import functools
 import itertools
 
 import torch
@@ -14,6 +15,9 @@ from faceref.models.texture import TEXTURE_CHANNELS, blur, convolved, luminance
 COARSEST_TEXTURED = 4  # pixels to a side of what one pixel stands for, at the coarsest level that is shown texture
 CHROMA = 1.5  # chosen, as the next, on people for validation (docs/experiments.md)
 COLOUR_CHANGE = 0.04  # five levels of 255
+MOUTH = ((0.672, 0.836), (0.328, 0.672))  # from where to where it lies, down and across an aligned face
+MOUTH_CRISPNESS = 0.5  # how crisply it is drawn, of how crisply the face is
+MOUTH_EDGE = 6 / 256  # the Gaussian by which this begins, of the side
 SMOOTH = (-1, 8, -28, 56, 186, 56, -28, 8, -1)  # / 256: 1 - sin(w / 2)^8 of a frequency w
 
 
@@ -72,13 +76,16 @@ class DetailDecoder(ModelMixin, ConfigMixin):
 
         H and W are h and w times `patch_size`; the decoded picture is smaller by `enlargement`. Of a textured decoder:
         texture [B, TEXTURE_CHANNELS, H, W], as `find_texture` gives it for the `enlarged` decoded picture, zeros
-        without references; crisp [B], from 0, the likeliest picture, to 1, what looks like a photograph. Raises
-        ValueError where these are missing, or given to another.
+        without references; crisp [B] or, by place, [B, 1, H, W], from 0, the likeliest picture, to 1, what looks like a
+        photograph. Raises ValueError where these are missing, or given to another.
         """
         if not self.config["textured"] == (texture is not None) == (crisp is not None):
             raise ValueError("a textured decoder, and only that, is given texture and crispness")
         larger = enlarged(decoded, lq)
-        hints = [] if texture is None or crisp is None else [texture, crisp.view(-1, 1, 1, 1).expand_as(texture[:, :1])]
+        hints = []
+        if texture is not None and crisp is not None:
+            by_place = crisp.view(len(crisp), 1, *(crisp.shape[2:] or (1, 1)))
+            hints = [texture, by_place.expand_as(texture[:, :1])]
         x = latents
         for level, (enter, blocks) in enumerate(zip(self.inputs, self.blocks, strict=True)):
             if level:
@@ -93,6 +100,19 @@ def enlarged(decoded: Tensor, lq: Tensor) -> Tensor:
     """A decoded picture at the size, and in the numbers, of the LQ one."""
     # in float32: CPUs do not resize in half precision
     return F.interpolate(decoded.float(), size=lq.shape[-2:], mode="bicubic").to(lq.dtype)
+
+
+@functools.cache
+def crispness_by_place(height: int, width: int) -> Tensor:
+    """How crisply to draw an aligned face, as shares of how crisply it is to be drawn: [1, 1, H, W], on the CPU.
+
+    Mouths less: teeth and lips that references show otherwise glitter and tear where they are drawn crisply, which
+    blind readers call broken (docs/experiments.md).
+    """
+    place = torch.zeros(1, 1, height, width)
+    (top, bottom), (left, right) = MOUTH
+    place[..., round(top * height) : round(bottom * height), round(left * width) : round(right * width)] = 1
+    return 1 - (1 - MOUTH_CRISPNESS) * blur(place, MOUTH_EDGE * height)
 
 
 def with_colours_of(decoded: Tensor, drawn: Tensor) -> Tensor:

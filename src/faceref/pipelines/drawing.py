@@ -4,7 +4,14 @@ import torch
 from torch import Tensor
 
 from faceref.models.autoencoder import Autoencoder, decode
-from faceref.models.detail_decoder import DetailDecoder, enlarged, shrink, with_colours_of, without_grid
+from faceref.models.detail_decoder import (
+    DetailDecoder,
+    crispness_by_place,
+    enlarged,
+    shrink,
+    with_colours_of,
+    without_grid,
+)
 from faceref.models.fusion import PixelFusion
 from faceref.models.reference import TEXTURE, ReferenceCache
 from faceref.models.strips import decode_in_strips
@@ -60,13 +67,14 @@ class Drawing:
     def hints(
         self, decoded: Tensor, lq: Tensor, crisp: float | None, shown: ReferenceCache | None
     ) -> tuple[Tensor, ...]:
-        """What a textured decoder is given besides: texture [B, TEXTURE_CHANNELS, H, H], how crisply to draw [B].
+        """What a textured decoder is given besides: texture [B, TEXTURE_CHANNELS, H, W], and how crisply to draw.
 
-        Nothing for other decoders.
+        The latter by place, [B, 1, H, W]. Nothing for other decoders.
         """
         if not self.is_textured:
             return ()
-        crispness = lq.new_full((len(lq),), 1.0 if crisp is None else crisp)
+        by_place = crispness_by_place(*lq.shape[-2:]).to(lq)
+        crispness = ((1.0 if crisp is None else crisp) * by_place).expand(len(lq), -1, -1, -1)
         if shown is None or (layer := shown.layer(TEXTURE)) is None:
             return lq.new_zeros(len(lq), TEXTURE_CHANNELS, *lq.shape[-2:]), crispness
         return find_texture(enlarged(decoded, lq.to(decoded.device)), *layer, shown.counts), crispness
