@@ -8,6 +8,7 @@ Path("restored.jpg").write_bytes(restored.data)
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -87,7 +88,8 @@ class Client:
                     job = self.job(job.id)
             data, media_type = self.result(job.id)  # raises what a failed job failed of
         finally:
-            self.cancel(job.id)
+            with suppress(ServerError):  # it is gone already, or what is being raised says more
+                self.cancel(job.id)
         assert job.account is not None  # it is done
         return Restored(data, media_type, job.account)
 

@@ -183,5 +183,5 @@ def test_a_folder_that_is_here_is_no_name_of_the_hub(tmp_path, monkeypatch):
 def test_a_model_is_pushed_to_whom_a_folder_here_is_named_after(hub, tiny_model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ann").mkdir()
-    push_model(tiny_model, "ann/model")
+    push_model(tiny_model, "ann/model", token=TOKEN)
     assert "ann/model" in hub.repositories

@@ -168,7 +168,7 @@ def test_a_cache_for_which_the_disk_has_no_room_is_an_error(people: Path, tmp_pa
 
     monkeypatch.setattr("os.posix_fallocate", full)
     cache = tmp_path_factory.mktemp("cache")
-    with pytest.raises(OutputError, match="No space left"):
+    with pytest.raises(OutputError, match="the disk is full"):
         dataset(people, cache=cache)
     assert not any(cache.iterdir())
 

@@ -49,6 +49,12 @@ def test_a_face_is_found_restored_and_pasted_with_its_references(product: Produc
     np.testing.assert_array_equal(again.pixels[0], done.pixels[0])
 
 
+def test_with_the_photograph_itself_as_reference_it_is_as_it_came(product: Product, face: np.ndarray, tmp_path: Path):
+    Image.fromarray(face).save(tmp_path / "copy.png")
+    done = product.restore(face[None], [[tmp_path / "copy.png"]], seeds=[0])
+    np.testing.assert_array_equal(done.pixels[0], face)
+
+
 def test_where_no_face_is_found_the_photograph_is_as_it_came(product: Product, face: np.ndarray, album: Path):
     grey = np.full_like(face, 128)
     done = product.restore(grey[None], [[album / "ann/1.png"]], seeds=[0])

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,21 @@ def test_who_is_named_twice_travels_once_as_they_are_spelled_and_for_the_owner_a
     library.export(["grace", "GRACE"], tmp_path / "grace.people")
     assert Library(tmp_path / "other").import_(tmp_path / "grace.people") == ["Grace"]
     assert stat.S_IMODE((tmp_path / "grace.people").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("name", ["people.sqlite", "photo.jpg", "other.sqlite"])
+def test_an_export_replaces_an_earlier_one_and_no_other_file(library, tmp_path, name):
+    library.enroll("Grace", invented(2))
+    (tmp_path / "photo.jpg").write_bytes(b"a photograph")
+    with closing(sqlite3.connect(tmp_path / "other.sqlite")) as rows:
+        rows.execute("CREATE TABLE other (a)")
+    target = library.path if name == library.path.name else tmp_path / name
+    before = target.read_bytes()
+    with pytest.raises(OutputError, match=rf"{name} (is there already and is no export|is where people are kept)"):
+        library.export([], target)
+    assert target.read_bytes() == before
+    for _ in range(2):
+        library.export([], tmp_path / "grace.people")
 
 
 def test_a_damaged_file_of_people_is_named_and_not_ones_own(library, tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from faceref.people.measure import most_typical
-from faceref.people.person import FACE_SIZE, Person, Reference
+from faceref.people.person import FACE_SIZE, Person, Reference, distinct
 
 FACE = Image.new("RGB", (FACE_SIZE, FACE_SIZE))
 
@@ -80,3 +80,8 @@ def test_outliers_among_thousands_are_found_in_little_memory():
     tracemalloc.stop()
     assert (len(left.references), "7" in digests(left)) == (1999, False)
     assert most < 15e6  # bytes; a matrix of float32 has 16 MB, that of all differences 2 GB
+
+
+def test_who_is_named_twice_is_one_person_as_first_spelled():
+    assert distinct(["Ada", "Grace", "ADA", "grace"]) == ["Ada", "Grace"]
+    assert distinct([]) == []

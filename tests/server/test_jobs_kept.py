@@ -73,6 +73,27 @@ def test_a_job_that_ends_every_process_fails_at_last(opened):
     assert "stopped 3 times" in queue.get("me", id).problem.reason
 
 
+def test_a_job_that_this_version_cannot_read_fails_and_the_next_is_done(opened):
+    queue = opened()
+    first, second = (queue.submit("me", REQUEST).id for _ in range(2))
+    with queue._file.transaction() as rows:
+        rows.execute("UPDATE job SET request = replace(request, 'seed', 'sowing') WHERE id = ?", (first,))
+    assert queue.work.claim() is None
+    assert "cannot be read by this one" in queue.get("me", first).problem.reason
+    assert do_next(queue) == second
+
+
+def test_a_result_is_gone_when_its_time_is_over_whatever_the_workers_do(opened):
+    queue = opened(fetched_seconds=60)
+    id = queue.submit("me", REQUEST).id
+    do_next(queue)
+    queue.fetched("me", id)
+    assert queue.result("me", id) == DONE.picture
+    opened.now += 61
+    with pytest.raises(RefusedError, match="no such job"):
+        queue.result("me", id)
+
+
 def test_a_job_that_a_full_disk_keeps_from_its_end_is_done_again(opened):
     queue = opened()
     id = queue.submit("me", REQUEST).id

@@ -228,6 +228,18 @@ def test_what_is_too_large_is_refused(serve, photo, reference):
     assert refused(photo=bytes(2**20)) == (413, "The request is larger than 1 MB")
 
 
+def test_a_picture_that_has_come_is_not_lost_by_its_job_being_gone(client, photo, monkeypatch):
+    result = Client.result
+
+    def fetched_and_forgotten(self, id):
+        picture = result(self, id)
+        self.cancel(id)
+        return picture
+
+    monkeypatch.setattr(Client, "result", fetched_and_forgotten)
+    assert client.restore(photo, options=FULLY).account.faces[0].restored
+
+
 def test_a_client_goes_on_where_a_stream_of_events_ends_early(client, photo, monkeypatch):
     follow = Client.follow
     monkeypatch.setattr(Client, "follow", lambda self, id: islice(follow(self, id), 1))

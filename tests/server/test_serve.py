@@ -23,6 +23,8 @@ from faceref.client import Client
     [
         (["--host", "0.0.0.0"], "everybody would be let in; give --token or FACEREF_TOKEN"),
         (["--token", "short"], "fewer than 16 characters and could be guessed"),
+        (["--token", "schlüsselschlüssel"], "letters that no header of a request can carry"),
+        (["--token", "a token with a blank "], "has blanks or letters"),
         (["--limit", "waiting=0"], "The limit waiting cannot be set"),
         (["--limit", "weight=1"], "The limit weight cannot be set"),
         (["--model", "nowhere"], "There is no model 'nowhere'"),

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from faceref.errors import NoFaceError, OtherPersonError
+from faceref.errors import NoFaceError, NoReferenceError, OtherPersonError
 from faceref.evaluation.families import MeasuredModel
 from faceref.pipelines.settings import Sampling
 from faceref.restore.model import Model
@@ -64,7 +64,7 @@ class Product:
             sampling: dict[str, Any] = self._sampling if references else {**self._sampling, "guidance": None}
             options = RestoreOptions(seed=seed, max_refs=max(len(references), 1), **sampling)
             return self._restorer.restore(photo, people, options).image
-        except OtherPersonError:
+        except (OtherPersonError, NoReferenceError):  # somebody else's, or the photograph itself
             return photo
         except NoFaceError:
             return None

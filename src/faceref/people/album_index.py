@@ -92,9 +92,9 @@ class AlbumIndex:
                 values,
             ).fetchall()
             rows.commit()
-        faces: dict[int, list[SeenFace]] = {}
-        for photograph, *row in found:
-            faces.setdefault(photograph, []).append(_face(*row))
+            faces: dict[int, list[SeenFace]] = {}
+            for photograph, *row in found:
+                faces.setdefault(photograph, []).append(_face(*row))
         return {
             digest: Seen(pixels, bool(ours), tuple(faces.get(key, ()))) for key, digest, pixels, ours in photographs
         }

@@ -17,7 +17,7 @@ import numpy as np
 import platformdirs
 from PIL import Image
 
-from faceref.errors import CheckpointError, UsageError
+from faceref.errors import CheckpointError, OutputError, UsageError
 from faceref.faces.recognise import EMBEDDING
 from faceref.files import write_atomically
 from faceref.people.database import Database, Tables, check_version, connect, make, readable
@@ -145,11 +145,15 @@ class Library:
         return spelled
 
     def export(self, names: Sequence[str], path: str | Path) -> None:
-        """Write people (all, where none is named) to one file, whole or not at all. Raises as `get`; OutputError."""
+        """Write people (all, where none is named) to one file, whole or not at all.
+
+        Raises as `get`; OutputError, also for a file that is there and no earlier export.
+        """
         found = [self.get(name) for name in names or [one.name for one in self.everybody()]]
         people = {str(person.name): person for person in found}
         if not people:
             raise UsageError("Nobody is enrolled, so that there is nobody to export", hint="enroll people first")
+        self._check_may_be_replaced(Path(path))
         with write_atomically(path) as temporary:
             temporary.touch(0o600)
             with readable(Path(path), TABLES), closing(connect(temporary)) as rows:
@@ -158,6 +162,19 @@ class Library:
                     for name, person in people.items():
                         _insert(rows, name, person.references)
                 rows.execute("PRAGMA journal_mode = DELETE")
+
+    def _check_may_be_replaced(self, path: Path) -> None:
+        if not path.exists():
+            return
+        if path.resolve() == self.path.resolve():
+            raise OutputError("is where people are kept", subject=path, hint="choose another file")
+        try:
+            with readable(path, TABLES), closing(connect(path, readonly=True)) as rows:
+                check_version(rows, path, TABLES)
+                rows.execute("SELECT count(*) FROM person")
+        except CheckpointError as error:
+            hint = "move it away or choose another file"
+            raise OutputError("is there already and is no export of people", subject=path, hint=hint) from error
 
     def import_(self, path: str | Path) -> list[str]:
         """Take in the people of an exported file, all of them or none; their names.

@@ -1,6 +1,6 @@
 """What is known of a person: aligned faces, who dlib's recogniser says they are, and the photographs they come from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -78,6 +78,11 @@ class SkippedReference:
 def same_name(name: str | None, other: str) -> bool:
     """Whether two names are one person's: letters may be large or small."""
     return name is not None and name.casefold() == other.casefold()
+
+
+def distinct(names: Iterable[str]) -> list[str]:
+    """Each person once, as first spelled: somebody who is named twice would be taken for two who look alike."""
+    return list({name.casefold(): name for name in reversed(list(names))}.values())[::-1]
 
 
 S = TypeVar("S", bound=Source)

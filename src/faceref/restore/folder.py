@@ -184,7 +184,7 @@ def restore_folder(
             item = Item(name, target.relative_to(out).as_posix(), before and before["digest"])
             if known and _is_done(known, item, photos, out):
                 yield replace(known, earlier=True)
-            elif fnmatch(name, SHEETS) and not is_marked_restored(photo):
+            elif "/" not in name and fnmatch(name, SHEETS) and not is_marked_restored(photo):
                 reason = f"{photo} has the name of a contact sheet; rename it."
                 yield Outcome(name, "failed", reason=reason)
             else:

@@ -1,5 +1,6 @@
 """`faceref restore`: photographs and references in, restored photographs and a short account of them out."""
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ from faceref.app.cli.people import DataDir
 from faceref.app.cli.restore_folder import Again, DryRun, Jobs, Ray, folder_of_results, restore_folder
 from faceref.app.cli.wording import left_alone, sentence
 from faceref.compute import Compute
-from faceref.errors import FacerefError, UsageError
+from faceref.errors import FacerefError, UsageError, printable
 from faceref.lean import import_late, importing
 from faceref.restore.account import called
 from faceref.restore.left_alone import LeftAlone
@@ -125,6 +126,7 @@ def restore(
     compute = Compute(device, dtype, memory, backend)
     from faceref.checkpoints.info import find_model
     from faceref.people.library import Library
+    from faceref.people.person import distinct
     from faceref.pictures.formats import OUTPUT_FORMATS
     from faceref.pictures.naming import check_outputs, plan_outputs
     from faceref.pictures.photo import check_photo
@@ -133,10 +135,11 @@ def restore(
     import_late()
     if names and references:
         raise UsageError("Give either --ref, photographs of one person, or --person, people who are enrolled")
+    who = distinct(names or ())
     model = str(find_model(model))  # of the hub: fetched once
     for photo in photos:
         check_exists(photo)
-    people: list[Identity[Any]] = [Library(data_dir).get(name) for name in names or []]
+    people: list[Identity[Any]] = [Library(data_dir).get(name) for name in who]
     if any(photo.is_dir() for photo in photos):
         if len(photos) > 1 or compare:
             raise UsageError("A folder is restored alone, and compared on its contact sheet", hint="give nothing else")
@@ -144,7 +147,7 @@ def restore(
         with importing(), working("Loading torch"):
             from faceref.restore.request import Request
 
-        good, asked = tuple(references or ()), tuple(names or ())
+        good, asked = tuple(references or ()), tuple(who)
         request = Request(model, detector, good, asked, data_dir, options, compute, landmarks, recogniser)
         restore_folder(photos[0], results, request, jobs=jobs, ray=ray, again=again, as_json=as_json)
         return
@@ -154,7 +157,7 @@ def restore(
         check_photo(photos[0])
     good = list_photos(references or [])
     targets = plan_outputs(photos, out)
-    comparisons = {photo: _comparison(target) for photo, target in targets.items()} if compare else {}
+    comparisons = _comparisons(targets) if compare else {}
     check_outputs([*targets.values(), *comparisons.values()], [*photos, *good])
     with importing(), working("Loading the model"):  # seconds, most of them torch's
         from faceref.people.album_index import AlbumIndex
@@ -175,10 +178,10 @@ def restore(
             account = result.account()
             if result.is_new:
                 account.warnings += result.save(target)
-                account.restored = str(target)
+                account.restored = printable(target)
                 if result.faces and (comparison := comparisons.get(photo)):
                     result.save_comparison(comparison)
-                    account.comparison = str(comparison)
+                    account.comparison = printable(comparison)
         except FacerefError as error:
             failures.append(error)
             continue
@@ -189,8 +192,17 @@ def restore(
         raise failures[-1]
 
 
-def _comparison(target: Path) -> Path:
-    return target.with_name(f"{target.stem.removesuffix('_restored')}_compare.png")
+def _comparisons(targets: dict[Path, Path]) -> dict[Path, Path]:
+    """Where the comparison of each photograph lies; a suffix is in its name where that alone tells two apart."""
+    plain = {
+        photo: target.with_name(f"{target.stem.removesuffix('_restored')}_compare.png")
+        for photo, target in targets.items()
+    }
+    times = Counter(plain.values())
+    return {
+        photo: path if times[path] == 1 else path.with_stem(f"{path.stem}_{targets[photo].suffix.lstrip('.')}")
+        for photo, path in plain.items()
+    }
 
 
 def _print(account: "Account") -> None:

@@ -135,3 +135,7 @@ def _check_tokens(tokens: list[str], needed: bool) -> None:
         raise UsageError(
             f"A token has fewer than {SHORTEST_TOKEN} characters and could be guessed", hint="make one with uuidgen"
         )
+    if not all(token.isascii() and token.isprintable() and " " not in token for token in tokens):
+        raise UsageError(
+            "A token has blanks or letters that no header of a request can carry", hint="make one with uuidgen"
+        )

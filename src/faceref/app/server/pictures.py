@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from faceref.errors import UsageError
+from faceref.errors import OutputError, UsageError
 from faceref.pictures.formats import HEAD, OUTPUT_FORMATS, format_of
 from faceref.pictures.naming import output_suffix
+from faceref.pictures.output import check_side
 from faceref.pictures.photo import open_photo
 from faceref.restore.layers import Layers
 from faceref.restore.options import Strength
@@ -31,8 +32,12 @@ class Picture:
 
 
 def encoded(result: Result) -> tuple[Picture, tuple[str, ...]]:
-    """A result in its photograph's format, and a sentence for each thing that this cannot hold."""
+    """A result in its photograph's format (PNG where that is too small), and a sentence for what it cannot hold."""
     format = OUTPUT_FORMATS[output_suffix(result.photo)]
+    try:
+        check_side(max(result.image.size), format, "")
+    except OutputError:
+        format = "PNG"
     data, left_out = result.encode(format)
     return Picture(data, _MEDIA_TYPES[format]), left_out
 

@@ -146,7 +146,8 @@ class JobQueue:
         return tuple(values)
 
     def _row(self, owner: str, id: str, columns: str) -> tuple:
-        row = self._file.rows.execute(f"SELECT {columns} FROM job WHERE id = ? AND owner = ?", (id, owner)).fetchone()
+        there = "id = ? AND owner = ? AND (expires IS NULL OR expires >= ?)"
+        row = self._file.rows.execute(f"SELECT {columns} FROM job WHERE {there}", (id, owner, self._clock())).fetchone()
         if row is None:
             hint = "it was cancelled, or its time is over"
             raise RefusedError(404, "no_job", "There is no such job", hint=hint)

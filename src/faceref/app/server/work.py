@@ -17,6 +17,12 @@ STARTS = 3  # a job that the process which did it has died of so many times is n
 _STOPPED_ITS_PROCESS = Problem(
     code="internal", subject=None, reason=f"The process that did this job stopped {STARTS} times", hint=None
 )
+_OF_ANOTHER_VERSION = Problem(
+    code="internal",
+    subject=None,
+    reason="This job was sent to another version of faceref, and cannot be read by this one",
+    hint="send it again",
+)
 
 
 @dataclass(frozen=True)
@@ -63,9 +69,17 @@ class Work:
                 return None
             number, id, owner, settings = row
             found = rows.execute("SELECT data FROM upload WHERE job = ? ORDER BY position", (number,))
-            claimed = Claimed(id, owner, JobRequest.of(settings, [data for (data,) in found]))
+            try:
+                request = JobRequest.of(settings, [data for (data,) in found])
+            except (ValueError, KeyError, TypeError):
+                rows.execute(
+                    "UPDATE job SET state = 'failed', problem = ?, status = 500, expires = ? WHERE number = ?",
+                    (_OF_ANOTHER_VERSION.model_dump_json(), self._expiry(), number),
+                )
+                self._count_finished(State.FAILED, 1)
+                return None
             self._held.add(id)
-            return claimed
+            return Claimed(id, owner, request)
 
     def let_go(self, id: str) -> None:
         """The worker has ended with a job, which another one may do if it is not over."""

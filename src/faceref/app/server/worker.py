@@ -11,6 +11,7 @@ from faceref.app.server.restoring import Done, Failed, LostError, StoppedError, 
 from faceref.app.server.schema import Problem
 from faceref.app.server.work import Claimed, Work
 from faceref.errors import FacerefError, OutputError
+from faceref.people.person import distinct
 
 log = logging.getLogger(__name__)
 IDLE = 1.0  # seconds between two looks for what is to be deleted
@@ -78,7 +79,7 @@ class Worker:
     def _task(self, job: Claimed) -> Task:
         """Raises UsageError if a person is not enrolled any more."""
         request = job.request
-        people = tuple(self.people.get(job.owner, name) for name in request.people)
+        people = tuple(self.people.get(job.owner, name) for name in distinct(request.people))
         return Task(request.photo, people or request.references, request.options)
 
     def _keep(self, job: Claimed, outcome: Done | Failed, seconds: float) -> None:
