@@ -1,7 +1,6 @@
 """`faceref restore`: what it writes and says, and what it does with everything that can be wrong."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -44,22 +43,6 @@ def test_compare_writes_a_second_picture(restore, album):
     assert differs[150:350, 150:350].mean() > 10 * differs[:20].mean() + 1, "the face, and nothing above it"
     mirrored = reference[:, ::-1]  # the reference is the photograph's mirror image
     assert np.abs(before - mirrored).mean() < np.abs(before - reference).mean()
-
-
-def test_photographs_that_a_suffix_tells_apart_have_a_comparison_each(restore, album):
-    with Image.open(album / "photo.jpg") as photo:
-        photo.save(album / "photo.png")
-    done = restore(album / "photo.jpg", album / "photo.png", "--ref", album / "references", "--compare")
-    assert done.code == 0, done.errors
-    assert {"photo_compare_jpg.png", "photo_compare_png.png"} <= files(album)
-
-
-def test_a_name_that_is_no_text_is_told_as_far_as_it_is(restore, album):
-    name = os.fsdecode(b"bad\xfe.jpg")
-    (album / "photo.jpg").rename(album / name)
-    done = restore(album / name, "--ref", album / "references", "--compare", "--json")
-    assert done.code == 0, done.errors
-    assert json.loads(done.output)["restored"].endswith("_restored.jpg")
 
 
 def test_ref_takes_all_files_that_follow_it(restore, album):

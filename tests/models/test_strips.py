@@ -11,7 +11,7 @@ from faceref.models.strips import decode_in_strips, encode_in_strips
 ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 0.05}
 
 
-def paper_kind(attention: str = "", **others: str) -> VQModel:
+def paper_kind(attention: str = "", act_fn: str = "silu") -> VQModel:
     """An autoencoder like the released one: three levels, attention in the middle, a codebook.
 
     attention: "Attn", and it is in the levels, too.
@@ -24,7 +24,7 @@ def paper_kind(attention: str = "", **others: str) -> VQModel:
         layers_per_block=2,
         latent_channels=4,
         num_vq_embeddings=16,
-        **others,
+        act_fn=act_fn,
     )
 
 

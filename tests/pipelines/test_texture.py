@@ -109,8 +109,9 @@ def test_drawing_works_under_autocast_with_and_without_texture_as_validation_doe
 
 def test_mouths_are_drawn_less_crisply_than_what_is_around_them(small: FacePipeline):
     """By half: as all of the face at half the crispness is, there alone."""
-    decoder, told = small.detail, []
-    hook = decoder.register_forward_pre_hook(lambda network, given: told.append(given[-1]))
+    told: list[torch.Tensor] = []
+    assert small.detail is not None
+    hook = small.detail.register_forward_pre_hook(lambda network, given: told.append(given[-1]))
     restored(small, pictures(2), [pictures(1, seed=1), None], crisp=0.8)
     hook.remove()
     (crispness,) = told

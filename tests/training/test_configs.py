@@ -180,7 +180,8 @@ def test_a_configuration_may_include_another_and_change_some_of_it(tmp_path: Pat
         *("loop.milestones=-5", "loop.milestones=[0]", "noise.beta_schedule=steep", "noise.steps=1"),
         *("unet.block_out_channels=[]", "unet.block_out_channels=[64]", "unet.block_out_channels=[63, 128, 192]"),
         *("unet.layers_per_block=0", "unet.in_channels=3", "unet.attention_head_dim=0", "unet.norm_num_groups=0"),
-        *("unet.down_block_types=[Foo]", "unet.nonsense=3", "unet.sample_size=0", "unet.downsample_padding=-1", "unet.dropout=0.1"),
+        *("unet.down_block_types=[Foo]", "unet.nonsense=3", "unet.sample_size=0", "unet.downsample_padding=-1"),
+        "unet.dropout=0.1",
     ],
 )
 def test_a_setting_out_of_its_range_is_named(setting: str):
