@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from faceref.checkpoints.info import read_info
 from faceref.checkpoints.store import load_pipeline, save_model
@@ -158,6 +159,13 @@ def test_features_of_a_recogniser_do_not_outweigh_the_pixels(path: Path):
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_a_saved_configuration_reads_back_the_same(path: Path, tmp_path: Path):
     config = load_config(path)
+    save_config(config, tmp_path / "config.yaml")
+    assert load_config(tmp_path / "config.yaml") == config
+
+
+def test_a_saved_run_that_began_with_a_trained_autoencoder_reads_back_the_same(tmp_path: Path):
+    tree = yaml.safe_load((ROOT / "configs" / "small-vqgan.yaml").read_text())
+    config = VQGANConfig.model_validate({**tree, "initial": "trained", "autoencoder": {}})
     save_config(config, tmp_path / "config.yaml")
     assert load_config(tmp_path / "config.yaml") == config
 

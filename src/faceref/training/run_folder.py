@@ -101,7 +101,8 @@ def _samples_before(start: dict[str, Any], loop: LoopConfig) -> int:
     """In a step, of all processes, as the run was last started; of as many as now where nothing tells.
 
     loop: as the run has it.
-    """  # 0.2 wrote the number of processes alone
+    """
+    # the first 0.2 wrote the number of processes alone
     return start.get("samples_per_step") or loop.samples_per_step(start.get("processes", how_many()))
 
 

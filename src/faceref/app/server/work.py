@@ -68,18 +68,14 @@ class Work:
                 self.arrived.clear()
                 return None
             number, id, owner, settings = row
-            found = rows.execute("SELECT data FROM upload WHERE job = ? ORDER BY position", (number,))
-            try:
-                request = JobRequest.of(settings, [data for (data,) in found])
-            except (ValueError, KeyError, TypeError):
-                rows.execute(
-                    "UPDATE job SET state = 'failed', problem = ?, status = 500, expires = ? WHERE number = ?",
-                    (_OF_ANOTHER_VERSION.model_dump_json(), self._expiry(), number),
-                )
-                self._count_finished(State.FAILED, 1)
-                return None
+            found = rows.execute("SELECT data FROM upload WHERE job = ? ORDER BY position", (number,)).fetchall()
             self._held.add(id)
-            return Claimed(id, owner, request)
+        try:
+            return Claimed(id, owner, JobRequest.of(settings, [data for (data,) in found]))
+        except (ValueError, KeyError, TypeError):
+            self.fail(id, _OF_ANOTHER_VERSION, 500)
+            self.let_go(id)
+            return None
 
     def let_go(self, id: str) -> None:
         """The worker has ended with a job, which another one may do if it is not over."""

@@ -75,7 +75,7 @@ class VQGANConfig(ReconstructionConfig):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.initial is not None and "autoencoder" in self.model_fields_set:
+        if self.initial is not None and self.autoencoder != AutoencoderConfig():
             raise ValueError("autoencoder is of a new one: leave it out, or leave out initial")
         return self
 
