@@ -206,7 +206,7 @@ def with_mechanism(unet: ReferenceUNet, mechanism: str, references: int) -> Refe
     """The network of `MECHANISMS` that begins as `unet`: its weights; new ones have no effect yet.
 
     references: N of channel concatenation; the others take any number. Raises UsageError if `unet` has been given
-    another mechanism before, or is told who the references show.
+    another mechanism before.
     """
     kind = MECHANISMS[mechanism]
     if type(unet) is kind or (kind is ReferenceUNet and isinstance(unet, InjectedReferenceUNet)):
@@ -215,8 +215,6 @@ def with_mechanism(unet: ReferenceUNet, mechanism: str, references: int) -> Refe
         raise UsageError(
             f"A {type(unet).__name__} cannot become a network with {mechanism}", hint="start from an LQ-only one"
         )
-    if unet.config.get("identity_size"):
-        raise UsageError(f"{mechanism} tells nobody who the references show", hint="leave identity_size out")
     if kind is ChannelConcatUNet:
         in_channels = unet.config["in_channels"] + references * unet.config["out_channels"]
         return _begin_as(unet, kind, {"in_channels": in_channels})
