@@ -15,7 +15,6 @@ from faceref.data.dataset import (
     FaceDataset,
     FaceSource,
     ResidentFaces,
-    ResidentFaces,
     SeededSampler,
     make_batch,
     sharpness_weights,

@@ -101,7 +101,7 @@ def _fill(cache: Path, paths: Sequence[Path], resolution: int) -> tuple[Path, Da
 
 
 def _take_room(file: Path) -> None:
-    """Have all of a file on the disk now (OSError if it does not fit): a page without room ends the process (SIGBUS)."""
+    """Have room on the disk for all of a file (else OSError): a page that finds none ends the process (SIGBUS)."""
     if hasattr(os, "posix_fallocate"):
         with file.open("r+b") as opened:
             os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
