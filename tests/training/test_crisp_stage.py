@@ -113,9 +113,40 @@ def test_stops_and_a_finish_are_one_straight_run_to_the_bit_in_the_middle_of_a_p
 
 def test_faces_are_drawn_softly_in_between_and_crisply(stage: CrispStage, batch: dict[str, Tensor]):
     stage(batch, torch.Generator().manual_seed(0), 1, "generator")
-    crisp = batch["crisp"].tolist()
+    crisp = batch["crisp"][..., 0, 0].flatten().tolist()
     assert (crisp[SOFT], crisp[CRISP], crisp[CRISP_TOO]) == (0, 1, 1)
     assert 0 < crisp[BETWEEN] < 1
+
+
+def test_mouths_are_drawn_less_crisply_than_faces_by_any_share(stage: CrispStage, batch: dict[str, Tensor]):
+    hq = batch["hq"]
+    mouth = (..., slice(round(0.72 * hq.shape[-2]), round(0.79 * hq.shape[-2])), hq.shape[-1] // 2)
+    shares = []
+    for seed in range(40):
+        stage(batch, torch.Generator().manual_seed(seed), 1, "generator")
+        crisp = batch["crisp"][[CRISP, CRISP_TOO], 0]
+        assert (crisp[..., 0, :] == 1).all()
+        assert (crisp[mouth].amax(1) - crisp[mouth].amin(1)).max() < 0.05
+        shares.append(crisp[mouth].mean(1))
+    least, *_, most = torch.cat(shares).sort().values.tolist()
+    assert 0 <= least < 0.1
+    assert 0.9 < most <= 1
+
+
+def test_a_place_is_judged_as_much_as_it_is_drawn_crisply(
+    stage: CrispStage, batch: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+):
+    """Where only the left half is drawn crisply, what lies far from it counts for nothing."""
+    columns = torch.arange(128)
+    stage.judged = 128
+    drawn = {"crisp": (columns < 64).float().expand_as(batch["mask"]), "drawn": torch.zeros_like(batch["hq"])}
+    monkeypatch.setattr(stage, "_draw_each", lambda seen, _: seen.update(drawn))
+    for turn, name in (("generator", "matching"), ("discriminator", "loss")):
+        before, left, right = (
+            numbers_of(stage, batch | {"hq": batch["hq"].masked_fill(place, 1)}, turn)[name]
+            for place in (columns < 0, columns < 40, columns >= 120)
+        )
+        assert 100 * abs(right - before) < abs(left - before), turn
 
 
 def test_a_face_that_is_drawn_softly_is_not_judged_as_a_photograph(stage: CrispStage, batch: dict[str, Tensor]):
@@ -133,11 +164,12 @@ def test_a_face_is_judged_as_much_as_it_is_drawn_crisply(stage: CrispStage, batc
     def judged(*faces: int) -> dict[str, float]:
         return numbers_of(stage, batch | {"coarse": torch.tensor([face not in faces for face in range(4)])})
 
+    stage.judged = 128  # all of it
     between, crisp, both = judged(BETWEEN), judged(CRISP), judged(BETWEEN, CRISP)
     stage(batch, torch.Generator().manual_seed(0), 1, "generator")
-    share = batch["crisp"][BETWEEN].item()
+    shares = {face: batch["crisp"][face].mean().item() for face in (BETWEEN, CRISP)}
     for name in JUDGED:
-        mean = (share * between[name] + crisp[name]) / (share + 1)
+        mean = (shares[BETWEEN] * between[name] + shares[CRISP] * crisp[name]) / sum(shares.values())
         assert both[name] == pytest.approx(mean, rel=1e-4)
         assert both[name] != pytest.approx((between[name] + crisp[name]) / 2, rel=1e-4)
 

@@ -102,17 +102,22 @@ def enlarged(decoded: Tensor, lq: Tensor) -> Tensor:
     return F.interpolate(decoded.float(), size=lq.shape[-2:], mode="bicubic").to(lq.dtype)
 
 
-@functools.cache
 def crispness_by_place(height: int, width: int) -> Tensor:
     """How crisply to draw an aligned face, as shares of how crisply it is to be drawn: [1, 1, H, W], on the CPU.
 
     Mouths less: teeth and lips that references show otherwise glitter and tear where they are drawn crisply, which
     blind readers call broken (docs/experiments.md).
     """
+    return 1 - (1 - MOUTH_CRISPNESS) * mouth_of(height, width)
+
+
+@functools.cache
+def mouth_of(height: int, width: int) -> Tensor:
+    """Where an aligned face has its mouth, from 0 to 1, beginning softly: [1, 1, H, W], on the CPU."""
     place = torch.zeros(1, 1, height, width)
     (top, bottom), (left, right) = MOUTH
     place[..., round(top * height) : round(bottom * height), round(left * width) : round(right * width)] = 1
-    return 1 - (1 - MOUTH_CRISPNESS) * blur(place, MOUTH_EDGE * height)
+    return blur(place, MOUTH_EDGE * height)
 
 
 def with_colours_of(decoded: Tensor, drawn: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from faceref.models.autoencoder import decode
-from faceref.models.detail_decoder import enlarged
+from faceref.models.detail_decoder import enlarged, mouth_of
 from faceref.models.texture import find_texture, remember_texture
 from faceref.training.discriminators import UNetDiscriminator
 from faceref.training.losses import perceptual_distance
@@ -24,8 +24,9 @@ class CrispStage(DrawingStage):
     """A decoder learns to draw as crisply as it is told, while the denoiser stays as it is.
 
     At crispness 0 the losses are those that all drawing has; at 1 the perceptual and the adversarial one and feature
-    matching are added, in proportion between. The discriminator sees crisp drawings, and photographs that are examples
-    of detail.
+    matching are added, in proportion between, also from place to place: mouths are drawn less crisply than the rest by
+    any share, since pipelines do that. The discriminator sees crisp drawings, and photographs that are examples of
+    detail.
     """
 
     all_turns = ("generator", "discriminator")
@@ -69,61 +70,59 @@ class CrispStage(DrawingStage):
         return {name: batch[name] for name in ("hq", "lq", "mask", "coarse")} | made
 
     def forward(self, batch: Batch, generator: torch.Generator, step: int, turn: str) -> Losses:
-        self.discriminator.requires_grad_(turn == "discriminator")
+        generates = turn == "generator"
+        self.discriminator.requires_grad_(not generates)
+        if generates or "drawn" not in batch:  # where processes train together, the other turn's batch was a copy
+            with torch.set_grad_enabled(generates):
+                self._draw_each(batch, generator)
         rows, columns = self._judged_square(batch["hq"], step)
-        real, shares = (batch["hq"] * batch["mask"])[..., rows, columns], 1.0 - batch["coarse"].float()
-        if turn == "discriminator":
-            if "drawn" not in batch:  # where processes train together, the other turn's batch was a copy
-                with torch.no_grad():
-                    self._draw_each(batch, generator)
-            drawn = (batch["drawn"].detach() * batch["mask"])[..., rows, columns]
+        real, drawn = ((batch[name] * batch["mask"])[..., rows, columns] for name in ("hq", "drawn"))
+        shares = (batch["crisp"] * ~batch["coarse"].view(-1, 1, 1, 1))[..., rows, columns]
+        if not generates:
             crisp = slice(len(real) // 2, None)
-            return self._tell_apart(real[crisp], drawn[crisp], shares[crisp])
-        drawn = self._draw_each(batch, generator)
-        loss, numbers = self._likeness(drawn, batch, generator)
+            return self._tell_apart(real[crisp], drawn[crisp].detach(), shares[crisp])
+        loss, numbers = self._likeness(batch["drawn"], batch, generator)
         judged = slice(len(real) // 4, None)  # all but those drawn softly
-        shares = (batch["crisp"] * shares)[judged]
-        drawn = (drawn * batch["mask"])[..., rows, columns]
         for name, (weight, losses) in self._judge(drawn[judged], real[judged], step).items():
-            mean = _mean(losses, shares)
+            mean = torch.stack([_mean(part, shares[judged]) for part in losses]).mean()
             loss, numbers = loss + weight * mean, numbers | {name: mean.detach()}
         return loss, numbers
 
     def _tell_apart(self, real: Tensor, drawn: Tensor, shares: Tensor) -> Losses:
-        """The discriminator's hinge loss of pairs [B, 3, H, W], each counting by its share [B]."""
+        """The discriminator's hinge loss of pairs [B, 3, H, W], each place counting by its share [B, 1, H, W]."""
         of_real, of_drawn = self.discriminator(real)[-1], self.discriminator(drawn)[-1]
-        losses = 0.5 * (F.relu(1 - of_real) + F.relu(1 + of_drawn)).mean((1, 2, 3))
         scored = {"real_scored": of_real, "drawn_scored": of_drawn}
-        numbers = {name: _mean(logits.mean((1, 2, 3)), shares).detach() for name, logits in scored.items()}
-        loss = _mean(losses, shares)
+        numbers = {name: _mean(logits, shares).detach() for name, logits in scored.items()}
+        loss = _mean(0.5 * (F.relu(1 - of_real) + F.relu(1 + of_drawn)), shares)
         return loss, numbers | {"discriminator": loss.detach()}
 
-    def _judge(self, drawn: Tensor, real: Tensor, step: int) -> dict[str, tuple[float, Tensor]]:
-        """What makes a drawing a photograph: losses of each picture [B], by name, with their weights."""
-        losses = {}
+    def _judge(self, drawn: Tensor, real: Tensor, step: int) -> dict[str, tuple[float, list[Tensor]]]:
+        """What makes a drawing a photograph: losses by name, with their weights; of each some maps [B, 1, h, w]."""
+        losses: dict[str, tuple[float, list[Tensor]]] = {}
         if (network := self.frozen["perceptual"]) is not None:
-            losses["perceptual"] = (self.weights.perceptual, perceptual_distance(network, drawn, real))
+            distances = perceptual_distance(network, drawn, real).view(-1, 1, 1, 1)
+            losses["perceptual"] = (self.weights.perceptual, [distances])
         if step >= self.weights.adversarial_from:
             *maps, logits = self.discriminator(drawn)
             with torch.no_grad():
                 *wanted, _ = self.discriminator(real)
-            distances = [(a - b).abs().mean((1, 2, 3)) for a, b in zip(maps, wanted, strict=True)]
-            losses["matching"] = (self.matching, torch.stack(distances).mean(0))
-            losses["adversarial"] = (self.weights.adversarial, -logits.mean((1, 2, 3)))
+            apart = [(a - b).abs().mean(1, keepdim=True) for a, b in zip(maps, wanted, strict=True)]
+            losses["matching"] = (self.matching, apart)
+            losses["adversarial"] = (self.weights.adversarial, [-logits])
         return losses
 
-    def _draw_each(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        """Draw a quarter of the faces softly, then one with any crispness, and half of them crisply.
+    def _draw_each(self, batch: Batch, generator: torch.Generator) -> None:
+        """Draw a quarter of the faces softly, then one with any crispness, and half of them crisply; mouths less.
 
-        The batch is told: drawn [B, 3, H, W], crisp [B].
+        The batch is told: drawn [B, 3, H, W], crisp [B, 1, H, W].
         """
-        count = len(batch["hq"])
-        draws = torch.rand(count, generator=generator, device=generator.device).to(batch["hq"].device)
-        quarters = 4 * (torch.arange(count, device=draws.device) + draws) / count  # 0..4, rising
-        batch["crisp"] = (quarters - 1).clamp(0, 1)
+        hq = batch["hq"]
+        draws, less = torch.rand(2, len(hq), generator=generator, device=generator.device).to(hq.device)
+        quarters = 4 * (torch.arange(len(hq), device=hq.device) + draws) / len(hq)  # 0..4, rising
+        by_place = 1 - less.view(-1, 1, 1, 1) * mouth_of(*hq.shape[-2:]).to(hq)
+        batch["crisp"] = (quarters - 1).clamp(0, 1).view(-1, 1, 1, 1) * by_place
         seen = (batch[name] for name in ("latents", "decoded", "lq", "texture", "crisp"))
         batch["drawn"] = self.detail(*seen).float()
-        return batch["drawn"]
 
     def _judged_square(self, pictures: Tensor, step: int) -> tuple[slice, slice]:
         """Rows and columns that the discriminator sees in this step: in both turns, and in all processes, the same."""
@@ -152,5 +151,6 @@ class CrispStage(DrawingStage):
 
 
 def _mean(values: Tensor, shares: Tensor) -> Tensor:
-    """Of values [B], each counting by its share; 0 if none does."""
+    """Of values [B, 1, h, w], each counting by the mean of its shares [B, 1, H, W]; 0 if none does."""
+    shares = F.adaptive_avg_pool2d(shares, values.shape[-2:])
     return (values * shares).sum() / shares.sum().clamp(min=1e-3)
