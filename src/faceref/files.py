@@ -38,6 +38,18 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def check_writable(path: Path) -> None:
+    """Raise OutputError now, as `write_atomically` would after long work, if `path` cannot be written."""
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise cannot_be_written(path, error) from error
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove what a `write_atomically` that was killed has left below `folder`, where nobody else may be writing."""
     for path in folder.rglob(".*"):

@@ -63,6 +63,20 @@ def test_the_stages_of_a_photograph_are_measured(bench, tiny_model, album):
     assert times["whole photograph"] > times["detect"] > 0
 
 
+def test_a_photograph_in_two_number_formats_is_compared_with_itself_in_each(bench, tiny_model, album, tmp_path):
+    arguments = (tiny_model, "--references", "0", "--photo", album / "photo.jpg", "--dtype", "float32,bfloat16")
+    _, report = bench(*arguments)
+    before = tmp_path / "before.json"
+    for stage in report["stages"]:
+        if stage["setting"] is None and stage["networks"] == "bfloat16":
+            stage["memory"] //= 1000
+    before.write_text(json.dumps(report))
+    outcome, _ = bench(*arguments, "--against", before, "--margin", 100)
+    worse = [line for line in outcome.output.splitlines() if "worse" in line]
+    assert (outcome.code, len(worse)) == (1, len(PHOTOGRAPH))
+    assert all("bfloat16" in line for line in worse)
+
+
 def test_it_ends_with_one_where_it_became_worse(bench, faceref, tiny_model, tmp_path):
     arguments = tiny_model, "--references", "0"
     _, report = bench(*arguments)
@@ -87,6 +101,7 @@ def test_it_ends_with_one_where_it_became_worse(bench, faceref, tiny_model, tmp_
         ("--references 1,x", "'1,x' is not a list of numbers"),
         ("--batch 0", "--batch '0' has to name numbers, 1 or more"),
         ("--dtype float8", "no number format 'float8'"),
+        ("--ref references", "The references are those of a photograph; name it with --photo"),
         ("--against nowhere.json", "nowhere.json is not what faceref bench --json writes"),
         ("--steps 5000", "5000 denoising steps are not possible"),
     ],
@@ -114,6 +129,15 @@ def test_a_device_without_memory_is_one_sentence_and_other_errors_are_not(bench,
     assert outcome.code == 1
     assert outcome.errors.startswith("The device has too little memory; take fewer faces at a time")
     assert_one_sentence(outcome.errors)
+
+
+def test_a_report_that_cannot_be_written_is_said_before_anything_is_measured(
+    faceref, tiny_model, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("faceref.bench.run.run", lambda *_: pytest.fail("measured"))
+    refused = faceref("bench", tiny_model, "--json", tmp_path)
+    assert refused.code == 1
+    assert "is a folder; name the file to write" in refused.errors
 
 
 def test_another_model_is_no_comparison(bench, tiny_model, tiny_blind_model, tmp_path):

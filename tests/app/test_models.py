@@ -48,6 +48,14 @@ def test_imported_checkpoints_restore_by_the_name_refldm_512(faceref, album):
     assert (album / "photo_restored.jpg").exists()
 
 
+@pytest.mark.parametrize("resolution", [0, 12, 8192])
+@pytest.mark.parametrize("command", [("import", "nowhere.ckpt"), ("download", "refldm-512")])
+def test_a_resolution_that_no_model_has_is_said_before_anything_is_read(faceref, command, resolution):
+    refused = faceref("models", *command, "--resolution", resolution)
+    assert refused.code == 2
+    assert f"No model makes pictures of {resolution} px" in refused.errors
+
+
 def test_a_single_checkpoint_needs_a_folder_to_go_to(faceref):
     refused = faceref("models", "import", GOLDEN / "refldm.ckpt")
     assert refused.code == 2

@@ -81,6 +81,15 @@ def test_an_unknown_key_is_named(tmp_path, key):
     assert key.removeprefix("model.diffusion_model.") in sentence_of(refldm, VQGAN, tmp_path / "model")
 
 
+def test_sizes_that_no_network_has_and_names_that_are_none_are_said(tmp_path):
+    odd = save_checkpoints(
+        tmp_path, unet_shapes(48, [1, 2], layers=1, attention=set()), vqgan_shapes(32, [1], 1, codebook=16)
+    )
+    assert "has sizes that no such network has" in sentence_of(*odd, tmp_path / "model")
+    numbered = altered(REFLDM, tmp_path / "numbered.ckpt", lambda tensors: tensors.update({7: torch.zeros(1)}))
+    assert "entries that are not tensors with names (7)" in sentence_of(numbered, VQGAN, tmp_path / "model")
+
+
 def test_a_missing_weight_is_named(tmp_path):
     def drop(tensors):
         del tensors["model.diffusion_model.out.2.bias"], tensors["model_ema.diffusion_modelout2bias"]

@@ -31,6 +31,7 @@ class Stage(BaseModel):
     """A stage of restoring a batch of faces, or, without a setting, of a photograph.
 
     times: how often it is done for the batch; seconds (the median), memory (bytes at the peak) and flops: of once.
+    networks: of a photograph's stage, the number format of the networks that restored it.
     """
 
     name: str
@@ -39,10 +40,22 @@ class Stage(BaseModel):
     seconds: float
     memory: int
     flops: int = 0
+    networks: str = ""
 
     @classmethod
     def of(cls, name: str, measured: Measured, setting: Setting | None = None, times: int = 1) -> "Stage":
         return cls(name=name, setting=setting, times=times, **vars(measured))
+
+    @property
+    def measures(self) -> tuple[str, Setting | None, str]:
+        """What tells it from the other stages of a report."""
+        return self.name, self.setting, self.networks
+
+    def described(self) -> list[str]:
+        """A value for each field of a `Setting`."""
+        if self.setting is None:
+            return ["", "", "", self.networks]
+        return [str(value) for _, value in self.setting]
 
 
 class Report(BaseModel):
@@ -93,7 +106,7 @@ def tables(report: Report) -> Iterator[Table]:
     for column in ("stage", *Setting.model_fields, "seconds", "times", "peak MiB", "GFLOP", "GFLOP/s", "of peak"):
         table.add_column(column, justify="left" if column == "stage" else "right")
     for stage in report.stages:
-        table.add_row(stage.name, *_described(stage.setting), *_numbers(stage, report))
+        table.add_row(stage.name, *stage.described(), *_numbers(stage, report))
     yield table
     sums = Table("", box=None, padding=(0, 2, 0, 0))
     for column in (*Setting.model_fields, "seconds in all", "a face", "peak MiB"):
@@ -102,13 +115,9 @@ def tables(report: Report) -> Iterator[Table]:
         seconds = report.in_all(setting)
         peak = max(stage.memory for stage in report.stages if stage.setting == setting)
         row = f"{seconds:.3f}", f"{seconds / setting.batch:.3f}", f"{peak / 2**20:.0f}"
-        sums.add_row("in all", *_described(setting), *row)
+        sums.add_row("in all", *(str(value) for _, value in setting), *row)
     if sums.rows:
         yield sums
-
-
-def _described(setting: Setting | None) -> list[str]:
-    return [""] * len(Setting.model_fields) if setting is None else [str(value) for _, value in setting]
 
 
 def _numbers(stage: Stage, report: Report) -> tuple[str, ...]:
@@ -143,8 +152,8 @@ class Ratio:
 
 def compare(now: Report, before: Report) -> list[Ratio]:
     """The stages that both have, with the same settings. Raises UsageError if there are none or the model differs."""
-    known = {(stage.name, stage.setting): stage for stage in before.stages}
-    pairs = [Ratio(stage, known[key]) for stage in now.stages if (key := (stage.name, stage.setting)) in known]
+    known = {stage.measures: stage for stage in before.stages}
+    pairs = [Ratio(stage, known[stage.measures]) for stage in now.stages if stage.measures in known]
     if (now.model, now.guidance) != (before.model, before.guidance) or not pairs:
         reason = f"What was measured before ({before.model}) is not what is measured now ({now.model})"
         raise UsageError(reason, hint="measure the same model with the same settings")
@@ -162,5 +171,5 @@ def ratio_table(ratios: list[Ratio], margin: float) -> Table:
         seconds = [f"{stage.seconds:.4f}" for stage in (one.now, one.before)]
         worse = "worse" if one.is_worse(margin) else ""
         ratio = f"{one.seconds:.2f}", f"{one.memory:.2f}"
-        table.add_row(one.now.name, *_described(one.now.setting), *seconds, ratio[0], *memory, ratio[1], worse)
+        table.add_row(one.now.name, *one.now.described(), *seconds, ratio[0], *memory, ratio[1], worse)
     return table

@@ -28,7 +28,7 @@ class Plan:
     """What to measure: every combination of references, steps (none: the model's own), batch and number format.
 
     model: as `find_model` takes it; None: refldm-512's sizes with random weights. photograph: measured as well, with
-    its references.
+    its references, in the first of the numbers of steps.
     """
 
     model: str | None = "small"
@@ -94,9 +94,10 @@ def _stages(plan: Plan, model: Model, blind: Model) -> Iterator[Stage]:
             setting = Setting(references=references, steps=steps, batch=batch, dtype=_name(used.pipeline.unet.dtype))
             yield from network_stages(used.pipeline, used.info.resolution, sampling, setting, plan.repetitions)
     if plan.photograph is not None:
-        options = RestoreOptions(always=True, steps=plan.steps[0] if plan.steps else None)
-        restorer = Restorer(model, blind)
-        yield from photograph_stages(restorer, plan.photograph, plan.photograph_references, options, plan.repetitions)
+        steps, files = plan.steps[0] if plan.steps else None, plan.photograph_references
+        options = RestoreOptions.of(always=True, steps=steps, guidance=plan.guidance if files else None)
+        for stage in photograph_stages(Restorer(model, blind), plan.photograph, files, options, plan.repetitions):
+            yield stage.model_copy(update={"networks": _name(model.pipeline.unet.dtype)})
 
 
 def _name(number_format: torch.dtype) -> str:

@@ -1,7 +1,7 @@
 """One piece of work measured: seconds, the memory that the device held meanwhile, and multiplications counted."""
 
-import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
@@ -69,6 +70,10 @@ def peak_memory(device: torch.device) -> int:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset
+    import resource  # which Windows has not
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS: bytes, since the process began
 
 

@@ -232,10 +232,16 @@ def assemble(
     config: dict[str, Any],
     modules: dict[str, str],
 ) -> Model:
-    """A model with the weights in place; CheckpointError on any that is left over, missing or of another shape."""
+    """A model with the weights in place; CheckpointError on any that is left over, missing or of another shape.
+
+    And on sizes that the model's class does not take.
+    """
     check_known(path, [name for name in weights if name.rpartition(".")[0] not in modules])
-    with torch.device("meta"):
-        model = model_class(**config)
+    try:
+        with torch.device("meta"):
+            model = model_class(**config)
+    except ValueError as error:
+        raise CheckpointError(f"has sizes that no such network has: {error}", subject=path) from error
     expected = model.state_dict()
     state_dict: dict[str, Tensor] = {}
     for name, tensor in weights.items():

@@ -83,9 +83,11 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     if not isinstance(state_dict, dict) or not state_dict:
         hint = "give a checkpoint with a state dict"
         raise CheckpointError("holds no dictionary of tensors", subject=path, hint=hint)
-    foreign = [str(name) for name, tensor in state_dict.items() if not isinstance(tensor, Tensor)]
+    foreign = [
+        str(name) for name, value in state_dict.items() if not (isinstance(name, str) and isinstance(value, Tensor))
+    ]
     if foreign:
-        reason = f"is not a state dict: it holds entries that are not tensors ({list_keys(foreign)})"
+        reason = f"is not a state dict: it holds entries that are not tensors with names ({list_keys(foreign)})"
         raise CheckpointError(reason, subject=path)
     return state_dict
 

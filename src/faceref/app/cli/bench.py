@@ -36,7 +36,8 @@ def bench(
     dtypes: Annotated[str, typer.Option("--dtype", help="Number formats, like float32,bfloat16.")] = "float32",
     guidance: Annotated[float | None, typer.Option(help="Towards the references; the model's own by default.")] = None,
     photo: Annotated[
-        Path | None, typer.Option(help="A photograph with a face; measure opening, finding, pasting and writing, too.")
+        Path | None,
+        typer.Option(help="A photograph with a face: measure opening to writing as well, in the first of --steps."),
     ] = None,
     ref: Annotated[list[Path] | None, typer.Option(help="References for it: files or a folder; several.")] = None,
     device: Device = COMPUTE.device,
@@ -57,8 +58,13 @@ def bench(
     with working("Loading torch"):
         from faceref.bench.report import compare, heading, ratio_table, read_report, tables
         from faceref.bench.run import Plan, run
+        from faceref.files import check_writable
 
+    if ref and photo is None:
+        raise UsageError("The references are those of a photograph", hint="name it with --photo")
     before = against and read_report(against)
+    if json is not None:
+        check_writable(json)
     plan = Plan(
         model=None if random else model,
         references=numbers(references, "--references"),

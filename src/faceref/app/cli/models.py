@@ -14,6 +14,15 @@ from faceref.app.cli.console import output, show, working
 from faceref.app.cli.downloads import AcceptLicence, Source, agreed, bytes_bar, check_digest
 from faceref.errors import UsageError
 
+LARGEST = 4096  # pixels to a side
+
+
+def _resolution(value: int | None) -> int | None:
+    if value is not None and (value % 8 or not 8 <= value <= LARGEST):
+        raise UsageError(f"No model makes pictures of {value} px", hint=f"give a multiple of 8, up to {LARGEST}")
+    return value
+
+
 app = typer.Typer(
     no_args_is_help=True, help="List, describe, download, import, export and push models.", rich_markup_mode=None
 )
@@ -78,7 +87,9 @@ def download(
             show_default="as another public program lists them; not verified by us",
         ),
     ] = None,
-    resolution: Annotated[int, typer.Option(min=8, help="Side of the pictures it was trained on, pixels.")] = 512,
+    resolution: Annotated[
+        int, typer.Option(callback=_resolution, help="Side of the pictures it was trained on, pixels.")
+    ] = 512,
 ) -> None:
     """Fetch the authors' checkpoints of ReF-LDM (2 GB), check their digests and import them.
 
@@ -126,15 +137,17 @@ def import_(
     ] = None,
     resolution: Annotated[
         int | None,
-        typer.Option(min=8, help="Side of the pictures it was trained on, pixels.", show_default="512; 256 for LD-BFR"),
+        typer.Option(
+            callback=_resolution,
+            help="Side of the pictures it was trained on, pixels.",
+            show_default="512; 256 for LD-BFR",
+        ),
     ] = None,
 ) -> None:
     """Bring checkpoints in the layout of the authors' code into faceref's format; no code in them is run.
 
     ReF-LDM is two files, refldm.ckpt and vqgan.ckpt; LD-BFR is one.
     """
-    if resolution is not None and resolution % 8:
-        raise UsageError(f"No model makes pictures of {resolution} px", hint="give a multiple of 8")
     from faceref.checkpoints.info import models_home
     from faceref.checkpoints.original import import_refldm
     from faceref.checkpoints.original_ldbfr import import_ldbfr
