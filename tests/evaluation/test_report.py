@@ -10,8 +10,9 @@ from faceref.evaluation.cases import LeftOut
 from faceref.evaluation.conditions import BLIND_CONDITIONS, Plan, reference_conditions
 from faceref.evaluation.groups import Row
 from faceref.evaluation.metrics import METRICS
-from faceref.evaluation.report import Subject, Table, markdown, summarise, write_summary
+from faceref.evaluation.report import markdown, write_summary
 from faceref.evaluation.statistics import Estimate
+from faceref.evaluation.summary import Subject, Table, summarise
 
 PLAN = Plan(sets=("severe",), most=3, counts=(1,), seed=0, batch_size=1)
 CONDITIONS = {model: reference_conditions(PLAN) for model in ("one", "two")}
@@ -116,7 +117,11 @@ def test_groups_have_tables_of_their_own(summary):
     assert sorted(summary.groups) == ["a", "b"]
     counts = [line.estimates["identity_cosine"].count for line in summary.groups["a"]]
     assert set(counts) == {15}
-    assert "## Group a" in markdown(summary)
+    parts = markdown(summary).split("\n## ")
+    of_a = next(part for part in parts if part.startswith("Group a\n"))
+    for set_name in SETTINGS["sets"]:
+        table = of_a.split(f"### {set_name}\n")[1].split("###")[0]
+        assert table.count("| one: no references |") == 1
 
 
 def test_the_files_are_valid_json_and_name_what_was_left_out(summary, tmp_path: Path):

@@ -13,7 +13,7 @@ from faceref.evaluation.conditions import NO_REFERENCES, Condition, Conditions, 
 from faceref.evaluation.faces import read_face
 from faceref.evaluation.metrics import IDENTITY
 from faceref.evaluation.pictures import picture_folder, picture_path
-from faceref.evaluation.report import Subject, Table
+from faceref.evaluation.summary import Subject, Table
 from faceref.files import write_atomically
 from faceref.pictures.sheets import below, beside, named, titled
 

@@ -25,11 +25,12 @@ from faceref.evaluation.naturalness import load_naturalness
 from faceref.evaluation.notes import notes_of
 from faceref.evaluation.onnx_restorer import load_onnx_restorer
 from faceref.evaluation.pictures import picture_folder, to_tensor
-from faceref.evaluation.report import Subject, Summary, Table, summarise, write_summary
+from faceref.evaluation.report import write_summary
 from faceref.evaluation.request import Request, counts_of, groups_of, mapping_of, sets_of
 from faceref.evaluation.restorer import MeasuredRestorer
 from faceref.evaluation.run import measure_cases, settings_of
 from faceref.evaluation.statistics import Estimate
+from faceref.evaluation.summary import Subject, Summary, Table, summarise
 from faceref.faces.centre import Centre
 from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.jobs import OnItem
