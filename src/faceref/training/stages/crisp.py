@@ -152,5 +152,5 @@ class CrispStage(DrawingStage):
 
 def _mean(values: Tensor, shares: Tensor) -> Tensor:
     """Of values [B, 1, h, w], each counting by the mean of its shares [B, 1, H, W]; 0 if none does."""
-    shares = F.adaptive_avg_pool2d(shares, values.shape[-2:])
+    shares = F.adaptive_avg_pool2d(shares, (values.shape[-2], values.shape[-1]))
     return (values * shares).sum() / shares.sum().clamp(min=1e-3)
