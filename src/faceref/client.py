@@ -8,7 +8,7 @@ Path("restored.jpg").write_bytes(restored.data)
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -23,6 +23,8 @@ from faceref.restore.account import Account
 from faceref.restore.options import RestoreOptions, Strength
 
 PAUSE = 0.5  # seconds before a job is asked for whose stream of events has ended early
+PATIENCE = 60.0  # seconds that a server may be away meanwhile, as while it is started anew
+AWAY = (502, 503, 504)  # a proxy's answers in the place of a server that does not
 
 Source = str | Path | bytes
 M = TypeVar("M", bound=BaseModel)
@@ -37,6 +39,8 @@ class ServerError(FacerefError):
             parts = {key: said[key] for key in ("reason", "subject", "hint", "code")}
         except (ValueError, LookupError, TypeError):  # something between here and the server
             parts = {"reason": f"The answer was {answer.status_code}", "code": f"http_{answer.status_code}"}
+            if location := answer.headers.get("location"):
+                parts["hint"] = f"use the address it names: {location}"
         super().__init__(**parts)
         self.status = answer.status_code
         wait = answer.headers.get("retry-after", "")
@@ -80,15 +84,15 @@ class Client:
         job = self.submit(photo, references, people, options)
         try:
             while not job.is_over:
-                for seen in self.follow(job.id):
-                    on_change(seen)
-                    job = seen
+                with _may_break():
+                    for seen in self.follow(job.id):
+                        job = seen
+                        on_change(seen)
                 if not job.is_over:  # something between here and the server has ended the stream
-                    time.sleep(PAUSE)
-                    job = self.job(job.id)
+                    job = self._again(job.id)
             data, media_type = self.result(job.id)  # raises what a failed job failed of
         finally:
-            with suppress(ServerError):  # it is gone already, or what is being raised says more
+            with suppress(ServerError, httpx.HTTPError):  # it is gone already, or what is being raised says more
                 self.cancel(job.id)
         assert job.account is not None  # it is done
         return Restored(data, media_type, job.account)
@@ -112,7 +116,7 @@ class Client:
     def follow(self, id: str) -> Iterator[Job]:
         """The job whenever something of it changes, until it is over or cancelled."""
         with self._http.stream("GET", f"/v1/jobs/{id}/events", headers=self._headers) as answer:
-            if answer.is_error:
+            if not answer.is_success:
                 raise ServerError(answer)
             event = ""
             for line in answer.iter_lines():
@@ -182,15 +186,36 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _again(self, id: str) -> Job:
+        """The job, as soon as its server answers again. Raises as `job` if that takes longer than PATIENCE."""
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            time.sleep(PAUSE)
+            with _may_break():
+                return self.job(id)
+        return self.job(id)
+
     def _send(self, method: str, path: str, headers: dict[str, str] | None = None, **content: Any) -> httpx.Response:
         answer = self._http.request(method, path, headers=self._headers | (headers or {}), **content)
-        if answer.is_error:
+        if not answer.is_success:  # a redirection, too: what was asked for has not been done
             raise ServerError(answer)
         return answer
 
     @staticmethod
     def _model(kind: type[M], answer: httpx.Response) -> M:
         return kind.model_validate_json(answer.content)
+
+
+@contextmanager
+def _may_break() -> Iterator[None]:
+    """A broken connection, or a server that is away for a while, ends the block and nothing else."""
+    try:
+        yield
+    except httpx.TransportError:
+        pass
+    except ServerError as error:
+        if error.status not in AWAY:
+            raise
 
 
 def _form(

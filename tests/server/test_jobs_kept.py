@@ -49,6 +49,29 @@ def do_next(queue: JobQueue) -> str:
     return job.id
 
 
+def test_nobodys_many_jobs_keep_another_one_waiting_or_out(opened):
+    queue = opened(waiting=3)
+    many = [queue.submit("many", REQUEST).id for _ in range(3)]
+    with pytest.raises(RefusedError, match="3 jobs are waiting already"):
+        queue.submit("many", REQUEST)
+    few = queue.submit("few", REQUEST).id
+    assert queue.get("few", few).ahead == 1
+    assert [queue.get("many", id).ahead for id in many] == [1, 2, 3]
+    assert [do_next(queue) for _ in range(4)] == [many[0], few, many[1], many[2]]
+
+
+def test_what_is_over_its_time_takes_no_room_and_no_key_while_workers_are_busy(opened):
+    queue = opened(kept=2, keep_seconds=10)
+    first = queue.submit("me", REQUEST, key="once").id
+    do_next(queue)
+    queue.submit("me", REQUEST)
+    queue.work.claim()  # and takes long
+    opened.now = 11
+    with pytest.raises(RefusedError, match="There is no such job"):
+        queue.get("me", first)
+    assert queue.submit("me", REQUEST, key="once").id != first
+
+
 def test_accepted_jobs_are_done_in_order_by_the_next_process(opened):
     queue = opened()
     ids = [queue.submit("me", REQUEST).id for _ in range(3)]

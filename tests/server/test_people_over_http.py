@@ -63,6 +63,15 @@ def test_more_photographs_are_added_and_show_at_once(client, photo, reference, w
         client.add("Collins", [b"not even read"])
 
 
+def test_of_one_person_no_more_photographs_are_kept_than_a_request_may_have(serve, reference):
+    client = Client(http=serve(references=2))
+    client.enroll("Eileen", [reference])
+    turned = [png(Image.open(io.BytesIO(reference)).rotate(angle)) for angle in (4, 8)]
+    with pytest.raises(ServerError, match="3 photographs of one person are too many; give at most 2"):
+        client.add("Eileen", turned)
+    assert client.add("Eileen", turned[:1]).references == 2
+
+
 def test_people_in_memory_are_those_on_the_disk_and_not_many(tmp_path, restorer, reference, monkeypatch):
     monkeypatch.setattr(kept_people, "KEPT", 2)
     library, people = Library(tmp_path), kept_people.KeptPeople(lambda owner: Library(tmp_path))

@@ -5,6 +5,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
+import httpx2 as httpx
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image, ImageOps
@@ -133,6 +134,9 @@ def test_a_photograph_is_shown_as_a_jpeg_of_its_size(serve, portrait):
     with Image.open(io.BytesIO(answer.content)) as shown:
         assert (answer.headers["content-type"], shown.format, shown.size) == ("image/jpeg", "JPEG", portrait.size)
     assert http.post("/v1/preview", files={"photo": b"no picture"}).json()["subject"] == "The photograph"
+    long = http.post("/v1/preview", files={"photo": png(Image.new("L", (66_000, 40)))})
+    with Image.open(io.BytesIO(long.content)) as shown:
+        assert (long.headers["content-type"], shown.format, shown.size) == ("image/png", "PNG", (66_000, 40))
 
 
 def test_a_job_tells_how_far_it_is(serve, held, photo):
@@ -240,8 +244,46 @@ def test_a_picture_that_has_come_is_not_lost_by_its_job_being_gone(client, photo
     assert client.restore(photo, options=FULLY).account.faces[0].restored
 
 
-def test_a_client_goes_on_where_a_stream_of_events_ends_early(client, photo, monkeypatch):
-    follow = Client.follow
-    monkeypatch.setattr(Client, "follow", lambda self, id: islice(follow(self, id), 1))
+@pytest.mark.parametrize("breaks", [None, httpx.RemoteProtocolError("peer closed connection"), 502])
+def test_a_client_goes_on_where_a_stream_of_events_ends_early(client, photo, monkeypatch, breaks):
+    follow, job = Client.follow, Client.job
+    away = [ServerError(httpx.Response(502)), httpx.ConnectError("refused")] if breaks else []
+
+    def followed(self, id):
+        yield from islice(follow(self, id), 1)
+        if breaks is not None:
+            raise ServerError(httpx.Response(breaks)) if isinstance(breaks, int) else breaks
+
+    def asked(self, id):
+        if away:
+            raise away.pop()
+        return job(self, id)
+
+    monkeypatch.setattr(Client, "follow", followed)
+    monkeypatch.setattr(Client, "job", asked)
     monkeypatch.setattr("faceref.client.PAUSE", 0)
     assert client.restore(photo, options=FULLY).account.faces[0].restored
+    assert not away
+
+
+def test_a_server_that_stays_away_is_an_error_with_its_own_words(client, photo, monkeypatch):
+    def lost(*_: object):
+        raise httpx.ConnectError("refused")
+
+    for name in ("follow", "job", "cancel"):
+        monkeypatch.setattr(Client, name, lost)
+    monkeypatch.setattr("faceref.client.PAUSE", 0)
+    monkeypatch.setattr("faceref.client.PATIENCE", 0.1)
+    with pytest.raises(httpx.ConnectError, match="refused"):
+        client.restore(photo, options=FULLY)
+
+
+def test_a_redirection_is_no_success():
+    moved = httpx.MockTransport(lambda _: httpx.Response(301, headers={"location": "https://elsewhere/"}))
+    client = Client(http=httpx.Client(base_url="http://here", transport=moved))
+    for ask in (lambda: client.remove("Eileen"), client.people, lambda: list(client.follow("a-job"))):
+        with pytest.raises(
+            ServerError, match="The answer was 301; use the address it names: https://elsewhere/"
+        ) as told:
+            ask()
+        assert told.value.status == 301

@@ -22,6 +22,20 @@ def test_eight_photographs_leave_the_page_connections_for_all_else(served, page,
     expect(page.locator("#status")).to_have_text("8 of 8 photographs restored")
 
 
+def test_photographs_that_were_sent_before_they_were_looked_at_are_shown(page, bad, on_disk):
+    held = []
+    page.route("**/v1/faces", lambda route: held.append(route))  # the first is looked at, the others wait for that
+    choose(page, "photos", on_disk(**{f"photo{number}": bad for number in range(3)}))
+    until(lambda: page.wait_for_timeout(50) or bool(held))
+    page.get_by_role("button", name="Restore 3 photographs").click()
+    expect(page.locator("#status")).to_have_text("3 of 3 photographs restored")
+    for number in range(3):
+        page.get_by_role("button", name=f"photo{number}.png: done").click()
+        expect(page.locator("#caption")).to_contain_text(f"photo{number}.png · {bad.width} × {bad.height}")
+        expect(page.locator("#frame")).to_be_visible()
+        expect(page.locator("#exact")).to_be_visible()
+
+
 def test_what_was_cancelled_while_it_was_sent_is_neither_sent_nor_kept(served, page, bad, on_disk):
     choose(page, "photos", on_disk(**{f"photo{number}": bad for number in range(3)}))
     page.get_by_role("button", name="Restore 3 photographs").wait_for()
@@ -56,6 +70,28 @@ def test_a_job_goes_on_while_the_server_cannot_be_reached(served, page, bad, on_
     page.unroute("**/v1/jobs/**")
     page.locator("#outcome").wait_for()
     expect(page.locator("#problem")).to_be_hidden()
+
+
+def test_jobs_outlive_a_proxy_that_answers_for_a_server_that_is_started_anew(served, page, bad, on_disk):
+    served.held.go.clear()
+    choose(page, "photos", on_disk(old=bad))
+    wait_for_faces(page, 1)
+    restore_half(page)
+    id = job_id(page)
+    page.route("**/v1/jobs/**", lambda route: route.fulfill(status=502, body="Bad Gateway"))
+    page.reload()
+    expect(page.locator("#problem")).to_have_text("The answer was 502.")
+    assert httpx.get(f"{served.address}/v1/jobs/{id}").status_code == 200
+    served.held.go.set()
+    page.unroute("**/v1/jobs/**")
+    page.locator("#outcome").wait_for()  # without being loaded once more
+    expect(page.locator("#problem")).to_be_hidden()
+    page.route("**/v1/jobs/**", lambda route: route.fulfill(status=502, body="Bad Gateway"))
+    page.get_by_role("button", name="Start over").click()
+    page.locator("#welcome").wait_for()
+    assert httpx.get(f"{served.address}/v1/jobs/{id}").status_code == 200
+    page.unroute("**/v1/jobs/**")
+    until(lambda: page.wait_for_timeout(100) or httpx.get(f"{served.address}/v1/jobs/{id}").status_code == 404)
 
 
 def test_what_is_changed_meanwhile_asks_for_another_restoration(served, page, bad, portrait, on_disk):

@@ -41,11 +41,18 @@ def test_people_are_enrolled_added_to_seen_renamed_merged_and_removed(
     expect(people.locator("#enrolled strong")).to_have_text(["Eileen Marie"])
     with Client(served.address) as client:
         assert [(one.name, one.references) for one in client.people()] == [("Eileen Marie", 2)]
-        people.get_by_role("button", name="Remove").click()
+        people.get_by_role("button", name="Remove").dblclick()
+        page.wait_for_timeout(200)
         assert len(client.people()) == 1  # it asks once more
         people.get_by_role("button", name="Forget Eileen Marie for good").click()
         expect(people.locator("#enrolled strong")).to_have_count(0)
         assert client.people() == []
+
+
+def test_a_person_without_photographs_is_not_enrolled_and_that_is_said(page, people):
+    people.get_by_label("Name", exact=True).fill("Eileen")
+    people.get_by_role("button", name="Enroll").click()
+    expect(people.get_by_role("alert")).to_have_text("Add good photographs of this person first.")
 
 
 def test_a_name_that_is_taken_is_said_in_the_window(page, people, served, reference, portrait, on_disk):
@@ -74,9 +81,13 @@ def test_a_server_with_tokens_asks_once_for_one(visit, held, tmp_path, bad, on_d
     with listening(create_app(held, TOKENS, tmp_path / "tokens")) as address:
         page = visit(address)
         asked = page.get_by_role("dialog", name="This server asks for a token")
-        for token in ("a wrong token, a wrong one", TOKENS[0]):
+        refused = asked.get_by_role("alert")
+        expect(refused).to_be_hidden()
+        for token in ("a wrong token, a wrong one", f"{TOKENS[0]}\u200b"):  # copied along with what nobody sees
             asked.get_by_label("Token").fill(token)
             asked.get_by_role("button", name="Go on").click()
+            if token != f"{TOKENS[0]}\u200b":
+                expect(refused).to_have_text("The server does not take that one.")
         choose(page, "photos", on_disk(old=bad))
         wait_for_faces(page, 1)
         page.reload()

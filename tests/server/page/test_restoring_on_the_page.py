@@ -209,6 +209,32 @@ def test_a_job_shows_how_far_it_is_and_is_cancelled(served, page, bad, on_disk):
     until(lambda: httpx.get(f"{served.address}/v1/jobs/{id}").status_code == 404)
 
 
+@pytest.mark.parametrize("ends", ["fails", "is cancelled"])
+def test_a_result_stays_until_restoring_again_has_another(served, page, bad, portrait, wall, on_disk, ends):
+    photo, good, grey = on_disk(old=bad, good=portrait, grey=wall)
+    choose(page, "photos", [photo])
+    choose(page, "references", [good])
+    expect(page.locator("#faces strong")).to_have_text("1 Same person")
+    restore(page)
+    id, before = job_id(page), downloaded(page, "#download")
+    if ends == "fails":
+        page.get_by_role("button", name="Remove good.png").click()
+        choose(page, "references", [grey])
+        expect(page.locator("#problem")).to_contain_text("None of the references can be used")
+    else:
+        served.held.go.clear()
+        page.get_by_text("Settings", exact=True).click()
+        page.get_by_role("checkbox", name="Let colours change").check()
+    page.get_by_role("button", name="Restore again").click()
+    if ends != "fails":
+        expect(page.locator("#bar")).to_have_attribute("value", "0.5")
+        page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_role("button", name="Restore again")).to_be_visible()
+    expect(page.locator("#outcome")).to_be_visible()
+    assert (job_id(page), downloaded(page, "#download")) == (id, before)
+    assert httpx.get(f"{served.address}/v1/jobs/{id}").status_code == 200
+
+
 def test_a_page_that_is_loaded_again_goes_on_where_it_was(served, page, bad, portrait, on_disk):
     served.held.go.clear()
     photo, good = on_disk(old=bad, good=portrait)

@@ -8,7 +8,7 @@ from typing import Any
 from faceref.people.library import Library
 from faceref.people.person import Person
 
-KEPT = 16  # people, those used last; one with 20 references takes 16 MB
+KEPT = 320  # references of those used last; 20 take 16 MB
 
 Key = tuple[str, str]  # owner and name
 
@@ -33,6 +33,6 @@ class KeptPeople:
             person = library.get(name)
         with self._lock:
             self._kept[key] = (now, person)
-            if len(self._kept) > KEPT:
+            while len(self._kept) > 1 and sum(len(one.references) for _, one in self._kept.values()) > KEPT:
                 self._kept.popitem(last=False)
         return person

@@ -16,9 +16,11 @@ class Limits(BaseModel):
     arriving: int = Field(default=64, gt=0, description="requests that are being sent at once")
     arriving_seconds: float = Field(default=300, gt=0, description="until a request has arrived")
     megapixels: float = Field(default=50, gt=0, description="of each picture")
-    references: int = Field(default=20, gt=0, description="photographs of a person in a request")
+    references: int = Field(default=20, gt=0, description="photographs of a person, in a request or kept")
     people: int = Field(default=20, gt=0, description="enrolled people looked for in a request")
-    waiting: int = Field(default=64, gt=0, description="jobs in the queue, and requests for /v1/faces or /v1/people")
+    waiting: int = Field(
+        default=64, gt=0, description="jobs of one token in the queue; and requests for /v1/faces or /v1/people"
+    )
     kept: int = Field(default=256, gt=0, description="jobs of one token, results not yet deleted among them")
     seconds: float = Field(default=600, gt=0, description="of restoring one photograph")
     keep_seconds: float = Field(default=3600, gt=0, description="until a result that nobody fetched is deleted")

@@ -43,7 +43,7 @@ async def faces(
         known = [caller.person(name) for name in asked.people]
         return caller.service.restorer.match(asked.photo, known or asked.references, asked.options).account()
 
-    return await caller.service.look(match)
+    return await caller.service.look(match, (asked.photo, *asked.references))
 
 
 @router.post("/preview", tags=["restore"], response_class=Response, responses={200: PICTURE})
@@ -55,7 +55,7 @@ async def show(caller: CallerOf, photo: Photo) -> Response:
         check_pictures({PHOTOGRAPH: data}, caller.service.limits)
         return preview(data)
 
-    return as_response(await caller.service.look(shown))
+    return as_response(await caller.service.look(shown, (data,)))
 
 
 @router.post("/people", status_code=201, tags=["people"])
@@ -71,7 +71,7 @@ async def enroll(
         caller.library.enroll(known_as, person)
         return NewPerson(name=known_as, references=len(person.references), **_left_out(person))
 
-    return await caller.service.look(read_and_keep)
+    return await caller.service.look(read_and_keep, pictures)
 
 
 @router.post("/people/{name}/photos", tags=["people"])
@@ -80,12 +80,13 @@ async def add_photos(caller: CallerOf, name: str, photos: References) -> AddedPh
     pictures = await read_all(photos)
 
     def read_and_add() -> AddedPhotos:
-        caller.library.stamp(name)  # an unknown one is said before the photographs are read
+        kept = len(caller.person(name).references)  # an unknown one is said before the photographs are read
+        check_count("photographs of one person", kept + len(pictures), caller.service.limits.references)
         person = _read(caller, pictures)
         new = caller.library.add(name, person)
         return AddedPhotos(new=new, references=len(caller.person(name).references), **_left_out(person))
 
-    return await caller.service.look(read_and_add)
+    return await caller.service.look(read_and_add, pictures)
 
 
 @router.get("/people", tags=["people"])

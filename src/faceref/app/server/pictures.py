@@ -33,11 +33,7 @@ class Picture:
 
 def encoded(result: Result) -> tuple[Picture, tuple[str, ...]]:
     """A result in its photograph's format (PNG where that is too small), and a sentence for what it cannot hold."""
-    format = OUTPUT_FORMATS[output_suffix(result.photo)]
-    try:
-        check_side(max(result.image.size), format, "")
-    except OutputError:
-        format = "PNG"
+    format = _large_enough(OUTPUT_FORMATS[output_suffix(result.photo)], result.image)
     data, left_out = result.encode(format)
     return Picture(data, _MEDIA_TYPES[format]), left_out
 
@@ -60,17 +56,30 @@ def at_strength(photo: bytes, layers: Layers, strength: Strength) -> Picture:
 
 
 def preview(photo: bytes) -> Picture:
-    """A photograph of any format as a JPEG of the same size, upright. Raises PhotoError."""
+    """A photograph of any format as a JPEG of the same size, upright; a PNG where it is too long for that.
+
+    Raises PhotoError.
+    """
     opened = open_photo(photo)
-    return Picture(_jpeg(opened.image, opened.file.icc_profile), "image/jpeg")
+    format = _large_enough("JPEG", opened.image)
+    return Picture(_saved(opened.image, format, opened.file.icc_profile), _MEDIA_TYPES[format])
 
 
 def face(image: Image.Image) -> Picture:
     """An aligned face as a JPEG."""
-    return Picture(_jpeg(image, None), "image/jpeg")
+    return Picture(_saved(image, "JPEG", None), "image/jpeg")
 
 
-def _jpeg(image: Image.Image, icc_profile: bytes | None) -> bytes:
+def _large_enough(format: str, image: Image.Image) -> str:
+    """The format, or PNG where a picture is too large for it."""
+    try:
+        check_side(max(image.size), format, "")
+    except OutputError:
+        return "PNG"
+    return format
+
+
+def _saved(image: Image.Image, format: str, icc_profile: bytes | None) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=92, icc_profile=icc_profile)
+    image.save(buffer, format, quality=92, icc_profile=icc_profile)
     return buffer.getvalue()

@@ -33,6 +33,7 @@ class JobQueue:
     def submit(self, owner: str, request: JobRequest, key: str | None = None) -> Job:
         """Accept a request; one with the same idempotency key is the same job. Raises RefusedError."""
         digest = request.digest()
+        self.work.purge()  # what its owner cannot see any more takes no room of theirs
         with self._file.transaction() as rows:
             known = rows.execute("SELECT id, digest FROM job WHERE owner = ? AND key = ?", (owner, key)).fetchone()
             if known is not None:
@@ -57,18 +58,13 @@ class JobQueue:
     def get(self, owner: str, id: str) -> Job:
         """Raises RefusedError for a job that is not there, or is another's."""
         with self._file.lock:
-            state, account, problem, ahead = self._row(
-                owner,
-                id,
-                "state, account, problem, "
-                "(SELECT count(*) FROM job AS other WHERE other.state IN ('waiting', 'running') "
-                "AND other.number < job.number)",
-            )
+            state, account, problem, number = self._row(owner, id, "state, account, problem, number")
+            ahead = self._ahead(owner, number) if state == State.WAITING else 0
             done, total = self.work.steps(id)
         return Job(
             id=id,
             state=State(state),
-            ahead=ahead if state == State.WAITING else 0,
+            ahead=ahead,
             steps_done=done,
             steps=total,
             account=account and Account.model_validate_json(account),
@@ -119,8 +115,17 @@ class JobQueue:
     def close(self) -> None:
         self._file.close()
 
+    def _ahead(self, owner: str, number: int) -> int:
+        """How many jobs come before one that waits, at most: its owner's older ones, and others' in their turns."""
+        counted = self._file.rows.execute(
+            "SELECT owner = ?, sum(number < ?), count(*) FROM job WHERE state IN ('waiting', 'running') GROUP BY owner",
+            (owner, number),
+        ).fetchall()
+        own = next(older for is_own, older, _ in counted if is_own)
+        return own + sum(min(jobs, own + 1) for is_own, _, jobs in counted if not is_own)
+
     def _check_room(self, owner: str) -> None:
-        waiting = self.work.count(State.WAITING)
+        waiting = self.work.count(State.WAITING, owner)
         if waiting >= self.limits.waiting:
             raise RefusedError(
                 429,

@@ -1,6 +1,6 @@
 """What the routes work with, and how they get at it and at a request's pictures."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
@@ -20,8 +20,16 @@ from faceref.people.person import Person
 from faceref.restore.restorer import Restorer
 
 T = TypeVar("T")
+IN_LINE = 8  # times `megabytes`: what the pictures of requests that wait in turn may have in memory
 PIECE = 1 << 18  # bytes sent at once: who reads slowly is not taken for who has stopped (`connections.ANSWER`)
 PROBLEMS: dict[int | str, dict[str, Any]] = {"4XX": {"model": Problem}, "5XX": {"model": Problem}}
+
+
+@dataclass
+class Line:
+    """The requests that wait in turn; size: bytes of their pictures."""
+
+    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -37,14 +45,20 @@ class Service:
     people: KeptPeople
     limits: Limits
     looking: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
+    line: Line = field(default_factory=Line)
 
-    async def look(self, work: Callable[[], T]) -> T:
-        """Find faces in a thread, when it is this request's turn. Raises RefusedError if too many wait."""
-        waiting = self.looking.statistics().tasks_waiting
-        if waiting >= self.limits.waiting:
-            reason = f"{waiting} requests are waiting already"
-            raise RefusedError(429, "queue_full", reason, hint="try again later", headers={"Retry-After": str(waiting)})
-        return await anyio.to_thread.run_sync(work, limiter=self.looking)
+    async def look(self, work: Callable[[], T], pictures: Sequence[bytes] = ()) -> T:
+        """Find faces on pictures in a thread, when it is this request's turn. Raises RefusedError if too many wait."""
+        waiting, size = self.looking.statistics().tasks_waiting, sum(map(len, pictures))
+        room = IN_LINE * self.limits.megabytes * 2**20 - self.line.size
+        if waiting >= self.limits.waiting or size > room:
+            reason, wait = f"{waiting} requests are waiting already", {"Retry-After": str(max(1, waiting))}
+            raise RefusedError(429, "queue_full", reason, hint="try again later", headers=wait)
+        self.line.size += size
+        try:
+            return await anyio.to_thread.run_sync(work, limiter=self.looking)
+        finally:
+            self.line.size -= size
 
 
 @dataclass(frozen=True)
@@ -85,5 +99,9 @@ async def _pieces(data: bytes) -> AsyncIterator[bytes]:
 
 
 async def read_all(uploads: list[UploadFile]) -> tuple[bytes, ...]:
-    """The pictures; what the client called them is not looked at."""
-    return tuple([await upload.read() for upload in uploads])
+    """The pictures, whose files are gone then; what the client called them is not looked at."""
+    pictures = []
+    for upload in uploads:
+        pictures.append(await upload.read())
+        await upload.close()
+    return tuple(pictures)

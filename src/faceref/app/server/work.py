@@ -46,11 +46,15 @@ class Work:
         self._clock = clock
         self._steps: dict[str, tuple[int, int | None]] = {}
         self._held: set[str] = set()  # by workers
+        self._turns: dict[str, int] = {}  # owner -> the last of all the claims that was theirs
         with file.transaction() as rows:
             rows.execute("UPDATE job SET state = 'waiting' WHERE state = 'running'")
 
     def claim(self) -> Claimed | None:
-        """The oldest job that is not over and that no worker holds; this one does, until `let_go`."""
+        """The next job that is not over and that no worker holds; this one does, until `let_go`.
+
+        It is the oldest of the owner who has waited longest for a turn: nobody's many keep another's one waiting.
+        """
         with self._file.transaction() as rows:
             free = "state IN ('waiting', 'running') AND id NOT IN (SELECT value FROM json_each(?))"
             held = json.dumps(list(self._held))
@@ -59,15 +63,16 @@ class Work:
                 (_STOPPED_ITS_PROCESS.model_dump_json(), self._expiry(), STARTS, held),
             ).rowcount
             self._count_finished(State.FAILED, given_up)
-            row = rows.execute(
-                "UPDATE job SET state = 'running', starts = starts + 1 WHERE number = "
-                f"(SELECT min(number) FROM job WHERE {free}) RETURNING number, id, owner, request",
-                (held,),
-            ).fetchone()
-            if row is None:
+            oldest = rows.execute(f"SELECT owner, min(number) FROM job WHERE {free} GROUP BY owner", (held,)).fetchall()
+            if not oldest:
                 self.arrived.clear()
                 return None
-            number, id, owner, settings = row
+            owner, number = min(oldest, key=lambda row: (self._turns.get(row[0], 0), row[1]))
+            self._turns[owner] = 1 + max(self._turns.values(), default=0)
+            id, settings = rows.execute(
+                "UPDATE job SET state = 'running', starts = starts + 1 WHERE number = ? RETURNING id, request",
+                (number,),
+            ).fetchone()
             found = rows.execute("SELECT data FROM upload WHERE job = ? ORDER BY position", (number,)).fetchall()
             self._held.add(id)
         try:
@@ -121,9 +126,11 @@ class Work:
         if gone:
             self._file.overwrite()
 
-    def count(self, state: State) -> int:
+    def count(self, state: State, owner: str | None = None) -> int:
+        """How many jobs there are, of one owner or of all."""
+        counted = "SELECT count(*) FROM job WHERE state = ? AND owner = coalesce(?, owner)"
         with self._file.lock:
-            return self._file.rows.execute("SELECT count(*) FROM job WHERE state = ?", (state,)).fetchone()[0]
+            return self._file.rows.execute(counted, (state, owner)).fetchone()[0]
 
     def finished(self) -> dict[str, int]:
         """How many jobs were ever done, and how many failed; those that were cancelled are neither."""

@@ -1,6 +1,6 @@
 /** The server's API as functions; each throws `Problem`. */
 
-import { Problem } from "./problem.js";
+import { isAway, Problem } from "./problem.js";
 import { jsonEvents } from "./events.js";
 import { askForToken, authorization } from "./token.js";
 
@@ -222,7 +222,7 @@ async function sendAgain(method, path, request = {}) {
       return await send(method, path, request);
     } catch (error) {
       if (!(error instanceof Problem) || left === 1) throw error;
-      if (error.status !== 0 && !(error.status === 429 && error.retryAfter)) throw error;
+      if (!isAway(error) && !(error.status === 429 && error.retryAfter)) throw error;
       await new Promise((resolve) => setTimeout(resolve, error.retryAfter ? 1000 * error.retryAfter : PAUSE));
       request.signal?.throwIfAborted();
     }

@@ -135,6 +135,7 @@ function newPhoto(id, name, file) {
     byHand: new Map(),
     job: null,
     sent: [],
+    earlier: null,
     begun: null,
     asking: new AbortController(),
     problem: null,

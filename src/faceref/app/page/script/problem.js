@@ -40,9 +40,11 @@ export function words(error) {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** @param {unknown} error whether it is only that the server cannot be reached, for now */
+const AWAY = new Set([0, 502, 503, 504]); // nobody answered, or a proxy said so in the server's place
+
+/** @param {unknown} error @returns {error is Problem} whether it is only that the server cannot be reached, for now */
 export function isAway(error) {
-  return error instanceof Problem && error.status === 0;
+  return error instanceof Problem && AWAY.has(error.status);
 }
 
 /** @param {unknown} error whether it is only that something was broken off on purpose */

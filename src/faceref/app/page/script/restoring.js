@@ -12,7 +12,7 @@ import { isRestored, isToDo, optionsFor, restoredFaces, whoOf } from "./store.js
 /** @typedef {import("./types.js").Photo} Photo */
 /** @typedef {import("./types.js").Job} Job */
 
-const PAUSE = 5000; // milliseconds before a server that does not answer is asked again how far a job is
+const PAUSE = 5000; // milliseconds before a server that does not answer is asked again
 
 export class Restoring {
   /** @param {Store} store @param {Looking} looking @param {Strength} strength */
@@ -37,15 +37,14 @@ export class Restoring {
   cancel(photo) {
     if (!photo.file) return this.remove(photo); // it was with the server alone
     photo.asking.abort();
-    this.#forgetJob(photo);
-    this.store.change(() => Object.assign(photo, { state: "ready", job: null, problem: null }));
+    this.#giveUp(photo, null);
     if (!photo.account) void this.looking.look(photo);
   }
 
   /** @param {Photo} photo */
   remove(photo) {
     photo.asking.abort();
-    this.#forgetJob(photo);
+    for (const job of [photo.job, photo.earlier?.job]) this.#forget(job?.id);
     for (const shown of [photo.shown, photo.full, photo.exact]) forget(shown);
     this.store.change((state) => {
       const at = state.photos.indexOf(photo);
@@ -68,21 +67,36 @@ export class Restoring {
   }
 
   /** @param {Photo} photo @param {import("./session.js").RememberedJob} remembered */
-  async #resume(photo, { id, references, byHand, strength, changed = false }) {
+  async #resume(photo, remembered) {
+    const { id, earlier, references, byHand, strength, changed = false } = remembered;
+    this.#forget(earlier);
     const waiting = { id, state: "waiting", ahead: 0, steps_done: 0, steps: null, account: null, problem: null };
     const known = { state: "busy", job: waiting, sent: references, byHand: new Map(byHand), strength: new Map(strength), changed };
     this.store.change(() => Object.assign(photo, known));
+    const { signal } = photo.asking;
     try {
       const job = await readJob(id);
       photo.file = job.state === "failed" ? null : await photoOf(id);
       const shown = photo.file && (await show(photo.file));
-      this.store.change(() => Object.assign(photo, { job, shown }));
-      void this.#follow(photo, id, photo.asking.signal);
+      this.store.change(() => Object.assign(photo, { job, shown, problem: null }));
+      void this.#follow(photo, id, signal);
     } catch (error) {
+      if (signal.aborted) return;
+      if (isAway(error)) return void this.#resumeLater(photo, remembered, words(error));
       this.store.change((state) => (state.message = `${photo.name}: ${words(error)}`));
-      if (isAway(error)) return; // it may be there when the page is loaded once more
       this.remove(photo);
     }
+  }
+
+  /** @param {Photo} photo @param {import("./session.js").RememberedJob} remembered @param {string} problem */
+  async #resumeLater(photo, remembered, problem) {
+    const { signal } = photo.asking;
+    this.store.change(() => (photo.problem = problem));
+    await pause();
+    if (signal.aborted) return;
+    await this.#resume(photo, remembered);
+    const { job, file, sent } = photo;
+    if (job && file && sent.length && !this.store.state.references.length) await this.#resumeReferences(job.id, sent);
   }
 
   /** @param {string} id @param {string[]} names */
@@ -92,14 +106,15 @@ export class Restoring {
     this.store.change((state) => (state.references = references));
   }
 
-  /** @param {Photo} photo @returns {AbortSignal} of all that is asked for it from now on */
+  /** What it was restored to stays until it is restored again. @param {Photo} photo @returns {AbortSignal} of all that is asked for it from now on */
   #begin(photo) {
-    this.#forgetJob(photo);
+    const { job, sent } = photo;
     photo.asking.abort();
     photo.asking = new AbortController();
     this.store.change((state) => {
       state.boxes = false;
-      Object.assign(photo, { state: "busy", looking: false, job: null, begun: null, problem: null });
+      const earlier = job && { job, sent };
+      Object.assign(photo, { state: "busy", looking: false, job: null, earlier, begun: null, problem: null });
     });
     return photo.asking.signal;
   }
@@ -109,11 +124,14 @@ export class Restoring {
     const { state } = this.store;
     if (signal.aborted || !photo.file) return;
     try {
+      const shown = photo.shown ?? (await show(photo.file)); // it may not have been its turn to be looked at
+      if (signal.aborted) return forget(photo.shown ? null : shown);
+      this.store.change(() => (photo.shown = shown));
       const who = whoOf(state);
       const sent = who.references.length ? state.references.map(({ name }) => name) : [];
       photo.changed = false; // what changes from now on asks for another restoration
       const job = await submit(photo.file, who, optionsFor(state, photo));
-      if (signal.aborted) return void cancel(job.id).catch(() => {}); // while it was being sent
+      if (signal.aborted) return this.#forget(job.id); // while it was being sent
       this.store.change(() => Object.assign(photo, { job, sent }));
       void this.#follow(photo, job.id, signal);
     } catch (error) {
@@ -138,7 +156,7 @@ export class Restoring {
         if (signal.aborted || isAbort(error)) return;
         if (!isAway(error)) return this.#fail(photo, words(error));
         this.store.change(() => (photo.problem = words(error)));
-        await new Promise((resolve) => setTimeout(resolve, PAUSE));
+        await pause();
         if (signal.aborted) return;
       }
     }
@@ -149,8 +167,9 @@ export class Restoring {
     const blob = await result(job.id, "", signal);
     const exact = { ...(await show(blob)), blob, strength: "" };
     for (const shown of [photo.full, photo.exact]) forget(shown);
+    this.#forget(photo.earlier?.job.id);
     this.store.change(() => {
-      Object.assign(photo, { state: "done", account: job.account, exact, full: null, problem: null });
+      Object.assign(photo, { state: "done", account: job.account, earlier: null, exact, full: null, problem: null });
     });
     const numbers = new Set(restoredFaces(photo).map(({ number }) => number));
     const strength = new Map([...photo.strength].filter(([face]) => numbers.has(face)));
@@ -164,14 +183,35 @@ export class Restoring {
   /** @param {Photo} photo @param {string} problem */
   #fail(photo, problem) {
     if (photo.state === "done") return this.store.change(() => (photo.problem = problem)); // what is shown stays
-    this.#forgetJob(photo);
-    this.store.change(() => Object.assign(photo, { state: "ready", job: null, problem }));
+    this.#giveUp(photo, problem);
   }
 
-  /** Nothing of it stays on the server. @param {Photo} photo */
-  #forgetJob(photo) {
-    if (photo.job) cancel(photo.job.id).catch(() => {}); // it may be gone already
+  /** Be as it was before it was sent. @param {Photo} photo @param {string | null} problem */
+  #giveUp(photo, problem) {
+    const { job, earlier, file } = photo;
+    this.#forget(job?.id);
+    const result = earlier && { state: "done", ...earlier, changed: true };
+    const lost = !file && { refused: true, problem: `${problem} Give ${photo.name} once more to try again.` };
+    const ready = { state: "ready", job: null, problem };
+    this.store.change(() => Object.assign(photo, { ...ready, ...result, ...lost, earlier: null }));
   }
+
+  /** Nothing of a job stays on the server, as soon as that can be reached. @param {string | null | undefined} id */
+  async #forget(id) {
+    while (id) {
+      try {
+        return await cancel(id);
+      } catch (error) {
+        if (!isAway(error)) return; // it is gone already
+        await pause();
+      }
+    }
+  }
+}
+
+/** @returns {Promise<void>} */
+function pause() {
+  return new Promise((resolve) => setTimeout(resolve, PAUSE));
 }
 
 /**

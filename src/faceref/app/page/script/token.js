@@ -20,14 +20,15 @@ let asking = null;
  */
 export function askForToken(used) {
   if (authorization().Authorization !== used) return Promise.resolve(); // another request has asked meanwhile
-  asking ??= ask().finally(() => (asking = null));
+  asking ??= ask(used !== undefined).finally(() => (asking = null));
   return asking;
 }
 
-/** @returns {Promise<void>} */
-function ask() {
+/** @param {boolean} refused whether one was given that the server does not take @returns {Promise<void>} */
+function ask(refused) {
   const dialog = find("#token", HTMLDialogElement);
   const field = find("#token-value", HTMLInputElement);
+  find("#token-refused", HTMLElement).hidden = !refused;
   field.value = "";
   dialog.showModal();
   return new Promise((resolve) => {
@@ -35,7 +36,7 @@ function ask() {
     dialog.addEventListener(
       "close",
       () => {
-        sessionStorage.setItem(KEY, field.value.trim());
+        sessionStorage.setItem(KEY, field.value.replace(/[^ -~]/g, "").trim()); // no header can carry what else was copied
         resolve();
       },
       { once: true },

@@ -28,6 +28,7 @@
  * @property {Map<number, Choice>} byHand
  * @property {Job | null} job
  * @property {string[]} sent  what the references were called that went with it
+ * @property {{job: Job, sent: string[]} | null} earlier  the job of the result that it has, while it is restored again
  * @property {number | null} begun  when the network began, in milliseconds
  * @property {AbortController} asking  breaks off what is asked of the server for it
  * @property {string | null} problem

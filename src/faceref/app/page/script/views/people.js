@@ -45,6 +45,7 @@ function newPerson(people) {
   }
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
+    if (!photos.length) return people.say("Add good photographs of this person first.");
     const submit = find("button[type=submit]", HTMLButtonElement, form);
     submit.disabled = true;
     const enrolled = await people.enroll(name.value, photos);
@@ -159,7 +160,8 @@ function offerOthers(item, { name }, everybody) {
 function removing(people, name) {
   const button = make("button", { type: "button" }, "Remove");
   let asked = false;
-  button.addEventListener("click", () => {
+  button.addEventListener("click", ({ detail }) => {
+    if (detail > 1) return; // a double click is one question, and no answer
     if (asked) void people.remove(name);
     asked = true;
     say(button, `Forget ${name} for good`);

@@ -24,7 +24,10 @@ export function viewWho(store, looking, people) {
   const name = find("#keep-name", HTMLInputElement);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
+    const submit = find("button", HTMLButtonElement, form);
+    submit.disabled = true;
     const enrolled = await people.enroll(name.value, store.state.references);
+    submit.disabled = false;
     if (!enrolled) return;
     name.value = "";
     store.change((state) => Object.assign(state, { who: "people", chosen: new Set([enrolled.name]) }));
