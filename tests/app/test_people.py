@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from faceref.people.library import Library
+from faceref.people.person import FACE_SIZE, Person, Reference
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_people_are_listed_drawn_renamed_and_removed(people, album, monkeypatch)
     assert (done.code, done.output) == (0, "Eileen is now Eileen Collins\n")
     assert "Eileen Collins" in people("list").output
     assert people("show", "Eileen Collins").code == 0
-    with Image.open("Eileen Collins.png") as sheet:
+    with Image.open("Eileen Collins_faces.png") as sheet:
         assert sheet.size == (216, 269)  # a face, its name, the title, and paper around them
     assert "0 new references, 1 in all" in people("add", "Eileen Collins", album / "references").output
     people("enroll", "Marie", album / "references")
@@ -58,11 +59,29 @@ def test_a_sheet_replaces_no_photograph(people, album, monkeypatch):
     monkeypatch.chdir(album)
     people("enroll", "Eileen", album / "references")
     photo = (album / "references" / "new.jpg").read_bytes()
-    (album / "Eileen.png").write_bytes(photo)
+    (album / "Eileen_faces.png").write_bytes(photo)
     done = people("show", "Eileen")
     assert (done.code, "is there already and is no result of ours" in done.errors) == (1, True)
-    assert (album / "Eileen.png").read_bytes() == photo
+    assert (album / "Eileen_faces.png").read_bytes() == photo
     assert [people("show", "Eileen", "-o", "sheet.png").code for _ in range(2)] == [0, 0]  # it replaces itself
+
+
+def test_a_name_that_is_taken_is_said_before_photographs_are_read(people, album, tmp_path):
+    people("enroll", "Eileen", album / "references")
+    done = people("enroll", "eileen", tmp_path / "not even looked for")
+    assert (done.code, done.errors.startswith("'eileen' is enrolled already")) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["add", "merge"])
+def test_whoever_seems_to_be_somebody_else_is_said_when_there_are_more_references(people, album, tmp_path, command):
+    far, face = np.zeros(128, np.float32), Image.new("RGB", (FACE_SIZE, FACE_SIZE))  # from anybody
+    other = Person((Reference("other.png", face, far, "0" * 64, ()),))
+    Library(tmp_path / "kept").enroll("Eileen", other)
+    people("enroll", "Marie", album / "references")
+    done = people(command, "Eileen", album / "references" if command == "add" else "Marie")
+    assert done.code == 0
+    assert "other.png" in done.errors
+    assert "somebody else" in done.errors
 
 
 def test_people_are_found_on_the_photographs_of_an_album(people, album, wall):

@@ -22,6 +22,18 @@ from faceref.pictures.photo import open_photo
 ORIENTATION = 0x0112
 
 
+@pytest.mark.parametrize(
+    "fields", [{50706: b"\1\4\0\0"}, {254: 1, 330: (8,)}, {}], ids=["DNG", "a preview first", "not raw"]
+)
+def test_a_raw_file_is_refused_as_what_of_it_can_be_read_is_its_preview(astronaut: Image.Image, fields: dict):
+    data = encoded(astronaut.resize((160, 160)), "TIFF", tiffinfo=fields)
+    if not fields:
+        assert open_photo(data).image.size == (160, 160)
+        return
+    with pytest.raises(PhotoError, match="is a camera's raw file, of which only the preview could be read; save it"):
+        open_photo(data)
+
+
 def test_heic_without_its_library_names_the_extra(
     tmp_path: Path, astronaut: Image.Image, monkeypatch: pytest.MonkeyPatch
 ):

@@ -12,6 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from faceref.errors import OutputError
 from faceref.files import write_atomically
+from faceref.pictures.exif import as_it_was_read
 from faceref.pictures.mark import is_marked_restored
 from faceref.pictures.metadata import FileMetadata
 from faceref.pictures.output import save_picture
@@ -22,6 +23,7 @@ SOURCE_TYPE = b"http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrai
 MAKER, ORIENTATION, XMP_TAG, EXIF_IFD, GPS_IFD, INTEROPERABILITY = 0x010F, 0x0112, 700, 0x8769, 0x8825, 0xA005
 DATE_TAKEN, MAKER_NOTE, USER_COMMENT, WIDTH, HEIGHT = 0x9003, 0x927C, 0x9286, 0xA002, 0xA003
 IMAGE_HISTORY = 0x9213  # ISO 12234-2
+COPYRIGHT, OWNER = 0x8298, 0xA430
 PACKET = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/" dc:creator="A. Photographer"/>
 </rdf:RDF></x:xmpmeta>"""
@@ -60,16 +62,19 @@ def test_a_picture_keeps_its_exif_and_profile_and_says_that_it_is_restored(
 def test_what_a_photograph_says_survives_from_any_format_to_any(
     source: str, target: str, tmp_path: Path, astronaut: Image.Image
 ):
-    camera = {DATE_TAKEN: "1999:12:31 23:59:00", WIDTH: 400, HEIGHT: 300, INTEROPERABILITY: {1: "R98"}}
+    said = "© Åse Müller, 東京".encode().decode("latin-1")  # as Pillow reads UTF-8
+    camera = {DATE_TAKEN: "1999:12:31 23:59:00", WIDTH: 400, HEIGHT: 300, INTEROPERABILITY: {1: "R98"}, OWNER: said}
     place = {1: "N", 2: (51.0, 30.0, 12.25)}
     xmp = PACKET.encode()
     before, after = tmp_path / f"before.{source}", tmp_path / f"after.{target}"
     picture = astronaut.crop((0, 0, 400, 300))
     if source == "tif":
-        picture.save(before, tiffinfo={MAKER: "Leica", ORIENTATION: 6, EXIF_IFD: camera, GPS_IFD: place, XMP_TAG: xmp})
+        fields = {MAKER: "Leica", ORIENTATION: 6, EXIF_IFD: camera, GPS_IFD: place, COPYRIGHT: said}
+        picture.save(before, tiffinfo=as_it_was_read(fields) | {XMP_TAG: xmp})
     else:
         exif = Image.Exif()
-        exif[MAKER], exif[ORIENTATION], exif[EXIF_IFD], exif[GPS_IFD] = "Leica", 6, camera, place
+        exif[MAKER], exif[ORIENTATION], exif[GPS_IFD] = "Leica", 6, place
+        exif[EXIF_IFD], exif[COPYRIGHT] = as_it_was_read(camera), as_it_was_read(said)
         picture.save(before, exif=exif, pnginfo=text_chunk(xmp), xmp=xmp)  # each format takes what it knows
     photo = open_photo(before)
     save_picture(photo.image, after, file=photo.file, metadata={"model": "small"})
@@ -81,6 +86,7 @@ def test_what_a_photograph_says_survives_from_any_format_to_any(
         assert exif[MAKER] == "Leica"
         assert ORIENTATION not in exif
         assert exif.get_ifd(GPS_IFD) == place
+        assert (exif[COPYRIGHT], camera_after[OWNER]) == (said, said)
         assert camera_after[DATE_TAKEN] == camera[DATE_TAKEN]
         assert (camera_after[WIDTH], camera_after[HEIGHT]) == (300, 400)  # turned
         if source != "tif" != target:  # Pillow hides this directory of TIFF files from its readers
@@ -193,6 +199,22 @@ def test_a_picture_without_exif_is_marked_too(tmp_path: Path, astronaut: Image.I
     assert png is not None
     assert png.getextrema() == (128, 128)
     assert jpeg is None
+
+
+@pytest.mark.parametrize("name", ["a.png", "b.jpg", "c.webp", "d.tif"])
+def test_only_what_a_model_made_is_said_to_be_and_only_what_was_made_is_marked(
+    name: str, tmp_path: Path, astronaut: Image.Image
+):
+    file = FileMetadata(exif=camera_exif(), xmp=PACKET)
+    enlarged, unchanged = tmp_path / f"enlarged_{name}", tmp_path / f"unchanged_{name}"
+    save_picture(astronaut, enlarged, file=file, metadata={"Software": "faceref 1"}, generated=False)
+    save_picture(astronaut, unchanged, file=file, metadata=None)
+    assert [is_marked_restored(path) for path in (enlarged, unchanged)] == [True, False]
+    for path in (enlarged, unchanged):
+        assert SOURCE_TYPE not in path.read_bytes()
+        assert b"A. Photographer" in path.read_bytes()
+        with Image.open(path) as written:
+            assert written.getexif()[MAKER] == "Leica"
 
 
 def write_and_raise(path: Path, error: BaseException) -> None:

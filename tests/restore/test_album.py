@@ -32,6 +32,12 @@ def test_each_face_of_a_photograph_is_restored_with_its_own_persons_photographs(
         assert best.files == face.references
 
 
+def test_what_of_an_album_cannot_be_used_is_said(restorer, couple, album):
+    (album / "0.jpg").write_text("not a picture")
+    left_out = restore(restorer, couple, album).account().references_left_out
+    assert [(Path(one.name).name, one.reason[:19]) for one in left_out] == [("0.jpg", "it is not a picture")]
+
+
 def test_the_library_remembers_nothing_unless_it_is_given_an_index(restorer, album, monkeypatch):
     monkeypatch.setattr("platformdirs.user_cache_path", lambda *_: pytest.fail("the user's cache folder is used"))
     assert len(restorer.people(album)) == 2

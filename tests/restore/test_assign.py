@@ -9,6 +9,7 @@ from restoring import box_of, changed, restore
 
 from faceref.errors import OtherPersonError, UsageError
 from faceref.people.person import Person
+from faceref.pictures.mark import is_marked_restored
 
 
 def test_with_references_the_face_most_like_them_is_restored(restorer, couple, mirrored, stranger):
@@ -109,10 +110,12 @@ def test_by_hand_only_what_is_there_can_be_said(restorer, couple, mirrored):
         restore(restorer, couple, mirrored, by_hand=[{"face": 1, "become": "person", "person": "Nobody"}])
 
 
-def test_a_good_face_is_left_alone_unless_the_options_overrule_that(restorer, portrait, mirrored):
+def test_a_good_face_is_left_alone_unless_the_options_overrule_that(restorer, portrait, mirrored, tmp_path):
     left = restore(restorer, portrait, mirrored, always=False)
     assert (left.faces, left.image.tobytes()) == ((), portrait.tobytes())
     assert left.account().faces[0].left_alone == "it is good already"
+    left.save(tmp_path / "left.png")
+    assert not is_marked_restored(tmp_path / "left.png")
     half, full = (restore(restorer, portrait, mirrored, always=False, strength=strength) for strength in (0.5, 1))
     distances = [np.abs(np.asarray(one.image, int) - np.asarray(portrait)).mean() for one in (half, full)]
     assert 0 < distances[0] < 0.7 * distances[1]

@@ -97,6 +97,7 @@ def test_a_photograph_without_a_face_is_enlarged_and_that_is_said(restorer):
     assert result.is_new
     assert any("No face was found" in warning for warning in result.warnings)
     assert not result.metadata["Description"].startswith("AI-restored")
+    assert not result.is_generated
 
 
 def test_who_is_not_the_person_is_enlarged_and_left_alone(restorer, stranger, mirrored):

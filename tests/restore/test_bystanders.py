@@ -83,7 +83,9 @@ def test_a_face_at_the_border_is_not_left_alone_for_a_small_one_in_the_backgroun
     assert became(looking, beside(room, behind, cut_off(at(1, portrait, blur=3)))) == [LeftAlone.BACKGROUND, None]
 
 
-@pytest.mark.parametrize("asked", [{"face": 2}, {"face": "all"}, {"by_hand": [{"face": 2, "become": "blind"}]}])
+@pytest.mark.parametrize(
+    "asked", [{"face": 2}, {"face": "all"}, {"strength": {2: 1.0}}, {"by_hand": [{"face": 2, "become": "blind"}]}]
+)
 def test_a_face_in_the_background_is_restored_if_somebody_chose_it(looking, large, portrait, asked):
     assert became(looking, beside(large, at(0.4, portrait, blur=3)), **asked)[1] is None
 

@@ -69,7 +69,8 @@ def people_of(album: Album, threshold: float = SAME_PERSON) -> list[AlbumPerson]
     groups: dict[int, list[AlbumReference]] = defaultdict(list)
     for label, (photo, face) in zip(labels.tolist(), faces, strict=True):
         groups[label].append(_reference(photo, face))
-    return [AlbumPerson(tuple(group)) for group in sorted(groups.values(), key=len, reverse=True)]
+    left_out = tuple(album.skipped)  # whoever would have been on them
+    return [AlbumPerson(tuple(group), left_out) for group in sorted(groups.values(), key=len, reverse=True)]
 
 
 def one_person(album: Album) -> AlbumPerson:

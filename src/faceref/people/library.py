@@ -89,14 +89,17 @@ class Library:
             )
             return (_spelled(rows, key), *found.fetchall())
 
+    def check_free(self, name: str) -> None:
+        """Raises UsageError for a name that is taken."""
+        if self.path.exists():
+            with self._database.reading() as rows:
+                _check_free(rows, name)
+
     def enroll(self, name: str, person: Person) -> None:
         """Keep a new person. Raises UsageError for a name that is taken or none, OutputError for a folder."""
         name = check_name(name)
         with self._database.writing() as rows:
-            if _id(rows, name) is not None:
-                raise UsageError(
-                    f"{name!r} is enrolled already", hint="add the photographs to them, or choose another name"
-                )
+            _check_free(rows, name)
             _insert(rows, name, person.references)
 
     def add(self, name: str, person: Person) -> int:
@@ -234,6 +237,12 @@ def _id(rows: sqlite3.Connection, name: str) -> int | None:
 def _spelled(rows: sqlite3.Connection, person: int) -> str:
     (name,) = rows.execute("SELECT name FROM person WHERE id = ?", (person,)).fetchone()
     return name
+
+
+def _check_free(rows: sqlite3.Connection, name: str) -> None:
+    if _id(rows, name) is not None:
+        hint = "add the photographs to them, or choose another name"
+        raise UsageError(f"{name!r} is enrolled already", hint=hint)
 
 
 def _insert(rows: sqlite3.Connection, name: str, references: Sequence[Reference]) -> None:

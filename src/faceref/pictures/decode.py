@@ -11,6 +11,7 @@ from typing import BinaryIO
 import numpy as np
 import psutil
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from faceref.errors import PhotoError
 from faceref.pictures.formats import HEAD, NAMES, READERS, format_of
@@ -22,6 +23,7 @@ SMALLEST_SIDE = 20  # pixels
 LARGEST_AREA = 400_000_000  # pixels
 _ALWAYS_FITS = 100_000_000  # pixels: 1.4 GB
 _BYTES_PER_PIXEL = 14  # of memory: RGB takes 8 at the peak, RGBA 13 (measured at 144 megapixels), the result 3 more
+_NEW_SUBFILE_TYPE, _SUB_IFDS, _DNG_VERSION = 254, 330, 50706  # TIFF's tags, and DNG's
 # What damaged files make Pillow's readers raise
 _DAMAGED = (OSError, SyntaxError, ValueError, IndexError, TypeError, KeyError, RuntimeError, EOFError)
 
@@ -40,6 +42,9 @@ class Decoded:
 def decode(data: bytes, name: str) -> Decoded:
     """Decode JPEG, PNG, WebP, BMP, TIFF, AVIF or HEIC; raises PhotoError about `name` for anything else."""
     image = open_header(io.BytesIO(data), name)
+    if isinstance(image, TiffImageFile) and _is_preview(image, data):
+        hint = "save it as JPEG or TIFF with the camera's program"
+        raise PhotoError("is a camera's raw file, of which only the preview could be read", subject=name, hint=hint)
     check_size(image.size, name)
     if image.format in JPEG:
         check_scans(data, name)
@@ -62,6 +67,13 @@ def decode(data: bytes, name: str) -> Decoded:
     if rows < image.height:
         what = f"{round(100 * rows / image.height)} % of it could be read"
     return Decoded(image, rows, warnings=(f"is truncated: {what}.",), losses=losses)
+
+
+def _is_preview(image: TiffImageFile, data: bytes) -> bool:
+    """Whether a file that begins as TIFF is a raw one, whose picture lies beside the small one that it begins with."""
+    tags = image.tag_v2
+    reduced = _NEW_SUBFILE_TYPE in tags and int(tags[_NEW_SUBFILE_TYPE]) & 1
+    return _DNG_VERSION in tags or bool(reduced and _SUB_IFDS in tags) or data[8:10] == b"CR"
 
 
 def decode_in_memory(image: Image.Image, name: str) -> Decoded:

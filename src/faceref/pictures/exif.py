@@ -86,8 +86,25 @@ def exif_bytes(fields: dict[int, Any], endian: str | None = None) -> bytes:
     exif = Image.Exif()
     exif.endian = endian
     for tag, value in fields.items():
-        exif[tag] = value
+        exif[tag] = as_it_was_read(value)
     return exif.tobytes()
+
+
+def as_it_was_read(value: Any) -> Any:
+    """A field's value, or a directory, whose texts Pillow writes as the bytes that it has read them from.
+
+    It reads them as Latin-1, and would write question marks for all that is not ASCII: UTF-8 in most files.
+    """
+    if isinstance(value, str):
+        return _Text(value)
+    if isinstance(value, dict):
+        return {tag: as_it_was_read(inner) for tag, inner in value.items()}
+    return value
+
+
+class _Text(str):
+    def encode(self, encoding: str = "latin-1", errors: str = "replace") -> bytes:
+        return super().encode("latin-1", "replace")
 
 
 def _directory(exif: Image.Exif, tag: int) -> dict[int, Any]:

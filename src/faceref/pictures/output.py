@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from faceref.pictures.exif import (
     RESOLUTION_UNIT,
     X_RESOLUTION,
     Y_RESOLUTION,
+    as_it_was_read,
     exif_bytes,
     exif_fields,
 )
@@ -36,11 +37,16 @@ _COARSEST_JPEG = 75  # quality, as libjpeg counts
 
 @dataclass(frozen=True)
 class _Draft:
-    """A result before it is encoded; `metadata` is what it says of its own making."""
+    """A result before it is encoded; `metadata` is what it says of its own making, if it was made by us."""
 
     image: Image.Image
     file: FileMetadata
-    metadata: Mapping[str, str]
+    metadata: Mapping[str, str] | None
+    generated: bool
+
+    @property
+    def xmp(self) -> str | None:
+        return self.file.xmp if self.metadata is None else marked_xmp(self.file.xmp, self.generated)
 
 
 def encode_picture(
@@ -48,22 +54,24 @@ def encode_picture(
     format: str,
     *,
     file: FileMetadata | None = None,
-    metadata: Mapping[str, str],
+    metadata: Mapping[str, str] | None,
+    generated: bool = True,
     name: str = "The result",
 ) -> tuple[bytes, tuple[str, ...]]:
     """A picture as PNG, JPEG, WebP, TIFF or AVIF (Pillow's names, in capitals) that says that it is AI-restored.
 
     file: what the photograph said and the result says again. The mark goes into XMP; `metadata` into PNG text chunks,
-    else as a line of JSON into EXIF's ImageHistory. A JPEG is compressed as the photograph was if that was one, though
-    no coarser than at quality 75; else at 95. Of a photograph of one channel the result has one, too, unless it has got
-    colours, or the format has three always. Beside the bytes: a sentence about `name` for each thing that the format
-    cannot hold. Raises OutputError.
+    else as a line of JSON into EXIF's ImageHistory; None: nothing was made, so that nothing is said of it. generated:
+    whether a trained model made any of it, which XMP says to everybody. A JPEG is compressed as the photograph was if
+    that was one, though no coarser than at quality 75; else at 95. Of a photograph of one channel the result has one,
+    too, unless it has got colours, or the format has three always. Beside the bytes: a sentence about `name` for each
+    thing that the format cannot hold. Raises OutputError.
     """
     encoder = _ENCODERS.get(format)
     if encoder is None:
         raise OutputError(f"cannot be written as {format}", subject=name, hint=f"use {', '.join(_ENCODERS)}")
     file = file or FileMetadata()
-    options, left_out = encoder(_Draft(image, file, metadata))
+    options, left_out = encoder(_Draft(image, file, metadata, generated))
     if format == "JPEG" and image.mode not in ("L", "RGB"):
         if image.has_transparency_data:
             left_out.append("is on white where the photograph is transparent, since a JPEG has no transparency.")
@@ -87,7 +95,12 @@ def check_side(side: int, format: str, name: str) -> None:
 
 
 def save_picture(
-    image: Image.Image, path: str | Path, *, file: FileMetadata | None = None, metadata: Mapping[str, str]
+    image: Image.Image,
+    path: str | Path,
+    *,
+    file: FileMetadata | None = None,
+    metadata: Mapping[str, str] | None,
+    generated: bool = True,
 ) -> tuple[str, ...]:
     """Write what `encode_picture` makes, in the format of the suffix of `path`, whole or not at all.
 
@@ -99,7 +112,8 @@ def save_picture(
     if format is None:
         reason, hint = "has no suffix that can be written", "use .png, .jpg, .webp or .tif"
         raise OutputError(reason, subject=path, hint=hint)
-    data, left_out = encode_picture(image, format, file=file, metadata=metadata, name=printable(path))
+    name = printable(path)
+    data, left_out = encode_picture(image, format, file=file, metadata=metadata, generated=generated, name=name)
     with write_atomically(path) as temporary:
         temporary.write_bytes(data)
     return left_out
@@ -107,23 +121,25 @@ def save_picture(
 
 def _png(draft: _Draft) -> tuple[dict[str, Any], list[str]]:
     file, chunks = draft.file, PngInfo()
-    for key, value in [*file.texts.items(), *draft.metadata.items()]:  # one keyword may stand in several chunks
+    told = draft.metadata or {}
+    for key, value in [*file.texts.items(), *told.items()]:  # one keyword may stand in several chunks
         chunks.add_itxt(key, value)
-    chunks.add_itxt("XML:com.adobe.xmp", marked_xmp(file.xmp))
+    if draft.xmp:
+        chunks.add_itxt("XML:com.adobe.xmp", draft.xmp)
     options: dict[str, Any] = {"pnginfo": chunks, "exif": _exif(draft, history=False)}
     return options | ({"dpi": file.dpi} if file.dpi else {}), _without(iptc=file.iptc)
 
 
 def _jpeg(draft: _Draft) -> tuple[dict[str, Any], list[str]]:
     file = draft.file
-    bare = _Draft(draft.image, FileMetadata(), draft.metadata)
+    bare = replace(draft, file=FileMetadata())
     left_out: list[str] = []
-    exif, xmp = _exif(draft), marked_xmp(file.xmp).encode()
+    exif, xmp = _exif(draft), (draft.xmp or "").encode()
     if len(exif) > _SEGMENT:
         exif = _exif(bare)
         left_out.append(_too_large("EXIF"))
     if len(xmp) > _XMP_HOLDS:
-        xmp = marked_xmp(None).encode()
+        xmp = (bare.xmp or "").encode()
         left_out.append(_too_large("XMP"))
     comment, iptc = _comment(file.texts), _iptc_segment(file.iptc)
     if len(comment) > _SEGMENT:
@@ -149,7 +165,9 @@ def _avif(draft: _Draft) -> tuple[dict[str, Any], list[str]]:
 def _tiff(draft: _Draft) -> tuple[dict[str, Any], list[str]]:
     """Uncompressed: libtiff takes no EXIF from Pillow."""
     fields, _ = _exif_fields(draft, dpi=True)
-    fields[_XMP_TAG] = marked_xmp(draft.file.xmp).encode()
+    fields = as_it_was_read(fields)
+    if draft.xmp:
+        fields[_XMP_TAG] = draft.xmp.encode()
     if draft.file.iptc:
         fields[IPTC_TAG] = draft.file.iptc
     return {"tiffinfo": fields}, _without(texts=draft.file.texts)
@@ -161,7 +179,7 @@ _ENCODERS: Mapping[str, _Encoder] = {"PNG": _png, "JPEG": _jpeg, "WEBP": _webp, 
 
 def _exif_and_xmp(draft: _Draft) -> dict[str, Any]:
     """All that WebP and AVIF hold."""
-    return {"exif": _exif(draft, dpi=True), "xmp": marked_xmp(draft.file.xmp).encode()}
+    return {"exif": _exif(draft, dpi=True), "xmp": (draft.xmp or "").encode()}
 
 
 def _exif(draft: _Draft, history: bool = True, dpi: bool = False) -> bytes:
@@ -177,7 +195,7 @@ def _exif_fields(draft: _Draft, history: bool = True, dpi: bool = False) -> tupl
     fields, endian = exif_fields(draft.file.exif)
     camera = fields.get(EXIF_IFD, {})
     camera |= {tag: side for tag, side in zip(_PIXEL_SIZE, draft.image.size, strict=True) if tag in camera}
-    if history:
+    if history and draft.metadata is not None:
         before = [str(fields[IMAGE_HISTORY])] if IMAGE_HISTORY in fields else []
         fields[IMAGE_HISTORY] = "\n".join([*before, json.dumps(dict(draft.metadata))])
     if dpi and draft.file.dpi and X_RESOLUTION not in fields:

@@ -15,7 +15,8 @@ _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _XMP = "http://ns.adobe.com/xap/1.0/"
 _XMLNS = "http://www.w3.org/2000/xmlns/"
 _IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
-_REPLACED = {(_IPTC, "DigitalSourceType"), (OWN_NAMESPACE, _OWN_PROPERTY)}  # by the mark
+_OWN = {(OWN_NAMESPACE, _OWN_PROPERTY)}
+_REPLACED = {(_IPTC, "DigitalSourceType")} | _OWN  # by the mark
 _APPLIED = {("http://ns.adobe.com/tiff/1.0/", "Orientation")}
 _PACKET = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{_RDF}">
@@ -58,11 +59,14 @@ def clean_xmp(packet: bytes | None) -> tuple[str | None, tuple[str, ...]]:
     return _text(document), tuple(sorted(gone))
 
 
-def marked_xmp(xmp: str | None) -> str:
-    """An XMP packet that says that a trained model changed the picture, and that it was ours: `xmp`, or a new one."""
+def marked_xmp(xmp: str | None, generated: bool = True) -> str:
+    """An XMP packet that says that the picture is ours: `xmp`, or a new one.
+
+    generated: and that a trained model changed it.
+    """
     document = _parse(xmp.encode() if xmp else None) or minidom.parseString(_PACKET.encode())
     for owner, node in list(_properties(document)):
-        if (node.namespaceURI, node.localName) in _REPLACED:
+        if (node.namespaceURI, node.localName) in (_REPLACED if generated else _OWN):
             _remove(owner, node)
     root = document.getElementsByTagNameNS(_RDF, "RDF")[0]
     mark = document.createElementNS(_RDF, f"{root.prefix}:Description" if root.prefix else "Description")
@@ -70,7 +74,8 @@ def marked_xmp(xmp: str | None) -> str:
         mark.setAttributeNS(_XMLNS, f"xmlns:{prefix}", namespace)
     if root.prefix:
         mark.setAttributeNS(_RDF, f"{root.prefix}:about", "")
-    mark.setAttributeNS(_IPTC, "Iptc4xmpExt:DigitalSourceType", DIGITAL_SOURCE_TYPE)
+    if generated:
+        mark.setAttributeNS(_IPTC, "Iptc4xmpExt:DigitalSourceType", DIGITAL_SOURCE_TYPE)
     mark.setAttributeNS(OWN_NAMESPACE, f"faceref:{_OWN_PROPERTY}", "True")
     root.appendChild(mark)
     return _text(document)

@@ -24,7 +24,6 @@ from faceref.people.person import Identity
 from faceref.pictures.formats import NAMES, OUTPUT_FORMATS
 from faceref.pictures.mark import is_marked_restored
 from faceref.pictures.naming import check_name, check_tree, plan_tree
-from faceref.pictures.output import encode_picture
 from faceref.pictures.photo import read_bytes
 from faceref.pictures.search import check_exists, photo_digest, photos_below
 from faceref.restore.background import check_result
@@ -139,13 +138,7 @@ class RestoreWork:
         if status == "copied":
             told = account.model_dump(mode="json")
             return Outcome(item.photo, status, None, item.photo, reason, told), read_bytes(photo)
-        content, left_out = encode_picture(
-            result.image,
-            format,
-            file=result.photo.file,
-            metadata=result.metadata,
-            name=printable(target),
-        )
+        content, left_out = result.encode(format, printable(target))
         account.warnings += left_out
         account.restored = str(target)
         told = account.model_dump(mode="json")

@@ -139,5 +139,6 @@ class Layers(BaseModel):
     def encode(self, photo: Photo, format: str) -> tuple[bytes, tuple[str, ...]]:
         """The picture with its restored faces, as `Result.encode` gives it."""
         image = compose_layers(photo, [face.over(photo) for face in self.faces], self.colour)
-        metadata = self.metadata | of_faces([face.metadata for face in self.faces])
+        told = self.metadata | of_faces([face.metadata for face in self.faces])
+        metadata = told if self.faces else None
         return encode_picture(image, format, file=photo.file, metadata=metadata)

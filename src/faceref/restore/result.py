@@ -20,7 +20,7 @@ from faceref.pictures.sheets import below, comparison
 from faceref.restore.account import Account, FaceAccount, MatchAccount, ReferenceLeftOut, called
 from faceref.restore.background import at_scale
 from faceref.restore.faces import Assignment, RestoredFace
-from faceref.restore.options import FaceChoice
+from faceref.restore.options import LANCZOS, FaceChoice
 
 # A face may be this many times larger in the photograph than the model's pictures before that is worth a warning.
 MUCH_LARGER = 1.5
@@ -51,6 +51,11 @@ class Result:
     def is_new(self) -> bool:
         """Whether the picture is another one than the photograph."""
         return bool(self.faces) or self.background is not None
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether a trained model made any of it."""
+        return bool(self.faces) or self.background not in (None, LANCZOS)
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
@@ -109,16 +114,24 @@ class Result:
         return f"{faces} The whole picture was made {self.enlargement} times larger ({by}).".lstrip()
 
     def save(self, path: str | Path) -> tuple[str, ...]:
-        """Write the picture, with the photograph's EXIF, XMP and colour profile and this result's metadata.
+        """Write the picture, with the photograph's EXIF, XMP and colour profile and, if it is new, this metadata.
 
         PNG, JPEG, WebP, TIFF or AVIF by the suffix; an older file of that name is replaced. Returns a sentence for
         each thing that the format cannot hold and was left out. Raises OutputError.
         """
-        return save_picture(self.image, path, file=self.photo.file, metadata=self.metadata)
+        return save_picture(self.image, path, **self._told())
 
-    def encode(self, format: str) -> tuple[bytes, tuple[str, ...]]:
-        """The picture as the bytes of a file in "PNG", "JPEG", "WEBP", "TIFF" or "AVIF"; else as `save`."""
-        return encode_picture(self.image, format, file=self.photo.file, metadata=self.metadata)
+    def encode(self, format: str, name: str = "The result") -> tuple[bytes, tuple[str, ...]]:
+        """The picture as the bytes of a file in "PNG", "JPEG", "WEBP", "TIFF" or "AVIF"; else as `save`.
+
+        name: what sentences call it.
+        """
+        return encode_picture(self.image, format, name=name, **self._told())
+
+    def _told(self) -> dict[str, Any]:
+        """What its file says beside the picture."""
+        metadata = self.metadata if self.is_new else None
+        return {"file": self.photo.file, "metadata": metadata, "generated": self.is_generated}
 
     def comparison(self) -> Image.Image:
         """Each restored face before and after, as it is in the photograph and in the picture, beside its references.

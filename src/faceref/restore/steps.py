@@ -94,7 +94,8 @@ def assign(
 
     def needed(face: FoundFace) -> Assignment:
         one = _as_needed(assigned(face), options)
-        asked_for = options.always or options.face is not None or face.number in by_hand or one.person is not None
+        named = face.number in by_hand or (isinstance(options.strength, dict) and face.number in options.strength)
+        asked_for = options.always or options.face is not None or named or one.person is not None
         one = replace(one, face=replace(face, head=face.head and not options.face_only))
         return one if one.left_alone or asked_for else replace(one, left_alone=bystander(face, faces))
 

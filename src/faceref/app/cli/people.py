@@ -39,9 +39,10 @@ def enroll(name: Name, photos: Photographs, largest_reference_face: Largest = Fa
     """Keep a new person: the aligned faces of the photographs, and how they are recognised."""
     from faceref.people.library import Library, check_name
 
-    name = check_name(name)
+    library, name = Library(data_dir), check_name(name)
+    library.check_free(name)  # a name that is taken is said before the photographs are read
     person = _read(photos, largest_reference_face)
-    Library(data_dir).enroll(name, person)
+    library.enroll(name, person)
     output.print(f"{name}: {len(person.references)} references")
 
 
@@ -53,7 +54,9 @@ def add(name: Name, photos: Photographs, largest_reference_face: Largest = False
     library = Library(data_dir)
     library.get(name)  # an unknown name is said before the photographs are read
     new = library.add(name, _read(photos, largest_reference_face))
-    output.print(f"{name}: {new} new references, {len(library.get(name).references)} in all")
+    person = library.get(name)
+    _warn(person)
+    output.print(f"{name}: {new} new references, {len(person.references)} in all")
 
 
 @app.command("list")
@@ -73,7 +76,7 @@ def list_people(data_dir: DataDir = None) -> None:
 def show_person(
     name: Name,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="File of the sheet.", show_default="NAME.png here")
+        Path | None, typer.Option("--out", "-o", help="File of the sheet.", show_default="NAME_faces.png here")
     ] = None,
     data_dir: DataDir = None,
 ) -> None:
@@ -83,13 +86,12 @@ def show_person(
     from faceref.pictures.naming import check_outputs
 
     person = Library(data_dir).get(name)
-    target = out or Path(f"{person.name}.png")
+    target = out or Path(f"{person.name}_faces.png")
     check_outputs([target], [])
     draw_person(person, target)
     for reference in person.references:
         output.print(reference.name)
-    for warning in person.warnings:
-        say(f"Warning: {warning}")
+    _warn(person)
     output.print(f"{person.name}: {len(person.references)} references, drawn in {target}")
 
 
@@ -115,7 +117,9 @@ def merge(
 
     library = Library(data_dir)
     kept, gone = library.merge(name, other)
-    output.print(f"{gone} is now {kept}: {len(library.get(kept).references)} references")
+    person = library.get(kept)
+    _warn(person)
+    output.print(f"{gone} is now {kept}: {len(person.references)} references")
 
 
 @app.command()
@@ -210,6 +214,10 @@ def _read(photos: list[Path], largest_face: bool) -> "Person":
     person = read_person(photos, load_detector(), TorchDlibRecogniser(), largest_face=largest_face)
     for skipped in person.skipped:
         say(f"Reference left out: {skipped.name}: {skipped.reason}")
+    _warn(person)
+    return person
+
+
+def _warn(person: "Person") -> None:
     for warning in person.warnings:
         say(f"Warning: {warning}")
-    return person

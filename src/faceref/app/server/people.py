@@ -83,8 +83,9 @@ async def add_photos(caller: CallerOf, name: str, photos: References) -> AddedPh
         kept = len(caller.person(name).references)  # an unknown one is said before the photographs are read
         check_count("photographs of one person", kept + len(pictures), caller.service.limits.references)
         person = _read(caller, pictures)
-        new = caller.library.add(name, person)
-        return AddedPhotos(new=new, references=len(caller.person(name).references), **_left_out(person))
+        new, known = caller.library.add(name, person), caller.person(name)
+        said = _left_out(person) | {"warnings": list(known.warnings)}  # of one with another, too
+        return AddedPhotos(new=new, references=len(known.references), **said)
 
     return await caller.service.look(read_and_add, pictures)
 
