@@ -164,7 +164,7 @@ def test_the_pages_of_the_api_have_the_steps_and_their_examples(tmp_path):
 def test_people_are_kept_used_and_removed_as_the_readme_says(readers_folder):
     for command in commands(README, of=r"(?:people|restore \S+ --person)"):
         run(command)
-    assert (readers_folder / "Grandma.png").exists()
+    assert (readers_folder / "Grandma_faces.png").exists()
     assert not Library(readers_folder / "kept").everybody()
 
 

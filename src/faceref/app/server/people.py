@@ -84,7 +84,8 @@ async def add_photos(caller: CallerOf, name: str, photos: References) -> AddedPh
         check_count("photographs of one person", kept + len(pictures), caller.service.limits.references)
         person = _read(caller, pictures)
         new, known = caller.library.add(name, person), caller.person(name)
-        said = _left_out(person) | {"warnings": list(known.warnings)}  # of one with another, too
+        said = _left_out(person)
+        said["warnings"] = list(known.warnings)  # of one with another, too
         return AddedPhotos(new=new, references=len(known.references), **said)
 
     return await caller.service.look(read_and_add, pictures)
