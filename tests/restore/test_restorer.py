@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 from restoring import box_of, changed, restore
 
 import faceref
@@ -191,6 +191,18 @@ def test_files_say_that_they_are_restored_and_how(restorer, portrait, mirrored, 
         assert np.array_equal(np.asarray(saved), np.asarray(result.image))
         assert "AI-restored" in saved.info["Description"]
         assert (saved.info["model"], saved.info["seed"], saved.info["steps"]) == ("tiny", "7", "2")
+
+
+def test_a_comparison_is_in_srgb_whatever_the_photographs_profile(restorer, portrait):
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = srgb.replace(b"rXYZ", b"?XYZ").replace(b"gXYZ", b"rXYZ").replace(b"?XYZ", b"gXYZ")  # red is green
+    file = io.BytesIO()
+    portrait.save(file, "PNG", icc_profile=swapped)
+    result = restore(restorer, file.getvalue())
+    crop, sheet = (np.asarray(one, int) for one in (result.faces[0].face.crop.image, result.comparison()))
+    side, paper = len(crop), 16
+    before = sheet[-paper - side : -paper, paper : paper + side]
+    assert np.abs(before - crop[..., [1, 0, 2]]).mean() < 2 < np.abs(before - crop).mean()
 
 
 def test_a_comparison_has_a_row_for_each_face(restorer, couple):

@@ -57,8 +57,13 @@ def is_grey(rgb: Image.Image) -> bool:
     return bool(np.ptp(np.asarray(small), axis=2).max() <= 2)
 
 
+def as_srgb(rgb: Image.Image, icc_profile: bytes | None) -> Image.Image:
+    """An RGB picture with a profile of its own, for sheets that have none."""
+    return _by_profile(rgb, icc_profile)[0] if icc_profile else rgb
+
+
 def _by_profile(image: Image.Image, icc_profile: bytes) -> tuple[Image.Image, str | None]:
-    """Grey or CMYK with a profile, as sRGB; plainly converted, with a remark, where the profile does not serve."""
+    """A picture with a profile, as sRGB; plainly converted, with a remark, where the profile does not serve."""
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc_profile))
         srgb = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")

@@ -14,6 +14,7 @@ from faceref.faces.align import align
 from faceref.faces.centre import Centre
 from faceref.people.matching import is_sure
 from faceref.people.person import FACE_SIZE, Identity, SkippedReference
+from faceref.pictures.colour import as_srgb
 from faceref.pictures.output import encode_picture, save_picture
 from faceref.pictures.photo import Photo
 from faceref.pictures.sheets import below, comparison
@@ -140,18 +141,16 @@ class Result:
         """
         several = len(self.assignments) > 1
         return below(
-            [
-                comparison(one.face.crop.image, self._after(one), _shown(one), of=_called(one) if several else "")
-                for one in self.faces
-            ]
+            [comparison(*self._both(one), _shown(one), of=_called(one) if several else "") for one in self.faces]
         )
 
-    def _after(self, one: RestoredFace) -> Image.Image:
-        """The aligned face in the picture."""
-        picture = self.image.convert("RGB")
-        if one.face.place is None:
-            return picture
-        return align(picture, at_scale(one.face.place.landmarks, self.enlargement), FACE_SIZE).image
+    def _both(self, one: RestoredFace) -> tuple[Image.Image, Image.Image]:
+        """The aligned face before and after, in sRGB."""
+        after = self.image.convert("RGB")
+        if one.face.place is not None:
+            after = align(after, at_scale(one.face.place.landmarks, self.enlargement), FACE_SIZE).image
+        profile = self.photo.file.icc_profile
+        return as_srgb(one.face.crop.image, profile), as_srgb(after, profile)
 
     def save_comparison(self, path: str | Path) -> None:
         """Write the comparison as `save` writes the picture."""

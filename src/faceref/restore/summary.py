@@ -11,9 +11,10 @@ from PIL import Image, ImageOps
 
 from faceref.errors import FacerefError, OutputError, printable
 from faceref.files import write_atomically
+from faceref.pictures.colour import as_srgb
 from faceref.pictures.mark import is_marked_restored
 from faceref.pictures.output import save_picture
-from faceref.pictures.photo import open_photo
+from faceref.pictures.photo import Photo, open_photo
 from faceref.pictures.sheets import beside, grid, named, tile, titled
 from faceref.restore.account import Account, called
 from faceref.restore.folder import SHEETS, Outcome
@@ -110,8 +111,8 @@ def _before_and_after(photos: Path, out: Path, outcome: Outcome) -> Image.Image:
     account = Account(**(outcome.account or {}))
     first, *others = [face for face in account.faces if face.restored]
     larger = first.box and tuple(account.enlargement * edge for edge in first.box)
-    before = _face(open_photo(photos / outcome.photo).image, first.box)
-    after = _face(open_photo(out / str(outcome.result)).image, larger)
+    before = _face(open_photo(photos / outcome.photo), first.box)
+    after = _face(open_photo(out / str(outcome.result)), larger)
     best = first.matches[0] if first.matched and first.matches else None
     said = [f"{called(best.person, best.files)}, {best.certainty:.0%} sure"] if best else []
     said += [f"{len(others)} more restored"] if others else []
@@ -119,8 +120,9 @@ def _before_and_after(photos: Path, out: Path, outcome: Outcome) -> Image.Image:
     return named(pair, "; ".join(said), LETTERS)
 
 
-def _face(picture: Image.Image, box: tuple[float, ...] | None) -> Image.Image:
-    """A square with a face's box and what is around it, moved into the picture; without a box the picture is it."""
+def _face(photo: Photo, box: tuple[float, ...] | None) -> Image.Image:
+    """A square with a face's box and what is around it, moved into the picture, in sRGB; without a box all of it."""
+    picture = as_srgb(photo.image, photo.file.icc_profile)
     if box is None:
         return picture
     left, top, right, bottom = box
