@@ -164,6 +164,26 @@ def test_stored_lq_pictures_are_enlarged_and_have_a_bicubic_row(model_folder: Pa
     assert "2 remarks on 2 photographs left out" in output
 
 
+def test_lq_pictures_of_several_sizes_have_a_bicubic_row_of_all_whatever_is_measured_together(
+    model_folder: Path, album: Path, tmp_path: Path
+):
+    lq = tmp_path / "lq"
+    lq.mkdir()
+    with Image.open(album / "ann/0.png") as image:
+        image.resize((16, 16)).save(lq / "small.png")
+        image.save(lq / "large.png")
+    small, large = (
+        ReferenceEntry(f"ann/{i}.png", ("ann/2.png",), f"{name}.png") for i, name in enumerate(("small", "large"))
+    )
+    ReferenceMapping((small, large)).write(tmp_path / "mapping.csv")
+    arguments = ("--mapping", tmp_path / "mapping.csv", "--hq", album, "--lq", lq, "--batch-size", 1)
+    code, output = run(model_folder, *arguments, "-o", tmp_path / "out")
+    assert code == 0, output
+    with (tmp_path / "out" / "per_image.csv").open() as file:
+        rows = [row["image"] for row in csv.DictReader(file) if row["condition"] == "bicubic"]
+    assert rows == ["ann/0.png", "ann/1.png"]
+
+
 def test_folders_of_people_are_measured_by_ita_or_by_labels(model_folder: Path, album: Path, tmp_path: Path):
     (tmp_path / "labels.csv").write_text("file,age\n" + "".join(f"ann/{i}.png,40\n" for i in range(3)))
     common = (model_folder, "--hq", album, "--references", 1)

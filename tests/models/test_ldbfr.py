@@ -79,6 +79,16 @@ def test_dual_cross_attention_in_half_precision_survives_large_features():
     assert attention(draw(1, 16, 16, 16).half(), 50 * draw(1, 16, 16, 16, seed=1).half()).isfinite().all()
 
 
+def test_dual_cross_attention_survives_them_in_autocast_too_as_training_has_it():
+    torch.manual_seed(0)
+    attention, q, h = DualCrossAttention(16), draw(1, 16, 16, 16), 50 * draw(1, 16, 16, 16, seed=1)
+    with torch.no_grad():
+        exact = attention(q, h)
+        with torch.autocast("cpu", torch.float16):
+            repaired = attention(q, h)
+    assert (repaired - exact).abs().mean() < 0.02 * exact.abs().mean()
+
+
 @pytest.mark.parametrize("kind", ["vq", "pixel_unshuffle"])
 def test_restoring_vq_decodes_the_repaired_features_and_not_the_quantised_ones(vq, kind):
     autoencoder = vq if kind == "vq" else PixelUnshuffleVQModel(8, base_channels=32, latent_channels=16)

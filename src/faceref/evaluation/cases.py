@@ -3,9 +3,11 @@
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from faceref.data.lq_set import seed_for
 from faceref.data.mapping import ReferenceEntry, ReferenceMapping
@@ -49,6 +51,11 @@ class CaseSet:
     photographs: dict[str, tuple[Path, ...]]
     contents: str
 
+    @cached_property
+    def narrowest_input(self) -> int:
+        """Pixels of the least width of an LQ file. Raises ValueError if there are none."""
+        return min(width_of(case.lq) for case in self.cases if case.lq is not None)
+
     def sample(self, limit: int | None, seed: int) -> tuple[Case, ...]:
         """At most `limit` cases: one of every identity, then a second of each, ...; all of them without a limit."""
         if limit is None or limit >= len(self.cases):
@@ -76,6 +83,12 @@ class CaseSet:
         rng = np.random.default_rng(seed_for(seed, case.name, "wrong person"))
         photos = others[enough[rng.integers(len(enough))]]
         return tuple(photos[i] for i in rng.permutation(len(photos))[:wanted])
+
+
+def width_of(path: Path) -> int:
+    """Of a picture, pixels; nothing is decoded."""
+    with Image.open(path) as image:
+        return image.width
 
 
 def load_cases(

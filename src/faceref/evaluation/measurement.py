@@ -14,7 +14,7 @@ from torch import Tensor
 from faceref.data.degradation import MILD, MODERATE, SEVERE, degrade
 from faceref.data.lq_set import seed_for
 from faceref.errors import DataError
-from faceref.evaluation.cases import Case, CaseSet
+from faceref.evaluation.cases import Case, CaseSet, width_of
 from faceref.evaluation.conditions import Condition, Plan
 from faceref.evaluation.faces import DescribedFace, FaceDescriber, read_face
 from faceref.evaluation.groups import Row, individual_typology_angle
@@ -53,7 +53,7 @@ class Measurement:
     def __init__(
         self, few: Sequence[Case], cases: CaseSet, plan: Plan, instruments: Instruments, pictures: Path
     ) -> None:
-        self.few, self.plan, self.instruments, self.pictures = few, plan, instruments, pictures
+        self.few, self.cases, self.plan, self.instruments, self.pictures = few, cases, plan, instruments, pictures
         self.size = size = instruments.describer.size
         self.references = [case.references[: plan.most] for case in few]
         self.wrong = []
@@ -182,8 +182,8 @@ class Measurement:
         return np.stack(pictures)
 
     def _bicubic(self, set_name: str) -> np.ndarray | None:
-        """The inputs enlarged bicubically; None unless LQ files are smaller than the result."""
-        if set_name != STORED or not any(_width(case.lq) < self.size for case in self.few):
+        """The inputs enlarged bicubically; None unless some of all LQ files are smaller than the result."""
+        if set_name != STORED or self.cases.narrowest_input >= self.size:
             return None
         return self._enlarged(cv2.INTER_CUBIC)
 
@@ -191,7 +191,7 @@ class Measurement:
         pictures = []
         for case in self.few:
             assert case.lq is not None
-            pixels = read_face(case.lq, min(self.size, _width(case.lq))).pixels
+            pixels = read_face(case.lq, min(self.size, width_of(case.lq))).pixels
             pictures.append(cv2.resize(pixels, (self.size, self.size), interpolation=interpolation))
         return np.stack(pictures)
 
@@ -220,9 +220,3 @@ def _mean_distance(embedding: np.ndarray, faces: Sequence[DescribedFace]) -> flo
     if not faces:
         return math.nan
     return float(np.mean([distance(embedding, face.embedding) for face in faces]))
-
-
-def _width(path: Path | None) -> int:
-    assert path is not None
-    with Image.open(path) as image:
-        return image.width

@@ -9,6 +9,7 @@ for smaller models, and features injected into ReF-LDM.
 from dataclasses import dataclass
 from typing import Any, Self, cast
 
+import torch
 import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin, UNet2DModel
 from diffusers.configuration_utils import register_to_config
@@ -40,8 +41,9 @@ class DualCrossAttention(nn.Module):
 
     def forward(self, q: Tensor, h: Tensor) -> Tensor:
         """q, h: [B, C, height, width] [256x16x16] -> q' of the same shape."""
-        flat = h.flatten(2).float()  # [B, C, height * width]; unscaled products are too large for half precision
-        weights = (flat @ flat.transpose(1, 2)).softmax(dim=2).to(q.dtype)  # [B, C, C]
+        with torch.autocast(h.device.type, enabled=False):  # unscaled products are too large for half precision
+            flat = h.flatten(2).float()  # [B, C, height * width]
+            weights = (flat @ flat.transpose(1, 2)).softmax(dim=2).to(q.dtype)  # [B, C, C]
         refined = q + (weights @ q.flatten(2)).unflatten(2, q.shape[2:])
 
         def split_heads(x: Tensor) -> Tensor:

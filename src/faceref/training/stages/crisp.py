@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from faceref.models.autoencoder import decode
-from faceref.models.detail_decoder import enlarged, mouth_of
+from faceref.models.detail_decoder import crispness_by_place, enlarged, mouth_of
 from faceref.models.texture import find_texture, remember_texture
 from faceref.training.discriminators import UNetDiscriminator
 from faceref.training.losses import perceptual_distance
@@ -136,7 +136,7 @@ class CrispStage(DrawingStage):
         Sharpness is the median of this process's share, to the median of its truths.
         """
         seen, texture = (batch["decoded"], batch["latents"], batch["lq"]), batch["texture"]
-        crisp = torch.ones_like(texture[:, 0, 0, 0])
+        crisp = crispness_by_place(*texture.shape[-2:]).to(texture).expand_as(texture[:, :1])
         pictures = {
             "lq": batch["lq"],
             "soft": self.pipeline.correct(*seen, texture, 0 * crisp),
