@@ -73,7 +73,8 @@ def notes_of(
         notes.append(
             "the product: the LQ face lies in a larger picture, in which it is found, aligned, restored, given the "
             "colours it had, and pasted back; that picture is measured where the face lay. Where no face is found, the "
-            "LQ input is measured: the column face found says how often one was"
+            "LQ input is measured: the column face found says how often one was. Where the face is not surely the "
+            "person's, so that it is left alone, the LQ input is measured as well, and counts as found"
         )
     if request.limit:
         notes.append(f"a sample of {len(chosen)} photographs, spread over people (--limit)")
