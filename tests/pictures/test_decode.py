@@ -23,11 +23,19 @@ ORIENTATION = 0x0112
 
 
 @pytest.mark.parametrize(
-    "fields", [{50706: b"\1\4\0\0"}, {254: 1, 330: (8,)}, {}], ids=["DNG", "a preview first", "not raw"]
+    ("fields", "raw"),
+    [
+        ({254: 1, 50706: b"\1\4\0\0"}, True),
+        ({254: 1, 330: (8,)}, True),
+        ({}, False),
+        ({254: 0, 50706: b"\1\4\0\0"}, False),  # a scanner's, whose picture comes first
+    ],
 )
-def test_a_raw_file_is_refused_as_what_of_it_can_be_read_is_its_preview(astronaut: Image.Image, fields: dict):
+def test_a_raw_file_is_refused_as_what_of_it_can_be_read_is_its_preview(
+    astronaut: Image.Image, fields: dict, raw: bool
+):
     data = encoded(astronaut.resize((160, 160)), "TIFF", tiffinfo=fields)
-    if not fields:
+    if not raw:
         assert open_photo(data).image.size == (160, 160)
         return
     with pytest.raises(PhotoError, match="is a camera's raw file, of which only the preview could be read; save it"):

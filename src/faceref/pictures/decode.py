@@ -71,9 +71,15 @@ def decode(data: bytes, name: str) -> Decoded:
 
 def _is_preview(image: TiffImageFile, data: bytes) -> bool:
     """Whether a file that begins as TIFF is a raw one, whose picture lies beside the small one that it begins with."""
-    tags = image.tag_v2
-    reduced = _NEW_SUBFILE_TYPE in tags and int(tags[_NEW_SUBFILE_TYPE]) & 1
-    return _DNG_VERSION in tags or bool(reduced and _SUB_IFDS in tags) or data[8:10] == b"CR"
+    if data[8:11] == b"CR\2":  # Canon's
+        return True
+    try:
+        with pillow_warnings():
+            kind = image.tag_v2.get(_NEW_SUBFILE_TYPE)
+    except _DAMAGED:
+        return False
+    is_reduced = isinstance(kind, int) and kind & 1 == 1
+    return is_reduced and (_SUB_IFDS in image.tag_v2 or _DNG_VERSION in image.tag_v2)
 
 
 def decode_in_memory(image: Image.Image, name: str) -> Decoded:

@@ -124,8 +124,8 @@ def _png(draft: _Draft) -> tuple[dict[str, Any], list[str]]:
     told = draft.metadata or {}
     for key, value in [*file.texts.items(), *told.items()]:  # one keyword may stand in several chunks
         chunks.add_itxt(key, value)
-    if draft.xmp:
-        chunks.add_itxt("XML:com.adobe.xmp", draft.xmp)
+    if xmp := draft.xmp:
+        chunks.add_itxt("XML:com.adobe.xmp", xmp)
     options: dict[str, Any] = {"pnginfo": chunks, "exif": _exif(draft, history=False)}
     return options | ({"dpi": file.dpi} if file.dpi else {}), _without(iptc=file.iptc)
 
@@ -166,8 +166,8 @@ def _tiff(draft: _Draft) -> tuple[dict[str, Any], list[str]]:
     """Uncompressed: libtiff takes no EXIF from Pillow."""
     fields, _ = _exif_fields(draft, dpi=True)
     fields = as_it_was_read(fields)
-    if draft.xmp:
-        fields[_XMP_TAG] = draft.xmp.encode()
+    if xmp := draft.xmp:
+        fields[_XMP_TAG] = xmp.encode()
     if draft.file.iptc:
         fields[IPTC_TAG] = draft.file.iptc
     return {"tiffinfo": fields}, _without(texts=draft.file.texts)
