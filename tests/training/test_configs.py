@@ -238,6 +238,11 @@ def test_a_wrong_setting_is_named(setting: str, complaint: str):
         load_config(CONFIGS[-1], [setting])
 
 
+@pytest.mark.parametrize("written", ["no", '"no"', "false"])
+def test_full_precision_is_no_lower_one_however_yaml_reads_that(written: str):
+    assert load_config(CONFIGS[-1], [f"loop.precision={written}"]).loop.precision == "no"
+
+
 @pytest.mark.parametrize("name", ["small-refldm", "small-decoder", "small-crisp", "recogniser"])
 def test_a_stage_that_shows_references_needs_some(name: str):
     with pytest.raises(UsageError, match=r"set data\.references to 1 or more"):

@@ -17,6 +17,7 @@ from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.training.pictures import median_sharpness
 from faceref.training.run import train_from
 from faceref.training.stages.crisp import CrispStage
+from faceref.training.views import PARTS, Place, place_of
 
 JUDGED = {"perceptual", "matching", "adversarial"}  # what makes a drawing a photograph
 SOFT, BETWEEN, CRISP, CRISP_TOO = range(4)  # how the faces of a batch of four are drawn
@@ -229,10 +230,40 @@ def test_the_discriminator_comes_when_it_is_said_to(stage: CrispStage, batch: di
 
 
 def test_the_discriminator_sees_a_square_somewhere_and_both_turns_of_a_step_the_same(stage: CrispStage, batch):
-    squares = [stage._judged_square(batch["hq"], step) for step in range(20)]
-    assert squares == [stage._judged_square(batch["hq"], step) for step in range(20)]
-    assert len(set(map(str, squares))) > 10
-    assert {batch["hq"][0, 0][square].shape for square in squares} == {(64, 64)}
+    def squares() -> list[Place]:
+        return [view.place for step in range(20) for view in stage._views(batch["hq"], step)]
+
+    assert squares() == squares()
+    assert len(set(map(str, squares()))) > 10
+    assert {batch["hq"][0, 0][square].shape for square in squares()} == {(64, 64)}
+
+
+def test_eyes_and_the_mouth_are_judged_by_discriminators_of_their_own(
+    photographs: Path, with_decoder: Path, recogniser: Path, batch: dict[str, Tensor]
+):
+    torch.manual_seed(0)
+    config = tiny_crisp(
+        photographs, with_decoder, weights={"adversarial": 0.1, "adversarial_from": 1}, parts=0.5, recogniser=recogniser
+    )
+    stage = CrispStage.build(config, cast(FaceDataset, None))
+    torch.nn.init.normal_(stage.detail.conv_out.weight, std=0.1)
+    stage.eval()
+    assert stage.trainable("discriminator").keys() == {stage.discriminator, stage.parts}
+
+    before = numbers_of(stage, batch)
+    mouth = torch.zeros(128, 128, dtype=torch.bool)
+    mouth[place_of("mouth", 128)] = True
+    after = numbers_of(stage, batch | {"hq": batch["hq"].masked_fill(mouth, 1)})
+    assert after["matching_eyes"] == before["matching_eyes"]
+    assert after["matching_mouth"] != before["matching_mouth"]
+    parts = sum(
+        0.5 * (stage.matching * before[f"matching_{part}"] + 0.1 * before[f"adversarial_{part}"]) for part in PARTS
+    )
+    stage.parts_weight = 0.0
+    assert before["loss"] - numbers_of(stage, batch)["loss"] == pytest.approx(parts, rel=1e-3)
+
+    numbers = numbers_of(stage, batch, "discriminator")
+    assert numbers["loss"] == pytest.approx(sum(numbers[f"discriminator{part}"] for part in ("", "_eyes", "_mouth")))
 
 
 def test_what_the_decoder_is_shown_is_made_of_the_references_that_count(stage: CrispStage, batch: dict[str, Tensor]):

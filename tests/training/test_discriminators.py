@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from faceref.training.discriminators import PatchDiscriminator, UNetDiscriminator
+from faceref.training.discriminators import PartDiscriminator, PatchDiscriminator, UNetDiscriminator
 from faceref.training.losses import adversarial_loss, hinge_discriminator_loss
 
 
@@ -50,7 +50,22 @@ def test_the_weights_within_it_are_of_unit_norm():
     assert norms == pytest.approx([1.0] * 8, abs=0.05)
 
 
-@pytest.mark.parametrize("discriminator", [PatchDiscriminator(channels=32), UNetDiscriminator(channels=8)])
+def test_a_part_is_judged_as_a_whole():
+    torch.manual_seed(0)
+    discriminator = PartDiscriminator(height=32, width=80, channels=8).eval()
+    part = torch.rand(1, 3, 32, 80, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    *maps, logits = discriminator(part)
+    assert logits.shape == (1, 1, 1, 1)
+    assert [(one.shape[1], *one.shape[2:]) for one in maps] == [(8, 16, 40), (16, 8, 20), (32, 4, 10), (64, 2, 5)]
+    for corner in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
+        changed = part.clone()
+        changed[..., *corner] *= -1
+        assert discriminator(changed)[-1] != logits
+
+
+@pytest.mark.parametrize(
+    "discriminator", [PatchDiscriminator(channels=32), UNetDiscriminator(channels=8), PartDiscriminator(64, 64, 8)]
+)
 def test_it_learns_to_tell_sharp_from_blurred(discriminator: nn.Module):
     torch.manual_seed(0)
     sharp = pictures()

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from faceref.data.augment import REFLDM, UNCHANGED, ReferenceAugmentation, TargetAugmentation
 from faceref.data.dataset import FaceSource
@@ -19,6 +19,8 @@ class Config(BaseModel):
 
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
+# YAML reads no as false
+Precision = Annotated[Literal["no", "bf16", "fp16"], BeforeValidator(lambda given: "no" if given is False else given)]
 SHOW_REFERENCES = ("refldm", "recognition", "end_to_end", "crisp")  # stages
 
 
@@ -82,7 +84,7 @@ class LoopConfig(Config):
     batch_size: int = Field(ge=1)  # per process and accumulation step
     accumulate: int = Field(default=1, ge=1)
     pool: PoolConfig | None = None  # None: each batch is made for one step
-    precision: Literal["no", "bf16", "fp16"] = "bf16"
+    precision: Precision = "bf16"
     ema_decay: float = Field(default=0.9999, ge=0, lt=1)
     seed: int = Field(default=0, ge=0, lt=2**63)
     log_every: int = Field(default=20, ge=1)

@@ -60,5 +60,26 @@ class UNetDiscriminator(nn.Module):
         return [*maps, self.conv_out(x)]
 
 
+class PartDiscriminator(nn.Module):
+    """Judges a part of the face, pictures [B, 3, H, W] in [-1, 1] of one size, as a whole: one eye beside the other.
+
+    As GFPGAN has one for each eye and one for the mouth (Wang et al. 2021); normalised like the one above.
+    """
+
+    def __init__(self, height: int, width: int, channels: int = 32):
+        """height, width: of the pictures, at least 16. channels: of the first layer; each next has twice as many."""
+        super().__init__()
+        widths = [3, *(channels << level for level in range(4))]
+        self.downs = nn.ModuleList(_normalised(before, after, 4, 2) for before, after in itertools.pairwise(widths))
+        self.conv_out = spectral_norm(nn.Conv2d(widths[-1], 1, (height // 16, width // 16)))
+
+    def forward(self, pictures: Tensor) -> list[Tensor]:
+        """Feature maps of every level, then the logits [B, 1, 1, 1]."""
+        maps = [pictures]
+        for down in self.downs:
+            maps.append(F.leaky_relu(down(maps[-1]), SLOPE))
+        return [*maps[1:], self.conv_out(maps[-1])]
+
+
 def _normalised(before: int, after: int, size: int, stride: int) -> nn.Module:
     return spectral_norm(nn.Conv2d(before, after, size, stride, 1, bias=False))

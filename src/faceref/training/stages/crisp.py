@@ -1,23 +1,26 @@
 """The last stage of `small`: its decoder, shown the references' texture, learns to draw photographs (ours)."""
 
+import functools
+import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
 from faceref.models.autoencoder import decode
 from faceref.models.detail_decoder import crispness_by_place, enlarged, mouth_of
 from faceref.models.texture import find_texture, remember_texture
-from faceref.training.discriminators import UNetDiscriminator
+from faceref.training.discriminators import PartDiscriminator, UNetDiscriminator
 from faceref.training.losses import perceptual_distance
 from faceref.training.pictures import compare, contact_sheet, median_sharpness
 from faceref.training.stages.components import judges
 from faceref.training.stages.configs import CrispConfig
 from faceref.training.stages.drawing import DrawingStage
 from faceref.training.stages.stage import Batch, Losses
+from faceref.training.views import PARTS, View, mean_by_share, place_of
 
 
 class CrispStage(DrawingStage):
@@ -26,7 +29,7 @@ class CrispStage(DrawingStage):
     At crispness 0 the losses are those that all drawing has; at 1 the perceptual and the adversarial one and feature
     matching are added, in proportion between, also from place to place: mouths are drawn less crisply than the rest by
     any share, since pipelines do that. The discriminator sees crisp drawings, and photographs that are examples of
-    detail.
+    detail; others see their eyes and mouths alone (`parts`).
     """
 
     all_turns = ("generator", "discriminator")
@@ -39,6 +42,10 @@ class CrispStage(DrawingStage):
         self.weights = config.weights
         self.seed, self.judged, self.matching = config.loop.seed, config.judged, config.matching
         self.discriminator = UNetDiscriminator(config.discriminator_channels)
+        self.parts, self.parts_weight = nn.ModuleDict(), config.parts
+        for part in PARTS if config.parts else ():
+            rows, columns = place_of(part, config.data.resolution)
+            self.parts[part] = PartDiscriminator(rows.stop - rows.start, columns.stop - columns.start)
         self.info = self.info.model_copy(update={"crisp": config.crisp})
 
     @classmethod
@@ -52,7 +59,9 @@ class CrispStage(DrawingStage):
         return self.all_turns if self.weights.discriminator_learns(step) else self.all_turns[:1]
 
     def trainable(self, turn: str) -> dict[nn.Module, float]:
-        return {self.discriminator if turn == "discriminator" else self.detail: 1.0}
+        if turn == "generator":
+            return {self.detail: 1.0}
+        return {self.discriminator: 1.0} | ({self.parts: 1.0} if self.parts else {})
 
     @torch.no_grad()
     def make_batch(self, items: Batch, generator: torch.Generator) -> Batch:
@@ -71,44 +80,40 @@ class CrispStage(DrawingStage):
 
     def forward(self, batch: Batch, generator: torch.Generator, step: int, turn: str) -> Losses:
         generates = turn == "generator"
-        self.discriminator.requires_grad_(not generates)
+        for judge in (self.discriminator, self.parts):
+            judge.requires_grad_(not generates)
         if generates or "drawn" not in batch:  # where processes train together, the other turn's batch was a copy
             with torch.set_grad_enabled(generates):
                 self._draw_each(batch, generator)
-        rows, columns = self._judged_square(batch["hq"], step)
-        real, drawn = ((batch[name] * batch["mask"])[..., rows, columns] for name in ("hq", "drawn"))
-        shares = (batch["crisp"] * ~batch["coarse"].view(-1, 1, 1, 1))[..., rows, columns]
+        real, drawn = (batch[name] * batch["mask"] for name in ("hq", "drawn"))
+        shares = batch["crisp"] * ~batch["coarse"].view(-1, 1, 1, 1)
+        views = self._views(real, step)
         if not generates:
             crisp = slice(len(real) // 2, None)
-            return self._tell_apart(real[crisp], drawn[crisp].detach(), shares[crisp])
+            losses, numbers = zip(
+                *(view.tell_apart(real[crisp], drawn[crisp].detach(), shares[crisp]) for view in views), strict=True
+            )
+            return torch.stack(losses).sum(), functools.reduce(operator.or_, numbers)
         loss, numbers = self._likeness(batch["drawn"], batch, generator)
         judged = slice(len(real) // 4, None)  # all but those drawn softly
-        for name, (weight, losses) in self._judge(drawn[judged], real[judged], step).items():
-            mean = torch.stack([_mean(part, shares[judged]) for part in losses]).mean()
+        for name, (weight, mean) in self._judge(drawn[judged], real[judged], shares[judged], views, step).items():
             loss, numbers = loss + weight * mean, numbers | {name: mean.detach()}
         return loss, numbers
 
-    def _tell_apart(self, real: Tensor, drawn: Tensor, shares: Tensor) -> Losses:
-        """The discriminator's hinge loss of pairs [B, 3, H, W], each place counting by its share [B, 1, H, W]."""
-        of_real, of_drawn = self.discriminator(real)[-1], self.discriminator(drawn)[-1]
-        scored = {"real_scored": of_real, "drawn_scored": of_drawn}
-        numbers = {name: _mean(logits, shares).detach() for name, logits in scored.items()}
-        loss = _mean(0.5 * (F.relu(1 - of_real) + F.relu(1 + of_drawn)), shares)
-        return loss, numbers | {"discriminator": loss.detach()}
-
-    def _judge(self, drawn: Tensor, real: Tensor, step: int) -> dict[str, tuple[float, list[Tensor]]]:
-        """What makes a drawing a photograph: losses by name, with their weights; of each some maps [B, 1, h, w]."""
-        losses: dict[str, tuple[float, list[Tensor]]] = {}
+    def _judge(
+        self, drawn: Tensor, real: Tensor, shares: Tensor, views: Sequence[View], step: int
+    ) -> dict[str, tuple[float, Tensor]]:
+        """What makes a drawing a photograph: losses by name, with their weights."""
+        losses: dict[str, tuple[float, Tensor]] = {}
         if (network := self.frozen["perceptual"]) is not None:
-            distances = perceptual_distance(network, drawn, real).view(-1, 1, 1, 1)
-            losses["perceptual"] = (self.weights.perceptual, [distances])
+            square = views[0]
+            distances = perceptual_distance(network, square.of(drawn), square.of(real)).view(-1, 1, 1, 1)
+            losses["perceptual"] = (self.weights.perceptual, mean_by_share(distances, square.of(shares)))
         if step >= self.weights.adversarial_from:
-            *maps, logits = self.discriminator(drawn)
-            with torch.no_grad():
-                *wanted, _ = self.discriminator(real)
-            apart = [(a - b).abs().mean(1, keepdim=True) for a, b in zip(maps, wanted, strict=True)]
-            losses["matching"] = (self.matching, apart)
-            losses["adversarial"] = (self.weights.adversarial, [-logits])
+            for view in views:
+                matching, adversarial = view.judge(drawn, real, shares)
+                losses[f"matching{view.suffix}"] = (view.weight * self.matching, matching)
+                losses[f"adversarial{view.suffix}"] = (view.weight * self.weights.adversarial, adversarial)
         return losses
 
     def _draw_each(self, batch: Batch, generator: torch.Generator) -> None:
@@ -124,11 +129,13 @@ class CrispStage(DrawingStage):
         seen = (batch[name] for name in ("latents", "decoded", "lq", "texture", "crisp"))
         batch["drawn"] = self.detail(*seen).float()
 
-    def _judged_square(self, pictures: Tensor, step: int) -> tuple[slice, slice]:
-        """Rows and columns that the discriminator sees in this step: in both turns, and in all processes, the same."""
-        room = max(0, pictures.shape[-1] - self.judged)
-        top, left = np.random.default_rng([self.seed, step]).integers(0, room + 1, 2)
-        return slice(top, top + self.judged), slice(left, left + self.judged)
+    def _views(self, pictures: Tensor, step: int) -> list[View]:
+        """Who sees what in this step, in both turns and in all processes the same: a square somewhere, then parts."""
+        side = pictures.shape[-1]
+        top, left = np.random.default_rng([self.seed, step]).integers(0, max(0, side - self.judged) + 1, 2)
+        square = slice(top, top + self.judged), slice(left, left + self.judged)
+        parts = [View(f"_{part}", judge, place_of(part, side), self.parts_weight) for part, judge in self.parts.items()]
+        return [View("", self.discriminator, square, 1.0), *parts]
 
     def validate(self, batch: Batch, generator: torch.Generator) -> tuple[dict[str, float], Image.Image]:
         """Held-out faces, as the pipeline draws them; rows: LQ, softly, crisply, crisply without texture, truth.
@@ -148,9 +155,3 @@ class CrispStage(DrawingStage):
             metrics |= compare(name, row, batch["hq"], self.recogniser)
             metrics[f"sharpness_{name}"] = median_sharpness(row) / median_sharpness(batch["hq"])
         return metrics, contact_sheet([row[:8] for row in (*pictures.values(), batch["hq"])])
-
-
-def _mean(values: Tensor, shares: Tensor) -> Tensor:
-    """Of values [B, 1, h, w], each counting by the mean of its shares [B, 1, H, W]; 0 if none does."""
-    shares = F.adaptive_avg_pool2d(shares, (values.shape[-2], values.shape[-1]))
-    return (values * shares).sum() / shares.sum().clamp(min=1e-3)
