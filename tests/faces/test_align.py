@@ -94,8 +94,8 @@ def test_the_crop_shows_eyes_and_mouth_where_ffhq_has_them(astronaut: Image.Imag
     assert abs(mouth[0] - 128) < 8
 
 
-@pytest.mark.parametrize("size", [64, 128, 256])
-def test_the_crop_is_the_one_of_ffhqs_script(size: int, astronaut: Image.Image, astronaut_face: Face):
+@pytest.mark.parametrize(("size", "most"), [(64, 5), (128, 5), (256, 5), (512, 8)])  # the last enlarges by two
+def test_the_crop_is_the_one_of_ffhqs_script(size: int, most: int, astronaut: Image.Image, astronaut_face: Face):
     quad = ffhq_quad(astronaut_face.landmarks)
     # the last lines of FFHQ's script, whose other lines do nothing here: the face is small and far from the edges
     corners = tuple((quad + 0.5).flatten())
@@ -103,7 +103,7 @@ def test_the_crop_is_the_one_of_ffhqs_script(size: int, astronaut: Image.Image, 
     expected = np.asarray(large.resize((size, size), Image.Resampling.LANCZOS), dtype=float)
     ours = np.asarray(align(astronaut, astronaut_face.landmarks, size).image, dtype=float)
     assert np.abs(ours - expected).mean() < 0.7
-    assert np.abs(ours - expected).max() <= 5
+    assert np.abs(ours - expected).max() <= most
 
 
 def test_shrinking_does_not_alias():

@@ -87,8 +87,7 @@ def align(image: Image.Image, landmarks: np.ndarray, size: int) -> AlignedFace:
     """
     alignment = Alignment(ffhq_quad(landmarks), size)
     surroundings, to_photo = _surroundings(image, alignment)
-    # of a face smaller than the output, half as many see all that there is between its pixels
-    samples = size * SUPERSAMPLING if alignment.side > size else size * SUPERSAMPLING // 2
+    samples = size * _samples_a_pixel(alignment)
     sample_to_photo = Alignment(alignment.quad, samples).crop_to_photo
     fine = cv2.warpAffine(
         surroundings,
@@ -97,8 +96,18 @@ def align(image: Image.Image, landmarks: np.ndarray, size: int) -> AlignedFace:
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REFLECT_101,
     )
-    aligned = Image.fromarray(fine).resize((size, size), Image.Resampling.LANCZOS)
+    aligned = Image.fromarray(fine).resize((size, size), Image.Resampling.LANCZOS)  # of one a pixel a copy
     return AlignedFace(aligned, _inside(image, alignment), alignment)
+
+
+def _samples_a_pixel(alignment: Alignment) -> int:
+    """How many, in each direction, see all that the photograph holds: fewer than in FFHQ's script where it is enlarged.
+
+    Where it is by two or more, one; the crop differs from that of two by little more than rounding (54 dB).
+    """
+    if alignment.side > alignment.size:
+        return SUPERSAMPLING
+    return SUPERSAMPLING // 2 if 2 * alignment.side > alignment.size else 1
 
 
 def _surroundings(image: Image.Image, alignment: Alignment) -> tuple[np.ndarray, np.ndarray]:
