@@ -69,6 +69,7 @@ def one_step_model(tiny_model_with_blind: Path, tmp_path_factory: pytest.TempPat
     """As `tiny_model_with_blind`, but its denoiser predicts the clean latent, from noise alone if need be."""
     pipeline, info = load_pipeline(tiny_model_with_blind)
     config = dict(pipeline.scheduler.config) | {"prediction_type": "sample", "rescale_betas_zero_snr": True}
+    config["set_alpha_to_one"] = False  # as ReF-LDM has it
     pipeline.register_modules(scheduler=DDIMScheduler.from_config(config))
     folder = tmp_path_factory.mktemp("models") / "one-step"
     save_model(pipeline, info, folder, load_blind(tiny_model_with_blind))

@@ -32,6 +32,16 @@ def test_a_model_gains_a_decoder_and_stays_what_it_was(photographs: Path, tmp_pa
     assert max(far) < 0.01, "beginning from the one before"
 
 
+def test_the_decoder_learns_of_the_latents_that_the_pipeline_gives_it(photographs: Path, one_step_model: Path):
+    stage = built(photographs, one_step_model)
+    batch = stage.make_batch(items_of(), torch.Generator().manual_seed(0))
+    passed_on = {"latents": batch["noise"], "num_inference_steps": 1, "output_type": "latent"}
+    given = stage.pipeline(batch["lq"], **passed_on).images
+    with torch.no_grad():
+        learnt = stage.denoise(batch, batch["counts"][:, :0])
+    torch.testing.assert_close(given, learnt)
+
+
 def test_a_stop_and_a_finish_are_one_straight_run_to_the_bit(
     photographs: Path, tmp_path: Path, one_step_model, recogniser
 ):

@@ -6,6 +6,7 @@ from typing import Any, Self, cast
 
 import torch
 import torch.nn.functional as F
+from diffusers import DDIMScheduler
 from torch import Tensor, nn
 
 from faceref.checkpoints.info import ModelInfo
@@ -63,7 +64,9 @@ class DrawingStage(Stage):
                 f"The decoder is shown {'no ' if cls.textured else ''}texture, unlike any of the stage {config.stage}",
                 hint=f"set detail to a new one with textured: {str(cls.textured).lower()}",
             )
-        pipeline.register_modules(detail=detail, fusion=None)
+        # the decoder learns of latents without the noise of the first timestep, where ReF-LDM's sampling ends
+        scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, set_alpha_to_one=True)
+        pipeline.register_modules(detail=detail, fusion=None, scheduler=scheduler)
         side = pipeline.unet.config["sample_size"] * detail.config["patch_size"]
         if config.data.resolution != side:
             raise UsageError(f"The decoder draws {side} px", hint=f"set data.resolution to {side}")
