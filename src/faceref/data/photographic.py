@@ -87,7 +87,8 @@ def _out_of_focus(pixels: Tensor, ratio: Tensor, ranges: PhotographicRanges, dra
     across = ratio * draw.between(*ranges.focus)
     shaken = ratio * draw.between(min(ranges.focus[1], ranges.shake), ranges.shake)
     along = torch.where(draw.share(0.25), shaken.maximum(across), across)
-    radius = min(31, (pixels.shape[-1] - 1) // 2)
+    side = pixels.shape[-1]
+    radius = min(max(31, 31 * side // 256), (side - 1) // 2)
     return blur(pixels, kernels_of(along, across, draw.between(0, torch.pi), radius))
 
 
