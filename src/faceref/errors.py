@@ -65,6 +65,10 @@ class NoReferenceError(FacerefError):
     code = "no_reference"
 
 
+class NoOtherPhotographError(NoReferenceError):
+    """All references are the photograph to be restored."""
+
+
 class OtherPersonError(FacerefError):
     """No face of the photograph may be the person whose references were given."""
 

@@ -1,6 +1,7 @@
 """`faceref people`, and restoring with people who are kept: the same pixels as with their photographs."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,16 @@ def test_people_are_found_on_the_photographs_of_an_album(people, album, wall):
     table = people("find", album / "photo.jpg", wall).output
     assert f"{album / 'photo.jpg'}" in table
     assert "1 of 2 photographs" in table
+
+
+def test_all_copies_of_a_photograph_are_found(people, album):
+    people("enroll", "Eileen", album / "references")
+    shutil.copy(album / "photo.jpg", album / "copy.jpg")
+    done = people("find", album)
+    assert "3 of 3 photographs" in done.output
+    assert {name for name in ("photo.jpg", "copy.jpg", "new.jpg") if f"{name} " in done.output} == {
+        "photo.jpg", "copy.jpg", "new.jpg"
+    }  # fmt: skip
 
 
 def test_what_was_seen_of_a_person_in_albums_is_forgotten_with_them(people, album, tmp_path):

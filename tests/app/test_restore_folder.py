@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import pytest
 
@@ -67,6 +68,13 @@ def test_a_dry_run_shows_who_would_be_matched_and_writes_nothing(restore, album)
     (row,) = (line.split() for line in done.output.splitlines() if "photo.jpg" in line)
     assert row[:5] == ["photo.jpg", "1", "as", "on", "new.jpg"]
     assert {path.name for path in album.iterdir()} == {"photos", "references"}
+
+
+def test_a_dry_run_names_what_is_no_unicode(restore, album):
+    (album / "photos" / "photo.jpg").rename(album / "photos" / os.fsdecode(b"gro\xdfmutter.jpg"))
+    done = restore("--dry-run")
+    assert done.code == 0, done.errors
+    assert "gro\\xdfmutter.jpg" in done.output
 
 
 def test_other_settings_ask_for_again(restore, album):

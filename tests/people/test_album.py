@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image, PngImagePlugin
 
 from faceref.errors import PhotoError
 from faceref.faces.dlib_torch import TorchDlibRecogniser
-from faceref.people.album import Album, read_album
+from faceref.people.album import Album, AlbumPhoto, read_album
 from faceref.people.album_index import FILE, AlbumIndex
 from faceref.people.album_people import people_of, shows_one_person
 
@@ -137,6 +138,7 @@ def test_an_interruption_loses_nothing_that_was_looked_at(portrait, tmp_path):
 
 LOOK = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from invented_album import CountingDetector
@@ -210,6 +212,11 @@ def test_references_are_read_when_they_are_needed_and_only_as_they_were_seen(fol
         person.references[0].reference()
 
 
+def test_people_are_called_by_photographs_that_show_nobody_else(folder):
+    (folder / "album" / "6.png").rename(folder / "album" / "0.png")
+    assert groups(look(folder)) == [["1.png", "2.png", "3.png", "0.png"], ["4.png", "5.png", "0.png"]]
+
+
 def test_an_album_is_told_from_one_persons_photographs(folder):
     several = look(folder)
     assert not shows_one_person(several, people_of(several))
@@ -222,3 +229,25 @@ def test_an_album_is_told_from_one_persons_photographs(folder):
     (folder / "album" / "2.png").unlink()
     one_of_each = look(folder)
     assert not shows_one_person(one_of_each, people_of(one_of_each))
+
+
+def test_two_people_who_look_alike_are_no_one_person(folder):
+    """Each is within dlib's distance of the same person to the most typical photograph, and far from the other."""
+    album, rng = look(folder), np.random.default_rng(0)
+    seen = next(photo.seen for photo in album.photos if len(photo.seen.faces) == 1)
+    middle = rng.standard_normal(128)
+    middle /= np.linalg.norm(middle)
+
+    def photographs(away: float) -> Album:
+        photos = []
+        for number in range(6):
+            vector = 0.2 * middle * (number % 2) + away * np.eye(128)[number // 3]
+            face = replace(seen.faces[0], embedding=vector.astype(np.float32))
+            one = replace(seen, pixels=f"{number}", faces=(face,))
+            photos.append(AlbumPhoto(folder / f"{number}.png", one))
+        return Album(tuple(photos), ())
+
+    for away, one_person in ((0.2, True), (0.42, False)):
+        people = people_of(photographs(away))
+        assert shows_one_person(photographs(away), people) is one_person
+    assert [len(person.references) for person in people] == [3, 3]

@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
+from faceref.people.library import check_name
 from faceref.people.measure import most_typical
-from faceref.people.person import FACE_SIZE, Person, Reference, distinct
+from faceref.people.person import FACE_SIZE, Person, Reference, distinct, same_name
 
 FACE = Image.new("RGB", (FACE_SIZE, FACE_SIZE))
 
@@ -85,3 +86,12 @@ def test_outliers_among_thousands_are_found_in_little_memory():
 def test_who_is_named_twice_is_one_person_as_first_spelled():
     assert distinct(["Ada", "Grace", "ADA", "grace"]) == ["Ada", "Grace"]
     assert distinct([]) == []
+
+
+def test_names_are_compared_as_they_are_read():
+    composed, apart = "Jos\u00e9", "Jose\u0301"
+    assert same_name(composed, apart)
+    assert same_name("Aunt  May", "aunt May")
+    assert not same_name("Jose", composed)
+    assert distinct([composed, apart]) == [composed]
+    assert check_name(apart) == composed

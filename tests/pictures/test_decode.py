@@ -3,6 +3,7 @@
 import io
 import random
 import re
+import struct
 import sys
 import zlib
 from contextlib import suppress
@@ -202,3 +203,17 @@ def test_damage_anywhere_is_a_sentence_or_a_photograph(format: str, astronaut: I
             exif_fields(photo.file.exif)
             opened += 1
     assert opened > 0
+
+
+def test_a_png_without_the_palette_that_its_pixels_are_numbers_of_is_damaged(tmp_path: Path):
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", 32, 32, 8, 3, 0, 0, 0)
+    pixels = zlib.compress(bytes(32 * 33))
+    path = tmp_path / "bad.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b""))
+    with Image.open(path) as opened:
+        for source in (path, opened):
+            with pytest.raises(PhotoError, match="is damaged and cannot be decoded"):
+                open_photo(source)

@@ -7,9 +7,12 @@ import pytest
 from PIL import Image, ImageOps
 from restoring import box_of, changed, restore
 
+from faceref import RestoreOptions
 from faceref.errors import OtherPersonError, UsageError
+from faceref.faces.quality import FaceQuality
 from faceref.people.person import Person
 from faceref.pictures.mark import is_marked_restored
+from faceref.restore.chosen import chosen
 
 
 def test_with_references_the_face_most_like_them_is_restored(restorer, couple, mirrored, stranger):
@@ -170,6 +173,29 @@ def test_people_with_different_numbers_of_references_share_a_batch(restorer, cou
     astronaut = restorer.person([mirrored, mirrored.resize((300, 300))])
     both = restore(restorer, couple, [astronaut, restorer.person(ImageOps.mirror(stranger))])
     assert [len(face.references) for face in both.account().faces] == [1, 2]
+
+
+def test_who_is_given_twice_is_not_two_people_who_look_alike(restorer, couple, mirrored):
+    person = restorer.person([mirrored])
+    (face,) = restorer.restore(couple, [person, person], RestoreOptions(always=True)).faces
+    assert face.face.number == 2
+
+
+def test_of_several_faces_the_most_certain_is_the_persons_and_not_the_nearest(restorer, couple, mirrored):
+    """A face that can hardly be seen is farther from everybody."""
+    good, bad = restorer.match(couple, [], RestoreOptions(always=True)).assignments
+    person, sharp, blurred = restorer.person([mirrored]), FaceQuality(38.0), FaceQuality(18.5)
+    away = np.zeros(128, np.float32)
+    away[0] = 1
+    faces = [
+        replace(one.face, probe=person.embeddings[0] + distance * away, quality=quality, coarse=quality)
+        for one, distance, quality in ((good, 0.50, sharp), (bad, 0.51, blurred))
+    ]
+    (meant,) = chosen(faces, person, None, {})
+    assert meant.number == 2
+    near = replace(faces[1], probe=person.embeddings[0] + 0.9 * away)
+    with pytest.raises(OtherPersonError, match="face 1: "):
+        chosen([faces[0], near], person, None, {})
 
 
 def test_people_and_photographs_together_are_refused(restorer, portrait, mirrored):

@@ -3,6 +3,7 @@
 import os
 import shutil
 from dataclasses import replace
+from unittest.mock import Mock, call
 
 import numpy as np
 import pytest
@@ -103,6 +104,18 @@ def test_through_ray_they_are_the_same_bytes_too(tree, request_):
     assert all(one[name] == two[name] for name in RESULTS - {JOURNAL})
 
 
+def test_a_result_of_another_name_does_not_stay_beside_the_new_one(tree, request_):
+    list(restore_folder(tree / "photos", tree / "out", request_))
+    assert (tree / "out" / "1950" / "portrait.png").is_file()
+    left_alone = replace(request_, options=RestoreOptions(strength=0.0))
+    list(restore_folder(tree / "photos", tree / "out", left_alone, again=True))
+    assert {path.name for path in (tree / "out" / "1950").iterdir() if path.is_file()} == {"portrait.bmp"}
+    Image.new("RGB", (9, 9)).save(tree / "out" / "1950" / "portrait.bmp")  # somebody else's by now
+    list(restore_folder(tree / "photos", tree / "out", request_, again=True))
+    names = {path.name for path in (tree / "out" / "1950").iterdir() if path.is_file()}
+    assert names == {"portrait.bmp", "portrait.png"}
+
+
 def test_results_among_the_photographs_are_passed_over(tree, request_):
     list(restore_folder(tree / "photos", tree / "out", request_))
     shutil.copy(tree / "out" / "portrait.jpg", tree / "photos" / "portrait_restored.jpg")
@@ -189,6 +202,18 @@ def test_the_summary_has_a_row_for_each_and_the_sheet_faces_before_and_after(tre
     assert 5 < np.abs(before.astype(int) - after).mean() < 100  # the same face, restored by random weights
     assert is_marked_restored(sheet)
     assert statuses(list(restore_folder(tree / "photos", tree / "out", request_))) == STATUSES
+
+
+def test_sheets_are_drawn_again_only_where_something_was_done_since(tree, request_):
+    for done_again in (False, True):
+        list(restore_folder(tree / "photos", tree / "out", request_, again=done_again))
+        outcomes = list(restore_folder(tree / "photos", tree / "out", request_))
+        on_photo = Mock()
+        (sheet,) = draw_sheets(tree / "photos", tree / "out", outcomes, on_photo)
+        assert on_photo.call_args_list == [call(1, 2), call(2, 2)]
+        drawn = sheet.stat().st_mtime_ns
+        assert draw_sheets(tree / "photos", tree / "out", outcomes) == [sheet]
+        assert sheet.stat().st_mtime_ns == drawn
 
 
 def test_on_the_sheet_a_face_in_a_corner_is_whole_and_as_large_as_others(tree, request_):

@@ -143,3 +143,27 @@ def test_a_folder_that_is_unplugged_stops_it_and_it_goes_on_when_it_is_back(tree
     outcomes = list(restore_folder(tree / "photos", tree / "out", request_))
     assert statuses(outcomes) == STATUSES
     assert [outcome.photo for outcome in outcomes if outcome.earlier] == [first.photo]
+
+
+def test_references_that_are_unplugged_stop_it_and_nothing_counts_as_done_without_them(tree, request_):
+    run = restore_folder(tree / "photos", tree / "out", request_)
+    first = next(run)
+    shutil.move(tree / "good", tree / "unplugged")
+    (tree / "good").mkdir()  # what they were mounted on
+    with pytest.raises(PhotoError, match="good is there no more; connect it"):
+        list(run)
+    (tree / "good").rmdir()
+    shutil.move(tree / "unplugged", tree / "good")
+    outcomes = list(restore_folder(tree / "photos", tree / "out", request_))
+    assert statuses(outcomes) == STATUSES
+    assert [outcome.photo for outcome in outcomes if outcome.earlier] == [first.photo]
+
+
+def test_a_reference_that_cannot_be_read_any_more_is_no_reason_to_leave_a_photograph_as_it_is(tree, request_):
+    run = restore_folder(tree / "photos", tree / "out", request_)
+    next(run)
+    (tree / "good" / "new.jpg").rename(tree / "good" / "renamed.jpg")
+    outcomes = {outcome.photo: outcome for outcome in run}
+    left = [outcome for outcome in outcomes.values() if outcome.photo.startswith(("portrait", "1950/portrait"))]
+    assert {outcome.status for outcome in left} == {"failed"}
+    assert all("None of the references can be used" in str(outcome.reason) for outcome in left)

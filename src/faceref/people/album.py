@@ -4,7 +4,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,10 +24,11 @@ OnPhoto = Callable[[int, int], None]  # (photographs done, photographs in all)
 
 @dataclass(frozen=True, eq=False)
 class AlbumPhoto:
-    """A photograph of an album and what was seen in it."""
+    """A photograph of an album and what was seen in it; copies: names of other files with the same pixels."""
 
     path: Path
     seen: Seen
+    copies: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -69,7 +70,8 @@ def read_album(
             seen = known.get(path) or reader.read(path)
             if seen.ours:
                 raise PhotoError("it is AI-restored itself")
-            photos.setdefault(seen.pixels, AlbumPhoto(path, seen))
+            same = photos.get(seen.pixels)
+            photos[seen.pixels] = replace(same, copies=(*same.copies, name)) if same else AlbumPhoto(path, seen)
         except PhotoError as error:
             skipped.append(SkippedReference.because(name, error))
         on_photo(done, len(files))

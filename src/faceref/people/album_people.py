@@ -1,10 +1,12 @@
 """Who is in an album: its faces grouped into people, whose photographs are opened when they are needed."""
 
+import itertools
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from faceref.errors import PhotoError
 from faceref.faces.align import align
@@ -21,6 +23,9 @@ from faceref.pictures.photo import open_photo
 
 # Chosen on LFW's people by benchmarks/album.py choose
 SAME_PERSON = 0.48  # dlib's distance, in the mean of all pairs of two groups
+# The same, from which on they are two people, though each may be near the most typical photograph: on people of the
+# splits train and val (docs/people.md)
+TWO_PEOPLE = 0.55
 LOWEST_SCORE, SMALLEST_SIDE = 0.2, 40  # faces worse, or with a smaller aligned square (pixels), found nobody
 
 
@@ -55,7 +60,8 @@ AlbumPerson = Identity[AlbumReference]
 def people_of(album: Album, threshold: float = SAME_PERSON) -> list[AlbumPerson]:
     """The people of an album, those with the most photographs first. Two faces of one photograph are two people.
 
-    Of faces that are good enough to tell who they are (`faceref.people.founding`).
+    Of faces that are good enough to tell who they are (`faceref.people.founding`). References that show nobody else
+    come first: by the first one people without names are called.
     """
     faces = [(photo, face) for photo in album.photos for face in photo.seen.faces if _founds(face)]
     if not faces:
@@ -67,7 +73,7 @@ def people_of(album: Album, threshold: float = SAME_PERSON) -> list[AlbumPerson]
         threshold,
     )
     groups: dict[int, list[AlbumReference]] = defaultdict(list)
-    for label, (photo, face) in zip(labels.tolist(), faces, strict=True):
+    for label, (photo, face) in sorted(zip(labels.tolist(), faces, strict=True), key=lambda one: not _only(one[1][0])):
         groups[label].append(_reference(photo, face))
     left_out = tuple(album.skipped)  # whoever would have been on them
     return [AlbumPerson(tuple(group), left_out) for group in sorted(groups.values(), key=len, reverse=True)]
@@ -88,7 +94,10 @@ def one_person(album: Album) -> AlbumPerson:
 
 
 def shows_one_person(album: Album, people: list[AlbumPerson]) -> bool:
-    """Whether the photographs with one face are one person's, strangers on single ones apart."""
+    """Whether the photographs with one face are one person's, strangers on single ones apart.
+
+    Two people who look alike may all be near the most typical photograph: groups of two and more must be near, too.
+    """
     embeddings = {photo.seen.pixels: face.embedding for photo in album.photos for face in _only(photo)}
     if not embeddings:
         return len(people) == 1
@@ -96,7 +105,11 @@ def shows_one_person(album: Album, people: list[AlbumPerson]) -> bool:
     far = distances > SAME_PERSON_DISTANCE
     strangers = {digest for digest, away in zip(embeddings, far.tolist(), strict=True) if away}
     several = any(sum(one.digest in strangers for one in person.references) > 1 for person in people)
-    return len(strangers) < len(embeddings) / 2 and not several
+    if several or len(strangers) >= len(embeddings) / 2:
+        return False
+    groups = [[one.embedding for one in person.references if one.digest in embeddings] for person in people]
+    pairs = itertools.combinations((np.stack(group) for group in groups if len(group) > 1), 2)
+    return all(cdist(*pair).mean() <= TWO_PEOPLE for pair in pairs)
 
 
 def _only(photo: AlbumPhoto) -> tuple[SeenFace, ...]:

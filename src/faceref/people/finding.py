@@ -22,10 +22,11 @@ class Sighting:
 def find_people(album: Album, people: Sequence[Identity[Any]]) -> list[Sighting]:
     """Where people with names surely are, by name and then as the album is ordered; a person's own references too."""
     found = [
-        Sighting(str(best.person.name), photo.name, face.place.box, best.certainty)
+        Sighting(str(best.person.name), name, face.place.box, best.certainty)
         for photo in album.photos
         for face in photo.seen.faces
         if face.whole and is_sure(matches := match(face.probe, face.score, people))
         for best in matches[:1]
+        for name in (photo.name, *photo.copies)
     ]
     return sorted(found, key=lambda one: one.person)

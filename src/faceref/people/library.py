@@ -6,6 +6,7 @@ kill -9. What a model computes of a person is derived and is not kept.
 
 import io
 import sqlite3
+import unicodedata
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -218,7 +219,7 @@ class Library:
 
 def check_name(name: str) -> str:
     """A person's name without blanks around it. Raises UsageError for one that could not be shown or typed."""
-    name = " ".join(name.split())
+    name = " ".join(unicodedata.normalize("NFC", name).split())
     is_path = "/" in name or "\\" in name or not name.strip(".")
     if len(name) > LONGEST_NAME or is_path or not name.isprintable():
         raise UsageError(

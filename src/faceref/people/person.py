@@ -1,5 +1,6 @@
 """What is known of a person: aligned faces, who dlib's recogniser says they are, and the photographs they come from."""
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, Self, TypeVar
@@ -76,13 +77,18 @@ class SkippedReference:
 
 
 def same_name(name: str | None, other: str) -> bool:
-    """Whether two names are one person's: letters may be large or small."""
-    return name is not None and name.casefold() == other.casefold()
+    """Whether two names are one person's: letters may be large or small, accents a part of them or not."""
+    return name is not None and _compared(name) == _compared(other)
 
 
 def distinct(names: Iterable[str]) -> list[str]:
     """Each person once, as first spelled: somebody who is named twice would be taken for two who look alike."""
-    return list({name.casefold(): name for name in reversed(list(names))}.values())[::-1]
+    return list({_compared(name): name for name in reversed(list(names))}.values())[::-1]
+
+
+def _compared(name: str) -> str:
+    """macOS writes an accent as a character of its own."""
+    return " ".join(unicodedata.normalize("NFC", name).casefold().split())
 
 
 S = TypeVar("S", bound=Source)

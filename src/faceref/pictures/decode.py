@@ -60,6 +60,7 @@ def decode(data: bytes, name: str) -> Decoded:
     except Image.DecompressionBombError as error:  # a single tile of a TIFF file
         raise _too_large_for_pillow(name) from error
     else:
+        _check_palette(image, name)
         cicp = _png_chunk(data, b"cICP") if image.format == "PNG" else None
         return Decoded(image, image.height, cicp, losses=losses)
     image, rows = _decode_truncated_jpeg(data, name)
@@ -67,6 +68,12 @@ def decode(data: bytes, name: str) -> Decoded:
     if rows < image.height:
         what = f"{round(100 * rows / image.height)} % of it could be read"
     return Decoded(image, rows, warnings=(f"is truncated: {what}.",), losses=losses)
+
+
+def _check_palette(image: Image.Image, name: str) -> None:
+    """Raises PhotoError where the colours are missing that pixels are numbers of."""
+    if image.mode in ("P", "PA") and image.palette is None:
+        raise _cannot_be_decoded(name)
 
 
 def _is_preview(image: TiffImageFile, data: bytes) -> bool:
@@ -90,6 +97,7 @@ def decode_in_memory(image: Image.Image, name: str) -> Decoded:
         image.load()
     except _DAMAGED as error:
         raise _cannot_be_decoded(name) from error
+    _check_palette(image, name)
     return Decoded(image, image.height, losses=losses)
 
 

@@ -30,7 +30,7 @@ OUTPUT_FORMATS = {
     **({".avif": "AVIF"} if AVIF else {}),
 }
 PICTURE_SUFFIXES = frozenset((*OUTPUT_FORMATS, ".bmp"))
-PHOTO_SUFFIXES = PICTURE_SUFFIXES | {".heic", ".heif"}
+PHOTO_SUFFIXES = PICTURE_SUFFIXES | {".heic", ".heif", ".hif", ".jfif", ".jpe"}
 NAMES = f"JPEG, PNG, WebP, BMP, TIFF, {'AVIF ' if AVIF else ''}or HEIC"  # for sentences
 
 _STARTS = {

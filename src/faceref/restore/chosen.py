@@ -68,19 +68,21 @@ def _numbers(faces: Sequence[FoundFace]) -> str:
 
 
 def _most_like(only: Identity[Any], faces: Sequence[FoundFace], by_hand: Mapping[int, ByHand]) -> list[FoundFace]:
-    """The face most like a person, of those that nothing was said of, unless another was said to be them."""
+    """The face that is most surely a person, of those that nothing was said of, unless another was said to be them.
+
+    Raises OtherPersonError if that may not be them; of a lone face less is asked.
+    """
     left = [face for face in faces if face.number not in by_hand]
     if not left or any(one.become == "person" for one in by_hand.values()):
         return []
-    face = min(left, key=lambda face: only.distance(face.probe))
-    if face.place is not None:  # who gives an aligned picture has chosen
-        _check_may_be(only, left)
-    return [face]
+    matches = [matching.match(face.probe, face.coarse.score, [only])[0] for face in left]
+    best = max(range(len(left)), key=lambda i: (matches[i].certainty, -matches[i].distance))
+    if left[best].place is not None:  # who gives an aligned picture has chosen
+        _check_may_be(left, [match.certainty for match in matches])
+    return [left[best]]
 
 
-def _check_may_be(person: Identity[Any], faces: Sequence[FoundFace]) -> None:
-    """Raises OtherPersonError if none of the faces may be the person; of a lone face less is asked."""
-    sure = [matching.match(face.probe, face.coarse.score, [person])[0].certainty for face in faces]
+def _check_may_be(faces: Sequence[FoundFace], sure: Sequence[float]) -> None:
     if max(sure) < (refusal_threshold() if len(faces) > 1 else LONE_FACE):
         told = ", ".join(f"face {face.number}: {100 * one:.0f} %" for face, one in zip(faces, sure, strict=True))
         raise OtherPersonError(

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from faceref.errors import (
     FacerefError,
     NoFaceError,
-    NoReferenceError,
+    NoOtherPhotographError,
     OtherPersonError,
     OutputError,
     PhotoError,
@@ -34,19 +34,21 @@ from faceref.restore.result import Result
 JOURNAL = "restore.jsonl"  # what became of each photograph
 SHEETS = "contact_sheet_*.png"  # see `faceref.restore.summary`
 OURS = "it is a result of faceref already"
-NOTHING_TO_RESTORE = (NoFaceError, NoReferenceError, OtherPersonError)  # such a photograph is copied
+NOTHING_TO_RESTORE = (NoFaceError, NoOtherPhotographError, OtherPersonError)  # such a photograph is copied
 
 
 @dataclass(frozen=True)
 class Item:
     """A photograph, and where its result would go, by their names in the two trees.
 
-    copied: the digest of the file that an earlier run may have copied to the photograph's own name.
+    Of an earlier run: copied, the digest of the file that it may have copied to the photograph's own name; before, the
+    name of its result.
     """
 
     photo: str
     target: str
     copied: str | None = None
+    before: str | None = None
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,8 @@ class RestoreWork:
             temporary.write_bytes(content)
             if outcome.status == "copied":
                 _keep_time(photo, temporary)
+        if item.before and item.before != outcome.result and _may_be_replaced(self.out / item.before, {item.copied}):
+            (self.out / item.before).unlink(missing_ok=True)  # or two results would tell two things
         return replace(outcome, digest=digest)
 
     def _made(self, item: Item, restorer: Restorer, people: list[Identity[Any]]) -> tuple[Outcome, bytes]:
@@ -162,8 +166,8 @@ def restore_folder(
     ended that run. again: do all of it again, with other settings perhaps. on_photo: told how far it is.
 
     Raises UsageError for trees within one another, and (code "other_settings") if `out` was made with other settings;
-    PhotoError if there is no photograph or the folder vanishes; OutputError if `out` cannot be written or a file that
-    is no result would be replaced.
+    PhotoError if there is no photograph, or their folder or one of references vanishes; OutputError if `out` cannot be
+    written or a file that is no result would be replaced.
     """
     check_tree(photos, out)
     names = _photos(photos)
@@ -174,21 +178,23 @@ def restore_folder(
             name = photo.relative_to(photos).as_posix()
             known = Outcome(**journal.done[name]) if name in journal.done else None
             before = journal.done.get(name) or journal.earlier.get(name)
-            item = Item(name, target.relative_to(out).as_posix(), before and before["digest"])
+            earlier = (before["digest"], before["result"]) if before else ()
+            item = Item(name, target.relative_to(out).as_posix(), *earlier)
             if known and _is_done(known, item, photos, out):
                 yield replace(known, earlier=True)
             elif "/" not in name and fnmatch(name, SHEETS) and not is_marked_restored(photo):
-                reason = f"{photo} has the name of a contact sheet; rename it."
+                reason = f"{printable(photo)} has the name of a contact sheet; rename it."
                 yield Outcome(name, "failed", reason=reason)
             else:
                 items.append(item)
         if items and (jobs > 1 or ray):
             request.look()
         work = RestoreWork(photos.absolute(), out.absolute(), request)
+        albums = [path for path in request.references if path.is_dir()]  # whose photographs are opened when needed
         for outcome in run(work, items, workers=jobs, ray=ray, on_item=on_photo):
-            if outcome.status == "failed":
-                _check_still_there(photos)
-            else:
+            for folder in (photos, *albums) if outcome.status == "failed" else albums:
+                _check_still_there(folder)
+            if outcome.status != "failed":
                 journal.record(outcome.photo, asdict(outcome))
             yield outcome
 

@@ -135,7 +135,9 @@ class RestoreOptions(BaseModel):
         "sepia, faded); allow: the model's own colours.",
     )
     largest_reference_face: bool = Field(
-        default=False, description="Use references with several faces too, by their largest; else they are left out."
+        default=False,
+        description="Use references with several faces too, by their largest; else they are left out. All are one "
+        "person's then, also those of a folder that shows several people.",
     )
 
     background: str | None = Field(

@@ -12,7 +12,7 @@ from faceref.checkpoints.info import find_model
 from faceref.checkpoints.store import load_blind, load_pipeline
 from faceref.compute import Backend, DtypeName, Memory
 from faceref.devices import Timings
-from faceref.errors import NoFaceError, NoReferenceError, OtherPersonError, UsageError
+from faceref.errors import NoFaceError, NoOtherPhotographError, OtherPersonError, UsageError
 from faceref.faces.detect import Detector, Landmarker, load_detector, load_landmarker
 from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.faces.recognise import EMBEDDING
@@ -237,7 +237,7 @@ def _assign(
 def _sorted_out(people: People) -> tuple[list[Identity[Any]], list[PhotoSource]]:
     """People, or the sources of references; the other list is empty."""
     given = [people] if isinstance(people, Identity | PhotoSource) else list(people)
-    read = [one for one in given if isinstance(one, Identity)]
+    read = list(dict.fromkeys(one for one in given if isinstance(one, Identity)))  # twice they would be two alike
     sources = [one for one in given if not isinstance(one, Identity)]
     if read and sources:
         raise UsageError("People and photographs were given together", hint="read the photographs with person() first")
@@ -245,14 +245,14 @@ def _sorted_out(people: People) -> tuple[list[Identity[Any]], list[PhotoSource]]
 
 
 def _usable(people: Sequence[Identity[Any]], photo: Photo, faces: Sequence[FoundFace]) -> list[Identity[Any]]:
-    """The people by references that are not the photograph itself, and do show them. Raises NoReferenceError."""
+    """The people by references that are not the photograph itself, and do show them. Raises NoOtherPhotographError."""
     digest = pixel_digest(photo) if people else ""
     embeddings = np.array([face.embedding for face in faces]).reshape(-1, EMBEDDING)
     left = [one.without_outliers() for person in people if (one := person.without_photograph(digest, embeddings))]
     if len(left) == 1 < len(people):  # it may as well be one of the others
         left = [replace(left[0], expected=False)]
     if people and not left:
-        raise NoReferenceError(
+        raise NoOtherPhotographError(
             f"None of the references can be used ({photo.name}: it is the photograph to be restored)",
             hint="give other photographs of the person",
         )

@@ -11,13 +11,14 @@ from PIL import Image, ImageOps
 
 from faceref.errors import FacerefError, OutputError, printable
 from faceref.files import write_atomically
+from faceref.jobs import OnItem
 from faceref.pictures.colour import as_srgb
 from faceref.pictures.mark import is_marked_restored
 from faceref.pictures.output import save_picture
 from faceref.pictures.photo import Photo, open_photo
 from faceref.pictures.sheets import beside, grid, named, tile, titled
 from faceref.restore.account import Account, called
-from faceref.restore.folder import SHEETS, Outcome
+from faceref.restore.folder import JOURNAL, SHEETS, Outcome
 
 SUMMARY = "summary.csv"
 COLUMNS: tuple[str, ...] = (
@@ -34,6 +35,7 @@ COLUMNS: tuple[str, ...] = (
 HEADER = ",".join(COLUMNS).encode()
 TILE, GAP, LETTERS = 160, 16, 12  # pixels
 COLUMNS_OF_TILES, ROWS = 4, 6  # of a sheet
+A_SHEET = COLUMNS_OF_TILES * ROWS
 AROUND = 0.25  # of the longer side of the face's box, shown on each side of it
 
 
@@ -62,20 +64,25 @@ def write_summary(out: Path, outcomes: Sequence[Outcome]) -> Path:
     return path
 
 
-def draw_sheets(photos: Path, out: Path, outcomes: Sequence[Outcome]) -> list[Path]:
+def draw_sheets(photos: Path, out: Path, outcomes: Sequence[Outcome], on_photo: OnItem = lambda *_: None) -> list[Path]:
     """Draw the first restored face of each photograph before and after, from the files; our sheets of earlier runs go.
 
-    Pictures that have vanished since are passed over. Raises OutputError.
+    Those that are newer than what is recorded in the folder stay as they are. Pictures that have vanished since are
+    passed over. on_photo: told how far it is. Raises OutputError.
     """
     restored = sorted((one for one in outcomes if one.status == "restored"), key=lambda one: one.photo)
+    expected = [_sheet(out, number) for number in range(1, -(-len(restored) // A_SHEET) + 1)]
+    if sorted(out.glob(SHEETS)) == sorted(expected) and _are_newer(expected, out / JOURNAL):
+        return expected
     sheets: list[Path] = []
-    for start in range(0, len(restored), COLUMNS_OF_TILES * ROWS):
+    for start in range(0, len(restored), A_SHEET):
         tiles = []
-        for outcome in restored[start : start + COLUMNS_OF_TILES * ROWS]:
+        for number, outcome in enumerate(restored[start : start + A_SHEET], start=start + 1):
             with suppress(FacerefError):
                 tiles.append(_before_and_after(photos, out, outcome))
+            on_photo(number, len(restored))
         if tiles:
-            sheets.append(out / SHEETS.replace("*", str(len(sheets) + 1)))
+            sheets.append(_sheet(out, len(sheets) + 1))
             title = f"before and after: {start + 1} to {start + len(tiles)} of {len(restored)}"
             sheet = titled(grid(tiles, COLUMNS_OF_TILES, GAP), title, 16)
             metadata = {"Software": f"faceref {version('faceref')}"}
@@ -84,6 +91,14 @@ def draw_sheets(photos: Path, out: Path, outcomes: Sequence[Outcome]) -> list[Pa
         if is_marked_restored(path):
             path.unlink()
     return sheets
+
+
+def _are_newer(sheets: Sequence[Path], journal: Path) -> bool:
+    return all(sheet.stat().st_mtime_ns > journal.stat().st_mtime_ns for sheet in sheets)
+
+
+def _sheet(out: Path, number: int) -> Path:
+    return out / SHEETS.replace("*", str(number))
 
 
 def _row(outcome: Outcome) -> dict[str, Any]:

@@ -171,7 +171,8 @@ def find(
         for one in found:
             table.add_row(one.person, one.photo, f"{one.certainty:.0%}")
         show(table)
-        output.print(f"{len({one.photo for one in found})} of {len(seen.photos)} photographs")
+        looked_at = sum(1 + len(photo.copies) for photo in seen.photos)
+        output.print(f"{len({one.photo for one in found})} of {looked_at} photographs")
     for skipped in seen.skipped:
         say(f"Left out: {skipped.name}: {skipped.reason}")
 

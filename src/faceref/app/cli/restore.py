@@ -155,6 +155,8 @@ def restore(
         raise UsageError("--again, --dry-run, --jobs and --ray are for folders", hint="give one, or leave them out")
     if len(photos) == 1:  # of several the others are restored, and each is said in its turn
         check_photo(photos[0])
+    else:
+        photos = _without_results(photos)
     good = list_photos(references or [])
     targets = plan_outputs(photos, out)
     comparisons = _comparisons(targets) if compare else {}
@@ -190,6 +192,18 @@ def restore(
         say(sentence(error))
     if failures:
         raise failures[-1]
+
+
+def _without_results(photos: list[Path]) -> list[Path]:
+    """Those that are no results of ours, as *.jpg names them after an earlier run; all, if there are no others."""
+    from faceref.pictures.mark import is_marked_restored
+
+    results = [photo for photo in photos if is_marked_restored(photo)]
+    if len(results) == len(photos):
+        return photos
+    for photo in results:
+        say(f"{printable(photo)} is a result of faceref already, and was passed over; it can be given alone.")
+    return [photo for photo in photos if photo not in results]
 
 
 def _comparisons(targets: dict[Path, Path]) -> dict[Path, Path]:

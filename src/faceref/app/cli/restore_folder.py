@@ -12,7 +12,7 @@ from rich.table import Table
 from faceref.app.cli.console import output, progress, say, show
 from faceref.app.cli.data_options import UseRay
 from faceref.app.cli.wording import FOLDER_HINTS, left_alone
-from faceref.errors import FacerefError, UsageError
+from faceref.errors import FacerefError, UsageError, printable
 from faceref.restore.account import Account, called
 
 if TYPE_CHECKING:  # at run time imported on use: --help need not wait for torch
@@ -77,7 +77,8 @@ def _restore(photos: Path, out: Path, request: "Request", jobs: int, ray: bool, 
     finally:  # also when interrupted: it then tells what is done
         if outcomes:
             write_summary(out, outcomes)
-    sheets = draw_sheets(photos, out, outcomes)
+    with progress("contact sheets", "photographs") as on_photo:
+        sheets = draw_sheets(photos, out, outcomes, on_photo)
     failed = _say_failures(outcomes)
     if not as_json:
         done = sum(outcome.earlier for outcome in outcomes)
@@ -113,9 +114,9 @@ def _matches(outcomes: list["Outcome"]) -> Table:
             names = [called(match.person, match.files) for match in face.matches]
             sure = [f"{name} {match.certainty:.0%}" for name, match in zip(names, face.matches, strict=True)]
             whose = names[0] if face.matched and names else "-"
-            table.add_row(outcome.photo, str(face.number), whose, *[*sure, "-", "-"][:2], left_alone(face))
+            table.add_row(printable(outcome.photo), str(face.number), whose, *[*sure, "-", "-"][:2], left_alone(face))
         if outcome.account is None:
-            table.add_row(outcome.photo, "-", "-", "-", "-", outcome.reason)
+            table.add_row(printable(outcome.photo), "-", "-", "-", "-", outcome.reason)
     return table
 
 
