@@ -6,12 +6,15 @@ raises a `FacerefError`, whose sentence ComfyUI shows.
 """
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from faceref import Person, RestoreOptions, Restorer, Result
+from faceref.errors import NoFaceError, OtherPersonError, UsageError
+from faceref.restore.options import FaceChoice
 
 from .images import to_images, to_pictures
 from .progress import progress
@@ -132,7 +135,7 @@ class RestoreFaces:
         face_only: bool = False,
     ) -> tuple[Tensor, list[Result], str]:
         options = RestoreOptions.of(
-            face=None if face == "auto" else int(face) if face.isdecimal() else face,
+            face=_chosen(face),
             strength=None if strength == OWN else strength,
             steps=steps or None,
             guidance=None if guidance == OWN else guidance,
@@ -147,14 +150,32 @@ class RestoreFaces:
         )
         photographs = to_pictures(images)
         tell = progress(len(photographs))
-        results = [
-            restorer.restore(
-                photograph, people or (), options, on_step=lambda done, total, number=number: tell(number, done, total)
-            )
-            for number, photograph in enumerate(photographs)
-        ]
-        accounts = [result.account().model_dump(mode="json") for result in results]
-        return to_images([result.image for result in results]), results, json.dumps(accounts, indent=1)
+        restored, results, accounts = [], [], []
+        for number, photograph in enumerate(photographs):
+            on_step = partial(tell, number)
+            try:
+                result = restorer.restore(photograph, people or (), options, on_step=on_step)
+            except (NoFaceError, OtherPersonError) as error:  # of several, as frames are, the others are restored
+                if len(photographs) == 1:
+                    raise
+                restored.append(photograph)
+                accounts.append({"photo": f"image {number + 1}", "left_alone": str(error)})
+                continue
+            results.append(result)
+            restored.append(result.image)
+            accounts.append(result.account().model_dump(mode="json"))
+        return to_images(restored), results, json.dumps(accounts, indent=1)
+
+
+def _chosen(face: str) -> FaceChoice | None:
+    """As it is typed: auto, a number, largest, all, or left,top,right,bottom of a box."""
+    if "," in face:
+        try:
+            left, top, right, bottom = (float(edge) for edge in face.split(","))
+        except ValueError:
+            raise UsageError(f"There is no box {face!r}", hint="give its left,top,right,bottom in pixels") from None
+        return left, top, right, bottom
+    return None if face == "auto" else int(face) if face.isdecimal() else face
 
 
 class Compare:

@@ -28,6 +28,7 @@ AWAY = (502, 503, 504)  # a proxy's answers in the place of a server that does n
 
 Source = str | Path | bytes
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 
 class ServerError(FacerefError):
@@ -89,8 +90,9 @@ class Client:
                         job = seen
                         on_change(seen)
                 if not job.is_over:  # something between here and the server has ended the stream
-                    job = self._again(job.id)
-            data, media_type = self.result(job.id)  # raises what a failed job failed of
+                    time.sleep(PAUSE)
+                    job = _patiently(lambda id=job.id: self.job(id))
+            data, media_type = _patiently(lambda: self.result(job.id))  # raises what a failed job failed of
         finally:
             with suppress(ServerError, httpx.HTTPError):  # it is gone already, or what is being raised says more
                 self.cancel(job.id)
@@ -186,15 +188,6 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _again(self, id: str) -> Job:
-        """The job, as soon as its server answers again. Raises as `job` if that takes longer than PATIENCE."""
-        until = time.monotonic() + PATIENCE
-        while time.monotonic() < until:
-            time.sleep(PAUSE)
-            with _may_break():
-                return self.job(id)
-        return self.job(id)
-
     def _send(self, method: str, path: str, headers: dict[str, str] | None = None, **content: Any) -> httpx.Response:
         answer = self._http.request(method, path, headers=self._headers | (headers or {}), **content)
         if not answer.is_success:  # a redirection, too: what was asked for has not been done
@@ -204,6 +197,16 @@ class Client:
     @staticmethod
     def _model(kind: type[M], answer: httpx.Response) -> M:
         return kind.model_validate_json(answer.content)
+
+
+def _patiently(ask: Callable[[], T]) -> T:
+    """What is asked, as soon as the server answers again. Raises as `ask` if that takes longer than PATIENCE."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        with _may_break():
+            return ask()
+        time.sleep(PAUSE)
+    return ask()
 
 
 @contextmanager

@@ -55,6 +55,8 @@ def fetch(url: str, path: Path, expected: Expected, on_progress: Progress = lamb
     Raises OutputError if it does not come whole or has nowhere to go, CheckpointError if it is another file.
     """
     if path.is_file():
+        if expected != Expected():
+            check(path, expected)
         return path
     part = path.with_name(f"{path.name}.part")
     try:

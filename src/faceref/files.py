@@ -38,6 +38,15 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def stamp_of(path: Path) -> tuple[int, int] | None:
+    """Size and time of change (ns) of a file, by which a changed one is known; None for what is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
 def check_writable(path: Path) -> None:
     """Raise OutputError now, as `write_atomically` would after long work, if `path` cannot be written."""
     try:

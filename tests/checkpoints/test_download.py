@@ -189,3 +189,14 @@ def test_a_model_that_is_here_is_not_replaced(folder):
     get(GOLDEN, folder)
     with pytest.raises(OutputError, match="exists already"):
         get(GOLDEN, folder)
+
+
+def test_what_is_here_is_compared_with_a_digest_that_is_given_later(tmp_path):
+    here = tmp_path / "archive.zip"
+    here.write_bytes(b"something")
+    nowhere = "http://127.0.0.1:9/archive.zip"
+    assert download.fetch(nowhere, here, download.Expected()) == here
+    with pytest.raises(CheckpointError, match="is not the file that was expected") as refused:
+        download.fetch(nowhere, here, download.Expected(sha256="0" * 64))
+    assert refused.value.code == "wrong_digest"
+    assert here.exists()

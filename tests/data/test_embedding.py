@@ -85,3 +85,13 @@ def test_a_damaged_file_of_embeddings_is_made_anew(mean_colour: Path, tmp_path: 
         again = embed_faces(tmp_path, [{"file": "face.png"}], space)
         np.testing.assert_array_equal(again.vectors, first.vectors)
         assert cache.read_bytes() == whole
+
+
+def test_where_embeddings_cannot_be_kept_they_are_computed_all_the_same(
+    mean_colour: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    Image.new("RGB", (SIZE, SIZE), "red").save(tmp_path / "face.png")
+    (tmp_path / "embeddings").write_text("a file where the folder would be")
+    found = embed_faces(tmp_path, [{"file": "face.png"}], embedding_space(mean_colour))
+    assert len(found.vectors) == 1
+    assert "Embeddings are not kept" in caplog.text

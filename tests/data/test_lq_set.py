@@ -67,6 +67,17 @@ def test_what_is_there_is_kept_and_other_settings_are_refused(hq: Path, tmp_path
         make(hq, tmp_path / "lq", ["a.png"], seed=1)
 
 
+def test_a_face_that_has_changed_is_degraded_again(hq: Path, tmp_path: Path):
+    make(hq, tmp_path / "lq", ["a.png", "p/b.png"])
+    before = {name: (tmp_path / "lq" / name).stat().st_mtime_ns for name in ("a.png", "p/b.png")}
+    with Image.open(hq / "a.png") as face:
+        face.rotate(180).save(hq / "a.png")
+    assert make(hq, tmp_path / "lq", ["a.png", "p/b.png"]) == (2, [])
+    make(hq, tmp_path / "fresh", ["a.png"])
+    np.testing.assert_array_equal(pixels(tmp_path / "lq/a.png"), pixels(tmp_path / "fresh/a.png"))
+    assert (tmp_path / "lq/p/b.png").stat().st_mtime_ns == before["p/b.png"]
+
+
 def test_a_picture_of_another_origin_is_neither_kept_as_ours_nor_overwritten(hq: Path, tmp_path: Path):
     (tmp_path / "lq").mkdir()
     Image.new("RGB", (64, 64), "red").save(tmp_path / "lq/a.png")

@@ -13,6 +13,7 @@ import torch
 from PIL import Image, ImageOps
 
 from faceref import FacerefError, RestoreOptions, Restorer
+from faceref.errors import NoFaceError, UsageError
 from faceref.restore.options import help_text
 
 FOLDER = Path(__file__).parents[2] / "integrations" / "comfyui"
@@ -78,6 +79,31 @@ def test_a_batch_is_restored_one_by_one_and_compared_one_by_one(prompt, nodes):
     assert done[SAVED][0].shape == (2, 256, 256, 3)
     assert len(done[SHOWN]) == 2
     assert [len(one["faces"]) for one in json.loads(done[RESTORE][2][0])] == [1, 1]
+
+
+def test_of_a_batch_a_picture_without_a_face_stays_as_it_is_and_the_others_are_restored(nodes, tiny_model, pictures):
+    old = torch.from_numpy(np.asarray(Image.open(pictures / "old.png").convert("RGB")).astype(np.float32) / 255)
+    batch, node = torch.stack([old, torch.full_like(old, 0.5)]), nodes["FacerefRestoreFaces"]()
+    fields = {name: given[1]["default"] for name, given in node.INPUT_TYPES()["required"].items() if len(given) > 1}
+    given = fields | {"always": True, "restorer": Restorer.from_pretrained(tiny_model)}
+    images, results, account = node.restore(images=batch, **given)
+    np.testing.assert_allclose(images[1], batch[1], atol=1 / 255)
+    assert (images[0] - batch[0]).abs().max() > 0.1
+    told = json.loads(account)
+    assert len(results) == 1
+    assert "No face was found" in told[1]["left_alone"]
+    with pytest.raises(NoFaceError):
+        node.restore(images=batch[1:], **given)
+
+
+@pytest.mark.parametrize(
+    ("typed", "chosen"), [("auto", None), ("2", 2), ("largest", "largest"), ("70,60,170.5,185", (70, 60, 170.5, 185))]
+)
+def test_a_face_is_chosen_as_it_is_typed(nodes, typed, chosen):
+    module = sys.modules[nodes["FacerefRestoreFaces"].__module__]
+    assert module._chosen(typed) == chosen
+    with pytest.raises(UsageError, match="There is no box '1,2'"):
+        module._chosen("1,2")
 
 
 def test_people_of_several_nodes_are_joined_and_a_folder_is_read_again_when_it_changes(

@@ -246,8 +246,8 @@ def test_a_picture_that_has_come_is_not_lost_by_its_job_being_gone(client, photo
 
 @pytest.mark.parametrize("breaks", [None, httpx.RemoteProtocolError("peer closed connection"), 502])
 def test_a_client_goes_on_where_a_stream_of_events_ends_early(client, photo, monkeypatch, breaks):
-    follow, job = Client.follow, Client.job
-    away = [ServerError(httpx.Response(502)), httpx.ConnectError("refused")] if breaks else []
+    follow, job, result = Client.follow, Client.job, Client.result
+    away, lost = ([ServerError(httpx.Response(502)), httpx.ConnectError("refused")] if breaks else [] for _ in range(2))
 
     def followed(self, id):
         yield from islice(follow(self, id), 1)
@@ -259,11 +259,18 @@ def test_a_client_goes_on_where_a_stream_of_events_ends_early(client, photo, mon
             raise away.pop()
         return job(self, id)
 
+    def fetched(self, id):
+        if lost:
+            raise lost.pop()
+        return result(self, id)
+
     monkeypatch.setattr(Client, "follow", followed)
     monkeypatch.setattr(Client, "job", asked)
+    monkeypatch.setattr(Client, "result", fetched)
     monkeypatch.setattr("faceref.client.PAUSE", 0)
     assert client.restore(photo, options=FULLY).account.faces[0].restored
     assert not away
+    assert not lost
 
 
 def test_a_server_that_stays_away_is_an_error_with_its_own_words(client, photo, monkeypatch):

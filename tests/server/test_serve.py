@@ -37,6 +37,14 @@ def test_what_cannot_be_served_is_said_in_one_sentence(arguments, says):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_port_that_is_taken_is_said_before_a_model_is_loaded(host):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = CliRunner().invoke(app, ["serve", "--host", host, "--port", str(taken.getsockname()[1])])
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert "cannot be listened on (Address already in use); choose another --port" in done.stderr
+
+
 def test_without_the_extra_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     done = CliRunner().invoke(app, ["serve"])

@@ -41,7 +41,7 @@ def export_pipeline(pipeline: FacePipeline, format: Format, resolution: int, mod
             for name, one in graphs.items()
         },
     )
-    (folder / FILE).write_text(export.model_dump_json(indent=2) + "\n")
+    (folder / FILE).write_text(export.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 class _Pass(nn.Module):

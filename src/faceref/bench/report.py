@@ -73,7 +73,7 @@ class Report(BaseModel):
     def save(self, path: Path) -> None:
         """Raises OutputError if it cannot be written."""
         with write_atomically(path) as temporary:
-            temporary.write_text(self.model_dump_json(indent=2) + "\n")
+            temporary.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
     def settings(self) -> list[Setting]:
         return list(dict.fromkeys(stage.setting for stage in self.stages if stage.setting))

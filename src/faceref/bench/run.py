@@ -16,7 +16,6 @@ from faceref.bench.random_models import REFLDM, random_refldm
 from faceref.bench.report import Report, Setting, Stage
 from faceref.checkpoints.store import load_blind, load_pipeline
 from faceref.compute import Compute, DtypeName
-from faceref.devices import best_device, check_device
 from faceref.errors import UsageError
 from faceref.restore.model import Model
 from faceref.restore.options import RestoreOptions
@@ -48,23 +47,25 @@ def run(plan: Plan, on_stage: Callable[[Stage], None] = lambda _: None) -> Repor
 
     Raises as `load_pipeline` and `photograph_stages`, UsageError for settings that the model does not take.
     """
-    device = best_device() if plan.compute.device is None else check_device(plan.compute.device)
-    report = Report(
-        faceref=version("faceref"),
-        model=plan.model or f"{REFLDM.name}, random weights",
-        guidance=plan.guidance,
-        machine=Machine.here(device),
-        peak_flops={},
-        stages=[],
-    )
+    report = None
     for dtype in plan.dtypes:
-        model, blind = _load(plan.model, replace(plan.compute, device=str(device), dtype=dtype))
-        number_format = model.pipeline.unet.dtype  # what auto is, too
-        report.peak_flops[_name(number_format)] = peak_flops(device, number_format)
-        report.backend = model.pipeline.backend
+        model, blind = _load(plan.model, replace(plan.compute, dtype=dtype))
+        device = model.pipeline.execution_device
+        report = report or Report(
+            faceref=version("faceref"),
+            model=plan.model or f"{REFLDM.name}, random weights",
+            guidance=plan.guidance,
+            machine=Machine.here(device),
+            peak_flops={},
+            backend=model.pipeline.backend,
+            stages=[],
+        )
+        for number_format in {used.pipeline.unet.dtype for used in (model, blind)}:  # what auto is, too
+            report.peak_flops[_name(number_format)] = peak_flops(device, number_format)
         for stage in _stages(plan, model, blind):
             report.stages.append(stage)
             on_stage(stage)
+    assert report is not None  # there is a number format
     return report
 
 

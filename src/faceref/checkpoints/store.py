@@ -113,4 +113,4 @@ def _write(pipeline: Pipeline, info: ModelInfo, folder: Path) -> None:
         config = json.loads(path.read_text())
         if config.pop("_name_or_path", None) is not None:
             path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-    (folder / "faceref.json").write_text(info.model_dump_json(indent=2) + "\n")
+    (folder / "faceref.json").write_text(info.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -1,5 +1,6 @@
 """Embeddings of aligned faces by a recogniser of the user's choice, remembered on disk by file."""
 
+import logging
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,12 +12,13 @@ from PIL import Image, ImageOps
 
 from faceref.data.embedding_space import EmbeddingSpace, embedder_of
 from faceref.data.table import Row
-from faceref.errors import DataError
-from faceref.files import write_atomically
+from faceref.errors import DataError, OutputError
+from faceref.files import stamp_of, write_atomically
 from faceref.jobs import OnItem, run
 from faceref.people.measure import Measure
 from faceref.pictures.aligned import open_face
 
+logger = logging.getLogger(__name__)
 BATCH = 32
 SAVE_EVERY = 4096  # faces: what an interruption by force may cost
 
@@ -83,7 +85,7 @@ def embed_faces(
     """
     cache = folder / "embeddings" / f"{space.name}.npz"
     files = [row["file"] for row in rows]
-    stamps = {file: stamp for file in files if (stamp := _stamp(folder / file)) is not None}
+    stamps = {file: stamp for file in files if (stamp := stamp_of(folder / file)) is not None}
     known = _read(cache)
     unreadable = [(file, f"{folder / file} is missing") for file in files if file not in stamps]
     new = [file for file, stamp in stamps.items() if file not in known or known[file][0] != stamp]
@@ -100,23 +102,14 @@ def embed_faces(
                     known[file] = (stamps[file], result)
                     unsaved += 1
             if unsaved >= SAVE_EVERY:
-                _write(cache, known)
+                _keep(cache, known)
                 unsaved = 0
     finally:
         if unsaved:
-            _write(cache, known)
+            _keep(cache, known)
     if not stamps:
         raise DataError(f"No face in {folder} can be read; the first of {len(unreadable)}: {unreadable[0][1]}")
     return Embeddings(list(stamps), np.stack([known[file][1] for file in stamps]), sorted(unreadable))
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    """Size and time of change (ns); None for what is not there."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns
 
 
 def _read(cache: Path) -> dict[str, tuple[tuple[int, int], np.ndarray]]:
@@ -127,6 +120,14 @@ def _read(cache: Path) -> dict[str, tuple[tuple[int, int], np.ndarray]]:
             return dict(zip(saved["files"].tolist(), zip(stamps, saved["vectors"], strict=True), strict=True))
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
         return {}
+
+
+def _keep(cache: Path, known: dict[str, tuple[tuple[int, int], np.ndarray]]) -> None:
+    """For later runs; where a data set cannot be written, they embed it again."""
+    try:
+        _write(cache, known)
+    except OutputError as error:
+        logger.warning("Embeddings are not kept: %s", error)
 
 
 def _write(cache: Path, known: dict[str, tuple[tuple[int, int], np.ndarray]]) -> None:

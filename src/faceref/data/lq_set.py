@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -13,7 +14,7 @@ from faceref.data.index import INDEX, read_index
 from faceref.data.mapping import ReferenceMapping
 from faceref.data.table import Row, write_table
 from faceref.errors import DataError, UsageError
-from faceref.files import write_atomically
+from faceref.files import stamp_of, write_atomically
 from faceref.jobs import OnItem, run
 from faceref.journal import claim
 from faceref.pictures.aligned import open_face
@@ -22,6 +23,7 @@ from faceref.pictures.search import photos_below
 
 PRESETS = {"severe": SEVERE, "moderate": MODERATE, "mild": MILD, "training": TRAINING, "ldbfr": LDBFR}
 JOURNAL, PARAMETERS, LEFT_OUT = "degradation.jsonl", "degradation.csv", "left_out.csv"
+STAMP = "stamp"  # in the journal; runs before had none
 COLUMNS = tuple(field.name for field in fields(Degradation))
 
 
@@ -71,7 +73,8 @@ def degrade_files(
     """Degrade files (Eq. 4 of ReF-LDM), `ranges` brought to the size of each.
 
     Returns how many of them are in `out` now, and file and reason of those that are not. What an earlier run with the
-    same settings did is not done again; a picture of another origin is never overwritten. degradation.csv tells the
+    same settings did is not done again, unless a file has changed since; a picture of another origin is never
+    overwritten. degradation.csv tells the
     parameters of each, in its own pixels, those of earlier runs first.
     purpose: the preset's name; with it, seed and name give what `faceref evaluate` makes where there is no LQ set.
     Raises UsageError if `out` was made otherwise or is `faces`, DataError if there is no file, or two that differ in
@@ -81,12 +84,16 @@ def degrade_files(
         raise UsageError("holds the faces themselves", subject=out, hint="choose another folder for the degraded ones")
     _check_names(names)
     with claim(out / JOURNAL, {"seed": seed, "purpose": purpose, **ranges.model_dump(mode="json")}) as journal:
+        stamps = {name: stamp_of(faces / name) for name in names}
+        for name in names:
+            if _has_changed(journal.done.get(name, {}), stamps[name]):
+                (out / lq_name(name)).unlink(missing_ok=True)  # it shows what the file was
         left = [name for name in names if name not in journal.done or not (out / lq_name(name)).exists()]
         work = DegradeWork(faces.absolute(), out.absolute(), ranges, seed, purpose)
         reasons: dict[str, str] = {}
         for name, outcome in run(work, left, workers=workers, on_item=on_file):
             if isinstance(outcome, Degradation):
-                journal.record(name, asdict(outcome))
+                journal.record(name, asdict(outcome) | {STAMP: stamps[name]})
             else:
                 reasons[name] = outcome
         failed = [{"file": name, "reason": reasons[name]} for name in names if name in reasons]
@@ -133,6 +140,12 @@ def seed_for(seed: int, name: str, purpose: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}/{name}".encode()).digest()[:6])
 
 
+def _has_changed(known: dict[str, Any], stamp: tuple[int, int] | None) -> bool:
+    """Whether a file is another than when it was degraded; one that is gone is said when it is to be degraded."""
+    before = known.get(STAMP)
+    return before is not None and stamp is not None and tuple(before) != stamp
+
+
 def _check_names(names: Sequence[str]) -> None:
     first: dict[str, str] = {}
     for name in names:
@@ -149,7 +162,7 @@ def _shows(path: Path, picture: Image.Image) -> bool:
         return False
 
 
-def _parameters(done: dict[str, dict[str, float]], names: Sequence[str]) -> list[Row]:
+def _parameters(done: dict[str, dict[str, Any]], names: Sequence[str]) -> list[Row]:
     """Rows of degradation.csv: files of earlier runs, then those of this one in its own order."""
     chosen = set(names)
     order = [*(name for name in done if name not in chosen), *(name for name in names if name in done)]

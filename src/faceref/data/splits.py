@@ -90,7 +90,7 @@ def write_split_lists(folder: Path, rows: Sequence[Row]) -> list[Path]:
     for split in SPLITS:
         path = folder / "id_based_split" / f"{split}_image.txt"
         with write_atomically(path) as temporary:
-            temporary.write_text("".join(f"{row['file']}\n" for row in rows if row["split"] == split))
+            temporary.write_text("".join(f"{row['file']}\n" for row in rows if row["split"] == split), encoding="utf-8")
         written.append(path)
     return written
 

@@ -100,8 +100,12 @@ def test_a_face_that_is_good_already_is_left_alone_and_that_is_said(page, portra
     expect(page.locator("#outcome")).to_be_hidden()
     page.get_by_role("button", name="Restore all the same").click()
     expect(page.locator("#faces .hint")).to_have_text("restored without references, 100 %")
+    page.reload()
+    expect(page.locator("#faces .hint")).to_have_text("restored without references, 100 %")
     page.get_by_text("Settings", exact=True).click()
-    expect(page.get_by_role("checkbox", name="Restore faces that are good already")).to_be_checked()
+    expect(page.get_by_role("checkbox", name="Restore faces that are good already")).not_to_be_checked()
+    choose(page, "photos", on_disk(other=ImageOps.mirror(portrait)))  # of that nothing was said
+    expect(page.locator("#faces .hint")).to_have_text("left alone: it is good already")
 
 
 def test_before_and_after_are_compared_by_mouse_and_keys(page, bad, on_disk):

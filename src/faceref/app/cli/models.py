@@ -241,7 +241,7 @@ def export(
         own_blind = load_blind(folder, dtype=dtype, backend="torch")
     if blind and described.family == "ldbfr":
         raise UsageError(f"{model} is of the family ldbfr, which never takes references; leave --blind out.")
-    without_references = load_pipeline(blind, dtype=dtype) if blind else own_blind
+    without_references = load_pipeline(blind, dtype=dtype, backend="torch") if blind else own_blind
     save_model(pipeline, described, out, without_references)
     size = sum(file.stat().st_size for file in out.rglob("*.safetensors"))
     output.print(f"{out}: {described.name}, {size / 1e6:.1f} MB of weights.")
@@ -251,7 +251,7 @@ def export(
 def _written_out(model: str) -> Iterator[str]:
     """A model's name or folder; that of RUN@STEP is written out for as long as it is needed."""
     run, _, step = model.rpartition("@")
-    if not run or Path(model).exists():
+    if not run or Path(model).exists() or not Path(run).is_dir():  # of the hub: org/name@revision
         yield model
         return
     if step != "best" and not step.isdecimal():

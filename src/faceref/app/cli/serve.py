@@ -1,6 +1,7 @@
 """`faceref serve`: restoring in a browser and over HTTP, with one model in memory, or in Ray Serve's replicas."""
 
 import logging
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -76,6 +77,7 @@ def serve(
     except ImportError as error:
         raise UsageError("The server's packages are not installed", hint="pip install 'faceref[app]'") from error
     _check_tokens(tokens or [], needed=host not in LOOPBACK)
+    _check_free(host, port)
     bounds = Limits.of(limits or [])
     names = devices.split(",") if devices else [None]
     if ray_config and not ray:
@@ -88,7 +90,7 @@ def serve(
 
         app = create_app(restorer, tokens or [], data_dir, bounds, engines)
         logging.getLogger("faceref.app.server").setLevel(logging.INFO)
-        say(f"http://{host}:{port} (Ctrl-C ends it)")
+        say(f"http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)")
         uvicorn.run(
             app,
             host=host,
@@ -123,6 +125,18 @@ def _started(
             engines = stack.enter_context(ray_engines(model, computes[0], ray_config))
             restorer = load_restorer(model, Compute("cpu", backend=computes[0].backend))
         yield restorer, engines
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raises UsageError for an address that cannot be listened on, before seconds are spent on a model."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as free:
+            free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that was just left is free, as for uvicorn
+            free.bind(address)
+    except OSError as error:
+        reason = f"{host}:{port} cannot be listened on ({error.strerror})"
+        raise UsageError(reason, hint="choose another --port or --host") from error
 
 
 def _check_tokens(tokens: list[str], needed: bool) -> None:

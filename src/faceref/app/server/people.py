@@ -21,7 +21,7 @@ from faceref.app.server.schema import (
 from faceref.app.server.service import PROBLEMS, Caller, CallerOf, as_response, read_all
 from faceref.checkpoints.info import ModelInfo
 from faceref.people.library import check_name
-from faceref.people.person import Person
+from faceref.people.person import Person, distinct
 from faceref.restore.account import Account, ReferenceLeftOut
 
 router = APIRouter(prefix="/v1", responses=PROBLEMS)
@@ -40,7 +40,7 @@ async def faces(
 
     def match() -> Account:
         asked.check(caller.service.limits)
-        known = [caller.person(name) for name in asked.people]
+        known = [caller.person(name) for name in distinct(asked.people)]
         return caller.service.restorer.match(asked.photo, known or asked.references, asked.options).account()
 
     return await caller.service.look(match, (asked.photo, *asked.references))

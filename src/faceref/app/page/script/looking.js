@@ -108,7 +108,7 @@ export class Looking {
     } catch (error) {
       if (!(error instanceof Problem) || !isSomebodyGiven(state) || error.code === "photo") throw error;
       problem = words(error); // of those who are looked for: the faces are shown nevertheless, so that one can be chosen
-      account = await findFaces(file, NOBODY, options, signal);
+      account = await findFaces(file, NOBODY, { ...options, guidance: undefined }, signal); // it is towards references
     }
     this.store.change(() => {
       Object.assign(photo, { account, problem, refused: false });
@@ -133,6 +133,7 @@ function newPhoto(id, name, file) {
     looking: false,
     account: null,
     byHand: new Map(),
+    allTheSame: false,
     job: null,
     sent: [],
     earlier: null,

@@ -68,10 +68,10 @@ export class Restoring {
 
   /** @param {Photo} photo @param {import("./session.js").RememberedJob} remembered */
   async #resume(photo, remembered) {
-    const { id, earlier, references, byHand, strength, changed = false } = remembered;
+    const { id, earlier, references, byHand, allTheSame = false, strength, changed = false } = remembered;
     this.#forget(earlier);
     const waiting = { id, state: "waiting", ahead: 0, steps_done: 0, steps: null, account: null, problem: null };
-    const known = { state: "busy", job: waiting, sent: references, byHand: new Map(byHand), strength: new Map(strength), changed };
+    const known = { state: "busy", job: waiting, sent: references, byHand: new Map(byHand), allTheSame, strength: new Map(strength), changed };
     this.store.change(() => Object.assign(photo, known));
     const { signal } = photo.asking;
     try {

@@ -3,6 +3,8 @@
 /** @typedef {import("./types.js").State} State */
 /** @typedef {import("./types.js").Photo} Photo */
 
+const ALL_THE_SAME = { always: true, unknown: "blind" };
+
 export class Store {
   /** @type {State} */
   state = {
@@ -61,7 +63,7 @@ export function isSomebodyGiven(state) {
 /** @param {State} state @param {Photo} photo @returns {object} */
 export function optionsFor(state, photo) {
   const by_hand = [...photo.byHand].map(([face, choice]) => ({ face, ...choice }));
-  return { ...state.options, by_hand };
+  return { ...state.options, ...(photo.allTheSame ? ALL_THE_SAME : {}), by_hand };
 }
 
 /** Whether restoring it (again) would give something new. @param {Photo} photo */

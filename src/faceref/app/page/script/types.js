@@ -26,6 +26,7 @@
  * @property {boolean} looking  whether its faces are looked for
  * @property {Account | null} account
  * @property {Map<number, Choice>} byHand
+ * @property {boolean} allTheSame  whether its faces are restored that would be left alone
  * @property {Job | null} job
  * @property {string[]} sent  what the references were called that went with it
  * @property {{job: Job, sent: string[]} | null} earlier  the job of the result that it has, while it is restored again

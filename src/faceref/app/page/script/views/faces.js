@@ -20,8 +20,9 @@ export function viewFaces(store, strength, restoring) {
   const allTheSame = find("#all-the-same", HTMLElement);
   allTheSame.addEventListener("click", () => {
     const photo = current(store.state);
-    store.change((state) => (state.options = { ...state.options, always: true, unknown: "blind" }));
-    if (photo) void restoring.restore([photo]);
+    if (!photo) return;
+    store.change(() => (photo.allTheSame = true));
+    void restoring.restore([photo]);
   });
   let selected = /** @type {number | null} */ (null);
   let shown = /** @type {string | null} */ (null);
