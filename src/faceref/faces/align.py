@@ -154,10 +154,13 @@ def _padded(pixels: np.ndarray, before: np.ndarray, after: np.ndarray, blur: flo
 
 def _inside(image: Image.Image, alignment: Alignment) -> np.ndarray:
     """uint8 [size, size]: 255 where the centre of the crop's pixel lies on the photo, 0 elsewhere."""
-    x, y = np.meshgrid(np.arange(alignment.size), np.arange(alignment.size))
+    size, last = alignment.size, np.array(image.size) - 0.5
+    if ((alignment.quad >= -0.5) & (alignment.quad <= last)).all():  # then all of the square does
+        return np.full((size, size), 255, np.uint8)
+    x, y = np.meshgrid(np.arange(size), np.arange(size))
     points = alignment.to_photo(np.stack([x, y], axis=-1).reshape(-1, 2))  # [size * size, 2]
-    inside = ((points >= -0.5) & (points <= np.array(image.size) - 0.5)).all(axis=1)
-    return (inside.reshape(alignment.size, alignment.size) * 255).astype(np.uint8)
+    inside = ((points >= -0.5) & (points <= last)).all(axis=1)
+    return (inside.reshape(size, size) * 255).astype(np.uint8)
 
 
 def _apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
