@@ -167,8 +167,8 @@ class RestoreFaces:
         return to_images(restored), results, json.dumps(accounts, indent=1)
 
 
-def _chosen(face: str) -> FaceChoice | None:
-    """As it is typed: auto, a number, largest, all, or left,top,right,bottom of a box."""
+def _chosen(face: str) -> FaceChoice | str | None:
+    """As it is typed: auto, a number, or left,top,right,bottom of a box; what is no choice the options refuse."""
     if "," in face:
         try:
             left, top, right, bottom = (float(edge) for edge in face.split(","))

@@ -248,7 +248,7 @@ def test_eyes_and_the_mouth_are_judged_by_discriminators_of_their_own(
     stage = CrispStage.build(config, cast(FaceDataset, None))
     torch.nn.init.normal_(stage.detail.conv_out.weight, std=0.1)
     stage.eval()
-    assert stage.trainable("discriminator").keys() == {stage.discriminator, stage.parts}
+    assert stage.trainable("discriminator").keys() == {stage.discriminator, *stage.parts.values()}
 
     before = numbers_of(stage, batch)
     mouth = torch.zeros(128, 128, dtype=torch.bool)

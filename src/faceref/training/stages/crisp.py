@@ -59,9 +59,8 @@ class CrispStage(DrawingStage):
         return self.all_turns if self.weights.discriminator_learns(step) else self.all_turns[:1]
 
     def trainable(self, turn: str) -> dict[nn.Module, float]:
-        if turn == "generator":
-            return {self.detail: 1.0}
-        return {self.discriminator: 1.0} | ({self.parts: 1.0} if self.parts else {})
+        learning = [self.detail] if turn == "generator" else [self.discriminator, *self.parts.values()]
+        return dict.fromkeys(learning, 1.0)
 
     @torch.no_grad()
     def make_batch(self, items: Batch, generator: torch.Generator) -> Batch:
