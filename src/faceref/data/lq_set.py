@@ -74,8 +74,7 @@ def degrade_files(
 
     Returns how many of them are in `out` now, and file and reason of those that are not. What an earlier run with the
     same settings did is not done again, unless a file has changed since; a picture of another origin is never
-    overwritten. degradation.csv tells the
-    parameters of each, in its own pixels, those of earlier runs first.
+    overwritten. degradation.csv tells the parameters of each, in its own pixels, those of earlier runs first.
     purpose: the preset's name; with it, seed and name give what `faceref evaluate` makes where there is no LQ set.
     Raises UsageError if `out` was made otherwise or is `faces`, DataError if there is no file, or two that differ in
     suffix only.
