@@ -91,16 +91,6 @@ def test_json_gives_a_line_for_each_photograph(restore, album):
     assert accounts[0]["seconds"].keys() >= {"find", "restore", "compose"}
 
 
-def test_results_among_several_photographs_are_passed_over_as_by_a_pattern_that_is_used_twice(restore, album):
-    restore(album / "photo.jpg")
-    result = album / "photo_restored.jpg"
-    done = restore(album / "photo.jpg", result)
-    assert f"{result} is a result of faceref already, and was passed over" in done.errors
-    assert [path.name for path in album.glob("*_restored*")] == ["photo_restored.jpg"]
-    assert restore(result).code == 0
-    assert (album / "photo_restored_restored.jpg").is_file()
-
-
 def test_one_bad_photograph_does_not_keep_the_others_from_being_restored(restore, album, wall):
     done = restore(wall, album / "photo.jpg", "-o", album / "out")
     assert done.code == 1

@@ -21,3 +21,13 @@ def test_a_name_that_is_no_text_is_told_as_far_as_it_is(restore, album):
     done = restore(album / name, "--ref", album / "references", "--compare", "--json")
     assert done.code == 0, done.errors
     assert json.loads(done.output)["restored"].endswith("_restored.jpg")
+
+
+def test_results_among_several_photographs_are_passed_over_as_by_a_pattern_that_is_used_twice(restore, album):
+    restore(album / "photo.jpg")
+    result = album / "photo_restored.jpg"
+    done = restore(album / "photo.jpg", result)
+    assert f"{result} is a result of faceref already, and was passed over" in done.errors
+    assert [path.name for path in album.glob("*_restored*")] == ["photo_restored.jpg"]
+    assert restore(result).code == 0
+    assert (album / "photo_restored_restored.jpg").is_file()
