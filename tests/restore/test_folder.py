@@ -12,6 +12,7 @@ from PIL import Image
 
 from faceref.errors import OutputError, PhotoError, UsageError
 from faceref.faces.dlib_detector import DlibDetector
+from faceref.jobs import run
 from faceref.pictures.mark import is_marked_restored
 from faceref.restore.folder import JOURNAL, match_folder, restore_folder
 from faceref.restore.options import RestoreOptions
@@ -114,6 +115,16 @@ def test_a_result_of_another_name_does_not_stay_beside_the_new_one(tree, request
     list(restore_folder(tree / "photos", tree / "out", request_, again=True))
     names = {path.name for path in (tree / "out" / "1950").iterdir() if path.is_file()}
     assert names == {"portrait.bmp", "portrait.png"}
+
+
+def test_a_result_whose_name_is_another_photographs_by_now_stays(tree, request_, portrait, monkeypatch):
+    list(restore_folder(tree / "photos", tree / "out", request_))
+    portrait.rotate(5).save(tree / "photos" / "1950" / "portrait.png")  # as the BMP's result was called
+    monkeypatch.setattr("faceref.restore.folder.run", lambda work, items, **options: run(work, items[::-1], **options))
+    outcomes = list(restore_folder(tree / "photos", tree / "out", request_))
+    results = {outcome.photo: outcome.result for outcome in outcomes}
+    assert (results["1950/portrait.bmp"], results["1950/portrait.png"]) == ("1950/portrait_2.png", "1950/portrait.png")
+    assert {path.name for path in (tree / "out" / "1950").glob("*.png")} == {"portrait.png", "portrait_2.png"}
 
 
 def test_results_among_the_photographs_are_passed_over(tree, request_):

@@ -133,27 +133,19 @@ def test_a_full_disk_stops_it_and_with_space_it_goes_on(tree, request_, monkeypa
     assert statuses(list(restore_folder(tree / "photos", tree / "out", request_))) == STATUSES
 
 
-def test_a_folder_that_is_unplugged_stops_it_and_it_goes_on_when_it_is_back(tree, request_):
+@pytest.mark.parametrize("unplugged", ["photos", "good"])
+@pytest.mark.parametrize("leaves", ["nothing", "an empty folder"])
+def test_a_folder_that_is_unplugged_stops_it_and_it_goes_on_when_it_is_back(tree, request_, unplugged, leaves):
+    """Of photographs or of references: what would be made without these counts as done neither."""
     run = restore_folder(tree / "photos", tree / "out", request_)
     first = next(run)
-    shutil.move(tree / "photos", tree / "unplugged")
-    with pytest.raises(PhotoError, match="is there no more; connect it"):
+    shutil.move(tree / unplugged, tree / "elsewhere")
+    if leaves == "an empty folder":  # what the disk was mounted on
+        (tree / unplugged).mkdir()
+    with pytest.raises(PhotoError, match=f"{unplugged} is there no more; connect it"):
         list(run)
-    shutil.move(tree / "unplugged", tree / "photos")
-    outcomes = list(restore_folder(tree / "photos", tree / "out", request_))
-    assert statuses(outcomes) == STATUSES
-    assert [outcome.photo for outcome in outcomes if outcome.earlier] == [first.photo]
-
-
-def test_references_that_are_unplugged_stop_it_and_nothing_counts_as_done_without_them(tree, request_):
-    run = restore_folder(tree / "photos", tree / "out", request_)
-    first = next(run)
-    shutil.move(tree / "good", tree / "unplugged")
-    (tree / "good").mkdir()  # what they were mounted on
-    with pytest.raises(PhotoError, match="good is there no more; connect it"):
-        list(run)
-    (tree / "good").rmdir()
-    shutil.move(tree / "unplugged", tree / "good")
+    shutil.rmtree(tree / unplugged, ignore_errors=True)
+    shutil.move(tree / "elsewhere", tree / unplugged)
     outcomes = list(restore_folder(tree / "photos", tree / "out", request_))
     assert statuses(outcomes) == STATUSES
     assert [outcome.photo for outcome in outcomes if outcome.earlier] == [first.photo]

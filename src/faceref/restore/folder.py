@@ -42,7 +42,7 @@ class Item:
     """A photograph, and where its result would go, by their names in the two trees.
 
     Of an earlier run: copied, the digest of the file that it may have copied to the photograph's own name; before, the
-    name of its result.
+    name of its result, unless that is another photograph's by now.
     """
 
     photo: str
@@ -174,16 +174,23 @@ def restore_folder(
     settings = {"photos": str(photos.resolve()), **request.settings()}
     with claim(out / JOURNAL, settings, again=again) as journal:
         items: list[Item] = []
-        for photo, target in plan_tree([photos / name for name in names], photos, out).items():
-            name = photo.relative_to(photos).as_posix()
+        planned = {
+            photo.relative_to(photos).as_posix(): target.relative_to(out).as_posix()
+            for photo, target in plan_tree([photos / name for name in names], photos, out).items()
+        }
+        taken = {*planned, *planned.values()}
+        for name, target in planned.items():
             known = Outcome(**journal.done[name]) if name in journal.done else None
             before = journal.done.get(name) or journal.earlier.get(name)
-            earlier = (before["digest"], before["result"]) if before else ()
-            item = Item(name, target.relative_to(out).as_posix(), *earlier)
+            item = Item(name, target)
+            if before:
+                result = before["result"]
+                is_its_own = result in (name, target) or result not in taken
+                item = replace(item, copied=before["digest"], before=result if is_its_own else None)
             if known and _is_done(known, item, photos, out):
                 yield replace(known, earlier=True)
-            elif "/" not in name and fnmatch(name, SHEETS) and not is_marked_restored(photo):
-                reason = f"{printable(photo)} has the name of a contact sheet; rename it."
+            elif "/" not in name and fnmatch(name, SHEETS) and not is_marked_restored(photos / name):
+                reason = f"{printable(photos / name)} has the name of a contact sheet; rename it."
                 yield Outcome(name, "failed", reason=reason)
             else:
                 items.append(item)

@@ -232,9 +232,7 @@ class CrispConfig(JudgedConfig, DrawingConfig):
     matching: Weight = 0.5  # of the distance between the discriminator's feature maps (Wang et al. 2018, pix2pixHD)
     crisp: Share = 0.6  # of the exported model, unless it is told; what blind readers preferred (docs/experiments.md)
     judged: int = Field(default=192, ge=8, multiple_of=8)  # side of the square, somewhere, that the discriminator sees
-    parts: Weight = (
-        0.0  # how much discriminators of the eyes and of the mouth count, beside that one; 0: there are none
-    )
+    parts: Weight = 0.0  # how much discriminators of eyes and mouth count, that one being 1; 0: there are none
 
 
 class RecognitionConfig(StageConfig):
