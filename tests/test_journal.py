@@ -81,7 +81,7 @@ def test_again_takes_other_settings_and_what_was_done_counts_no_more(tmp_path: P
         assert (journal.done, journal.earlier) == ({}, {"a": 1})
         journal.record("b", 2)
     with claim(tmp_path / "done.jsonl", {"seed": 1}) as journal:
-        assert journal.done == {"b": 2}
+        assert (journal.done, journal.earlier) == ({"b": 2}, {"a": 1, "b": 2})
     with pytest.raises(UsageError, match="seed 1, not 0"), claim(tmp_path / "done.jsonl", {"seed": 0}):
         pass
 

@@ -26,7 +26,7 @@ LONGEST = 60  # characters of a setting that it shows
 class Journal:
     """What was done in a folder.
 
-    done: key of an item -> its last outcome, as JSON has it; earlier: the same of before it was to be done again.
+    done: key of an item -> its last outcome, as JSON has it; earlier: the same, whatever the settings were.
     """
 
     def __init__(self, path: Path, file: FileIO, done: dict[str, Any], earlier: dict[str, Any]) -> None:
@@ -55,10 +55,9 @@ def claim(path: str | Path, settings: Mapping[str, Any], *, again: bool = False)
     settings = json.loads(json.dumps(settings))  # tuples are lists there
     with _opened(path) as file:
         alone = _lock(file, path)
-        before, done = _read(path, _whole_lines(file))
-        earlier: dict[str, Any] = {}
+        before, done, earlier = _read(path, _whole_lines(file))
         if again or (not done and before != settings):  # settings that nothing was done with bind nobody
-            done, earlier = {}, done
+            done = {}
             _append(file, path, {"settings": settings})
         else:
             _check_same(path, before, settings)
@@ -114,23 +113,23 @@ def _append(file: FileIO, path: Path, line: dict[str, Any]) -> None:
         raise cannot_be_written(path, error) from error
 
 
-def _read(path: Path, lines: list[bytes]) -> tuple[Any, dict[str, Any]]:
-    """The last settings, and what was done with them: key -> outcome.
+def _read(path: Path, lines: list[bytes]) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """The last settings, what was done with them, key -> outcome, and with any.
 
     A line that a power cut has garbled is passed over, so that its item is done again.
     """
-    settings, done = None, {}
+    settings, done, earlier = None, {}, {}
     for number, line in enumerate(lines):
         try:
             entry = json.loads(line)
             if "settings" in entry:
                 settings, done = entry["settings"], {}
             else:
-                done[entry["item"]] = entry["outcome"]
+                done[entry["item"]] = earlier[entry["item"]] = entry["outcome"]
         except (ValueError, KeyError, TypeError):
             if number == 0:
                 raise OutputError("is no journal of this version", subject=path, hint="choose another folder") from None
-    return settings, done
+    return settings, done, earlier
 
 
 def _check_same(path: Path, before: Any, settings: Mapping[str, Any]) -> None:

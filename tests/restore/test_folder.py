@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from folders import RESULTS, STATUSES, files, statuses
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from faceref.errors import OutputError, PhotoError, UsageError
 from faceref.faces.dlib_detector import DlibDetector
@@ -115,6 +116,27 @@ def test_a_result_of_another_name_does_not_stay_beside_the_new_one(tree, request
     list(restore_folder(tree / "photos", tree / "out", request_, again=True))
     names = {path.name for path in (tree / "out" / "1950").iterdir() if path.is_file()}
     assert names == {"portrait.bmp", "portrait.png"}
+
+
+def test_a_result_that_somebody_has_retouched_is_not_replaced(tree, request_):
+    list(restore_folder(tree / "photos", tree / "out", request_))
+    result = tree / "out" / "1950" / "portrait.png"
+    with Image.open(result) as picture:
+        picture.load()
+        marks = PngInfo()
+        for name, text in picture.text.items():
+            marks.add_text(name, text)
+        picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(result, pnginfo=marks)
+    retouched = result.read_bytes()
+    assert is_marked_restored(result)
+    outcomes = list(restore_folder(tree / "photos", tree / "out", request_, again=True))
+    assert statuses(outcomes) == STATUSES | {"1950/portrait.bmp": "failed"}
+    told = next(outcome.reason for outcome in outcomes if outcome.photo == "1950/portrait.bmp")
+    assert "has been changed since it was restored; move it away" in told
+    assert result.read_bytes() == retouched
+    result.unlink()
+    outcomes = list(restore_folder(tree / "photos", tree / "out", request_))
+    assert statuses(outcomes) == STATUSES
 
 
 def test_a_result_whose_name_is_another_photographs_by_now_stays(tree, request_, portrait, monkeypatch):

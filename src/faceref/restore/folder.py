@@ -3,8 +3,9 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatch
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,22 +42,22 @@ NOTHING_TO_RESTORE = (NoFaceError, NoOtherPhotographError, OtherPersonError)  # 
 class Item:
     """A photograph, and where its result would go, by their names in the two trees.
 
-    Of an earlier run: copied, the digest of the file that it may have copied to the photograph's own name; before, the
-    name of its result, unless that is another photograph's by now.
+    Of earlier runs: before, the name of its result, unless that is another photograph's by now; written, the digests of
+    what they wrote, by those of these names that they wrote.
     """
 
     photo: str
     target: str
-    copied: str | None = None
     before: str | None = None
+    written: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What became of a photograph; enlarged: and nothing in it was restored.
 
-    digest: of its file; result: name in the tree of results; reason: why nothing was restored; account: the fields of
-    `faceref.restore.account.Account`; earlier: done by an earlier run.
+    digest: of its file; result: name in the tree of results; written: the digest of what was written there; reason: why
+    nothing was restored; account: the fields of `faceref.restore.account.Account`; earlier: done by an earlier run.
     """
 
     photo: str
@@ -66,6 +67,7 @@ class Outcome:
     reason: str | None = None
     account: dict[str, Any] | None = None
     earlier: bool = False
+    written: str | None = None
 
 
 @dataclass(frozen=True)
@@ -113,20 +115,21 @@ class RestoreWork:
             if is_marked_restored(photo):
                 return Outcome(item.photo, "passed over", digest, reason=OURS)
             outcome, content = self._made(item, restorer, people)
+            written = sha256(content).hexdigest()
             target = self.out / str(outcome.result)
             check_name(target)
-            if not _may_be_replaced(target, {digest, item.copied}):
-                hint = "move it away or choose another folder"
-                raise OutputError("is there already and is no result of ours", subject=target, hint=hint)
+            _check_may_be_replaced(target, item.written.get(str(outcome.result)), (digest, written))
         except FacerefError as error:
             return Outcome(item.photo, "failed", reason=str(error))
         with write_atomically(target) as temporary:
             temporary.write_bytes(content)
             if outcome.status == "copied":
                 _keep_time(photo, temporary)
-        if item.before and item.before != outcome.result and _may_be_replaced(self.out / item.before, {item.copied}):
-            (self.out / item.before).unlink(missing_ok=True)  # or two results would tell two things
-        return replace(outcome, digest=digest)
+        if item.before and item.before != outcome.result:
+            with suppress(OutputError):  # it is somebody else's by now
+                _check_may_be_replaced(self.out / item.before, item.written.get(item.before))
+                (self.out / item.before).unlink(missing_ok=True)  # or two results would tell two things
+        return replace(outcome, digest=digest, written=written)
 
     def _made(self, item: Item, restorer: Restorer, people: list[Identity[Any]]) -> tuple[Outcome, bytes]:
         """What becomes of a photograph, and the bytes to write."""
@@ -179,14 +182,14 @@ def restore_folder(
             for photo, target in plan_tree([photos / name for name in names], photos, out).items()
         }
         taken = {*planned, *planned.values()}
+        written = {one["result"]: one.get("written") for one in journal.earlier.values()}
         for name, target in planned.items():
             known = Outcome(**journal.done[name]) if name in journal.done else None
-            before = journal.done.get(name) or journal.earlier.get(name)
-            item = Item(name, target)
-            if before:
-                result = before["result"]
-                is_its_own = result in (name, target) or result not in taken
-                item = replace(item, copied=before["digest"], before=result if is_its_own else None)
+            before = journal.earlier.get(name, {}).get("result")
+            if before in taken - {name, target}:
+                before = None
+            told = {one: digest for one in (name, target, before) if (digest := written.get(one))}
+            item = Item(name, target, before, told)
             if known and _is_done(known, item, photos, out):
                 yield replace(known, earlier=True)
             elif "/" not in name and fnmatch(name, SHEETS) and not is_marked_restored(photos / name):
@@ -244,9 +247,17 @@ def _status(result: Result) -> tuple[Literal["restored", "enlarged", "copied"], 
     return "copied" if result.background is None else "enlarged", reason
 
 
-def _may_be_replaced(target: Path, copies: set[str | None]) -> bool:
-    """Whether nothing, a result of ours or a copy of the photograph is there."""
-    return not target.exists() or is_marked_restored(target) or photo_digest(target) in copies
+def _check_may_be_replaced(target: Path, written: str | None, same: tuple[str, ...] = ()) -> None:
+    """Raises OutputError unless nothing is there, what an earlier run wrote, or the same as would be written.
+
+    written: the digest of what an earlier run wrote there; None: that is not known, and the mark of a result has to do.
+    """
+    if not target.exists() or photo_digest(target) in {written, *same}:
+        return
+    is_ours = is_marked_restored(target)
+    if not is_ours or written:
+        reason = "has been changed since it was restored" if is_ours else "is there already and is no result of ours"
+        raise OutputError(reason, subject=target, hint="move it away or choose another folder")
 
 
 def _keep_time(photo: Path, copy: Path) -> None:
