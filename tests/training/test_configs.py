@@ -230,6 +230,7 @@ SEVERE_AT_512 = "{sigma: [8, 16], downsample: [8, 32], noise: [0, 20], quality: 
         ("loop.steps=[", "not valid YAML"),
         ("loop=3", "loop"),
         ("initial=runs/x", "leave it out, or leave out initial"),
+        ("data.of_targets={misaligned: 0.5}", "photographs as they are"),
         (f"data.degradation=[{SEVERE_AT_512}, {SEVERE_AT_512[:-1]}, resolution: 256}}]", "one resolution"),
     ],
 )

@@ -7,10 +7,11 @@ import pytest
 import torch
 from tiny_runs import tiny_refldm
 
+from faceref.errors import UsageError
 from faceref.models.autoencoder import PixelUnshuffleVQModel
 from faceref.models.identity import MobileFaceNet
 from faceref.models.unet import ReferenceUNet
-from faceref.training.run import load_faces
+from faceref.training.run import load_faces, train_from
 from faceref.training.stages.components import identity_encoder_of, new_identity_encoder
 from faceref.training.stages.configs import DiffusionConfig
 from faceref.training.stages.diffusion import DiffusionStage
@@ -19,7 +20,11 @@ PREDICTIONS = ["epsilon", "v_prediction", "sample"]
 
 
 def tiny_stage(
-    stage: str = "refldm", with_recogniser: bool = True, identity_size: int | None = None, **settings
+    stage: str = "refldm",
+    with_recogniser: bool = True,
+    identity_size: int | None = None,
+    lq_residual: bool = False,
+    **settings,
 ) -> DiffusionStage:
     torch.manual_seed(0)
     config = DiffusionConfig.model_validate(
@@ -43,6 +48,7 @@ def tiny_stage(
         up_block_types=("AttnUpBlock2D", "UpBlock2D"),
         attention_head_dim=16,
         identity_size=identity_size,
+        lq_residual=lq_residual,
     )
     vae = PixelUnshuffleVQModel(base_channels=32, residual_blocks=1)
     recogniser = MobileFaceNet().eval() if with_recogniser else None
@@ -201,6 +207,25 @@ def test_a_network_that_is_told_who_the_references_show_learns_to_heed_it():
     others = batch | {"identities": batch["identities"].flip(0)}
     assert loss_of(dropped, batch) == loss_of(dropped, others), "who is dropped is not told"
     assert dropped.pipeline().identity_encoder is not None
+
+
+def test_a_unet_with_lq_residual_is_asked_for_the_clean_latent_only():
+    assert tiny_stage(noise={"prediction_type": "sample"}, lq_residual=True).unet.config["lq_residual"]
+    with pytest.raises(UsageError, match=r"set noise\.prediction_type to sample"):
+        tiny_stage(lq_residual=True)
+
+
+def test_another_noise_than_the_model_before_has_learnt_of_is_said(photographs: Path, tmp_path: Path, caplog):
+    config = tiny_refldm(photographs, tmp_path, steps=1)
+    train_from(config, tmp_path / "before")
+    config = config.model_copy(update={"initial": tmp_path / "before" / "model", "unet": {}})
+    faces = load_faces(config.data, config.data.sources, config.data.split, config.loop.seed)
+    caplog.clear()
+    DiffusionStage.build(config, faces)
+    assert not caplog.records
+    other = config.noise.model_copy(update={"beta_end": 0.02})
+    DiffusionStage.build(config.model_copy(update={"noise": other}), faces)
+    assert "another noise (beta_end 0.0155, not 0.02)" in caplog.text
 
 
 def test_who_tells_whom_references_show_is_that_of_the_model_the_stage_begins_from(photographs: Path, tmp_path: Path):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tiny_runs import digest, tiny_refldm
+from tiny_runs import digest, same_weights, tiny_refldm, tiny_vqgan
 from typer.testing import CliRunner
 
 from faceref.app.cli.main import app
@@ -30,6 +30,17 @@ def test_a_step_becomes_a_model_as_the_run_would_have_left_it(run: Path, tmp_pat
         assert read_info(tmp_path / step / "model").name == "tiny"
     assert digest(tmp_path / "2") == digest(tmp_path / "best") == digest(run)
     assert digest(tmp_path / "1") != digest(run)
+
+
+def test_an_autoencoders_step_becomes_what_the_next_stage_is_given(photographs: Path, tmp_path: Path):
+    train_from(tiny_vqgan(photographs, steps=2), tmp_path / "run")
+    exported = export(f"{tmp_path / 'run'}@2", tmp_path / "vae")
+    assert exported.exit_code == 0, exported.stderr
+    assert "PixelUnshuffleVQModel" in exported.stdout
+    assert same_weights(tmp_path / "vae", tmp_path / "run" / "model")
+    refused = CliRunner().invoke(app, ["models", "export", f"{tmp_path / 'run'}@2", "-o", "x", "--blind", "small"])
+    assert refused.exit_code == 2
+    assert "leave --blind out" in refused.stderr
 
 
 @pytest.mark.parametrize(

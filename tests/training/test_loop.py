@@ -16,6 +16,7 @@ from faceref.models.loading import load_component
 from faceref.models.mechanisms import MECHANISMS
 from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.refldm import ReFLDMPipeline
+from faceref.training.checkpoints import Checkpoints
 from faceref.training.export import export_step
 from faceref.training.loop import make_accelerator
 from faceref.training.optimizer import learning_rate
@@ -44,9 +45,13 @@ def test_a_codebook_that_begins_as_k_means_is_in_use_and_resumes_to_the_bit(phot
     with pytest.raises(UsageError, match="quantize_from is for an autoencoder with a codebook"):
         train_from(VQGANConfig.model_validate(tree | {"quantize_from": 2}), tmp_path / "continuous")
     tree["autoencoder"]["arguments"] = arguments
-    config = VQGANConfig.model_validate(tree | {"quantize_from": 2})
+    validated = {"loop": tree["loop"] | {"validate_every": 1}}
+    config = VQGANConfig.model_validate(tree | {"quantize_from": 2} | validated)
     straight = train_from(config, tmp_path / "straight")
     assert straight.metrics["codes"] >= 12  # of 16
+    best = Checkpoints(tmp_path / "straight" / "checkpoints").best()
+    assert best is not None
+    assert best[0] > 2, "what is decoded without the codebook is nearer, and no better"
     random = train_from(VQGANConfig.model_validate(tree), tmp_path / "random")
     assert random.metrics["codes"] < straight.metrics["codes"]
     for step in (1, 2, 3):  # the third step is the codebook's first

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from faceref.pipelines.scheduler_name import SchedulerName
 from faceref.pipelines.settings import Sampling
-from faceref.training.config import Config, StageConfig
+from faceref.training.config import Config, DataConfig, StageConfig
 from faceref.training.stages.unet_arguments import UNetArguments, check_unet
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -77,6 +77,9 @@ class VQGANConfig(ReconstructionConfig):
     def _check(self) -> Self:
         if self.initial is not None and self.autoencoder != AutoencoderConfig():
             raise ValueError("autoencoder is of a new one: leave it out, or leave out initial")
+        for name in ("degradation", "augmentation", "of_targets"):
+            if getattr(self.data, name) != DataConfig.model_fields[name].default:
+                raise ValueError(f"data.{name}: an autoencoder is trained on photographs as they are; leave it out")
         return self
 
 

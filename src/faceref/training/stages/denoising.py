@@ -1,5 +1,7 @@
 """What ReF-LDM's and LD-BFR's denoisers share in training: noise, what the network is asked for, how it is judged."""
 
+import json
+import logging
 from abc import abstractmethod
 from pathlib import Path
 from typing import Literal
@@ -11,10 +13,16 @@ from torch import Tensor, nn
 
 from faceref.checkpoints.info import ModelInfo
 from faceref.checkpoints.store import Pipeline, save_model
+from faceref.errors import UsageError
 from faceref.models.autoencoder import Autoencoder, encode
 from faceref.models.identity import FaceRecogniser
 from faceref.training.stages.configs import DenoisingConfig, NoiseConfig
 from faceref.training.stages.stage import Batch, Stage
+
+log = logging.getLogger(__name__)
+
+FORWARD = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "rescale_betas_zero_snr")
+ASKED_FOR = "prediction_type"  # a U-Net has learnt this, of this forward process
 
 
 def build_scheduler(noise: NoiseConfig) -> DDIMScheduler:
@@ -49,11 +57,19 @@ class DenoisingStage(Stage):
         recogniser: FaceRecogniser | None,
         **others: nn.Module | None,
     ):
-        """`others` are networks that the loss needs, too, and nobody trains."""
+        """`others` are networks that the loss needs, too, and nobody trains.
+
+        Raises UsageError for a U-Net that cannot predict what it is asked for.
+        """
         super().__init__()
+        if unet.config.get("lq_residual") and config.noise.prediction_type != "sample":
+            hint = "set noise.prediction_type to sample, or take a U-Net without lq_residual"
+            raise UsageError("The LQ latent is a part of what a U-Net with lq_residual predicts", hint=hint)
         self.noise, self.data, self.model = config.noise, config.data, config.model
         self.unet = unet
         self.scheduler = build_scheduler(config.noise)
+        if config.initial is not None:
+            _compare_noise(config.initial, self.scheduler)
         self.keep_frozen(vae=vae, recogniser=recogniser, **others)
 
     @property
@@ -121,3 +137,15 @@ class DenoisingStage(Stage):
     def export(self, folder: Path) -> None:
         info = ModelInfo(family=self.family, resolution=self.data.resolution, **self.model.model_dump())
         save_model(self.pipeline(), info, folder)
+
+
+def _compare_noise(initial: Path, scheduler: DDIMScheduler) -> None:
+    """Warn where the model that is begun from has learnt of another noise."""
+    path = initial / "scheduler" / "scheduler_config.json"
+    if not path.is_file():
+        return
+    before = json.loads(path.read_bytes())
+    differs = [name for name in (*FORWARD, ASKED_FOR) if before.get(name) != scheduler.config[name]]
+    if differs:
+        told = ", ".join(f"{name} {before.get(name)}, not {scheduler.config[name]}" for name in differs)
+        log.warning("%s was trained with another noise (%s); that of this configuration is used.", initial, told)

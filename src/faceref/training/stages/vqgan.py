@@ -207,11 +207,15 @@ class VQGANStage(ReconstructionStage):
         return torch.from_numpy(self.photographs.take(whole[rows])[:, :3]).to(self.vae.device).float() / 127.5 - 1
 
     def validate(self, batch: Batch, generator: torch.Generator) -> tuple[dict[str, float], Image.Image]:
-        """PSNR (dB), SSIM and codes in use of held-out reconstructions; rows: photograph, reconstruction."""
+        """PSNR (dB), SSIM and codes in use of held-out reconstructions; rows: photograph, reconstruction.
+
+        Before `quantize_from` the numbers are called otherwise, since none after it is as high.
+        """
         reconstruction = self.reconstruct(batch)[0].float().clamp(-1, 1)
+        of = "" if self.quantized else "_unquantized"
         metrics = {
-            "psnr": psnr(reconstruction, batch["hq"]),
-            "ssim": float(structural_similarity_index_measure(reconstruction, batch["hq"], data_range=(-1, 1))),  # type: ignore[arg-type]
+            f"psnr{of}": psnr(reconstruction, batch["hq"]),
+            f"ssim{of}": float(structural_similarity_index_measure(reconstruction, batch["hq"], data_range=(-1, 1))),  # type: ignore[arg-type]
         }
         if self._has_codebook() and self.quantized:
             codes = self.vae.quantize(encode(self.vae, batch["hq"]))[2][2]
