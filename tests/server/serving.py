@@ -32,14 +32,14 @@ class HeldRestorer(Restorer):
         self.go = Event()
         self.begun = Event()
 
-    def restore(self, photo, people=(), options=FULLY, *, on_step=lambda *_: None) -> Result:
+    def restore(self, photo, people=(), options=FULLY, *, on_step=lambda *_: None, on_photo=lambda *_: None) -> Result:
         def held(done: int, total: int) -> None:
             on_step(done, total)
             self.begun.set()
             self.go.wait(60)
             on_step(done, total)
 
-        return super().restore(photo, people, options, on_step=held)
+        return super().restore(photo, people, options, on_step=held, on_photo=on_photo)
 
 
 @contextmanager

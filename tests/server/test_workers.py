@@ -1,12 +1,15 @@
 """Several workers on one queue, and engines that end in the middle: each job is done once, by whoever is left."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
 from fastapi.testclient import TestClient
-from serving import FULLY, HeldRestorer, until
+from PIL import Image
+from serving import FULLY, HeldRestorer, png, until
 
+from faceref import Restorer
 from faceref.app.server import worker
 from faceref.app.server.api import create_app
 from faceref.app.server.engine import LocalEngine, local_engines
@@ -32,6 +35,22 @@ class MortalEngine(LocalEngine):
                 attempt.begin()
             raise LostError("killed")
         return super().restore(task, attempt)
+
+
+class HeldDetector:
+    """Waits, once it has found the faces of two pictures, until `go` is set."""
+
+    def __init__(self, detector) -> None:
+        self.detector = detector
+        self.pictures = 0
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def detect(self, image):
+        self.pictures += 1
+        if self.pictures == 2:
+            self.begun.set()
+            self.go.wait(60)
+        return self.detector.detect(image)
 
 
 @pytest.fixture
@@ -109,3 +128,18 @@ def test_workers_of_one_device_share_a_model(tiny_model):
     first, second, other = local_engines(str(tiny_model), [Compute("cpu"), Compute("cpu"), Compute("cpu", "bfloat16")])
     assert first is second
     assert first is not other
+
+
+def test_a_job_that_is_cancelled_while_its_references_are_read_reads_no_more(serve, restorer, photo, portrait):
+    detector = HeldDetector(restorer.detector)
+    client = Client(
+        http=serve(LocalEngine(Restorer(restorer.model, detector=detector, recogniser=restorer.recogniser)))
+    )
+    references = [png(portrait.resize((side, side), Image.Resampling.BICUBIC)) for side in (300, 310, 320)]
+    job = client.submit(photo, references, options=FULLY)
+    assert detector.begun.wait(60)
+    client.cancel(job.id)
+    detector.go.set()
+    last = client.submit(photo, options=FULLY)
+    assert list(client.follow(last.id))[-1].state == State.DONE
+    assert detector.pictures == 3  # the photograph, one reference, and the last job's photograph

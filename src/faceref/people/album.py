@@ -11,6 +11,7 @@ from typing import TypeVar
 from faceref.errors import CheckpointError, OutputError, PhotoError, printable
 from faceref.faces.detect import Detector, DlibDetector
 from faceref.faces.dlib_torch import TorchDlibRecogniser
+from faceref.jobs import OnItem
 from faceref.people.album_index import AlbumIndex, Stamp
 from faceref.people.person import SkippedReference
 from faceref.people.seen import Seen, look
@@ -19,7 +20,6 @@ from faceref.pictures.search import list_photos
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-OnPhoto = Callable[[int, int], None]  # (photographs done, photographs in all)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ def read_album(
     recogniser: TorchDlibRecogniser,
     index: AlbumIndex | None = None,
     *,
-    on_photo: OnPhoto = lambda *_: None,
+    on_photo: OnItem = lambda *_: None,
 ) -> Album:
     """Look at the photographs of files and folders; those that the index knows are not even opened.
 

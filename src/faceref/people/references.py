@@ -9,6 +9,7 @@ from faceref.errors import FacerefError, NoReferenceError, PhotoError, printable
 from faceref.faces.align import align
 from faceref.faces.detect import Detector
 from faceref.faces.dlib_torch import TorchDlibRecogniser
+from faceref.jobs import OnItem
 from faceref.people.person import FACE_SIZE, Person, Reference, SkippedReference
 from faceref.people.seen import look, pixel_digest
 from faceref.pictures.photo import Photo, PhotoSource, check_aligned_face, open_photo
@@ -24,18 +25,21 @@ def read_person(
     *,
     aligned: bool = False,
     largest_face: bool = False,
+    on_photo: OnItem = lambda *_: None,
 ) -> Person:
     """The person that files, folders and pictures show.
 
     aligned: the pictures are aligned faces already. largest_face: of several faces the largest is taken; else such a
-    photograph is left out. Of pictures with the same pixels the first counts.
+    photograph is left out. Of pictures with the same pixels the first counts. on_photo: called with (photographs looked
+    at, photographs in all).
 
     Raises PhotoError for a missing file or a folder without pictures, NoReferenceError if not one can be used.
     """
     used: list[Reference] = []
     skipped: list[SkippedReference] = []
     taken: dict[str, str] = {}  # digest -> name
-    for name, source in _named(sources):
+    named = _named(sources)
+    for done, (name, source) in enumerate(named, start=1):
         try:
             photo = open_photo(source)
             digest = pixel_digest(photo)
@@ -47,6 +51,7 @@ def read_person(
             used.append(_read(name, photo, digest, detector, recogniser, aligned, largest_face))
         except FacerefError as error:
             skipped.append(SkippedReference.because(name, error))
+        on_photo(done, len(named))
     if not used:
         raise no_reference(skipped)
     return Person(tuple(used), tuple(skipped))

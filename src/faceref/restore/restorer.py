@@ -16,7 +16,8 @@ from faceref.errors import NoFaceError, NoOtherPhotographError, OtherPersonError
 from faceref.faces.detect import Detector, Landmarker, load_detector, load_landmarker
 from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.faces.recognise import EMBEDDING
-from faceref.people.album import OnPhoto, read_album
+from faceref.jobs import OnItem
+from faceref.people.album import read_album
 from faceref.people.album_index import AlbumIndex
 from faceref.people.album_people import one_person, people_of, shows_one_person
 from faceref.people.person import Identity, Person
@@ -88,19 +89,21 @@ class Restorer:
         options: RestoreOptions = RestoreOptions(),
         *,
         on_step: OnStep = lambda done, total: None,
+        on_photo: OnItem = lambda *_: None,
     ) -> Result:
         """Restore faces of a photograph so that they look like the people in the references.
 
         photo: a file or a PIL picture of any size. people: references (files, folders, pictures; a folder may be an
         album of several people), or people read beforehand (`people`, `person`); nobody: the face is restored from the
         photograph alone, by the model that this one brings along for that if there is one. on_step: called with (steps
-        done, steps in all) of the faces, then anew of the tiles of a background.
+        done, steps in all) of the faces, then anew of the tiles of a background; on_photo: before, of references that
+        are read.
 
         Raises PhotoError, NoFaceError, NoReferenceError, OtherPersonError or UsageError (see `faceref.errors`).
 
             >>> Restorer.from_pretrained().restore("old.jpg", ["a.jpg", "b.jpg"]).save("restored.png")
         """
-        looked_at = self.match(photo, people, options)
+        looked_at = self.match(photo, people, options, on_photo=on_photo)
         time = Timings(self.model.device)
         with time("choose"):
             assignments = show_references(looked_at.assignments, options, self._landmarker)
@@ -124,7 +127,14 @@ class Restorer:
             timings=looked_at.timings | time.seconds,
         )
 
-    def match(self, photo: PhotoSource, people: People = (), options: RestoreOptions = RestoreOptions()) -> Result:
+    def match(
+        self,
+        photo: PhotoSource,
+        people: People = (),
+        options: RestoreOptions = RestoreOptions(),
+        *,
+        on_photo: OnItem = lambda *_: None,
+    ) -> Result:
         """What `restore` does before it restores anything: the photograph, and what is to become of its faces.
 
         >>> Restorer.from_pretrained().match("group.jpg", [grandma, grandpa]).account().faces
@@ -138,7 +148,7 @@ class Restorer:
             faces = self._find(original, options)
         with time("references"):
             if sources:
-                read = self.people(sources, options)
+                read = self.people(sources, options, on_photo=on_photo)
             known = _usable(read, original, faces)
         with time("assign"):
             assignments = _assign(faces, known, options)
@@ -161,7 +171,7 @@ class Restorer:
         options: RestoreOptions = RestoreOptions(),
         *,
         index: AlbumIndex | None = None,
-        on_photo: OnPhoto = lambda *_: None,
+        on_photo: OnItem = lambda *_: None,
     ) -> list[Identity[Any]]:
         """Who is on the photographs of files and folders: one person (`person`), or in an album several.
 
@@ -173,7 +183,7 @@ class Restorer:
         paths = [one for one in given if isinstance(one, str | Path)]
         named = options.aligned or options.largest_reference_face or len(paths) < len(given)
         if named or not any(Path(path).is_dir() for path in paths):
-            return [self.person(given, options)]
+            return [self.person(given, options, on_photo=on_photo)]
         album = read_album(paths, self.detector, self.recogniser, index, on_photo=on_photo)
         people = people_of(album)
         if not people or shows_one_person(album, people):
@@ -184,6 +194,8 @@ class Restorer:
         self,
         sources: PhotoSource | Iterable[PhotoSource],
         options: RestoreOptions = RestoreOptions(),
+        *,
+        on_photo: OnItem = lambda *_: None,
     ) -> Person:
         """Read one person's references (files, folders, pictures) once, for any number of photographs and models.
 
@@ -195,6 +207,7 @@ class Restorer:
             self.recogniser,
             aligned=options.aligned,
             largest_face=options.largest_reference_face,
+            on_photo=on_photo,
         )
 
     def check(self, options: RestoreOptions, *, with_references: bool) -> None:

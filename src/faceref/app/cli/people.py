@@ -212,7 +212,9 @@ def _read(photos: list[Path], largest_face: bool) -> "Person":
     from faceref.faces.dlib_torch import TorchDlibRecogniser
     from faceref.people.references import read_person
 
-    person = read_person(photos, load_detector(), TorchDlibRecogniser(), largest_face=largest_face)
+    detector, recogniser = load_detector(), TorchDlibRecogniser()
+    with progress("references", "photographs") as on_photo:
+        person = read_person(photos, detector, recogniser, largest_face=largest_face, on_photo=on_photo)
     for skipped in person.skipped:
         say(f"Reference left out: {skipped.name}: {skipped.reason}")
     _warn(person)

@@ -64,7 +64,7 @@ class LocalEngine:
 
     def restore(self, task: Task, attempt: Attempt) -> Done:
         attempt.begin()
-        return restored(self.restorer, task, attempt.on_step)
+        return restored(self.restorer, task, attempt.on_step, attempt.check)
 
 
 def local_engines(model: str, computes: Sequence[Compute]) -> list[LocalEngine]:

@@ -24,13 +24,16 @@ class Replica:
         def tell(what: Progress | Done | Failed) -> None:
             loop.call_soon_threadsafe(told.put_nowait, what)
 
-        def on_step(done: int, total: int) -> None:
+        def check() -> None:
             if unwanted.is_set():
                 raise StoppedError
+
+        def on_step(done: int, total: int) -> None:
+            check()
             tell((done, total))
 
         def work() -> None:
-            tell(outcome_of(lambda: restored(self._restorer, task, on_step)))
+            tell(outcome_of(lambda: restored(self._restorer, task, on_step, check)))
 
         thread = asyncio.ensure_future(asyncio.to_thread(work))
         try:

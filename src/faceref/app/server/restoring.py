@@ -75,9 +75,9 @@ def outcome_of(make: Callable[[], Done | Failed]) -> Done | Failed:
         return Failed.of(error)
 
 
-def restored(restorer: Restorer, task: Task, on_step: OnStep) -> Done:
-    """Do a task. Raises as `Restorer.restore`, and what `on_step` raises."""
-    result = restorer.restore(task.photo, task.people, task.options, on_step=on_step)
+def restored(restorer: Restorer, task: Task, on_step: OnStep, check: Callable[[], None]) -> Done:
+    """Do a task. Raises as `Restorer.restore`, and what `on_step` and `check` raise, which is called in between."""
+    result = restorer.restore(task.photo, task.people, task.options, on_step=on_step, on_photo=lambda *_: check())
     account, layers = result.account(), Layers.of(result, task.options.colour)
     if not result.is_new:  # nothing was to be restored
         return Done(Picture.as_it_came(task.photo), layers, account)
