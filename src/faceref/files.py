@@ -9,10 +9,16 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, Any
 
 from safetensors import SafetensorError
 
 from faceref.errors import OutputError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}(\.\w+)?")  # the names that write_atomically gives
 
@@ -57,6 +63,24 @@ def check_writable(path: Path) -> None:
             pass
     except OSError as error:
         raise cannot_be_written(path, error) from error
+
+
+def lock(file: IO[Any], folder: Path) -> bool:
+    """Whether this process alone has the folder, by an open file in it, for as long as that is open.
+
+    False where the file system knows no locks. Raises OutputError (code "in_use") if another process has it.
+    """
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OutputError(
+            "is being written by another process", subject=folder, hint="wait for its end", code="in_use"
+        ) from None
+    except OSError:
+        return False
+    return True
 
 
 def remove_leftovers(folder: Path) -> None:

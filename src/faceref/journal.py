@@ -12,12 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from faceref.errors import OutputError, UsageError
-from faceref.files import cannot_be_written, remove_leftovers
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+from faceref.files import cannot_be_written, lock, remove_leftovers
 
 NAMED = 3  # settings that a refusal names
 LONGEST = 60  # characters of a setting that it shows
@@ -54,7 +49,7 @@ def claim(path: str | Path, settings: Mapping[str, Any], *, again: bool = False)
     path = Path(path)
     settings = json.loads(json.dumps(settings))  # tuples are lists there
     with _opened(path) as file:
-        alone = _lock(file, path)
+        alone = lock(file, path.parent)
         before, done, earlier = _read(path, _whole_lines(file))
         if again or (not done and before != settings):  # settings that nothing was done with bind nobody
             done = {}
@@ -77,21 +72,6 @@ def _opened(path: Path) -> FileIO:
         return path.open("a+b", buffering=0)  # a line is one call of the system: written, or not
     except OSError as error:
         raise cannot_be_written(path, error) from error
-
-
-def _lock(file: FileIO, path: Path) -> bool:
-    """Whether this process alone has the folder; False where the file system knows no locks."""
-    if fcntl is None:
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise OutputError(
-            "is being written by another process", subject=path.parent, hint="wait for its end", code="in_use"
-        ) from None
-    except OSError:
-        return False
-    return True
 
 
 def _whole_lines(file: FileIO) -> list[bytes]:

@@ -16,7 +16,8 @@ from faceref.app.cli.main import app
 from faceref.backends import installed
 from faceref.checkpoints import exported
 from faceref.checkpoints.exported import export_model
-from faceref.checkpoints.store import load_pipeline, save_model, weights_fingerprint
+from faceref.checkpoints.info import fingerprint_of
+from faceref.checkpoints.store import load_pipeline, save_model
 from faceref.errors import CheckpointError, FacerefError, OutputError, UsageError
 from faceref.models.mechanisms import CrossAttentionUNet
 from faceref.pipelines.ldbfr import LDBFRPipeline
@@ -72,7 +73,7 @@ def test_it_says_what_it_is(openvino_folder: Path):
     }
     assert "openvino, by faceref" in faceref("models", "info", openvino_folder).stdout
     assert {path.name for path in openvino_folder.glob("*.xml")} == {f"{name}.xml" for name in told["graphs"]}
-    assert weights_fingerprint(openvino_folder) != weights_fingerprint(openvino_folder / "scheduler")
+    assert fingerprint_of(openvino_folder) != fingerprint_of(openvino_folder / "scheduler")
 
 
 def test_a_face_is_restored_by_an_export_and_the_result_says_so(openvino_folder: Path, tmp_path: Path, astronaut):

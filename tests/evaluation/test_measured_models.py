@@ -1,10 +1,12 @@
 """Which models are measured, and with which settings."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
+from faceref.checkpoints.info import fingerprint_of
 from faceref.checkpoints.store import load_pipeline
 from faceref.compute import Compute
 from faceref.errors import UsageError
@@ -19,6 +21,14 @@ def test_models_are_named_shortly_and_take_settings(model_folder: Path, other_mo
     assert first.settings == {"weights": first.fingerprint, "steps": 1, "guidance": 2.0, "scheduler": "unipc"}
     assert second.settings == {"weights": second.fingerprint, "steps": 2, "guidance": 1.5, "scheduler": "ddim"}
     assert first.fingerprint != second.fingerprint
+
+
+def test_a_model_whose_network_only_computes_otherwise_is_another(model_folder: Path, tmp_path: Path):
+    other = shutil.copytree(model_folder, tmp_path / "other")
+    config = json.loads((other / "unet" / "config.json").read_text())
+    (other / "unet" / "config.json").write_text(json.dumps(config | {"distance_bias": not config["distance_bias"]}))
+    assert fingerprint_of(model_folder) != fingerprint_of(other)
+    assert load_pipeline(model_folder)[0].fingerprint != load_pipeline(other)[0].fingerprint
 
 
 def test_models_that_share_a_name_are_told_apart_by_their_paths(model_folder: Path, tmp_path: Path):

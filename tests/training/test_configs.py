@@ -231,6 +231,7 @@ SEVERE_AT_512 = "{sigma: [8, 16], downsample: [8, 32], noise: [0, 20], quality: 
         ("loop=3", "loop"),
         ("initial=runs/x", "leave it out, or leave out initial"),
         ("data.of_targets={misaligned: 0.5}", "photographs as they are"),
+        ("data.sources=[{root: a, coarse: true}]", "leave coarse out"),
         (f"data.degradation=[{SEVERE_AT_512}, {SEVERE_AT_512[:-1]}, resolution: 256}}]", "one resolution"),
     ],
 )
@@ -259,6 +260,12 @@ def test_a_schedule_without_signal_at_its_end_cannot_be_trained_on_noise_predict
     ldm = next(path for path in CONFIGS if path.stem == "small-ldm")
     with pytest.raises(UsageError, match="no signal"):
         load_config(ldm, ["noise.prediction_type=epsilon"])
+
+
+def test_a_model_cannot_take_more_steps_than_its_noise_has():
+    ldm = next(path for path in CONFIGS if path.stem == "refldm-512-ldm")
+    with pytest.raises(UsageError, match=r"model\.steps: 50 are not possible with noise\.steps 10"):
+        load_config(ldm, ["noise.steps=10"])
 
 
 def test_a_missing_file_is_named(tmp_path: Path):

@@ -5,16 +5,17 @@ import pickle
 import shlex
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
 from tiny_runs import digest, tiny_vqgan
 
-from faceref.errors import CheckpointError, UsageError
+from faceref.errors import CheckpointError, OutputError, UsageError
 from faceref.training.checkpoints import Checkpoints
 from faceref.training.run import train_from
-from faceref.training.run_folder import MAY_CHANGE, changed_settings
+from faceref.training.run_folder import MAY_CHANGE, changed_settings, claimed
 from faceref.training.stages.configs import VQGANConfig
 
 
@@ -194,7 +195,32 @@ def test_milestones_and_the_best_are_kept_beside_the_last_two(photographs: Path,
     best = max(lines, key=lambda line: line["psnr"])["step"]
     kept = Checkpoints(tmp_path / "run" / "checkpoints")
     assert set(kept.steps()) == {2, 3, 7, 8, best}
-    assert kept.best() == (best, max(line["psnr"] for line in lines))
+    marked = kept.best()
+    assert marked is not None
+    assert (marked.step, marked.value) == (best, max(line["psnr"] for line in lines))
+
+
+def test_the_best_on_other_samples_is_no_measure(run: Path, photographs: Path):
+    checkpoints = Checkpoints(run / "checkpoints")
+    best = checkpoints.best()
+    assert best is not None
+    checkpoints.mark_best(replace(best, step=1, value=99.0))
+    train_from(tiny_vqgan(photographs, steps=3), run, resume=True)
+    assert checkpoints.best() == replace(best, step=1, value=99.0)
+    train_from(tiny_vqgan(photographs, steps=4, validation_samples=3), run, resume=True)
+    now = checkpoints.best()
+    assert now is not None
+    assert (now.step, now.measured_on) == (4, "3 samples in 1 processes")
+
+
+def test_a_folder_has_one_run_at_a_time_and_loses_what_a_killed_one_was_saving(run: Path, photographs: Path):
+    with claimed(run), pytest.raises(OutputError, match="is being written by another process") as refused:
+        train_from(tiny_vqgan(photographs, steps=8), run, resume=True)
+    assert refused.value.code == "in_use"
+    half = run / "checkpoints" / ".step_00000003.abcdefgh" / "new"
+    half.mkdir(parents=True)
+    assert train_from(tiny_vqgan(photographs, steps=3), run, resume=True).step == 3
+    assert not half.parent.exists()
 
 
 def test_a_run_says_what_was_started_where(run: Path):

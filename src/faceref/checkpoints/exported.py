@@ -14,7 +14,7 @@ from faceref.backends.description import SUFFIXES, Export, Format, read_export
 from faceref.backends.export import export_pipeline
 from faceref.backends.installed import TO_EXPORT, TO_RUN, check_installed
 from faceref.backends.loading import load_graphs
-from faceref.checkpoints.info import BLIND, find_model, read_info
+from faceref.checkpoints.info import BLIND, find_model, fingerprint_of, read_info
 from faceref.compute import Backend, DtypeName, Memory
 from faceref.errors import CheckpointError, OutputError, UsageError
 from faceref.files import new_folder, replaced_folder
@@ -131,8 +131,5 @@ def _write(folder: Path, format: Format, out: Path) -> None:
 
 
 def _fingerprint(folder: Path) -> str:
-    """16 hexadecimal digits of all that decides what the networks in a model folder compute."""
-    digest = hashlib.sha256(str(read_info(folder).resolution).encode())
-    for path in sorted([*folder.glob("*/*.safetensors"), *folder.glob("*/config.json")]):
-        digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
+    """16 hexadecimal digits of all that decides what is exported of a model folder."""
+    return hashlib.sha256(f"{read_info(folder).resolution} {fingerprint_of(folder)}".encode()).hexdigest()[:16]

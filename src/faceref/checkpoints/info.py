@@ -1,5 +1,6 @@
 """What describes a model on disk (faceref.json), and where the named ones live; without torch, which takes seconds."""
 
+import hashlib
 import os
 from dataclasses import replace
 from importlib import resources
@@ -22,6 +23,7 @@ REFLDM = Licensed(
     "non-commercial research only. Whoever downloads it agrees to that.",
 )
 MODELS = "give small, refldm-512, a model folder, or org/name of a model on Hugging Face's hub"
+COMPUTED_WITH = ("*.safetensors", "config.json", "scheduler_config.json", "*.onnx", "*.onnx.data", "*.xml", "*.bin")
 BLIND = "blind"  # in a model folder: the model for photographs without references, a folder like any
 
 
@@ -78,6 +80,14 @@ def find_model(name_or_path: str | os.PathLike[str], *, revision: str | None = N
 def models_home() -> Path:
     """Where downloaded models are kept: $FACEREF_HOME, the user's cache folder if that is not set."""
     return Path(os.environ.get("FACEREF_HOME") or platformdirs.user_cache_path("faceref"))
+
+
+def fingerprint_of(folder: Path) -> str:
+    """16 hexadecimal digits of all that a model folder computes with: networks or graphs, and the sampling schedule."""
+    digest = hashlib.sha256()
+    for path in sorted({path for kind in COMPUTED_WITH for path in folder.rglob(kind)}):
+        digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def read_info(folder: str | os.PathLike[str]) -> ModelInfo:

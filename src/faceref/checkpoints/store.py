@@ -1,6 +1,5 @@
 """Models on disk: how they are written and loaded."""
 
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -19,15 +18,6 @@ from faceref.pipelines.protocol import FacePipeline
 from faceref.precision import LayerSize, to_dtype
 
 Pipeline = FacePipeline
-
-
-def weights_fingerprint(folder: Path) -> str:
-    """16 hexadecimal digits of all weights, graphs and the sampling schedule in a model folder."""
-    digest = hashlib.sha256()
-    graphs = sorted(path for kind in ("*.onnx", "*.onnx.data", "*.xml", "*.bin") for path in folder.rglob(kind))
-    for path in sorted(folder.rglob("*.safetensors")) + graphs + sorted(folder.glob("scheduler/*.json")):
-        digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def load_pipeline(

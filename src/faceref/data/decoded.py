@@ -138,4 +138,5 @@ def decode(path: Path, resolution: int) -> np.ndarray:
     colours = image.convert("RGB").resize((resolution, resolution), Image.Resampling.LANCZOS)
     alpha = image.getchannel("A").resize((resolution, resolution), Image.Resampling.BILINEAR)
     mask = np.where(np.asarray(alpha) == 255, np.uint8(255), np.uint8(0))  # what padding has touched is padding
-    return np.concatenate([np.asarray(colours).transpose(2, 0, 1), mask[None]])
+    # in one order whoever decodes it: convolutions round otherwise where channels are last
+    return np.ascontiguousarray(np.concatenate([np.asarray(colours).transpose(2, 0, 1), mask[None]]))

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import cast
 
-from faceref.checkpoints.info import ModelInfo, find_model
-from faceref.checkpoints.store import load_pipeline, weights_fingerprint
+from faceref.checkpoints.info import ModelInfo, find_model, fingerprint_of
+from faceref.checkpoints.store import load_pipeline
 from faceref.compute import Compute
 from faceref.errors import UsageError
 from faceref.evaluation.families import BlindModel, MeasuredModel, ReferenceModel
@@ -80,7 +80,7 @@ def _with_sampling(pipeline: FacePipeline, info: ModelInfo, spec: ModelSpec, lab
         pipeline.check(sampling)
     except UsageError as error:
         raise UsageError(error.reason, subject=f"{spec.path}:", hint=error.hint, code=error.code) from error
-    weights = weights_fingerprint(find_model(spec.path))
+    weights = fingerprint_of(find_model(spec.path))
     if not pipeline.takes_references:
         return BlindModel(label, cast(LDBFRPipeline, pipeline), info, sampling, weights)
     return ReferenceModel(label, cast(ReFLDMPipeline, pipeline), info, sampling, weights)

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -111,6 +112,7 @@ def settings_of(
     """Everything that the rows depend on."""
     recogniser = instruments.second_recogniser
     return {
+        "version": version("faceref"),
         "models": {one.label: one.settings for one in restorers},
         "conditions": {one.label: [asdict(condition) for condition in one.conditions(plan)] for one in restorers},
         "device": name_device(instruments.device),

@@ -60,10 +60,11 @@ def check_finite(network: torch.nn.Module, subject: object) -> None:
 
 
 def fingerprint(*networks: torch.nn.Module) -> str:
-    """16 hexadecimal digits that tell networks from those with any other weights or precision."""
+    """16 hexadecimal digits that tell networks from those with any other weights, precision or settings."""
     digest = hashlib.sha256()
     for network in networks:
-        digest.update(type(network).__name__.encode())
+        own = {name: value for name, value in getattr(network, "config", {}).items() if not name.startswith("_")}
+        digest.update(type(network).__name__.encode() + json.dumps(own, sort_keys=True, default=str).encode())
         for name, tensor in network.state_dict().items():
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())

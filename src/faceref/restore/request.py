@@ -7,8 +7,7 @@ from typing import Any
 
 from faceref.allocator import keep_freed_memory
 from faceref.checkpoints.exported import backend_for, keep_exports
-from faceref.checkpoints.info import find_model, read_info
-from faceref.checkpoints.store import weights_fingerprint
+from faceref.checkpoints.info import find_model, fingerprint_of, read_info
 from faceref.compute import Compute
 from faceref.errors import CheckpointError, OutputError
 from faceref.faces.detect import load_detector, load_landmarker
@@ -88,7 +87,7 @@ class Request:
         people = [Library(self.data_dir).get(name) for name in self.names]
         return {
             "model": read_info(folder).model_dump(include={"name", "steps", "guidance", "scheduler", "crisp"}),
-            "weights": weights_fingerprint(folder),
+            "weights": fingerprint_of(folder),
             "detector": self.detector,
             "landmarks": self.landmarks,
             "recogniser": self.recogniser,

@@ -8,7 +8,7 @@ import logging
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,16 @@ class TrainingState:
     scaler: dict[str, Any]  # of fp16; empty otherwise
 
 
+@dataclass(frozen=True)
+class Best:
+    """The validation of the largest value; of others measured on other samples nothing is known by it."""
+
+    step: int
+    metric: str
+    value: float
+    measured_on: str  # how many samples, by how many processes, each of which draws its own noise
+
+
 class Checkpoints:
     """Numbered training states in a folder."""
 
@@ -52,20 +62,20 @@ class Checkpoints:
         names = (re.fullmatch(r"step_(\d{8,})", path.name) for path in self.root.glob("step_*"))
         return sorted(int(name[1]) for name in names if name)
 
-    def best(self) -> tuple[int, float] | None:
-        """The step of the best validation, and what it reached."""
+    def best(self) -> Best | None:
+        """The best validation."""
         try:
             best = json.loads((self.root / "best.json").read_text())
-            return int(best["step"]), float(best["value"])
+            return Best(int(best["step"]), str(best["metric"]), float(best["value"]), str(best.get("measured_on", "")))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError("is damaged", subject=self.root / "best.json", hint="remove it") from error
 
-    def mark_best(self, step: int, name: str, value: float) -> None:
+    def mark_best(self, best: Best) -> None:
         """From now on this step's state is kept as the best."""
         with write_atomically(self.root / "best.json") as path:
-            path.write_text(json.dumps({"step": step, "metric": name, "value": value}) + "\n")
+            path.write_text(json.dumps(asdict(best)) + "\n")
 
     def save(self, state: TrainingState) -> None:
         """Write a state and remove those that are not kept any longer. Raises OutputError, as on a full disk."""
@@ -87,8 +97,13 @@ class Checkpoints:
         """Remove all states but the last ones, milestones and the best."""
         best = self.best()
         for step in self.steps()[:-KEPT_LAST]:
-            if not self.is_milestone(step) and (best is None or step != best[0]):
+            if not self.is_milestone(step) and (best is None or step != best.step):
                 shutil.rmtree(self.folder(step))
+
+    def remove_leftovers(self) -> None:
+        """Remove what a `save` that was killed has left, where nobody else may be saving."""
+        for scratch in self.root.glob(".step_*"):
+            shutil.rmtree(scratch, ignore_errors=True)
 
     def read(self, step: int) -> TrainingState:
         """Read one state whole. Raises CheckpointError if it is missing or damaged, or of another kind."""

@@ -21,6 +21,7 @@ Momentum = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 # YAML reads no as false
 Precision = Annotated[Literal["no", "bf16", "fp16"], BeforeValidator(lambda given: "no" if given is False else given)]
+DRAW_DETAIL = ("end_to_end", "crisp")  # stages
 SHOW_REFERENCES = ("refldm", "recognition", "end_to_end", "crisp")  # stages
 
 
@@ -126,4 +127,6 @@ class StageConfig(Config):
     def _has_references_to_show(self) -> Self:
         if self.stage in SHOW_REFERENCES and not self.data.references:
             raise ValueError(f"the stage {self.stage} shows references: set data.references to 1 or more")
+        if self.stage not in DRAW_DETAIL and any(source.coarse for source in self.data.sources):
+            raise ValueError(f"data.sources: the stage {self.stage} takes coarse photographs as any: leave coarse out")
         return self

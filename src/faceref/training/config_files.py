@@ -9,6 +9,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from faceref.errors import UsageError
+from faceref.files import write_atomically
 from faceref.training.config import Config
 from faceref.training.stages.configs import TrainConfig
 
@@ -86,4 +87,5 @@ def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 def save_config(config: Config, path: Path) -> None:
     """Write the configuration, defaults included, as YAML that `load_config` reads back."""
-    path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    with write_atomically(path) as temporary:
+        temporary.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import torch
+
 from faceref.errors import UsageError
 from faceref.files import new_folder
 from faceref.training.checkpoints import Checkpoints
@@ -22,7 +24,7 @@ def export_step(run_dir: Path, step: int | None, folder: Path) -> int:
         best = checkpoints.best()
         if best is None:
             raise UsageError("has no best checkpoint yet", subject=run_dir, hint="name a step")
-        step = best[0]
+        step = best.step
     if step not in checkpoints.steps():
         known = ", ".join(map(str, checkpoints.steps())) or "none"
         raise UsageError(f"has no checkpoint of step {step}", subject=run_dir, hint=f"it has {known}")
@@ -30,6 +32,7 @@ def export_step(run_dir: Path, step: int | None, folder: Path) -> int:
     state = checkpoints.read(step)
     data = config.data
     stage = STAGES[config.stage].build(config, load_faces(data, data.sources, data.split, config.loop.seed))
+    stage.to(memory_format=torch.channels_last)  # as the run has it: what is measured for the export is rounded alike
     load_networks(stage, state)
     parameters = dict(stage.averaged().named_parameters())
     check_names(parameters, state.average, "average")

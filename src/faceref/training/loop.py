@@ -21,7 +21,7 @@ from faceref.errors import FacerefError, UsageError
 from faceref.files import replaced_folder
 from faceref.jobs import OnItem
 from faceref.processes import PATIENCE, from_main, mean_of
-from faceref.training.checkpoints import Checkpoints, TrainingState
+from faceref.training.checkpoints import Best, Checkpoints, TrainingState
 from faceref.training.config import LoopConfig, StageConfig
 from faceref.training.config_files import save_config
 from faceref.training.decisions import Decisions
@@ -197,10 +197,11 @@ class _Run:
         name = self.stage.best_by
         if name not in metrics:
             return
-        best = from_main(self.checkpoints.best)
-        if best is None or metrics[name] > best[1]:
+        on = f"{self.loop.validation_samples} samples in {self.accelerator.num_processes} processes"
+        now, best = Best(self.step, name, metrics[name], on), from_main(self.checkpoints.best)
+        if best is None or best.measured_on != on or now.value > best.value:
             self._save()
-            from_main(lambda: self.checkpoints.mark_best(self.step, name, metrics[name]))
+            from_main(lambda: self.checkpoints.mark_best(now))
 
     def _export(self) -> None:
         with self.trainer.averaged_weights(), replaced_folder(self.run_dir / "model") as folder:

@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 
 from faceref.data.dataset import FaceDataset, FaceSource, sharpness_weights
 from faceref.devices import is_out_of_memory
@@ -16,7 +17,7 @@ from faceref.processes import from_main
 from faceref.training.checkpoints import Checkpoints
 from faceref.training.config import DataConfig
 from faceref.training.loop import TrainingSummary, make_accelerator, measure, train
-from faceref.training.run_folder import check_run_folder
+from faceref.training.run_folder import check_run_folder, claimed
 from faceref.training.stages.configs import TrainConfig
 from faceref.training.stages.crisp import CrispStage
 from faceref.training.stages.diffusion import DiffusionStage
@@ -74,12 +75,28 @@ def train_from(
     `config.data.cache`, if that is set: the run itself will want them.
 
     Raises DataError, CheckpointError or UsageError where data, weights or settings do not fit; UsageError where
-    `run_dir` already holds a run and `resume` is not set, or the other way round, or with other settings; FacerefError
-    (code "step_too_large") where there is too little memory.
+    `run_dir` already holds a run and `resume` is not set, or the other way round, or with other settings; OutputError
+    (code "in_use") while another run writes there; FacerefError (code "step_too_large") where there is too little
+    memory.
     """
     accelerator = make_accelerator(config.loop, None if dry_run else run_dir)
-    if not dry_run:
-        from_main(lambda: check_run_folder(config, run_dir, resume))
+    with ExitStack() as until_the_end:
+        if not dry_run:
+            from_main(lambda: check_run_folder(config, run_dir, resume))
+            from_main(lambda: until_the_end.enter_context(claimed(run_dir)))
+        return _train_alone(config, run_dir, accelerator, resume, max_minutes, dry_run, on_step)
+
+
+def _train_alone(
+    config: TrainConfig,
+    run_dir: Path,
+    accelerator: Accelerator,
+    resume: bool,
+    max_minutes: float | None,
+    dry_run: bool,
+    on_step: OnItem,
+) -> TrainingSummary:
+    """`train_from`, the run's folder being this run's alone."""
     state = Checkpoints(run_dir / "checkpoints").read_latest() if resume and not dry_run else None
     torch.manual_seed(config.loop.seed)  # initial weights
     faces = load_faces(config.data, config.data.sources, config.data.split, config.loop.seed)

@@ -6,6 +6,8 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import torch
 from accelerate import Accelerator
 
 from faceref.errors import UsageError
-from faceref.files import cannot_be_written
+from faceref.files import cannot_be_written, lock
 from faceref.processes import how_many
 from faceref.training.checkpoints import Checkpoints
 from faceref.training.config import LoopConfig, StageConfig
@@ -86,6 +88,23 @@ def check_run_folder(config: StageConfig, run_dir: Path, resume: bool) -> None:
             hint=f"set loop.batch_size and loop.accumulate so that they, times {how_many()} (processes), make {was}",
             code="other_samples",
         )
+
+
+@contextmanager
+def claimed(run_dir: Path) -> Iterator[None]:
+    """Until the end the run's folder is this process's alone; what a killed one was writing is removed.
+
+    Raises OutputError, with the code "in_use" if another run is writing there.
+    """
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        file = (run_dir / STARTS).open("a")
+    except OSError as error:
+        raise cannot_be_written(run_dir / STARTS, error) from error
+    with file:
+        if lock(file, run_dir):
+            Checkpoints(run_dir / "checkpoints").remove_leftovers()
+        yield
 
 
 def _last_start(run_dir: Path) -> dict[str, Any]:

@@ -152,6 +152,8 @@ class DenoisingConfig(StageConfig):
     def _new_or_trained(self) -> Self:
         if self.initial is not None and self.unet:
             raise ValueError("unet is of a new one: leave it out, or leave out initial")
+        if self.model.steps > self.noise.steps:
+            raise ValueError(f"model.steps: {self.model.steps} are not possible with noise.steps {self.noise.steps}")
         return self
 
 
