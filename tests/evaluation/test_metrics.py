@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
 from faceref.evaluation.metrics import fidelity, ms_ssim_weights
 from faceref.evaluation.pictures import to_pixels, to_tensor
@@ -43,6 +44,26 @@ def test_psnr_and_ssim_are_those_of_scikit_image(pair):
     assert numbers["ssim"] < numbers["ms_ssim"] < 1
 
 
+def test_ms_ssim_is_that_of_torchmetrics(pair):
+    truth, picture = (cv2.resize(one, (256, 256)) for one in pair)
+    of_both = (torch.from_numpy(one).permute(2, 0, 1)[None] / 255 for one in (picture, truth))
+    expected = multiscale_structural_similarity_index_measure(*of_both, data_range=1.0, normalize="relu")
+    # at the coarsest scale it takes windows that leave the picture, too
+    assert measure(picture, truth)["ms_ssim"] == pytest.approx(float(expected), abs=5e-4)
+
+
+@pytest.mark.parametrize("outside", [0.25, 0.5])
+def test_padding_makes_a_bad_picture_no_better(outside: float):
+    rng = np.random.default_rng(0)
+    truth, picture = rng.integers(0, 255, (2, 256, 256, 3)).astype(np.uint8)
+    picture = (picture // 2 + truth // 2).astype(np.uint8)
+    inside = np.ones((256, 256), np.uint8)
+    inside[: round(outside * 256)] = 0
+    alone, padded = measure(picture, truth), measure(picture, truth, inside)
+    assert padded["ssim"] == pytest.approx(alone["ssim"], abs=0.02)
+    assert padded["ms_ssim"] == pytest.approx(alone["ms_ssim"], abs=0.02)
+
+
 def test_the_same_picture_is_perfect(pair):
     numbers = measure(pair[0], pair[0])
     assert numbers["psnr"] == 100
@@ -60,6 +81,7 @@ def test_what_was_not_in_the_photograph_is_not_compared(pair):
     masked = measure(picture, truth, inside)
     assert masked["psnr"] == 100
     assert masked["ssim"] == pytest.approx(1, abs=1e-5)
+    assert masked["ms_ssim"] == pytest.approx(1, abs=1e-5)
 
 
 def test_ms_ssim_has_as_many_scales_as_fit_and_weights_that_sum_to_one():

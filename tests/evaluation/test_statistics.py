@@ -39,3 +39,15 @@ def test_missing_values_are_counted_out_and_one_person_has_no_interval():
     assert np.isnan(alone.low)
     assert not alone.excludes_zero
     assert estimate_mean(np.array([np.nan]), np.array(["a"]), seed=0).count == 0
+
+
+def test_of_few_people_no_more_is_told_from_nothing_than_of_many():
+    told = {}
+    for people in (3, 8, 40):
+        rng = np.random.default_rng(people)
+        whom = np.repeat(np.arange(people), 4)
+        values = [rng.normal(size=people)[whom] + rng.normal(size=4 * people) for _ in range(300)]
+        told[people] = np.mean([estimate_mean(one, whom, seed=i).excludes_zero for i, one in enumerate(values)])
+    assert told[3] == 0
+    assert told[8] < 0.09  # with plain percentiles 0.11 and more
+    assert told[40] < 0.09

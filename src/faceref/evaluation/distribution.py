@@ -51,7 +51,7 @@ def compare_distributions(restored: Seen, true: Seen, identities: np.ndarray, se
         "frechet_patches": places,
     }
     return {name: Estimate(value, np.nan, np.nan, count) for name, value in frechet.items()} | {
-        "kernel": Estimate(1000 * kernel.mean, 1000 * kernel.low, 1000 * kernel.high, kernel.count),
+        "kernel": Estimate(1000 * kernel.mean, 1000 * kernel.low, 1000 * kernel.high, kernel.count, kernel.people),
     }
 
 
@@ -116,5 +116,7 @@ def kernel_distance(a: np.ndarray, b: np.ndarray, identities: np.ndarray, seed: 
 
     mean = float(distance(np.ones(len(a))))
     draws, person = draw_people(identities, seed)
-    low, high = interval_of(distance(draws[:, person])) if len(draws[0]) > 1 else (np.nan, np.nan)
-    return Estimate(mean, low, high, len(a))
+    people = draws.shape[1]
+    if people < 2:
+        return Estimate(mean, np.nan, np.nan, len(a))
+    return Estimate(mean, *interval_of(distance(draws[:, person]), people), len(a), people)

@@ -5,11 +5,9 @@ from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics.functional.image import (
-    multiscale_structural_similarity_index_measure,
-    structural_similarity_index_measure,
-)
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 
 @dataclass(frozen=True)
@@ -56,6 +54,8 @@ FOLDER_METRICS = (  # of all pictures at once
 SHARPNESS_SIZE = 256  # pixels at which it is measured
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003
 KERNEL_SIZE = 11  # of SSIM's Gaussian window
+K1 = 0.01  # of SSIM's comparison of luminances (Wang et al. 2004)
+NO_LUMINANCE = 1e4  # in its place: luminances are compared with such a constant beside them, so that all are alike
 IDENTICAL_PSNR = 100.0  # dB, for identical pictures: infinity has no mean
 
 
@@ -66,22 +66,14 @@ def fidelity(pictures: Tensor, truth: Tensor, inside: Tensor, face: Tensor) -> d
     [B, 1, H, W], 1 in the face.
     """
     pictures, truth = (pictures.float() + 1) / 2, (truth.float() + 1) / 2
+    inside = inside.float()
     pictures = torch.where(inside > 0, pictures, truth)
-    _, map_ = structural_similarity_index_measure(  # [B, 3, H, W]
-        pictures, truth, data_range=1.0, reduction="none", kernel_size=KERNEL_SIZE, return_full_image=True
-    )
-    margin = KERNEL_SIZE // 2  # where the window would leave the picture; torchmetrics' own mean leaves it out, too
-    crop = (..., slice(margin, -margin), slice(margin, -margin))
-    weights = ms_ssim_weights(min(pictures.shape[-2:]))
-    ms_ssim = multiscale_structural_similarity_index_measure(
-        pictures, truth, data_range=1.0, reduction="none", betas=weights, normalize="relu"
-    )
     error = (pictures - truth).square()
     numbers = {
         "psnr": _psnr(error, inside),
         "face_psnr": _psnr(error, face * inside),
-        "ssim": _masked_mean(map_[crop], inside[crop]),
-        "ms_ssim": ms_ssim.reshape(-1),
+        "ssim": _ssim(pictures, truth, inside, K1),
+        "ms_ssim": _ms_ssim(pictures, truth, inside),
     }
     return {key: value.double().cpu().numpy() for key, value in numbers.items()}
 
@@ -94,6 +86,30 @@ def ms_ssim_weights(size: int) -> tuple[float, ...]:
     scales = next(n for n in (5, 4, 3, 2, 1) if size // max(1, n - 1) ** 2 >= KERNEL_SIZE)
     kept = MS_SSIM_WEIGHTS[:scales]
     return tuple(weight / sum(kept) for weight in kept)
+
+
+def _ssim(pictures: Tensor, truth: Tensor, inside: Tensor, k1: float) -> Tensor:
+    """Mean structural similarity [B] of pictures [B, 3, H, W] in [0, 1], where `inside` [B, 1, H, W] is 1."""
+    _, values = structural_similarity_index_measure(  # [B, 3, H, W]
+        pictures, truth, data_range=1.0, reduction="none", kernel_size=KERNEL_SIZE, k1=k1, return_full_image=True
+    )
+    margin = KERNEL_SIZE // 2  # where the window would leave the picture; torchmetrics' own mean leaves it out, too
+    crop = (..., slice(margin, -margin), slice(margin, -margin))
+    return _masked_mean(values[crop], inside[crop])
+
+
+def _ms_ssim(pictures: Tensor, truth: Tensor, inside: Tensor) -> Tensor:
+    """Multi-scale SSIM [B] (Wang et al. 2003, Eq. 7): luminances are compared at the coarsest scale alone.
+
+    torchmetrics' has no mask. NaN where a coarser scale has no window in the photograph.
+    """
+    *finer, coarsest = ms_ssim_weights(min(pictures.shape[-2:]))
+    product = torch.ones(len(pictures), device=pictures.device)
+    for weight in finer:
+        product = product * _ssim(pictures, truth, inside, NO_LUMINANCE).relu() ** weight
+        pictures, truth = F.avg_pool2d(pictures, 2), F.avg_pool2d(truth, 2)
+        inside = -F.max_pool2d(-inside, 2)
+    return product * _ssim(pictures, truth, inside, K1).relu() ** coarsest
 
 
 def _psnr(error: Tensor, weight: Tensor) -> Tensor:

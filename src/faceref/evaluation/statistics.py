@@ -1,29 +1,37 @@
 """How sure a number is: bootstrap over people, since photographs of one person are not independent of each other."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import norm, t
 
 RESAMPLES = 2000
 COVERAGE = 0.95
+FEWEST = 6  # people: of five, all differ in one direction by chance in 6 % of cases, whatever is measured
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over photographs and its 95 % confidence interval; `count` photographs had a value."""
+    """A mean over photographs and its 95 % confidence interval; `count` photographs of `people` had a value.
+
+    people: 0 where there is no interval.
+    """
 
     mean: float
     low: float
     high: float
     count: int
+    people: int = 0
 
     @property
     def excludes_zero(self) -> bool:
-        return self.low > 0 or self.high < 0
+        """Whether it is told from 0; of fewer than six people nothing is."""
+        return self.people >= FEWEST and (self.low > 0 or self.high < 0)
 
 
 def estimate_mean(values: np.ndarray, identities: np.ndarray, seed: int) -> Estimate:
-    """Mean of values [N] with a percentile interval from 2,000 resamples of the identities [N] (cluster bootstrap).
+    """Mean of values [N] with an interval from 2,000 resamples of the identities [N] (cluster bootstrap).
 
     Every photograph of a drawn person is drawn with them. NaN values are left out of the mean and of `count`. With
     fewer than two identities there is no interval: low and high are NaN.
@@ -37,7 +45,7 @@ def estimate_mean(values: np.ndarray, identities: np.ndarray, seed: int) -> Esti
     if len(sums) < 2:
         return Estimate(float(values.mean()), np.nan, np.nan, len(values))
     means = (draws @ sums) / (draws @ sizes)  # [RESAMPLES]
-    return Estimate(float(values.mean()), *interval_of(means), len(values))
+    return Estimate(float(values.mean()), *interval_of(means, len(sums)), len(values), len(sums))
 
 
 def draw_people(identities: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -48,7 +56,13 @@ def draw_people(identities: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarr
     return draws, person
 
 
-def interval_of(resampled: np.ndarray) -> tuple[float, float]:
-    """The percentile interval of what resamples gave; NaN is left out, of those that could not be measured."""
-    low, high = np.nanquantile(resampled, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
+def interval_of(resampled: np.ndarray, people: int) -> tuple[float, float]:
+    """The expanded percentile interval of what resamples of P people gave (Hesterberg 2015, section 5.3).
+
+    Percentiles alone are too narrow for few people, as an interval of the normal distribution is beside one of
+    Student's; the outer percentiles that are taken differ from those by as much. NaN is left out, of resamples that
+    could not be measured.
+    """
+    tail = norm.cdf(-math.sqrt(people / (people - 1)) * t.ppf((1 + COVERAGE) / 2, people - 1))
+    low, high = np.nanquantile(resampled, [tail, 1 - tail])
     return float(low), float(high)
