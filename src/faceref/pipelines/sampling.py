@@ -18,6 +18,8 @@ from faceref.pipelines.scheduler_name import SchedulerName
 
 SCHEDULERS = {"ddim": DDIMScheduler, "dpmsolver++": DPMSolverMultistepScheduler, "unipc": UniPCMultistepScheduler}
 
+MOST_UNEVEN = 50  # steps of DDIM that need not divide the timesteps: up to 1.5 % of the deviation is left as noise
+
 Images = Tensor | Sequence[Image]  # [N, 3, H, W] in [-1, 1], or N pictures of one size
 OutputType = Literal["pil", "np", "pt", "latent", "raw"]
 Generators = torch.Generator | list[torch.Generator]
@@ -36,6 +38,15 @@ def make_sampler(scheduler: Any, name: SchedulerName | None, steps: int, device:
     if not 1 <= steps <= timesteps:
         raise UsageError(f"{steps} denoising steps are not possible", hint=f"choose 1 to {timesteps}")
     sampler: Any = (type(scheduler) if name is None else SCHEDULERS[name]).from_config(scheduler.config)
+    spread = sampler.config.get("timestep_spacing") != "leading"
+    if isinstance(sampler, DDIMScheduler) and spread and steps > MOST_UNEVEN and timesteps % steps:
+        # its steps are timesteps // steps long: what the spread ones are longer by is noise that nothing takes away
+        even = [count for count in range(1, timesteps + 1) if timesteps % count == 0]
+        fewer, more = max(n for n in even if n < steps), min(n for n in even if n > steps)
+        raise UsageError(
+            f"{steps} steps of ddim are not of one length among {timesteps} timesteps",
+            hint=f"choose {fewer} or {more}, or another scheduler",
+        )
     sampler.set_timesteps(steps, device=device)
     if sampler.timesteps.max() >= timesteps:  # "leading" timesteps with an offset
         raise UsageError(f"{steps} denoising steps do not fit this model's timesteps", hint="choose fewer")

@@ -1,0 +1,44 @@
+"""Samplers take all noise away that they say they take."""
+
+import pytest
+import torch
+from diffusers import DDIMScheduler
+
+from faceref.errors import UsageError
+from faceref.pipelines.sampling import denoise, make_sampler
+
+DEVIATION = 0.5  # of the clean values
+
+
+def scheduler(spacing: str) -> DDIMScheduler:
+    schedule = {"beta_start": 0.0015, "beta_end": 0.0155, "beta_schedule": "scaled_linear"}
+    return DDIMScheduler(**schedule, timestep_spacing=spacing, clip_sample=False)
+
+
+def restored_deviation(steps: int, spacing: str = "trailing") -> float:
+    """Of samples that the exact denoiser of N(0, 0.25) draws; the more steps, the nearer to 0.5."""
+    model = scheduler(spacing)
+
+    def noise_in(x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        signal = model.alphas_cumprod[timestep]
+        clean = signal.sqrt() * DEVIATION**2 * x / (signal * DEVIATION**2 + 1 - signal)
+        return (x - signal.sqrt() * clean) / (1 - signal).sqrt()
+
+    sampler = make_sampler(model, "ddim", steps, torch.device("cpu"))
+    noise = torch.randn(1, 1, 100, 100, generator=torch.Generator().manual_seed(0))
+    noise = noise / noise.std()
+    return float(denoise(sampler, noise, noise_in, None, lambda step, timestep, x: x).std())
+
+
+def test_more_steps_of_ddim_come_closer_to_what_is_to_be_drawn():
+    off = [DEVIATION - restored_deviation(steps) for steps in (8, 15, 30, 50, 100, 125, 250, 500)]
+    assert off == sorted(off, reverse=True)
+    assert 0 < off[-1] < 0.005
+
+
+@pytest.mark.parametrize(("steps", "hint"), [(60, "50 or 100"), (150, "125 or 200"), (600, "500 or 1000")])
+def test_steps_of_ddim_that_would_leave_noise_are_refused(steps: int, hint: str):
+    with pytest.raises(UsageError, match=f"choose {hint}, or another scheduler"):
+        make_sampler(scheduler("trailing"), None, steps, torch.device("cpu"))
+    assert restored_deviation(steps, "leading") < DEVIATION  # whose steps are as long as they are apart
+    make_sampler(scheduler("trailing"), "dpmsolver++", steps, torch.device("cpu"))
