@@ -97,15 +97,17 @@ def test_a_shipped_configuration_trains_two_steps(path: Path, photographs: Path,
             assert isinstance(before, DenoisingConfig)
             # 118 million weights: at full size they are trained as the configuration before says
             unet = narrow(before.unet) if before.data.resolution == 512 else before.unet
-            settings += ["initial=null", f"unet={json.dumps(unet)}"]
+            smaller = {"sample_size": unet["sample_size"] * 64 // config.data.resolution}
+            settings += ["initial=null", f"unet={json.dumps(unet | smaller)}"]
         elif config.initial is not None:
             settings += [f"initial={ROOT / config.initial}", as_it_is]
+        else:  # latents of smaller pictures are smaller
+            settings.append(f"unet.sample_size={config.unet['sample_size'] * 64 // config.data.resolution}")
     if isinstance(config, LDBFRConfig | DiffusionConfig) and config.restoring is not None:
         settings.append(f"restoring={untrained(config.restoring, tmp_path)}")
     if isinstance(config, LDBFRConfig):
         arguments: dict[str, Any] = dict(config.unet)
-        for size in ("sample_size", "feature_size"):  # latents and features of smaller pictures are smaller
-            settings.append(f"unet.{size}={arguments[size] * 64 // config.data.resolution}")
+        settings.append(f"unet.feature_size={arguments['feature_size'] * 64 // config.data.resolution}")
         widths = narrow(arguments)["block_out_channels"]  # the whole would need 9 GB; the next test builds it
         settings.append(f"unet.block_out_channels={widths}")
     if isinstance(config, FusionConfig):

@@ -243,3 +243,15 @@ def test_who_tells_whom_references_show_is_that_of_the_model_the_stage_begins_fr
     kept = DiffusionStage.build(config, faces).pipeline().identity_encoder
     assert kept is not None
     assert torch.equal(kept.centre, trained_on.centre)
+
+
+def test_latents_that_cannot_be_halved_as_often_as_the_unet_does_are_refused(photographs: Path, tmp_path: Path):
+    tree = tiny_refldm(photographs, tmp_path, steps=1).model_dump(mode="json")
+    tree["data"] |= {"resolution": 40}
+    tree["unet"] |= {
+        "block_out_channels": [32, 32, 32],
+        "down_block_types": ["DownBlock2D", "DownBlock2D", "AttnDownBlock2D"],
+        "up_block_types": ["AttnUpBlock2D", "UpBlock2D", "UpBlock2D"],
+    }
+    with pytest.raises(UsageError, match="10 x 10 cannot be halved as often .* multiple of 4"):
+        train_from(DiffusionConfig.model_validate(tree), tmp_path / "run")

@@ -173,3 +173,9 @@ def test_stage_2_needs_stage_1(photographs: Path, tmp_path: Path):
         train_from(config.model_copy(update={"unet": unet}), tmp_path / "run")
     with pytest.raises(UsageError, match=r"repairs 16 channels, but the U-Net takes 64"):
         train_from(config.model_copy(update={"unet": config.unet | {"feature_channels": 64}}), tmp_path / "run")
+
+
+def test_latents_of_another_size_are_refused_before_anything_is_trained(photographs: Path, tmp_path: Path):
+    config = ldbfr(photographs, tmp_path, steps=1)
+    with pytest.raises(UsageError, match="are 16 x 16 for pictures of 64 px, and the U-Net is made for 32; set"):
+        train_from(config.model_copy(update={"unet": config.unet | {"sample_size": 32}}), tmp_path / "run")

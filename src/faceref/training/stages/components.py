@@ -10,7 +10,7 @@ from torch import nn
 from faceref.errors import UsageError
 from faceref.faces.centre import Centre
 from faceref.faces.dlib_torch import load_trained_resnet
-from faceref.models.autoencoder import AUTOENCODERS, Autoencoder
+from faceref.models.autoencoder import AUTOENCODERS, Autoencoder, encode
 from faceref.models.identity import FaceRecogniser
 from faceref.models.identity_encoder import IdentityEncoder
 from faceref.models.ldbfr import RestoringVQModel
@@ -21,6 +21,7 @@ from faceref.training.stages.configs import DenoisingConfig, DrawingConfig, Judg
 from faceref.training.stages.unet_arguments import UNetArguments
 
 Model = TypeVar("Model", bound=ModelMixin)
+SMALL = 64  # pixels to a side of a picture that tells how much smaller its latents are
 
 
 def new_network(kind: type[Model], arguments: dict[str, Any], name: str) -> Model:
@@ -40,14 +41,30 @@ def new_unet(kind: type[Model], arguments: UNetArguments) -> Model:
     return new_network(kind, dict(arguments), "U-Net")
 
 
-def autoencoder_of(unet: UNet2DModel, folder: Path) -> Autoencoder:
-    """The trained autoencoder whose latents the U-Net denoises. Raises UsageError where they do not fit."""
+def autoencoder_of(unet: UNet2DModel, folder: Path, resolution: int) -> Autoencoder:
+    """The trained autoencoder whose latents, of pictures with so many pixels to a side, the U-Net denoises.
+
+    Raises UsageError where they do not fit.
+    """
     autoencoder = load_component(folder, AUTOENCODERS, "vae")
     channels = autoencoder.quantize.embedding.embedding_dim  # type: ignore[union-attr]
     if unet.config["out_channels"] != channels:
         raise UsageError(
             f"The latents of {folder} have {channels} channels, but the U-Net makes {unet.config['out_channels']}: "
             f"set unet.out_channels to {channels}, or start from another U-Net"
+        )
+    side = resolution // (SMALL // encode(autoencoder, torch.zeros(1, 3, SMALL, SMALL)).shape[-1])
+    has_a_size = any(unet.config.get(name) for name in ("identity_size", "feature_size"))  # maps for each place
+    if has_a_size and unet.config["sample_size"] != side:
+        raise UsageError(
+            f"The latents of {folder} are {side} x {side} for pictures of {resolution} px, and the U-Net is made for "
+            f"{unet.config['sample_size']}",
+            hint=f"set unet.sample_size to {side}, or data.resolution to what the U-Net was trained on",
+        )
+    if side % (halved := 2 ** (len(unet.config["block_out_channels"]) - 1)):
+        raise UsageError(
+            f"Latents of {side} x {side} cannot be halved as often as the U-Net does",
+            hint=f"choose data.resolution so that they are a multiple of {halved}, or fewer unet.block_out_channels",
         )
     return autoencoder
 

@@ -80,7 +80,14 @@ class DiffusionStage(DenoisingStage):
                 f"The U-Net in {config.initial} has features injected", hint="set restoring to what repairs them"
             )
         encoder = identity_encoder_of(unet, config.initial)
-        return cls(config, unet, autoencoder_of(unet, config.autoencoder), recogniser, restoring, encoder)
+        return cls(
+            config,
+            unet,
+            autoencoder_of(unet, config.autoencoder, config.data.resolution),
+            recogniser,
+            restoring,
+            encoder,
+        )
 
     @property
     def restoring(self) -> RestoringVQModel | None:

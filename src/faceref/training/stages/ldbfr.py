@@ -130,7 +130,13 @@ class LDBFRStage(DenoisingStage):
         )
         restoring = load_component(config.restoring, (RestoringVQModel,), "vq")
         check_features(unet, restoring, config.restoring)
-        return cls(config, unet, autoencoder_of(unet, config.autoencoder), restoring, recogniser_of(config))
+        return cls(
+            config,
+            unet,
+            autoencoder_of(unet, config.autoencoder, config.data.resolution),
+            restoring,
+            recogniser_of(config),
+        )
 
     @property
     def restoring(self) -> RestoringVQModel:

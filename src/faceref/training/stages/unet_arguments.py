@@ -47,6 +47,8 @@ def check_unet(unet: UNetArguments, pictures: int) -> None:
     levels = (unet.get(name) for name in ("block_out_channels", "down_block_types", "up_block_types"))
     if len({len(given) for given in levels if given is not None}) > 1:
         raise ValueError("unet.block_out_channels, down_block_types and up_block_types must be of one length")
+    if unet.get("identity_size") and not unet.get("sample_size"):
+        raise ValueError("unet.identity_size needs unet.sample_size, the side of the latents")
     groups = unet.get("norm_num_groups", 32)
     if odd := [width for width in unet.get("block_out_channels", ()) if width % groups]:
         raise ValueError(f"unet.block_out_channels must be multiples of norm_num_groups, {groups}: {odd[0]} is not")
