@@ -1,5 +1,6 @@
 """The product is measured on what a user gets: the whole way through a photograph, with the pipeline's own settings."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,19 @@ def test_a_face_is_found_restored_and_pasted_with_its_references(product: Produc
     assert (done.pixels[0] != done.pixels[2]).any()  # other noise
     again = product.restore(face[None], [own], seeds=[0])
     np.testing.assert_array_equal(again.pixels[0], done.pixels[0])
+
+
+def test_without_references_the_model_that_it_brings_along_restores(
+    model_folder: Path, tiny_blind_model: Path, face: np.ndarray, tmp_path: Path
+):
+    both = shutil.copytree(model_folder, tmp_path / "both")
+    shutil.copytree(tiny_blind_model, both / "blind")
+    pixels = []
+    for folder in (model_folder, both, tiny_blind_model):
+        (model,) = load_models([ModelSpec.parse(str(folder), SamplingChanges())], Compute("cpu"))
+        pixels.append(Product(model).restore(face[None], [[]], seeds=[0]).pixels)
+    np.testing.assert_array_equal(pixels[1], pixels[2])
+    assert (pixels[0] != pixels[1]).any()
 
 
 def test_with_the_photograph_itself_as_reference_it_is_as_it_came(product: Product, face: np.ndarray, tmp_path: Path):

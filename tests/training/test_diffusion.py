@@ -253,5 +253,5 @@ def test_latents_that_cannot_be_halved_as_often_as_the_unet_does_are_refused(pho
         "down_block_types": ["DownBlock2D", "DownBlock2D", "AttnDownBlock2D"],
         "up_block_types": ["AttnUpBlock2D", "UpBlock2D", "UpBlock2D"],
     }
-    with pytest.raises(UsageError, match="10 x 10 cannot be halved as often .* multiple of 4"):
+    with pytest.raises(UsageError, match=r"10 x 10 cannot be halved as often .* multiple of 4"):
         train_from(DiffusionConfig.model_validate(tree), tmp_path / "run")

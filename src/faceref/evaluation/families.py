@@ -34,13 +34,17 @@ from faceref.pipelines.settings import Sampling
 
 @dataclass(frozen=True, eq=False)
 class MeasuredModel(MeasuredRestorer):
-    """A loaded model with the sampling it is measured with; `fingerprint` is of its weights."""
+    """A loaded model with the sampling it is measured with; `fingerprint` is of its weights.
+
+    blind: the one that it brings along for photographs without references, which the product restores with.
+    """
 
     label: str
     pipeline: FacePipeline
     info: ModelInfo
     sampling: Sampling
     fingerprint: str
+    blind: tuple[FacePipeline, ModelInfo] | None = None
 
     @property
     def device(self) -> torch.device:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import cast
 
 from faceref.checkpoints.info import ModelInfo, find_model, fingerprint_of
-from faceref.checkpoints.store import load_pipeline
+from faceref.checkpoints.store import load_blind, load_pipeline
 from faceref.compute import Compute
 from faceref.errors import UsageError
 from faceref.evaluation.families import BlindModel, MeasuredModel, ReferenceModel
@@ -66,15 +66,26 @@ def load_models(specs: Sequence[ModelSpec], compute: Compute) -> list[MeasuredMo
     loaded = {
         path: load_pipeline(path, compute.device, compute.dtype, compute.memory, compute.backend) for path in paths
     }
+    blind = {path: load_blind(path, compute.device, compute.dtype, compute.memory, compute.backend) for path in paths}
     labels = _labels(specs, {path: info.name for path, (_, info) in loaded.items()})
-    models = [_with_sampling(*loaded[spec.path], spec, label) for spec, label in zip(specs, labels, strict=True)]
+    models = [
+        _with_sampling(*loaded[spec.path], spec, label, blind[spec.path])
+        for spec, label in zip(specs, labels, strict=True)
+    ]
     sizes = {model.label: model.resolution for model in models}
     if len(set(sizes.values())) > 1:
         raise UsageError(f"Models of different sizes cannot share a table: {sizes}", hint="measure them one by one")
     return models
 
 
-def _with_sampling(pipeline: FacePipeline, info: ModelInfo, spec: ModelSpec, label: str) -> MeasuredModel:
+def _with_sampling(
+    pipeline: FacePipeline,
+    info: ModelInfo,
+    spec: ModelSpec,
+    label: str,
+    blind: tuple[FacePipeline, ModelInfo] | None,
+) -> MeasuredModel:
+    pipeline.use_channels_last()  # as whoever restores has it
     sampling = pipeline.defaults.changed(**asdict(spec.sampling))
     try:  # says now what it would say after an hour
         pipeline.check(sampling)
@@ -82,8 +93,8 @@ def _with_sampling(pipeline: FacePipeline, info: ModelInfo, spec: ModelSpec, lab
         raise UsageError(error.reason, subject=f"{spec.path}:", hint=error.hint, code=error.code) from error
     weights = fingerprint_of(find_model(spec.path))
     if not pipeline.takes_references:
-        return BlindModel(label, cast(LDBFRPipeline, pipeline), info, sampling, weights)
-    return ReferenceModel(label, cast(ReFLDMPipeline, pipeline), info, sampling, weights)
+        return BlindModel(label, cast(LDBFRPipeline, pipeline), info, sampling, weights, blind)
+    return ReferenceModel(label, cast(ReFLDMPipeline, pipeline), info, sampling, weights, blind)
 
 
 def _labels(specs: Sequence[ModelSpec], names: dict[str, str]) -> list[str]:

@@ -41,7 +41,9 @@ class Product:
         self._sampling: dict[str, Any] = {
             field.name: model.settings[field.name] for field in fields(Sampling) if field.name in model.settings
         }
-        self._restorer = Restorer(Model(model.pipeline, model.info))
+        self._model = Model(model.pipeline, model.info)
+        self._blind = model.blind and Model(*model.blind)
+        self._restorer = Restorer(self._model, self._blind)
 
     def restore(
         self, faces: np.ndarray, references: Sequence[Sequence[Path]], seeds: Sequence[int]
@@ -50,6 +52,7 @@ class Product:
         pixels, seconds, found = [], [], []
         for face, paths, seed in zip(faces, references, seeds, strict=True):
             photo, corner = in_a_photograph(face)
+            self._model.forget()  # or the next degradation of a person's face would not wait for their references
             start = time.perf_counter()
             restored = self._restore(photo, paths, seed)
             seconds.append(time.perf_counter() - start)
@@ -61,13 +64,18 @@ class Product:
         """The photograph with its face restored, if that may be the person; None if no face is found in it."""
         people = [self._restorer.person(references, RestoreOptions(aligned=True))] if references else []
         try:
-            sampling: dict[str, Any] = self._sampling if references else {**self._sampling, "guidance": None}
-            options = RestoreOptions(seed=seed, max_refs=max(len(references), 1), **sampling)
+            options = RestoreOptions(seed=seed, max_refs=max(len(references), 1), **self._given(references))
             return self._restorer.restore(photo, people, options).image
         except (OtherPersonError, NoReferenceError):  # somebody else's, or the photograph itself
             return photo
         except NoFaceError:
             return None
+
+    def _given(self, references: Sequence[Path]) -> dict[str, Any]:
+        """How the model samples; one that is there for faces without references has its own way."""
+        if references:
+            return self._sampling
+        return {} if self._blind else {**self._sampling, "guidance": None}
 
 
 def in_a_photograph(face: np.ndarray) -> tuple[Image.Image, tuple[int, int]]:

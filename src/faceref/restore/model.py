@@ -184,8 +184,12 @@ class Model:
         )
         return cast(list[Image.Image], output.images)
 
-    def _free_memory(self) -> None:
-        """Give up what was kept of people, and give back to the device what nothing uses."""
+    def forget(self) -> None:
+        """Give up what is kept of people."""
         with self._lock:
             self._caches.clear()
+
+    def _free_memory(self) -> None:
+        """Give up what was kept of people, and give back to the device what nothing uses."""
+        self.forget()
         clear_device_cache(garbage_collection=True)
