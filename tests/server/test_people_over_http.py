@@ -13,6 +13,7 @@ from faceref.errors import UsageError
 from faceref.people.album import read_album
 from faceref.people.album_index import AlbumIndex, Stamp
 from faceref.people.library import Library
+from faceref.restore.options import ByHand
 
 
 def test_an_enrolled_person_restores_like_their_photographs(client, photo, reference, wall):
@@ -70,6 +71,31 @@ def test_of_one_person_no_more_photographs_are_kept_than_a_request_may_have(serv
     with pytest.raises(ServerError, match="3 photographs of one person are too many; give at most 2"):
         client.add("Eileen", turned)
     assert client.add("Eileen", turned[:1]).references == 2
+
+
+def test_a_job_that_waits_keeps_its_people_whatever_they_are_called_meanwhile(serve, held, photo, reference):
+    client = Client(http=serve(by=held))
+    turned = [png(Image.open(io.BytesIO(reference)).rotate(angle)) for angle in (4, 8)]
+    client.enroll("Eileen", turned[:1])
+    client.enroll("Collins", turned[1:])
+    first = client.submit(photo, options=FULLY)
+    assert held.begun.wait(60)
+    said = ByHand(face=1, become="person", person="eileen")
+    by_name = client.submit(photo, people=["Eileen"], options=FULLY)
+    by_hand = client.submit(photo, people=["Eileen"], options=FULLY.model_copy(update={"by_hand": (said,)}))
+    of_two = client.submit(photo, people=["Collins"], options=FULLY)
+    client.rename("Eileen", "Marie")
+    client.enroll("Eileen", [photo])  # somebody else, whose only photograph is the one to be restored
+    client.merge("Marie", "Collins")
+    held.go.set()
+    for job, references in ((first, 0), (by_name, 2), (by_hand, 2), (of_two, 2)):
+        done = list(client.follow(job.id))[-1]
+        assert done.state == State.DONE, done.problem
+        assert done.account is not None
+        assert (len(done.account.faces[0].references), done.account.faces[0].person) == (
+            references,
+            "Marie" if references else None,
+        )
 
 
 def test_people_in_memory_are_those_on_the_disk_and_not_many(tmp_path, restorer, reference, monkeypatch):

@@ -117,13 +117,15 @@ def read_face(caller: CallerOf, name: str, number: Annotated[int, Path(ge=1)]) -
 @router.patch("/people/{name}", status_code=204, tags=["people"])
 def rename(caller: CallerOf, name: str, new: NewName) -> None:
     """Call a person something else."""
-    caller.library.rename(name, new.name)
+    with caller.service.queue.renaming(caller.owner, name, new.name):
+        caller.library.rename(name, new.name)
 
 
 @router.post("/people/{name}/merge", status_code=204, tags=["people"])
 def merge(caller: CallerOf, name: str, same: SamePerson) -> None:
     """Two names are one person: the references of the other become this one's, and the other goes."""
-    caller.library.merge(name, same.other)
+    with caller.service.queue.renaming(caller.owner, same.other, name):
+        caller.library.merge(name, same.other)
 
 
 @router.delete("/people/{name}", status_code=204, tags=["people"])

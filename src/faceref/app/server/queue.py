@@ -6,7 +6,8 @@ forgets its pictures. (huey's queue in SQLite deletes a task before it runs it, 
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from faceref.app.server.errors import RefusedError
@@ -111,6 +112,18 @@ class JobQueue:
             self._row(owner, id, "id")
             rows.execute("DELETE FROM job WHERE id = ?", (id,))
         self._file.overwrite()
+
+    @contextmanager
+    def renaming(self, owner: str, name: str, new: str) -> Iterator[None]:
+        """The block calls somebody otherwise, whom jobs that are not over then look for by the new name."""
+        with self.work.naming:
+            yield
+            with self._file.transaction() as rows:
+                left = "SELECT number, request FROM job WHERE owner = ? AND state IN ('waiting', 'running')"
+                for number, settings in rows.execute(left, (owner,)).fetchall():
+                    with suppress(ValueError, KeyError, TypeError):  # of another version: it fails when it is read
+                        renamed = JobRequest.of(settings, [b""]).renamed(name, new).settings_json()
+                        rows.execute("UPDATE job SET request = ? WHERE number = ?", (renamed, number))
 
     def close(self) -> None:
         self._file.close()

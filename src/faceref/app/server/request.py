@@ -4,11 +4,12 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from faceref.app.server.limits import Limits
 from faceref.errors import PhotoError, UsageError
+from faceref.people.person import same_name
 from faceref.pictures.decode import open_header
 from faceref.restore.options import NAMED_BACKGROUNDS as NAMED
 from faceref.restore.options import RestoreOptions
@@ -47,6 +48,16 @@ class JobRequest:
         read = json.loads(settings)
         options = RestoreOptions.model_validate(read["options"])
         return cls(pictures[0], tuple(pictures[1:]), tuple(read["people"]), options)
+
+    def renamed(self, name: str, new: str) -> Self:
+        """The same, with somebody called otherwise."""
+
+        def now(known: str | None) -> str | None:
+            return new if same_name(known, name) else known
+
+        by_hand = [said.model_copy(update={"person": now(said.person)}) for said in self.options.by_hand]
+        options = self.options.model_copy(update={"by_hand": tuple(by_hand)})
+        return replace(self, people=tuple(map(str, map(now, self.people))), options=options)
 
     def digest(self) -> str:
         """The same for the same request."""

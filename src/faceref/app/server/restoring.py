@@ -3,7 +3,7 @@
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeVar
 
 from faceref.app.server.errors import status_of
 from faceref.app.server.pictures import Picture, encoded
@@ -16,6 +16,7 @@ from faceref.restore.model import OnStep
 from faceref.restore.options import RestoreOptions
 from faceref.restore.restorer import Restorer
 
+T = TypeVar("T")
 INTERNAL = FacerefError("The server failed at this request", hint="its log says where", code="internal")
 
 
@@ -65,7 +66,7 @@ class LostError(NotOverError):
     """What was to restore is gone, or cannot be reached."""
 
 
-def outcome_of(make: Callable[[], Done | Failed]) -> Done | Failed:
+def outcome_of(make: Callable[[], T]) -> T | Failed:
     """What `make` returns, or how it failed. Raises NotOverError."""
     try:
         return make()

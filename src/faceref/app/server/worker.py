@@ -50,18 +50,21 @@ class Worker:
         while not self._ending.is_set():
             try:
                 self.work.purge()
-                if job := self.work.claim():
-                    self._do(job)
+                with self.work.naming:
+                    job = self.work.claim()
+                    task = job and outcome_of(lambda job=job: self._task(job))
+                if job and task:
+                    self._do(job, task)
                 else:
                     self.work.arrived.wait(IDLE)
             except FacerefError as error:  # the disk is full: there may be room later
                 log.error("The queue failed: %s", error.code)
                 self._ending.wait(IDLE)
 
-    def _do(self, job: Claimed) -> None:
+    def _do(self, job: Claimed, task: Task | Failed) -> None:
         attempt = Attempt(self.work, job.id, self.limits.seconds, self._ending)
         try:
-            outcome = outcome_of(lambda: self.engine.restore(self._task(job), attempt))
+            outcome = task if isinstance(task, Failed) else outcome_of(lambda: self.engine.restore(task, attempt))
             self._keep(job, outcome, attempt.seconds or 0)
         except StoppedError:
             if self._ending.is_set():
