@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 
 import httpx2 as httpx
@@ -53,21 +54,21 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch):
 
 
 @contextmanager
-def serving(model, data_dir):
-    """A server in a process of its own, ended with kill -9, and a client of it."""
+def serving(model, data_dir, ended_by=signal.SIGKILL, said=subprocess.DEVNULL):
+    """A server in a process of its own, ended by a signal, and a client of it; what it says goes to a file."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "faceref", "serve", "--port", port, "--model", model, "--data-dir", data_dir]
     command += ["--limit", "fetched_seconds=600"]
-    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(list(map(str, command)), stderr=said)
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as http:
         try:
             until(lambda: process.poll() is not None or _answers(http), 120)
             yield Client(http=http)
         finally:
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
+            os.kill(process.pid, ended_by)
+            process.wait(60)
 
 
 def _answers(http: httpx.Client) -> bool:
@@ -75,6 +76,31 @@ def _answers(http: httpx.Client) -> bool:
         return http.get("/readyz").is_success
     except httpx.TransportError:
         return False
+
+
+def test_who_waits_for_a_job_while_the_server_is_stopped_is_told_which_it_is(tiny_model, photo, tmp_path):
+    answers = {}
+    with (tmp_path / "said").open("w") as said:
+        with serving(tiny_model, tmp_path / "kept", signal.SIGINT, said) as client:
+            form = {"files": {"photo": photo}, "data": {"options": '{"always": true, "steps": 1000}'}}
+            ask = {
+                "waits": lambda: client._http.post("/v1/restore", headers={"Prefer": "wait=60"}, timeout=90, **form),
+                "follows": lambda: list(client.follow(followed.id)),
+            }
+            followed = client.submit(photo, options=RestoreOptions(always=True, steps=1000))
+            asking = [
+                threading.Thread(target=lambda name=name, one=one: answers.update({name: one()}))
+                for name, one in ask.items()
+            ]
+            for thread in asking:
+                thread.start()
+            until(lambda: client.job(followed.id).steps_done > 1)
+        for thread in asking:
+            thread.join(60)
+    assert answers["waits"].status_code == 202
+    assert answers["waits"].headers["Location"] == f"/v1/jobs/{answers['waits'].json()['id']}"
+    assert answers["follows"][-1].state == State.RUNNING
+    assert "Traceback" not in (tmp_path / "said").read_text()
 
 
 def test_what_was_accepted_is_finished_once_after_kill_9(serve, tiny_model, photo, reference, tmp_path):

@@ -3,7 +3,7 @@
 import logging
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,7 +71,7 @@ def serve(
     try:
         import uvicorn
 
-        from faceref.app.server.connections import BACKLOG, bounded_protocol, most_connections
+        from faceref.app.server.connections import BACKLOG, Server, bounded_protocol, most_connections
         from faceref.app.server.limits import Limits
         from faceref.app.server.owners import LOOPBACK
     except ImportError as error:
@@ -91,7 +91,7 @@ def serve(
         app = create_app(restorer, tokens or [], data_dir, bounds, engines)
         logging.getLogger("faceref.app.server").setLevel(logging.INFO)
         say(f"http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)")
-        uvicorn.run(
+        config = uvicorn.Config(
             app,
             host=host,
             port=port,
@@ -103,6 +103,11 @@ def serve(
             server_header=False,
             timeout_graceful_shutdown=PATIENCE,
         )
+        server = Server(config, on_exit=app.state.service.ending.set)
+        with suppress(KeyboardInterrupt):
+            server.run()
+        if not server.started:  # it has said why
+            raise typer.Exit(1)
 
 
 @contextmanager

@@ -1,9 +1,12 @@
 """Connections that are opened and left: closed when they say nothing, the oldest first where there are too many."""
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
+from types import FrameType
 from typing import Any
 
+import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEADING = 10.0  # seconds that a client may take to say what it asks for
@@ -11,6 +14,18 @@ ANSWER = 300.0  # seconds that it may take to read the answer and to ask again
 MOST = 2000  # connections at once
 BACKLOG = 128  # connections that the system accepts before this process has looked at them
 _RESERVE = 256  # files that the process needs beside connections
+
+
+class Server(uvicorn.Server):
+    """uvicorn's, which says at once that it is to end, and not after those who wait have been waited for."""
+
+    def __init__(self, config: uvicorn.Config, on_exit: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_exit = on_exit
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._on_exit()
+        super().handle_exit(sig, frame)
 
 
 def most_connections() -> int:

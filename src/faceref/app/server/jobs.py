@@ -64,7 +64,7 @@ async def restore(
     wait = _seconds(prefer)
     job = await _submitted(caller, photo, references, people, options, idempotency_key)
     until = time.monotonic() + min(wait, caller.service.limits.wait_seconds)
-    while not job.is_over and time.monotonic() < until:
+    while not job.is_over and time.monotonic() < until and not caller.service.ending.is_set():
         await anyio.sleep(LOOK)
         job = await _job(caller, job.id)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
@@ -151,7 +151,7 @@ async def _events(caller: Caller, job: Job) -> AsyncIterator[str]:
         elif time.monotonic() - silent_since > ALIVE:
             yield ": still here\n\n"
             silent_since = time.monotonic()
-        if job.is_over:
+        if job.is_over or caller.service.ending.is_set():
             return
         await anyio.sleep(LOOK)
         try:

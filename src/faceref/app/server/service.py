@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from threading import Event
 from typing import Annotated, Any, TypeVar
 
 import anyio
@@ -36,7 +37,8 @@ class Line:
 class Service:
     """One model, one queue, and who may use them; people: those in memory.
 
-    looking: lets one request at a time look for faces, beside the worker: each takes a core and much memory.
+    looking: lets one request at a time look for faces, beside the worker: each takes a core and much memory. ending:
+    the process is, so that nobody is to wait any more.
     """
 
     restorer: Restorer
@@ -46,6 +48,7 @@ class Service:
     limits: Limits
     looking: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
     line: Line = field(default_factory=Line)
+    ending: Event = field(default_factory=Event)
 
     async def look(self, work: Callable[[], T], pictures: Sequence[bytes] = ()) -> T:
         """Find faces on pictures in a thread, when it is this request's turn. Raises RefusedError if too many wait."""

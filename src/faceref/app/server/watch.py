@@ -25,6 +25,9 @@ from faceref.app.server.schema import Problem
 
 log = logging.getLogger(__name__)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # others are a client's own words
+STOPPING = RefusedError(
+    503, "stopping", "The server is being stopped", hint="try again later", headers={"Retry-After": "5"}
+)
 SILENCE = 20.0  # seconds that a client may pause in the middle of its request
 
 
@@ -66,6 +69,11 @@ class Watch:
         except RefusedError as error:
             said = JSONResponse(Problem.of(error).model_dump(), error.status, error.headers)
             await said(scope, receive, send_with_id)
+        except anyio.get_cancelled_exc_class():  # by a server that does not wait any longer
+            if not status:
+                with anyio.CancelScope(shield=True):
+                    said = JSONResponse(Problem.of(STOPPING).model_dump(), STOPPING.status, STOPPING.headers)
+                    await said(scope, receive, send_with_id)
         except Exception as error:
             where = "".join(traceback.format_tb(error.__traceback__))
             log.error("Request %s failed with %s\n%s", id, type(error).__name__, where)
