@@ -5,7 +5,7 @@ import re
 
 import httpx2 as httpx
 from playwright.sync_api import expect
-from serving import until
+from serving import png, until
 from visiting import choose, job_id, restore_half, wait_for_faces
 
 from faceref.app.server.schema import State
@@ -92,6 +92,51 @@ def test_jobs_outlive_a_proxy_that_answers_for_a_server_that_is_started_anew(ser
     assert httpx.get(f"{served.address}/v1/jobs/{id}").status_code == 200
     page.unroute("**/v1/jobs/**")
     until(lambda: page.wait_for_timeout(100) or httpx.get(f"{served.address}/v1/jobs/{id}").status_code == 404)
+
+
+def test_what_is_cancelled_while_its_result_is_made_visible_can_be_restored(page, bad, tmp_path):
+    bad.save(tmp_path / "scan.tif")  # which browsers cannot show
+    choose(page, "photos", [tmp_path / "scan.tif"])
+    wait_for_faces(page, 1)
+    held = []
+    page.route("**/v1/preview", lambda route: held.append(route))
+    page.locator("#restore").click()
+    until(lambda: page.wait_for_timeout(50) or held)
+    page.get_by_role("button", name="Cancel").click()
+    held[0].continue_()
+    page.unroute("**/v1/preview")
+    page.wait_for_timeout(300)
+    expect(page.locator("#outcome")).to_be_hidden()
+    page.get_by_role("button", name="Restore", exact=True).click()
+    page.locator("#outcome").wait_for()
+
+
+def test_faces_are_listed_though_restoring_failed_before_they_were(page, bad, on_disk):
+    held = []
+    page.route("**/v1/faces", lambda route: held.append(route))
+    choose(page, "photos", on_disk(old=bad))
+    until(lambda: page.wait_for_timeout(50) or held)
+    refusal = '{"code": "time", "subject": null, "reason": "It took too long", "hint": null}'
+    page.route("**/v1/restore", lambda route: route.fulfill(status=422, body=refusal))
+    page.unroute("**/v1/faces")
+    page.locator("#restore").click()
+    wait_for_faces(page, 1)
+    expect(page.locator("#problem")).to_have_text("It took too long.")
+
+
+def test_who_is_said_to_be_on_one_photograph_is_looked_for_on_all(served, page, bad, reference, stranger, on_disk):
+    with Client(served.address) as client:
+        client.enroll("Grandma", [reference])
+        client.enroll("Uncle", [png(stranger)])
+    page.reload()
+    choose(page, "photos", on_disk(one=bad, other=bad.rotate(3)))
+    page.get_by_role("radio", name="People").check()
+    page.get_by_role("checkbox", name="Uncle").uncheck()
+    page.locator("#restore").click()
+    expect(page.locator("#status")).to_have_text("2 of 2 photographs restored")
+    page.get_by_label("What becomes of face 1").select_option("Uncle")
+    expect(page.get_by_role("checkbox", name="Uncle")).to_be_checked()
+    expect(page.get_by_role("button", name="Restore 2 photographs")).to_be_enabled()
 
 
 def test_what_is_changed_meanwhile_asks_for_another_restoration(served, page, bad, portrait, on_disk):

@@ -213,7 +213,7 @@ def test_a_job_shows_how_far_it_is_and_is_cancelled(served, page, bad, on_disk):
     until(lambda: httpx.get(f"{served.address}/v1/jobs/{id}").status_code == 404)
 
 
-@pytest.mark.parametrize("ends", ["fails", "is cancelled"])
+@pytest.mark.parametrize("ends", ["fails", "is cancelled", "is cancelled when the page was loaded again"])
 def test_a_result_stays_until_restoring_again_has_another(served, page, bad, portrait, wall, on_disk, ends):
     photo, good, grey = on_disk(old=bad, good=portrait, grey=wall)
     choose(page, "photos", [photo])
@@ -232,6 +232,9 @@ def test_a_result_stays_until_restoring_again_has_another(served, page, bad, por
     page.get_by_role("button", name="Restore again").click()
     if ends != "fails":
         expect(page.locator("#bar")).to_have_attribute("value", "0.5")
+        if "loaded again" in ends:
+            page.reload()
+            expect(page.locator("#progress")).to_be_visible()
         page.get_by_role("button", name="Cancel").click()
     expect(page.get_by_role("button", name="Restore again")).to_be_visible()
     expect(page.locator("#outcome")).to_be_visible()

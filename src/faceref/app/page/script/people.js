@@ -40,7 +40,7 @@ export class People {
   rename(name, to) {
     return this.#change(async () => {
       await api.rename(name, to);
-      this.#callOtherwise(name, to.trim().replace(/\s+/g, " "));
+      this.#callOtherwise(name, to.normalize("NFC").trim().replace(/\s+/g, " "));
     });
   }
 

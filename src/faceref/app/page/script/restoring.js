@@ -15,6 +15,9 @@ import { isRestored, isToDo, optionsFor, restoredFaces, whoOf } from "./store.js
 const PAUSE = 5000; // milliseconds before a server that does not answer is asked again
 
 export class Restoring {
+  /** @type {WeakMap<Photo, Promise<void>>} */
+  #resuming = new WeakMap();
+
   /** @param {Store} store @param {Looking} looking @param {Strength} strength */
   constructor(store, looking, strength) {
     this.store = store;
@@ -34,11 +37,11 @@ export class Restoring {
   }
 
   /** @param {Photo} photo */
-  cancel(photo) {
+  async cancel(photo) {
+    await this.#resuming.get(photo); // it may have a result to go back to
     if (!photo.file) return this.remove(photo); // it was with the server alone
     photo.asking.abort();
     this.#giveUp(photo, null);
-    if (!photo.account) void this.looking.look(photo);
   }
 
   /** @param {Photo} photo */
@@ -61,7 +64,8 @@ export class Restoring {
     const { jobs, who, chosen, options } = remembered();
     this.store.change((state) => Object.assign(state, { who, options, chosen: new Set(chosen) }));
     const photos = this.looking.take(jobs.map(({ name }) => ({ name, blob: null })));
-    await Promise.all(photos.map((photo, i) => this.#resume(photo, jobs[i])));
+    photos.forEach((photo, i) => this.#resuming.set(photo, this.#resume(photo, jobs[i])));
+    await Promise.all(photos.map((photo) => this.#resuming.get(photo)));
     const last = photos.findLast(({ file, sent }) => file && sent.length);
     if (last?.job) await this.#resumeReferences(last.job.id, last.sent);
   }
@@ -69,14 +73,15 @@ export class Restoring {
   /** @param {Photo} photo @param {import("./session.js").RememberedJob} remembered */
   async #resume(photo, remembered) {
     const { id, earlier, references, byHand, allTheSame = false, strength, changed = false } = remembered;
-    this.#forget(earlier);
     const waiting = { id, state: "waiting", ahead: 0, steps_done: 0, steps: null, account: null, problem: null };
     const known = { state: "busy", job: waiting, sent: references, byHand: new Map(byHand), allTheSame, strength: new Map(strength), changed };
     this.store.change(() => Object.assign(photo, known));
     const { signal } = photo.asking;
     try {
       const job = await readJob(id);
-      photo.file = job.state === "failed" ? null : await photoOf(id);
+      if (earlier) await this.#resumeEarlier(photo, earlier, signal);
+      const keeping = job.state === "failed" ? photo.earlier?.job.id : id;
+      photo.file = keeping ? await photoOf(keeping) : null;
       const shown = photo.file && (await show(photo.file));
       this.store.change(() => Object.assign(photo, { job, shown, problem: null }));
       void this.#follow(photo, id, signal);
@@ -85,6 +90,20 @@ export class Restoring {
       if (isAway(error)) return void this.#resumeLater(photo, remembered, words(error));
       this.store.change((state) => (state.message = `${photo.name}: ${words(error)}`));
       this.remove(photo);
+    }
+  }
+
+  /** The result that it had stays until the job is done. @param {Photo} photo @param {string} id @param {AbortSignal} signal */
+  async #resumeEarlier(photo, id, signal) {
+    try {
+      const job = await readJob(id);
+      const blob = await result(id, "", signal);
+      const exact = { ...(await show(blob)), blob, strength: "" };
+      if (signal.aborted) return forget(exact);
+      this.store.change(() => Object.assign(photo, { account: job.account, exact, earlier: { job, sent: photo.sent } }));
+    } catch (error) {
+      if (isAbort(error) || isAway(error)) throw error;
+      // its time is over
     }
   }
 
@@ -166,6 +185,7 @@ export class Restoring {
   async #finish(photo, job, signal) {
     const blob = await result(job.id, "", signal);
     const exact = { ...(await show(blob)), blob, strength: "" };
+    if (signal.aborted) return forget(exact);
     for (const shown of [photo.full, photo.exact]) forget(shown);
     this.#forget(photo.earlier?.job.id);
     this.store.change(() => {
@@ -176,6 +196,7 @@ export class Restoring {
     this.store.change(() => (photo.strength = strength)); // as it was set for the result before
     if (!isRestored(photo)) return;
     const full = await show(await result(job.id, "1", signal));
+    if (signal.aborted) return forget(full);
     this.store.change(() => (photo.full = full));
     await this.strength.settle(photo, signal);
   }
@@ -194,6 +215,13 @@ export class Restoring {
     const lost = !file && { refused: true, problem: `${problem} Give ${photo.name} once more to try again.` };
     const ready = { state: "ready", job: null, problem };
     this.store.change(() => Object.assign(photo, { ...ready, ...result, ...lost, earlier: null }));
+    if (file && !photo.account) void this.#look(photo, problem);
+  }
+
+  /** What went wrong is still said when its faces were found. @param {Photo} photo @param {string | null} problem */
+  async #look(photo, problem) {
+    await this.looking.look(photo);
+    if (photo.state === "ready" && problem) this.store.change(() => (photo.problem ??= problem));
   }
 
   /** Nothing of a job stays on the server, as soon as that can be reached. @param {string | null | undefined} id */

@@ -14,7 +14,7 @@ export function viewAction(store, restoring) {
   const button = find("#restore", HTMLButtonElement);
   button.addEventListener("click", () => void restoring.restoreAll());
   find("#cancel", HTMLElement).addEventListener("click", () => {
-    for (const photo of store.state.photos.filter(isBusy)) restoring.cancel(photo);
+    for (const photo of store.state.photos.filter(isBusy)) void restoring.cancel(photo);
     queueMicrotask(() => button.focus()); // once it is drawn again
   });
   store.subscribe((state) => {

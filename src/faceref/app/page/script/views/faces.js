@@ -32,7 +32,7 @@ export function viewFaces(store, strength, restoring) {
     allTheSame.hidden = !photo || photo.state === "busy" || !isLeftAlone(photo);
     keep(find("#faces", HTMLElement), photo?.account?.faces ?? [], {
       key: (face) => `${photo?.id}-${face.number}`,
-      make: (face) => row(store, strength, /** @type {Photo} */ (photo), face),
+      make: (face) => row(store, strength, restoring, /** @type {Photo} */ (photo), face),
       update: (item, face) => update(item, face, /** @type {Photo} */ (photo), state),
     });
     if (shown !== state.current) find(".panel", HTMLElement).scrollTop = 0;
@@ -52,8 +52,8 @@ function said(photo) {
   return photo.state === "done" && !photo.changed ? "Nothing was restored, for the reasons below." : `${found} None would be restored, for the reasons below.`;
 }
 
-/** @param {Store} store @param {Strength} strength @param {Photo} photo @param {Face} face */
-function row(store, strength, photo, { number }) {
+/** @param {Store} store @param {Strength} strength @param {Restoring} restoring @param {Photo} photo @param {Face} face */
+function row(store, strength, restoring, photo, { number }) {
   const look = () => store.change((state) => (state.face = number));
   const slider = make("input", { type: "range", max: "100", "aria-label": `Strength of face ${number}` });
   slider.addEventListener("input", () => {
@@ -66,9 +66,11 @@ function row(store, strength, photo, { number }) {
       const choice = read(select.value);
       if (choice) photo.byHand.set(number, choice);
       else photo.byHand.delete(number);
-      if (choice?.person) state.chosen.add(choice.person);
       photo.changed = true;
       state.face = number;
+      if (!choice?.person || state.chosen.has(choice.person)) return;
+      state.chosen.add(choice.person);
+      restoring.looking.lookAgain(); // as if they had been ticked
     });
   });
   const canvas = make("canvas", { width: SIDE, height: SIDE });
