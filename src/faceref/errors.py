@@ -47,6 +47,10 @@ class UsageError(FacerefError):
     exit_code = 2
 
 
+class FaceNotThereError(UsageError):
+    """The photograph has no face of the number, or in the box, that was chosen."""
+
+
 class PhotoError(FacerefError):
     """A photograph cannot be read: missing, empty, not a picture, or truncated through the face."""
 

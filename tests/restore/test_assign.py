@@ -125,6 +125,9 @@ def test_a_good_face_is_left_alone_unless_the_options_overrule_that(restorer, po
 
 
 def test_a_strength_by_number_is_that_faces_alone(restorer, couple):
+    assert RestoreOptions.of(strength='{"2": 0.5}') == RestoreOptions.of(strength="2:0.5")
+    with pytest.raises(UsageError, match="a face is given twice"):
+        RestoreOptions.of(strength="2:0.5,2:0.9")
     first, second = restore(restorer, couple, always=False, strength="2:0.5").account().faces
     assert (first.left_alone, second.restored, second.strength) == ("it is good already", True, 0.5)
     assert restore(restorer, couple, strength={1: 0, 2: 0.5}).account().faces[0].left_alone_code == "no_strength"

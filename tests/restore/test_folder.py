@@ -149,6 +149,16 @@ def test_a_result_whose_name_is_another_photographs_by_now_stays(tree, request_,
     assert {path.name for path in (tree / "out" / "1950").glob("*.png")} == {"portrait.png", "portrait_2.png"}
 
 
+def test_a_photograph_without_the_face_that_was_chosen_is_copied(tree, request_):
+    second = replace(request_, options=RestoreOptions(face=2))
+    outcomes = list(restore_folder(tree / "photos", tree / "out", second))
+    assert statuses(outcomes) == dict.fromkeys(STATUSES, "copied") | {"broken.jpg": "failed"}
+    told = {outcome.photo: outcome.reason for outcome in outcomes}
+    assert told["portrait.jpg"] == "has no face 2"
+    made, photos = files(tree / "out"), files(tree / "photos")
+    assert all(made[name] == photos[name] for name in STATUSES if name != "broken.jpg")
+
+
 def test_results_among_the_photographs_are_passed_over(tree, request_):
     list(restore_folder(tree / "photos", tree / "out", request_))
     shutil.copy(tree / "out" / "portrait.jpg", tree / "photos" / "portrait_restored.jpg")

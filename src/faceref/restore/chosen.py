@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from faceref.errors import OtherPersonError, UsageError
+from faceref.errors import FaceNotThereError, OtherPersonError
 from faceref.faces.boxes import Box, overlap
 from faceref.faces.certainty import refusal_threshold
 from faceref.people import matching
@@ -18,23 +18,26 @@ DRAWN_AROUND = 0.5  # of the smaller of two boxes, the face's and one drawn arou
 
 
 def by_number(faces: Sequence[FoundFace], by_hand: Sequence[ByHand]) -> dict[int, ByHand]:
-    """What was said of each face. Raises UsageError for a face that is not there."""
+    """What was said of each face. Raises FaceNotThereError."""
     check_numbers(faces, [one.face for one in by_hand])
     return {one.face: one for one in by_hand}
 
 
 def check_numbers(faces: Sequence[FoundFace], numbers: Iterable[int]) -> None:
-    """Raises UsageError for a face that is not there."""
+    """Raises FaceNotThereError for the first of these that is not there."""
     for number in numbers:
         if number > len(faces):
             hint = f"choose {_numbers(faces)}"
-            raise UsageError(f"has no face {number}", subject=faces[0].photo.name, hint=hint)
+            raise FaceNotThereError(f"has no face {number}", subject=faces[0].photo.name, hint=hint)
 
 
 def chosen(
     faces: Sequence[FoundFace], only: Identity[Any] | None, choice: FaceChoice | None, by_hand: Mapping[int, ByHand]
 ) -> list[FoundFace]:
-    """The faces that the options mean. Raises UsageError, or OtherPersonError if none may be the only person given."""
+    """The faces that the options mean.
+
+    Raises FaceNotThereError, or OtherPersonError if none may be the only person given.
+    """
     match choice:
         case None if only is not None:
             return _most_like(only, faces, by_hand)
@@ -49,10 +52,10 @@ def chosen(
 
 
 def _there(found: list[FoundFace], missing: str, faces: Sequence[FoundFace]) -> list[FoundFace]:
-    """What was found. Raises UsageError if it is nothing."""
+    """What was found. Raises FaceNotThereError if it is nothing."""
     if not found:
         hint = f"choose {_numbers(faces)}, largest or all"
-        raise UsageError(f"has {missing}", subject=faces[0].photo.name, hint=hint)
+        raise FaceNotThereError(f"has {missing}", subject=faces[0].photo.name, hint=hint)
     return found
 
 

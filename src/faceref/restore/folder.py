@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from faceref.errors import (
+    FaceNotThereError,
     FacerefError,
     NoFaceError,
     NoOtherPhotographError,
@@ -35,7 +36,7 @@ from faceref.restore.result import Result
 JOURNAL = "restore.jsonl"  # what became of each photograph
 SHEETS = "contact_sheet_*.png"  # see `faceref.restore.summary`
 OURS = "it is a result of faceref already"
-NOTHING_TO_RESTORE = (NoFaceError, NoOtherPhotographError, OtherPersonError)  # such a photograph is copied
+NOTHING_TO_RESTORE = (NoFaceError, NoOtherPhotographError, OtherPersonError, FaceNotThereError)  # it is copied then
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 Python, the command, folders, the page and the API all read them here.
 """
 
+import json
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -41,10 +42,15 @@ FaceChoice = (
 
 
 def _as_typed(strength: object) -> object:
-    """What is typed for single faces, as 1:0.5,3:1, by their numbers; all else as it is."""
+    """What is typed for single faces, as 1:0.5,3:1 or as JSON, by their numbers; all else as it is."""
     if not isinstance(strength, str) or ":" not in strength:
         return strength
-    return {face: part for face, _, part in (one.partition(":") for one in strength.split(","))}
+    if strength.lstrip().startswith("{"):
+        return json.loads(strength)  # its errors are ValueErrors
+    parts = [one.partition(":") for one in strength.split(",")]
+    if len(faces := {face.strip(): part for face, _, part in parts}) < len(parts):
+        raise ValueError("a face is given twice")
+    return faces
 
 
 # How much of a restoration is shown: of all faces alike, or of each by its number; those not named as they need.
