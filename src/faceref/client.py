@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import httpx2 as httpx
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from faceref.app.server.schema import AddedPhotos, EnrolledPerson, Job, NewPerson, PersonDetails
 from faceref.errors import FacerefError
@@ -27,7 +27,6 @@ PATIENCE = 60.0  # seconds that a server may be away meanwhile, as while it is s
 AWAY = (502, 503, 504)  # a proxy's answers in the place of a server that does not
 
 Source = str | Path | bytes
-M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 
 
@@ -39,7 +38,10 @@ class ServerError(FacerefError):
             said = json.loads(answer.read())
             parts = {key: said[key] for key in ("reason", "subject", "hint", "code")}
         except (ValueError, LookupError, TypeError):  # something between here and the server
-            parts = {"reason": f"The answer was {answer.status_code}", "code": f"http_{answer.status_code}"}
+            what = (
+                "What answered is no server of faceref" if answer.is_success else f"The answer was {answer.status_code}"
+            )
+            parts = {"reason": what, "code": f"http_{answer.status_code}"}
             if location := answer.headers.get("location"):
                 parts["hint"] = f"use the address it names: {location}"
         super().__init__(**parts)
@@ -113,11 +115,11 @@ class Client:
         return self._model(Job, self._send("POST", "/v1/restore", headers, **_form(photo, references, people, options)))
 
     def job(self, id: str) -> Job:
-        return self._model(Job, self._send("GET", f"/v1/jobs/{id}"))
+        return self._model(Job, self._send("GET", _job(id)))
 
     def follow(self, id: str) -> Iterator[Job]:
         """The job whenever something of it changes, until it is over or cancelled."""
-        with self._http.stream("GET", f"/v1/jobs/{id}/events", headers=self._headers) as answer:
+        with self._http.stream("GET", f"{_job(id)}/events", headers=self._headers) as answer:
             if not answer.is_success:
                 raise ServerError(answer)
             event = ""
@@ -135,12 +137,12 @@ class Client:
         again. keep: until its time is over.
         """
         look = {"keep": keep} | ({} if strength is None else {"strength": _typed(strength)})
-        answer = self._send("GET", f"/v1/jobs/{id}/result", params=look)
+        answer = self._send("GET", f"{_job(id)}/result", params=look)
         return answer.content, answer.headers["content-type"]
 
     def cancel(self, id: str) -> None:
         """Cancel a job, or have its result forgotten."""
-        self._send("DELETE", f"/v1/jobs/{id}")
+        self._send("DELETE", _job(id))
 
     def faces(
         self,
@@ -153,7 +155,7 @@ class Client:
         return self._model(Account, self._send("POST", "/v1/faces", **_form(photo, references, people, options)))
 
     def people(self) -> list[EnrolledPerson]:
-        return TypeAdapter(list[EnrolledPerson]).validate_json(self._send("GET", "/v1/people").content)
+        return self._model(list[EnrolledPerson], self._send("GET", "/v1/people"))
 
     def person(self, name: str) -> PersonDetails:
         return self._model(PersonDetails, self._send("GET", _person(name)))
@@ -195,8 +197,11 @@ class Client:
         return answer
 
     @staticmethod
-    def _model(kind: type[M], answer: httpx.Response) -> M:
-        return kind.model_validate_json(answer.content)
+    def _model(kind: type[T], answer: httpx.Response) -> T:
+        try:
+            return TypeAdapter(kind).validate_json(answer.content)
+        except ValidationError as error:
+            raise ServerError(answer) from error
 
 
 def _patiently(ask: Callable[[], T]) -> T:
@@ -244,4 +249,14 @@ def _bytes(source: Source) -> bytes:
 
 
 def _person(name: str) -> str:
-    return f"/v1/people/{quote(name, safe='')}"
+    return f"/v1/people/{_segment(name)}"
+
+
+def _job(id: str) -> str:
+    return f"/v1/jobs/{_segment(id)}"
+
+
+def _segment(text: str) -> str:
+    """One segment of a path, whatever is in the text; dots alone would lead to another."""
+    quoted = quote(text, safe="")
+    return quoted if quoted.strip(".") else quoted.replace(".", "%2E")

@@ -234,6 +234,7 @@ def test_a_face_that_one_photograph_lacks_does_not_keep_the_next_from_being_rest
         ("--face 5", "has no face 5; choose 1, largest or all."),
         ("--face left", "There is no face 'left'; give a number (from the left), largest or all."),
         ("--box 1,2,3", "There is no box '1,2,3'; give X,Y,WIDTH,HEIGHT in pixels"),
+        ("--box nan,2,3,4", "There is no box 'nan,2,3,4'; give X,Y,WIDTH,HEIGHT in pixels"),
         ("--box 0,0,9,9", "has no face in the box 0,0,9,9; choose 1, largest or all."),
         ("--only-largest --face 1", "Only one of --face, --box and --only-largest can say which face"),
         ("-o result.gif", "result.gif is not a picture that can be written"),

@@ -283,5 +283,7 @@ def test_names_that_are_no_unicode_are_restored_too(tree, request_):
     assert statuses(outcomes)[name] == "restored"
     assert (tree / "out" / name).is_file()
     assert "gro\\xdfmutter.jpg" in write_summary(tree / "out", outcomes).read_text()
+    formula = replace(outcomes[0], photo="=1+1.jpg")
+    assert "\n'=1+1.jpg," in write_summary(tree / "out", [formula]).read_text()
     again = list(restore_folder(tree / "photos", tree / "out", request_))
     assert [outcome.photo for outcome in again if outcome.earlier and outcome.status == "restored"]

@@ -131,7 +131,9 @@ def test_faces_are_found_and_matched_without_restoring(client, photo, reference)
         (lambda client, photo: client.rename("Nobody", "a/b"), 400, "cannot be a person's name"),
         (lambda client, photo: client.enroll("Nobody", [photo, b""]), 422, "Photograph 2 is empty"),
         (lambda client, photo: client.submit(photo, [photo, b"no picture"]), 422, "Reference 2 is not a picture"),
-        (lambda client, photo: client.job("../x"), 404, "Not Found"),
+        (lambda client, photo: client.job("../people"), 404, "no such job|Not Found"),
+        (lambda client, photo: client.person("."), 404, "Nobody is enrolled|Not Found"),
+        (lambda client, photo: client.cancel(".."), 404, "no such job|Not Found"),
     ],
 )
 def test_what_cannot_be_done_is_said(client, photo, ask, status, says):

@@ -285,12 +285,19 @@ def test_a_server_that_stays_away_is_an_error_with_its_own_words(client, photo, 
         client.restore(photo, options=FULLY)
 
 
-def test_a_redirection_is_no_success():
-    moved = httpx.MockTransport(lambda _: httpx.Response(301, headers={"location": "https://elsewhere/"}))
-    client = Client(http=httpx.Client(base_url="http://here", transport=moved))
-    for ask in (lambda: client.remove("Eileen"), client.people, lambda: list(client.follow("a-job"))):
-        with pytest.raises(
-            ServerError, match="The answer was 301; use the address it names: https://elsewhere/"
-        ) as told:
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (
+            httpx.Response(301, headers={"location": "https://there/"}),
+            "was 301; use the address it names: https://there/",
+        ),
+        (httpx.Response(200, text="<html>Log in to this network</html>"), "What answered is no server of faceref"),
+    ],
+)
+def test_an_answer_of_something_else_is_no_success(answer, says):
+    client = Client(http=httpx.Client(base_url="http://here", transport=httpx.MockTransport(lambda _: answer)))
+    for ask in (client.people, lambda: client.job("a-job")):
+        with pytest.raises(ServerError, match=says) as told:
             ask()
-        assert told.value.status == 301
+        assert told.value.status == answer.status_code

@@ -103,9 +103,9 @@ def _sheet(out: Path, number: int) -> Path:
 
 def _row(outcome: Outcome) -> dict[str, Any]:
     row: dict[str, Any] = {
-        "photo": printable(outcome.photo),
+        "photo": _cell(outcome.photo),
         "status": outcome.status,
-        "result": printable(outcome.result or ""),
+        "result": _cell(outcome.result or ""),
         "reason": outcome.reason or "",
     }
     if outcome.account is None:
@@ -115,10 +115,16 @@ def _row(outcome: Outcome) -> dict[str, Any]:
     return row | {
         "faces": len(account.faces),
         "restored": sum(face.restored for face in account.faces),
-        "people": "; ".join(called(match.person, match.files) for match in matches),
+        "people": _cell("; ".join(called(match.person, match.files) for match in matches)),
         "certainty": "; ".join(f"{match.certainty:.2f}" for match in matches),
         "warnings": " ".join(account.warnings),
     }
+
+
+def _cell(name: str) -> str:
+    """A file's name that a spreadsheet takes for text, and for no formula."""
+    text = printable(name)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def _before_and_after(photos: Path, out: Path, outcome: Outcome) -> Image.Image:

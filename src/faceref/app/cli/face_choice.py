@@ -1,5 +1,6 @@
 """Which face is restored, as one types it: `--face`, `--box` and `--only-largest` are one option of the library."""
 
+import math
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -45,8 +46,8 @@ def _corners(box: str) -> tuple[float, float, float, float]:
     try:
         x, y, width, height = (float(part) for part in box.split(","))
     except ValueError:
-        width = height = 0.0
-    if not (width > 0 and height > 0):
+        x = y = width = height = 0.0
+    if not (width > 0 and height > 0 and math.isfinite(x + y + width + height)):
         raise UsageError(f"There is no box {box!r}", hint="give X,Y,WIDTH,HEIGHT in pixels, from the upper left corner")
     return x, y, x + width, y + height
 
