@@ -21,6 +21,7 @@ from serving import TOKENS, listening
 from faceref.app.server.api import create_app
 from faceref.app.server.limits import Limits
 from faceref.app.server.schema import Problem
+from faceref.client import Client, ServerError
 from faceref.restore.options import RestoreOptions
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
@@ -73,3 +74,21 @@ def test_options_are_taken_or_named(address, options):
     problem = Problem.model_validate(answer.json())
     assert (answer.status_code, problem.code) in ((400, "options"), (422, "photo"))
     assert problem.code == "photo" or problem.subject in options
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (
+            httpx.Response(301, headers={"location": "https://there/"}),
+            "was 301; use the address it names: https://there/",
+        ),
+        (httpx.Response(200, text="<html>Log in to this network</html>"), "What answered is no server of faceref"),
+    ],
+)
+def test_an_answer_of_something_else_is_no_success(answer, says):
+    client = Client(http=httpx.Client(base_url="http://here", transport=httpx.MockTransport(lambda _: answer)))
+    for ask in (client.people, lambda: client.job("a-job")):
+        with pytest.raises(ServerError, match=says) as told:
+            ask()
+        assert told.value.status == answer.status_code

@@ -283,21 +283,3 @@ def test_a_server_that_stays_away_is_an_error_with_its_own_words(client, photo, 
     monkeypatch.setattr("faceref.client.PATIENCE", 0.1)
     with pytest.raises(httpx.ConnectError, match="refused"):
         client.restore(photo, options=FULLY)
-
-
-@pytest.mark.parametrize(
-    ("answer", "says"),
-    [
-        (
-            httpx.Response(301, headers={"location": "https://there/"}),
-            "was 301; use the address it names: https://there/",
-        ),
-        (httpx.Response(200, text="<html>Log in to this network</html>"), "What answered is no server of faceref"),
-    ],
-)
-def test_an_answer_of_something_else_is_no_success(answer, says):
-    client = Client(http=httpx.Client(base_url="http://here", transport=httpx.MockTransport(lambda _: answer)))
-    for ask in (client.people, lambda: client.job("a-job")):
-        with pytest.raises(ServerError, match=says) as told:
-            ask()
-        assert told.value.status == answer.status_code
