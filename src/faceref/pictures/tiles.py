@@ -27,16 +27,16 @@ def enlarge_in_tiles(
     (tiles done, tiles in all).
     """
     enlarged = Image.new("RGB", (scale * image.width, scale * image.height))
-    boxes = _tiles(image.size, tile)
-    on_tile(0, len(boxes))
-    for number, box in enumerate(boxes, 1):
-        around = _grown(box, overlap, image.size)
+    shown = [(box, _grown(box, overlap, image.size)) for box in _tiles(image.size, tile)]
+    shown.sort(key=lambda one: _area(one[1]), reverse=True)  # each then fits into the memory that the first has left
+    on_tile(0, len(shown))
+    for number, (box, around) in enumerate(shown, 1):
         made = enlarge(np.asarray(image.crop(around), dtype=np.float32) / 255)
         left, top, right, bottom = (factor * (edge - around[i % 2]) for i, edge in enumerate(box))
         averaged = _averaged(made[top:bottom, left:right], factor // scale)
         pixels = np.rint(averaged * 255).clip(0, 255).astype(np.uint8)
         enlarged.paste(Image.fromarray(pixels), (scale * box[0], scale * box[1]))
-        on_tile(number, len(boxes))
+        on_tile(number, len(shown))
     return enlarged
 
 
@@ -49,6 +49,11 @@ def _tiles(size: tuple[int, int], tile: int) -> list[Box]:
 def _grown(box: Box, by: int, size: tuple[int, int]) -> Box:
     left, top, right, bottom = box
     return max(left - by, 0), max(top - by, 0), min(right + by, size[0]), min(bottom + by, size[1])
+
+
+def _area(box: Box) -> int:
+    left, top, right, bottom = box
+    return (right - left) * (bottom - top)
 
 
 def _averaged(pixels: np.ndarray, by: int) -> np.ndarray:
