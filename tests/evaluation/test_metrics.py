@@ -46,8 +46,9 @@ def test_psnr_and_ssim_are_those_of_scikit_image(pair):
 
 def test_ms_ssim_is_that_of_torchmetrics(pair):
     truth, picture = (cv2.resize(one, (256, 256)) for one in pair)
-    of_both = (torch.from_numpy(one).permute(2, 0, 1)[None] / 255 for one in (picture, truth))
-    expected = multiscale_structural_similarity_index_measure(*of_both, data_range=1.0, normalize="relu")
+    a, b = (torch.from_numpy(one).permute(2, 0, 1)[None] / 255 for one in (picture, truth))
+    expected = multiscale_structural_similarity_index_measure(a, b, data_range=1.0, normalize="relu")
+    assert isinstance(expected, torch.Tensor)
     # at the coarsest scale it takes windows that leave the picture, too
     assert measure(picture, truth)["ms_ssim"] == pytest.approx(float(expected), abs=5e-4)
 

@@ -1,5 +1,7 @@
 """Samplers take all noise away that they say they take."""
 
+from typing import Literal
+
 import pytest
 import torch
 from diffusers import DDIMScheduler
@@ -10,7 +12,7 @@ from faceref.pipelines.sampling import denoise, make_sampler
 DEVIATION = 0.5  # of the clean values
 
 
-def scheduler(spacing: str) -> DDIMScheduler:
+def scheduler(spacing: Literal["leading", "trailing"]) -> DDIMScheduler:
     schedule = {"beta_start": 0.0015, "beta_end": 0.0155, "beta_schedule": "scaled_linear"}
     return DDIMScheduler(**schedule, timestep_spacing=spacing, clip_sample=False)
 

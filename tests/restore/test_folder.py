@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from folders import RESULTS, STATUSES, files, statuses
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
+from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from faceref.errors import OutputError, PhotoError, UsageError
 from faceref.faces.dlib_detector import DlibDetector
@@ -124,6 +124,7 @@ def test_a_result_that_somebody_has_retouched_is_not_replaced(tree, request_):
     with Image.open(result) as picture:
         picture.load()
         marks = PngInfo()
+        assert isinstance(picture, PngImageFile)
         for name, text in picture.text.items():
             marks.add_text(name, text)
         picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(result, pnginfo=marks)
@@ -132,7 +133,7 @@ def test_a_result_that_somebody_has_retouched_is_not_replaced(tree, request_):
     outcomes = list(restore_folder(tree / "photos", tree / "out", request_, again=True))
     assert statuses(outcomes) == STATUSES | {"1950/portrait.bmp": "failed"}
     told = next(outcome.reason for outcome in outcomes if outcome.photo == "1950/portrait.bmp")
-    assert "has been changed since it was restored; move it away" in told
+    assert "has been changed since it was restored; move it away" in str(told)
     assert result.read_bytes() == retouched
     result.unlink()
     outcomes = list(restore_folder(tree / "photos", tree / "out", request_))

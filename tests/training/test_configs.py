@@ -97,12 +97,12 @@ def test_a_shipped_configuration_trains_two_steps(path: Path, photographs: Path,
             assert isinstance(before, DenoisingConfig)
             # 118 million weights: at full size they are trained as the configuration before says
             unet = narrow(before.unet) if before.data.resolution == 512 else before.unet
-            smaller = {"sample_size": unet["sample_size"] * 64 // config.data.resolution}
+            smaller = {"sample_size": unet.get("sample_size", 64) * 64 // config.data.resolution}
             settings += ["initial=null", f"unet={json.dumps(unet | smaller)}"]
         elif config.initial is not None:
             settings += [f"initial={ROOT / config.initial}", as_it_is]
         else:  # latents of smaller pictures are smaller
-            settings.append(f"unet.sample_size={config.unet['sample_size'] * 64 // config.data.resolution}")
+            settings.append(f"unet.sample_size={config.unet.get('sample_size', 64) * 64 // config.data.resolution}")
     if isinstance(config, LDBFRConfig | DiffusionConfig) and config.restoring is not None:
         settings.append(f"restoring={untrained(config.restoring, tmp_path)}")
     if isinstance(config, LDBFRConfig):

@@ -183,13 +183,13 @@ def restore_folder(
             for photo, target in plan_tree([photos / name for name in names], photos, out).items()
         }
         taken = {*planned, *planned.values()}
-        written = {one["result"]: one.get("written") for one in journal.earlier.values()}
+        written: dict[str, str | None] = {one["result"]: one.get("written") for one in journal.earlier.values()}
         for name, target in planned.items():
             known = Outcome(**journal.done[name]) if name in journal.done else None
             before = journal.earlier.get(name, {}).get("result")
             if before in taken - {name, target}:
                 before = None
-            told = {one: digest for one in (name, target, before) if (digest := written.get(one))}
+            told = {one: digest for one in (name, target, before) if one and (digest := written.get(one))}
             item = Item(name, target, before, told)
             if known and _is_done(known, item, photos, out):
                 yield replace(known, earlier=True)

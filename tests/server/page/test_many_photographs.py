@@ -101,7 +101,7 @@ def test_what_is_cancelled_while_its_result_is_made_visible_can_be_restored(page
     held = []
     page.route("**/v1/preview", lambda route: held.append(route))
     page.locator("#restore").click()
-    until(lambda: page.wait_for_timeout(50) or held)
+    until(lambda: page.wait_for_timeout(50) or bool(held))
     page.get_by_role("button", name="Cancel").click()
     held[0].continue_()
     page.unroute("**/v1/preview")
@@ -115,7 +115,7 @@ def test_faces_are_listed_though_restoring_failed_before_they_were(page, bad, on
     held = []
     page.route("**/v1/faces", lambda route: held.append(route))
     choose(page, "photos", on_disk(old=bad))
-    until(lambda: page.wait_for_timeout(50) or held)
+    until(lambda: page.wait_for_timeout(50) or bool(held))
     refusal = '{"code": "time", "subject": null, "reason": "It took too long", "hint": null}'
     page.route("**/v1/restore", lambda route: route.fulfill(status=422, body=refusal))
     page.unroute("**/v1/faces")
