@@ -39,7 +39,9 @@ class ServerError(FacerefError):
             parts = {key: said[key] for key in ("reason", "subject", "hint", "code")}
         except (ValueError, LookupError, TypeError):  # something between here and the server
             what = (
-                "What answered is no server of faceref" if answer.is_success else f"The answer was {answer.status_code}"
+                "What answered is no server of faceref, or one of another version"
+                if answer.is_success
+                else f"The answer was {answer.status_code}"
             )
             parts = {"reason": what, "code": f"http_{answer.status_code}"}
             if location := answer.headers.get("location"):
@@ -112,7 +114,8 @@ class Client:
     ) -> Job:
         """Have a photograph restored later. The same key: the same job, however often it is sent."""
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        return self._model(Job, self._send("POST", "/v1/restore", headers, **_form(photo, references, people, options)))
+        form = _form(photo, references, people, options)
+        return self._model(Job, self._send("POST", "/v1/restore", headers=headers, **form))
 
     def job(self, id: str) -> Job:
         return self._model(Job, self._send("GET", _job(id)))
@@ -120,8 +123,7 @@ class Client:
     def follow(self, id: str) -> Iterator[Job]:
         """The job whenever something of it changes, until it is over or cancelled."""
         with self._http.stream("GET", f"{_job(id)}/events", headers=self._headers) as answer:
-            if not answer.is_success:
-                raise ServerError(answer)
+            _check_is(answer, "text/event-stream")
             event = ""
             for line in answer.iter_lines():
                 field, _, value = line.partition(": ")
@@ -137,12 +139,12 @@ class Client:
         again. keep: until its time is over.
         """
         look = {"keep": keep} | ({} if strength is None else {"strength": _typed(strength)})
-        answer = self._send("GET", f"{_job(id)}/result", params=look)
+        answer = self._send("GET", f"{_job(id)}/result", "image/", params=look)
         return answer.content, answer.headers["content-type"]
 
     def cancel(self, id: str) -> None:
         """Cancel a job, or have its result forgotten."""
-        self._send("DELETE", _job(id))
+        self._send("DELETE", _job(id), None)
 
     def faces(
         self,
@@ -162,7 +164,7 @@ class Client:
 
     def face(self, name: str, number: int) -> bytes:
         """The aligned face of one of a person's references, from 1, as a JPEG."""
-        return self._send("GET", f"{_person(name)}/faces/{number}").content
+        return self._send("GET", f"{_person(name)}/faces/{number}", "image/").content
 
     def enroll(self, name: str, photos: Sequence[Source]) -> NewPerson:
         return self._model(NewPerson, self._send("POST", "/v1/people", data={"name": name}, files=_photos(photos)))
@@ -172,14 +174,14 @@ class Client:
         return self._model(AddedPhotos, self._send("POST", f"{_person(name)}/photos", files=_photos(photos)))
 
     def rename(self, name: str, new: str) -> None:
-        self._send("PATCH", _person(name), json={"name": new})
+        self._send("PATCH", _person(name), None, json={"name": new})
 
     def merge(self, name: str, other: str) -> None:
         """The references of `other` become those of `name`."""
-        self._send("POST", f"{_person(name)}/merge", json={"other": other})
+        self._send("POST", f"{_person(name)}/merge", None, json={"other": other})
 
     def remove(self, name: str) -> None:
-        self._send("DELETE", _person(name))
+        self._send("DELETE", _person(name), None)
 
     def close(self) -> None:
         self._http.close()
@@ -190,10 +192,17 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _send(self, method: str, path: str, headers: dict[str, str] | None = None, **content: Any) -> httpx.Response:
+    def _send(
+        self,
+        method: str,
+        path: str,
+        kind: str | None = "application/json",
+        headers: dict[str, str] | None = None,
+        **content: Any,
+    ) -> httpx.Response:
+        """kind: how the answer's media type begins; None: there is no content in it."""
         answer = self._http.request(method, path, headers=self._headers | (headers or {}), **content)
-        if not answer.is_success:  # a redirection, too: what was asked for has not been done
-            raise ServerError(answer)
+        _check_is(answer, kind)
         return answer
 
     @staticmethod
@@ -202,6 +211,13 @@ class Client:
             return TypeAdapter(kind).validate_json(answer.content)
         except ValidationError as error:
             raise ServerError(answer) from error
+
+
+def _check_is(answer: httpx.Response, kind: str | None) -> None:
+    """Raises ServerError for what is no success, as a redirection, and for one of something else than the server."""
+    has_kind = answer.headers.get("content-type", "").startswith(kind or "")
+    if not answer.is_success or not has_kind or (kind is None and answer.status_code != 204):
+        raise ServerError(answer)
 
 
 def _patiently(ask: Callable[[], T]) -> T:

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -65,22 +66,27 @@ def check_writable(path: Path) -> None:
         raise cannot_be_written(path, error) from error
 
 
-def lock(file: IO[Any], folder: Path) -> bool:
+def lock(file: IO[Any], folder: Path, patience: float = 0) -> bool:
     """Whether this process alone has the folder, by an open file in it, for as long as that is open.
 
-    False where the file system knows no locks. Raises OutputError (code "in_use") if another process has it.
+    patience: seconds that another process may take to end. False where the file system knows no locks. Raises
+    OutputError (code "in_use") if another process has it.
     """
     if fcntl is None:
         return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise OutputError(
-            "is being written by another process", subject=folder, hint="wait for its end", code="in_use"
-        ) from None
-    except OSError:
-        return False
-    return True
+    until = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise OutputError(
+                    "is being written by another process", subject=folder, hint="wait for its end", code="in_use"
+                ) from None
+            time.sleep(0.2)
+        except OSError:
+            return False
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -21,11 +21,14 @@ LONGEST = 60  # characters of a setting that it shows
 class Journal:
     """What was done in a folder.
 
-    done: key of an item -> its last outcome, as JSON has it; earlier: the same, whatever the settings were.
+    done: key of an item -> its last outcome, as JSON has it; earlier: the same, whatever the settings were; written:
+    name of a file -> the digests of all that was ever written there (`note_writing`).
     """
 
-    def __init__(self, path: Path, file: FileIO, done: dict[str, Any], earlier: dict[str, Any]) -> None:
-        self.path, self.done, self.earlier = path, done, earlier
+    def __init__(
+        self, path: Path, file: FileIO, done: dict[str, Any], earlier: dict[str, Any], written: dict[str, set[str]]
+    ) -> None:
+        self.path, self.done, self.earlier, self.written = path, done, earlier, written
         self._file = file
 
     def record(self, key: str, outcome: Any) -> None:
@@ -50,7 +53,7 @@ def claim(path: str | Path, settings: Mapping[str, Any], *, again: bool = False)
     settings = json.loads(json.dumps(settings))  # tuples are lists there
     with _opened(path) as file:
         alone = lock(file, path.parent)
-        before, done, earlier = _read(path, _whole_lines(file))
+        before, done, earlier, written = _read(path, _whole_lines(file))
         if again or (not done and before != settings):  # settings that nothing was done with bind nobody
             done = {}
             _append(file, path, {"settings": settings})
@@ -58,7 +61,16 @@ def claim(path: str | Path, settings: Mapping[str, Any], *, again: bool = False)
             _check_same(path, before, settings)
         if alone:
             remove_leftovers(path.parent)
-        yield Journal(path, file, done, earlier)
+        yield Journal(path, file, done, earlier, written)
+
+
+def note_writing(path: Path, name: str, digest: str) -> None:
+    """Note in the journal `path`, which another process may have claimed, what is about to be written to a file.
+
+    So that it is known as ours whatever happens next. Raises OutputError.
+    """
+    with _opened(path) as file:
+        _append(file, path, {"writing": name, "digest": digest})
 
 
 def fingerprint(*values: Any) -> str:
@@ -93,23 +105,25 @@ def _append(file: FileIO, path: Path, line: dict[str, Any]) -> None:
         raise cannot_be_written(path, error) from error
 
 
-def _read(path: Path, lines: list[bytes]) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-    """The last settings, what was done with them, key -> outcome, and with any.
+def _read(path: Path, lines: list[bytes]) -> tuple[Any, dict[str, Any], dict[str, Any], dict[str, set[str]]]:
+    """The last settings, what was done with them, key -> outcome, and with any; and what was written, name -> digests.
 
     A line that a power cut has garbled is passed over, so that its item is done again.
     """
-    settings, done, earlier = None, {}, {}
+    settings, done, earlier, written = None, {}, {}, {}
     for number, line in enumerate(lines):
         try:
             entry = json.loads(line)
             if "settings" in entry:
                 settings, done = entry["settings"], {}
+            elif "writing" in entry:
+                written.setdefault(entry["writing"], set()).add(entry["digest"])
             else:
                 done[entry["item"]] = earlier[entry["item"]] = entry["outcome"]
         except (ValueError, KeyError, TypeError):
             if number == 0:
                 raise OutputError("is no journal of this version", subject=path, hint="choose another folder") from None
-    return settings, done, earlier
+    return settings, done, earlier, written
 
 
 def _check_same(path: Path, before: Any, settings: Mapping[str, Any]) -> None:

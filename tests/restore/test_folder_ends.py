@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -159,3 +160,16 @@ def test_a_reference_that_cannot_be_read_any_more_is_no_reason_to_leave_a_photog
     left = [outcome for outcome in outcomes.values() if outcome.photo.startswith(("portrait", "1950/portrait"))]
     assert {outcome.status for outcome in left} == {"failed"}
     assert all("None of the references can be used" in str(outcome.reason) for outcome in left)
+
+
+def test_a_result_that_was_written_and_not_remembered_is_known_as_ours(tree, request_, ctrl_c, monkeypatch):
+    def seeded(seed: int) -> Request:
+        return replace(request_, options=request_.options.model_copy(update={"seed": seed}))
+
+    list(restore_folder(tree / "photos", tree / "out", request_))
+    for seed in (1, 2):
+        with monkeypatch.context() as patched:
+            interrupted(Journal, "record", ctrl_c, before=True, monkeypatch=patched)
+            with pytest.raises(KeyboardInterrupt):
+                list(restore_folder(tree / "photos", tree / "out", seeded(seed), again=True))
+    assert statuses(list(restore_folder(tree / "photos", tree / "out", seeded(3), again=True))) == STATUSES

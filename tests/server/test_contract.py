@@ -88,7 +88,8 @@ def test_options_are_taken_or_named(address, options):
 )
 def test_an_answer_of_something_else_is_no_success(answer, says):
     client = Client(http=httpx.Client(base_url="http://here", transport=httpx.MockTransport(lambda _: answer)))
-    for ask in (client.people, lambda: client.job("a-job")):
+    asking = (client.people, lambda: client.job("a"), lambda: client.result("a"), lambda: list(client.follow("a")))
+    for ask in (*asking, lambda: client.remove("Eileen"), lambda: client.face("Eileen", 1)):
         with pytest.raises(ServerError, match=says) as told:
             ask()
         assert told.value.status == answer.status_code

@@ -232,8 +232,6 @@ SEVERE_AT_512 = "{sigma: [8, 16], downsample: [8, 32], noise: [0, 20], quality: 
         ("loop.steps=[", "not valid YAML"),
         ("loop=3", "loop"),
         ("initial=runs/x", "leave it out, or leave out initial"),
-        ("data.of_targets={misaligned: 0.5}", "photographs as they are"),
-        ("data.sources=[{root: a, coarse: true}]", "leave coarse out"),
         (f"data.degradation=[{SEVERE_AT_512}, {SEVERE_AT_512[:-1]}, resolution: 256}}]", "one resolution"),
     ],
 )
@@ -264,10 +262,20 @@ def test_a_schedule_without_signal_at_its_end_cannot_be_trained_on_noise_predict
         load_config(ldm, ["noise.prediction_type=epsilon"])
 
 
+@pytest.mark.parametrize("setting", ["data.of_targets={misaligned: 0.5}", "data.sources=[{root: a, coarse: true}]"])
+def test_what_says_nothing_to_a_stage_is_refused_where_a_run_begins(setting: str, tmp_path: Path):
+    config = load_config(next(path for path in CONFIGS if path.stem == "small-vqgan"), [setting])
+    with pytest.raises(UsageError, match="says nothing to"):
+        train_from(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_model_cannot_take_more_steps_than_its_noise_has():
     ldm = next(path for path in CONFIGS if path.stem == "refldm-512-ldm")
     with pytest.raises(UsageError, match=r"model\.steps: 50 are not possible with noise\.steps 10"):
         load_config(ldm, ["noise.steps=10"])
+    with pytest.raises(UsageError, match=r"model\.steps: 150 are not possible"):
+        load_config(ldm, ["model.steps=150"])
 
 
 def test_a_missing_file_is_named(tmp_path: Path):

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from tiny_runs import digest, tiny_vqgan
 
 from faceref.errors import CheckpointError, OutputError, UsageError
+from faceref.training import run_folder
 from faceref.training.checkpoints import Checkpoints
 from faceref.training.run import train_from
 from faceref.training.run_folder import MAY_CHANGE, changed_settings, claimed
@@ -210,10 +211,17 @@ def test_the_best_on_other_samples_is_no_measure(run: Path, photographs: Path):
     train_from(tiny_vqgan(photographs, steps=4, validation_samples=3), run, resume=True)
     now = checkpoints.best()
     assert now is not None
-    assert (now.step, now.measured_on) == (4, "3 samples in 1 processes")
+    assert (now.step, now.measured_on, now.others) == (4, "3 samples in 1 processes", (1,))
+    assert checkpoints.steps() == [1, 3, 4], "the state that was the best on others is kept"
+    checkpoints.mark_best(replace(now, value=99.0, measured_on=""))  # as written before samples were told
+    train_from(tiny_vqgan(photographs, steps=5, validation_samples=3), run, resume=True)
+    assert checkpoints.best() == replace(now, value=99.0, measured_on="")
 
 
-def test_a_folder_has_one_run_at_a_time_and_loses_what_a_killed_one_was_saving(run: Path, photographs: Path):
+def test_a_folder_has_one_run_at_a_time_and_loses_what_a_killed_one_was_saving(
+    run: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(run_folder, "PATIENCE", 0.3)
     with claimed(run), pytest.raises(OutputError, match="is being written by another process") as refused:
         train_from(tiny_vqgan(photographs, steps=8), run, resume=True)
     assert refused.value.code == "in_use"

@@ -34,7 +34,7 @@ from faceref.pipelines.settings import Sampling
 
 @dataclass(frozen=True, eq=False)
 class MeasuredModel(MeasuredRestorer):
-    """A loaded model with the sampling it is measured with; `fingerprint` is of its weights.
+    """A loaded model with the sampling it is measured with; `fingerprint` is of its networks.
 
     blind: the one that it brings along for photographs without references, which the product restores with.
     """

@@ -1,7 +1,7 @@
 """A whole tree of photographs: each becomes a result in another tree once, whatever ends the process in between."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatch
@@ -21,7 +21,7 @@ from faceref.errors import (
 )
 from faceref.files import write_atomically
 from faceref.jobs import OnItem, run
-from faceref.journal import claim
+from faceref.journal import claim, note_writing
 from faceref.people.person import Identity
 from faceref.pictures.formats import NAMES, OUTPUT_FORMATS
 from faceref.pictures.mark import is_marked_restored
@@ -44,21 +44,21 @@ class Item:
     """A photograph, and where its result would go, by their names in the two trees.
 
     Of earlier runs: before, the name of its result, unless that is another photograph's by now; written, the digests of
-    what they wrote, by those of these names that they wrote.
+    all that they wrote to these names.
     """
 
     photo: str
     target: str
     before: str | None = None
-    written: dict[str, str] = field(default_factory=dict)
+    written: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What became of a photograph; enlarged: and nothing in it was restored.
 
-    digest: of its file; result: name in the tree of results; written: the digest of what was written there; reason: why
-    nothing was restored; account: the fields of `faceref.restore.account.Account`; earlier: done by an earlier run.
+    digest: of its file; result: name in the tree of results; reason: why nothing was restored; account: the fields of
+    `faceref.restore.account.Account`; earlier: done by an earlier run.
     """
 
     photo: str
@@ -68,7 +68,6 @@ class Outcome:
     reason: str | None = None
     account: dict[str, Any] | None = None
     earlier: bool = False
-    written: str | None = None
 
 
 @dataclass(frozen=True)
@@ -116,21 +115,22 @@ class RestoreWork:
             if is_marked_restored(photo):
                 return Outcome(item.photo, "passed over", digest, reason=OURS)
             outcome, content = self._made(item, restorer, people)
-            written = sha256(content).hexdigest()
-            target = self.out / str(outcome.result)
+            name, made = str(outcome.result), sha256(content).hexdigest()
+            target = self.out / name
             check_name(target)
-            _check_may_be_replaced(target, item.written.get(str(outcome.result)), (digest, written))
+            _check_may_be_replaced(target, item.written.get(name, ()), same=(digest, made))
         except FacerefError as error:
             return Outcome(item.photo, "failed", reason=str(error))
+        note_writing(self.out / JOURNAL, name, made)
         with write_atomically(target) as temporary:
             temporary.write_bytes(content)
             if outcome.status == "copied":
                 _keep_time(photo, temporary)
         if item.before and item.before != outcome.result:
             with suppress(OutputError):  # it is somebody else's by now
-                _check_may_be_replaced(self.out / item.before, item.written.get(item.before))
+                _check_may_be_replaced(self.out / item.before, item.written.get(item.before, ()))
                 (self.out / item.before).unlink(missing_ok=True)  # or two results would tell two things
-        return replace(outcome, digest=digest, written=written)
+        return replace(outcome, digest=digest)
 
     def _made(self, item: Item, restorer: Restorer, people: list[Identity[Any]]) -> tuple[Outcome, bytes]:
         """What becomes of a photograph, and the bytes to write."""
@@ -183,13 +183,16 @@ def restore_folder(
             for photo, target in plan_tree([photos / name for name in names], photos, out).items()
         }
         taken = {*planned, *planned.values()}
-        written: dict[str, str | None] = {one["result"]: one.get("written") for one in journal.earlier.values()}
+        written = journal.written
+        for one in journal.earlier.values():
+            if one["status"] == "copied":  # as journals told it before they noted what is written
+                written.setdefault(one["result"], set()).add(one["digest"])
         for name, target in planned.items():
             known = Outcome(**journal.done[name]) if name in journal.done else None
             before = journal.earlier.get(name, {}).get("result")
             if before in taken - {name, target}:
                 before = None
-            told = {one: digest for one in (name, target, before) if one and (digest := written.get(one))}
+            told = {one: tuple(written[one]) for one in (name, target, before) if one in written}
             item = Item(name, target, before, told)
             if known and _is_done(known, item, photos, out):
                 yield replace(known, earlier=True)
@@ -248,12 +251,12 @@ def _status(result: Result) -> tuple[Literal["restored", "enlarged", "copied"], 
     return "copied" if result.background is None else "enlarged", reason
 
 
-def _check_may_be_replaced(target: Path, written: str | None, same: tuple[str, ...] = ()) -> None:
+def _check_may_be_replaced(target: Path, written: Sequence[str], same: Sequence[str] = ()) -> None:
     """Raises OutputError unless nothing is there, what an earlier run wrote, or the same as would be written.
 
-    written: the digest of what an earlier run wrote there; None: that is not known, and the mark of a result has to do.
+    written: digests of all that earlier runs wrote there; none: that is not known, and the mark of a result has to do.
     """
-    if not target.exists() or photo_digest(target) in {written, *same}:
+    if not target.exists() or photo_digest(target) in (*written, *same):
         return
     is_ours = is_marked_restored(target)
     if not is_ours or written:

@@ -3,7 +3,6 @@
 Python, the command, folders, the page and the API all read them here.
 """
 
-import json
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -18,6 +17,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
+from pydantic_core import from_json
 
 from faceref.errors import UsageError
 from faceref.pipelines.scheduler_name import SchedulerName
@@ -46,9 +46,9 @@ def _as_typed(strength: object) -> object:
     if not isinstance(strength, str) or ":" not in strength:
         return strength
     if strength.lstrip().startswith("{"):
-        return json.loads(strength)  # its errors are ValueErrors
+        return from_json(strength)
     parts = [one.partition(":") for one in strength.split(",")]
-    if len(faces := {face.strip(): part for face, _, part in parts}) < len(parts):
+    if len(faces := {face.strip().lstrip("0"): part for face, _, part in parts}) < len(parts):
         raise ValueError("a face is given twice")
     return faces
 

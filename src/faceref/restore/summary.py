@@ -106,7 +106,7 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "photo": _cell(outcome.photo),
         "status": outcome.status,
         "result": _cell(outcome.result or ""),
-        "reason": outcome.reason or "",
+        "reason": _cell(outcome.reason or ""),
     }
     if outcome.account is None:
         return row
@@ -117,13 +117,13 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "restored": sum(face.restored for face in account.faces),
         "people": _cell("; ".join(called(match.person, match.files) for match in matches)),
         "certainty": "; ".join(f"{match.certainty:.2f}" for match in matches),
-        "warnings": " ".join(account.warnings),
+        "warnings": _cell(" ".join(account.warnings)),
     }
 
 
-def _cell(name: str) -> str:
-    """A file's name that a spreadsheet takes for text, and for no formula."""
-    text = printable(name)
+def _cell(text: str) -> str:
+    """What a spreadsheet takes for text, and for no formula, though a file's name is in it."""
+    text = printable(text)
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 

@@ -8,7 +8,7 @@ import logging
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,25 @@ class TrainingState:
 
 @dataclass(frozen=True)
 class Best:
-    """The validation of the largest value; of others measured on other samples nothing is known by it."""
+    """The validation of the largest value.
+
+    measured_on: how many samples, by how many processes, each of which draws its own noise; "" is not known. others:
+    steps that were the best on others, with which it cannot be compared; their states are kept, too.
+    """
 
     step: int
     metric: str
     value: float
-    measured_on: str  # how many samples, by how many processes, each of which draws its own noise
+    measured_on: str = ""
+    others: tuple[int, ...] = ()
+
+    def after(self, before: "Best | None") -> "Best | None":
+        """The best of both; None if that is still the one before."""
+        if before is None:
+            return self
+        if before.measured_on not in ("", self.measured_on):
+            return replace(self, others=(*before.others, before.step))
+        return replace(self, others=before.others) if self.value > before.value else None
 
 
 class Checkpoints:
@@ -66,7 +79,8 @@ class Checkpoints:
         """The best validation."""
         try:
             best = json.loads((self.root / "best.json").read_text())
-            return Best(int(best["step"]), str(best["metric"]), float(best["value"]), str(best.get("measured_on", "")))
+            on, others = str(best.get("measured_on", "")), tuple(map(int, best.get("others", ())))
+            return Best(int(best["step"]), str(best["metric"]), float(best["value"]), on, others)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -97,13 +111,8 @@ class Checkpoints:
         """Remove all states but the last ones, milestones and the best."""
         best = self.best()
         for step in self.steps()[:-KEPT_LAST]:
-            if not self.is_milestone(step) and (best is None or step != best.step):
+            if not self.is_milestone(step) and (best is None or step not in (best.step, *best.others)):
                 shutil.rmtree(self.folder(step))
-
-    def remove_leftovers(self) -> None:
-        """Remove what a `save` that was killed has left, where nobody else may be saving."""
-        for scratch in self.root.glob(".step_*"):
-            shutil.rmtree(scratch, ignore_errors=True)
 
     def read(self, step: int) -> TrainingState:
         """Read one state whole. Raises CheckpointError if it is missing or damaged, or of another kind."""

@@ -127,6 +127,4 @@ class StageConfig(Config):
     def _has_references_to_show(self) -> Self:
         if self.stage in SHOW_REFERENCES and not self.data.references:
             raise ValueError(f"the stage {self.stage} shows references: set data.references to 1 or more")
-        if self.stage not in DRAW_DETAIL and any(source.coarse for source in self.data.sources):
-            raise ValueError(f"data.sources: the stage {self.stage} takes coarse photographs as any: leave coarse out")
         return self

@@ -198,10 +198,10 @@ class _Run:
         if name not in metrics:
             return
         on = f"{self.loop.validation_samples} samples in {self.accelerator.num_processes} processes"
-        now, best = Best(self.step, name, metrics[name], on), from_main(self.checkpoints.best)
-        if best is None or best.measured_on != on or now.value > best.value:
+        best = Best(self.step, name, metrics[name], on).after(from_main(self.checkpoints.best))
+        if best is not None:
             self._save()
-            from_main(lambda: self.checkpoints.mark_best(now))
+            from_main(lambda: self.checkpoints.mark_best(best))
 
     def _export(self) -> None:
         with self.trainer.averaged_weights(), replaced_folder(self.run_dir / "model") as folder:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 
 from faceref.data.dataset import FaceDataset, FaceSource, sharpness_weights
 from faceref.devices import is_out_of_memory
@@ -18,7 +17,7 @@ from faceref.training.checkpoints import Checkpoints
 from faceref.training.config import DataConfig
 from faceref.training.loop import TrainingSummary, make_accelerator, measure, train
 from faceref.training.run_folder import check_run_folder, claimed
-from faceref.training.stages.configs import TrainConfig
+from faceref.training.stages.configs import TrainConfig, check_used
 from faceref.training.stages.crisp import CrispStage
 from faceref.training.stages.diffusion import DiffusionStage
 from faceref.training.stages.end_to_end import EndToEndStage
@@ -79,24 +78,11 @@ def train_from(
     (code "in_use") while another run writes there; FacerefError (code "step_too_large") where there is too little
     memory.
     """
+    if not resume:
+        check_used(config)
     accelerator = make_accelerator(config.loop, None if dry_run else run_dir)
-    with ExitStack() as until_the_end:
-        if not dry_run:
-            from_main(lambda: check_run_folder(config, run_dir, resume))
-            from_main(lambda: until_the_end.enter_context(claimed(run_dir)))
-        return _train_alone(config, run_dir, accelerator, resume, max_minutes, dry_run, on_step)
-
-
-def _train_alone(
-    config: TrainConfig,
-    run_dir: Path,
-    accelerator: Accelerator,
-    resume: bool,
-    max_minutes: float | None,
-    dry_run: bool,
-    on_step: OnItem,
-) -> TrainingSummary:
-    """`train_from`, the run's folder being this run's alone."""
+    if not dry_run:
+        from_main(lambda: check_run_folder(config, run_dir, resume))
     state = Checkpoints(run_dir / "checkpoints").read_latest() if resume and not dry_run else None
     torch.manual_seed(config.loop.seed)  # initial weights
     faces = load_faces(config.data, config.data.sources, config.data.split, config.loop.seed)
@@ -106,18 +92,20 @@ def _train_alone(
         return measure(config, stage, faces, accelerator)
     if accelerator.is_main_process:
         log.info("%d photographs to train on, %d to validate on", len(faces), len(validation))
-    return train(
-        config,
-        stage,
-        faces,
-        validation,
-        run_dir,
-        accelerator=accelerator,
-        state=state,
-        max_minutes=max_minutes,
-        sample_weights=_sample_weights(config.data, faces),
-        on_step=on_step,
-    )
+    with ExitStack() as until_the_end:
+        from_main(lambda: until_the_end.enter_context(claimed(run_dir)))
+        return train(
+            config,
+            stage,
+            faces,
+            validation,
+            run_dir,
+            accelerator=accelerator,
+            state=state,
+            max_minutes=max_minutes,
+            sample_weights=_sample_weights(config.data, faces),
+            on_step=on_step,
+        )
 
 
 def load_faces(data: DataConfig, sources: tuple[FaceSource, ...], split: str, seed: int) -> FaceDataset:

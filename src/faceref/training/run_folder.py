@@ -3,6 +3,7 @@
 import json
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ import torch
 from accelerate import Accelerator
 
 from faceref.errors import UsageError
-from faceref.files import cannot_be_written, lock
+from faceref.files import cannot_be_written, lock, remove_leftovers
 from faceref.processes import how_many
 from faceref.training.checkpoints import Checkpoints
 from faceref.training.config import LoopConfig, StageConfig
@@ -41,6 +42,7 @@ MAY_CHANGE = (
     "data.memory_gb",
     "data.on_device",
 )
+PATIENCE = 10.0  # seconds: who reads photographs for a run that was killed notices it after five
 VERSIONS = ("faceref", "torch", "diffusers", "accelerate", "numpy")
 
 
@@ -102,8 +104,10 @@ def claimed(run_dir: Path) -> Iterator[None]:
     except OSError as error:
         raise cannot_be_written(run_dir / STARTS, error) from error
     with file:
-        if lock(file, run_dir):
-            Checkpoints(run_dir / "checkpoints").remove_leftovers()
+        if lock(file, run_dir, PATIENCE):
+            remove_leftovers(run_dir)
+            for scratch in (*run_dir.glob(".model.*"), *(run_dir / "checkpoints").glob(".step_*")):
+                shutil.rmtree(scratch, ignore_errors=True)
         yield
 
 

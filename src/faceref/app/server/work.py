@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from threading import Event, RLock
+from threading import Event, Lock
 
 from faceref.app.server.jobs_file import JobsFile
 from faceref.app.server.limits import Limits
@@ -40,7 +40,7 @@ class Work:
     def __init__(self, file: JobsFile, limits: Limits, clock: Callable[[], float] = time.time) -> None:
         """Jobs that ran when the last process ended wait again."""
         self.arrived = Event()
-        self.naming = RLock()  # while it is held, nobody is called otherwise
+        self.naming = Lock()  # while it is held, nobody is called otherwise
         self.pace = 1.0  # seconds that a job takes its worker
         self._file = file
         self._limits = limits

@@ -5,9 +5,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from faceref.errors import UsageError
+from faceref.pipelines.sampling import too_uneven
 from faceref.pipelines.scheduler_name import SchedulerName
 from faceref.pipelines.settings import Sampling
-from faceref.training.config import Config, DataConfig, StageConfig
+from faceref.training.config import DRAW_DETAIL, Config, DataConfig, StageConfig
 from faceref.training.stages.unet_arguments import UNetArguments, check_unet
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -77,9 +79,6 @@ class VQGANConfig(ReconstructionConfig):
     def _check(self) -> Self:
         if self.initial is not None and self.autoencoder != AutoencoderConfig():
             raise ValueError("autoencoder is of a new one: leave it out, or leave out initial")
-        for name in ("degradation", "augmentation", "of_targets"):
-            if getattr(self.data, name) != DataConfig.model_fields[name].default:
-                raise ValueError(f"data.{name}: an autoencoder is trained on photographs as they are; leave it out")
         return self
 
 
@@ -152,8 +151,10 @@ class DenoisingConfig(StageConfig):
     def _new_or_trained(self) -> Self:
         if self.initial is not None and self.unet:
             raise ValueError("unet is of a new one: leave it out, or leave out initial")
-        if self.model.steps > self.noise.steps:
-            raise ValueError(f"model.steps: {self.model.steps} are not possible with noise.steps {self.noise.steps}")
+        steps, timesteps = self.model.steps, self.noise.steps
+        spread = self.model.scheduler == "ddim" and self.noise.timestep_spacing == "trailing"
+        if steps > timesteps or (spread and too_uneven(steps, timesteps)):
+            raise ValueError(f"model.steps: {steps} are not possible with noise.steps {timesteps}")
         return self
 
 
@@ -247,6 +248,18 @@ class RecognitionConfig(StageConfig):
     contrast: Weight = 0.1  # of telling a person's photograph from others', beside the distance to dlib's embedding
     temperature: float = Field(default=0.05, gt=0)  # of that contrast; squared distances of strangers are some 0.7
     jitter: float = Field(default=0.03, ge=0)  # of the chips
+
+
+def check_used(config: StageConfig) -> None:
+    """Raises UsageError for a setting of the data that says nothing to the stage.
+
+    Runs that had one before may go on with it.
+    """
+    if config.stage not in DRAW_DETAIL and any(source.coarse for source in config.data.sources):
+        raise UsageError(f"data.sources: coarse says nothing to the stage {config.stage}", hint="leave it out")
+    for name in ("degradation", "augmentation", "of_targets") if isinstance(config, VQGANConfig) else ():
+        if getattr(config.data, name) != DataConfig.model_fields[name].default:
+            raise UsageError(f"data.{name} says nothing to the stage {config.stage}", hint="leave it out")
 
 
 TrainConfig = (

@@ -1,6 +1,5 @@
 """What ReF-LDM's and LD-BFR's denoisers share in training: noise, what the network is asked for, how it is judged."""
 
-import json
 import logging
 from abc import abstractmethod
 from pathlib import Path
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from faceref.checkpoints.info import ModelInfo
 from faceref.checkpoints.store import Pipeline, save_model
-from faceref.errors import UsageError
+from faceref.errors import CheckpointError, UsageError
 from faceref.models.autoencoder import Autoencoder, encode
 from faceref.models.identity import FaceRecogniser
 from faceref.training.stages.configs import DenoisingConfig, NoiseConfig
@@ -141,11 +140,13 @@ class DenoisingStage(Stage):
 
 def _compare_noise(initial: Path, scheduler: DDIMScheduler) -> None:
     """Warn where the model that is begun from has learnt of another noise."""
-    path = initial / "scheduler" / "scheduler_config.json"
-    if not path.is_file():
+    if not (initial / "scheduler").is_dir():
         return
-    before = json.loads(path.read_bytes())
-    differs = [name for name in (*FORWARD, ASKED_FOR) if before.get(name) != scheduler.config[name]]
+    try:
+        before = DDIMScheduler.from_pretrained(initial, subfolder="scheduler", local_files_only=True).config
+    except (OSError, ValueError, NotImplementedError) as error:
+        raise CheckpointError(f"is damaged ({error})", subject=initial / "scheduler") from error
+    differs = [name for name in (*FORWARD, ASKED_FOR) if before[name] != scheduler.config[name]]
     if differs:
-        told = ", ".join(f"{name} {before.get(name)}, not {scheduler.config[name]}" for name in differs)
+        told = ", ".join(f"{name} {before[name]}, not {scheduler.config[name]}" for name in differs)
         log.warning("%s was trained with another noise (%s); that of this configuration is used.", initial, told)

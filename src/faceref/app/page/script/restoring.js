@@ -74,7 +74,8 @@ export class Restoring {
   async #resume(photo, remembered) {
     const { id, earlier, references, byHand, allTheSame = false, strength, changed = false } = remembered;
     const waiting = { id, state: "waiting", ahead: 0, steps_done: 0, steps: null, account: null, problem: null };
-    const known = { state: "busy", job: waiting, sent: references, byHand: new Map(byHand), allTheSame, strength: new Map(strength), changed };
+    const before = earlier ? { job: { ...waiting, id: earlier }, sent: references } : null;
+    const known = { state: "busy", job: waiting, earlier: before, sent: references, byHand: new Map(byHand), allTheSame, strength: new Map(strength), changed };
     this.store.change(() => Object.assign(photo, known));
     const { signal } = photo.asking;
     try {
@@ -103,7 +104,7 @@ export class Restoring {
       this.store.change(() => Object.assign(photo, { account: job.account, exact, earlier: { job, sent: photo.sent } }));
     } catch (error) {
       if (isAbort(error) || isAway(error)) throw error;
-      // its time is over
+      this.store.change(() => (photo.earlier = null)); // its time is over
     }
   }
 
