@@ -3,7 +3,7 @@
 import logging
 from abc import abstractmethod
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -143,9 +143,10 @@ def _compare_noise(initial: Path, scheduler: DDIMScheduler) -> None:
     if not (initial / "scheduler").is_dir():
         return
     try:
-        before = DDIMScheduler.from_pretrained(initial, subfolder="scheduler", local_files_only=True).config
+        trained: Any = DDIMScheduler.from_pretrained(initial, subfolder="scheduler", local_files_only=True)
     except (OSError, ValueError, NotImplementedError) as error:
         raise CheckpointError(f"is damaged ({error})", subject=initial / "scheduler") from error
+    before = trained.config
     differs = [name for name in (*FORWARD, ASKED_FOR) if before[name] != scheduler.config[name]]
     if differs:
         told = ", ".join(f"{name} {before[name]}, not {scheduler.config[name]}" for name in differs)
