@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from faceref.training.discriminators import PartDiscriminator, PatchDiscriminator, UNetDiscriminator
 from faceref.training.losses import adversarial_loss, hinge_discriminator_loss
-from faceref.training.stages.crisp import only_fine_moves
 
 
 def pictures(batch: int = 4, side: int = 64) -> Tensor:
@@ -83,17 +82,3 @@ def test_it_learns_to_tell_sharp_from_blurred(discriminator: nn.Module):
         optimizer.step()
     assert loss().item() < 0.8 * before
     assert adversarial_loss(discriminator(sharp)[-1:]) < adversarial_loss(discriminator(blurred)[-1:])
-
-
-def test_through_pictures_of_which_only_the_fine_may_change_gradients_reach_nothing_else():
-    pictures = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    seen = only_fine_moves(pictures, 1.5)
-    torch.testing.assert_close(seen, pictures)
-    rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
-    checks = (rows + columns) % 2 * 2.0 - 1
-    waves = torch.sin(columns * torch.pi / 16)  # 32 pixels long
-    for pattern, share in ((checks, 1.0), (waves, 0.05)):
-        (gradient,) = torch.autograd.grad((seen * pattern).sum(), pictures, retain_graph=True)
-        inside = gradient[..., 8:-8, 8:-8]
-        torch.testing.assert_close(inside, share * pattern[8:-8, 8:-8].expand_as(inside), atol=0.02, rtol=0)
-    assert only_fine_moves(pictures, 0) is pictures

@@ -238,8 +238,6 @@ class CrispConfig(JudgedConfig, DrawingConfig):
     matching: Weight = 0.5  # of the distance between the discriminator's feature maps (Wang et al. 2018, pix2pixHD)
     crisp: Share = 0.6  # of the exported model, unless it is told; what blind readers preferred (docs/experiments.md)
     judged: int = Field(default=192, ge=8, multiple_of=8)  # side of the square, somewhere, that the discriminator sees
-    # pixels: of what is coarser than under such a Gaussian the discriminators say nothing; 0: of nothing is that so
-    fine: float = Field(default=0.0, ge=0, le=8)
     parts: Weight = 0.0  # how much discriminators of eyes and mouth count, that one being 1; 0: there are none
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from faceref.models.autoencoder import decode
 from faceref.models.detail_decoder import crispness_by_place, enlarged, mouth_of
-from faceref.models.texture import blur, find_texture, remember_texture
+from faceref.models.texture import find_texture, remember_texture
 from faceref.training.discriminators import PartDiscriminator, UNetDiscriminator
 from faceref.training.losses import perceptual_distance
 from faceref.training.pictures import compare, contact_sheet, median_sharpness
@@ -29,8 +29,7 @@ class CrispStage(DrawingStage):
     At crispness 0 the losses are those that all drawing has; at 1 the perceptual and the adversarial one and feature
     matching are added, in proportion between, also from place to place: mouths are drawn less crisply than the rest by
     any share, since pipelines do that. The discriminator sees crisp drawings, and photographs that are examples of
-    detail; others see their eyes and mouths alone (`parts`). What is coarser than `fine` is not theirs to change: it
-    would be invented.
+    detail; others see their eyes and mouths alone (`parts`).
     """
 
     all_turns = ("generator", "discriminator")
@@ -40,7 +39,7 @@ class CrispStage(DrawingStage):
     def __init__(self, config: CrispConfig, *parts: Any, **judges: nn.Module | None):
         """parts, judges: as of `DrawingStage`."""
         super().__init__(config, *parts, **judges)
-        self.weights, self.fine = config.weights, config.fine
+        self.weights = config.weights
         self.seed, self.judged, self.matching = config.loop.seed, config.judged, config.matching
         self.discriminator = UNetDiscriminator(config.discriminator_channels)
         self.parts, self.parts_weight = nn.ModuleDict(), config.parts
@@ -111,7 +110,7 @@ class CrispStage(DrawingStage):
             losses["perceptual"] = (self.weights.perceptual, mean_by_share(distances, square.of(shares)))
         if step >= self.weights.adversarial_from:
             for view in views:
-                matching, adversarial = view.judge(only_fine_moves(drawn, self.fine), real, shares)
+                matching, adversarial = view.judge(drawn, real, shares)
                 losses[f"matching{view.suffix}"] = (view.weight * self.matching, matching)
                 losses[f"adversarial{view.suffix}"] = (view.weight * self.weights.adversarial, adversarial)
         return losses
@@ -155,14 +154,3 @@ class CrispStage(DrawingStage):
             metrics |= compare(name, row, batch["hq"], self.recogniser)
             metrics[f"sharpness_{name}"] = median_sharpness(row) / median_sharpness(batch["hq"])
         return metrics, contact_sheet([row[:8] for row in (*pictures.values(), batch["hq"])])
-
-
-def only_fine_moves(pictures: Tensor, deviation: float) -> Tensor:
-    """The same pictures [B, C, H, W], through which gradients reach what is finer than a Gaussian of so many pixels.
-
-    With 0 they reach everything.
-    """
-    if not deviation:
-        return pictures
-    coarse = blur(pictures, deviation)
-    return coarse.detach() + (pictures - coarse)
