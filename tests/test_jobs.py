@@ -32,7 +32,7 @@ class Long:
         time.sleep(120)
 
 if __name__ == "__main__":
-    list(run(Long(Path(sys.argv[1])), [1, 2], workers=2))
+    list(run(Long(Path(sys.argv[1])), [1, 2, 3, 4, 5, 6], workers=2))  # more than workers are handed at once
 """
 
 
@@ -101,9 +101,10 @@ def test_ctrl_c_does_not_wait_for_the_items_at_hand(tmp_path: Path):
         try:
             assert wait_until(lambda: len(list((tmp_path / "workers").iterdir())) == 2)
             os.killpg(parent.pid, signal.SIGINT)
-            _, errors = parent.communicate(timeout=60)
+            _, errors = parent.communicate(timeout=20)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(parent.pid, signal.SIGKILL)
     assert errors.rstrip().endswith("KeyboardInterrupt")
     assert "SpawnProcess" not in errors  # no worker shows a traceback of its own
+    assert not any(is_running(int(path.name)) for path in (tmp_path / "workers").iterdir())

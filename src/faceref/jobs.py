@@ -5,10 +5,10 @@ import os
 import pickle
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import wait
 from threading import Thread
 from typing import Any, Generic, Protocol, TypeVar
@@ -59,18 +59,24 @@ def run(
 
 
 def _in_processes(work: Work[Item, Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
+    others = set(active_children())
     # spawned, not forked: a fork of a process that has started torch's threads may hang
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_belong_to_the_parent)
     try:
         for start in range(0, len(items), AT_ONCE * workers):
             part = items[start : start + AT_ONCE * workers]
-            yield from pool.map(_do_until_interrupted, [work] * len(part), part)
+            for future in as_completed([pool.submit(_do_until_interrupted, work, item) for item in part]):
+                yield future.result()
     except BrokenProcessPool as error:
         raise FacerefError(
             "A worker process was ended from outside, probably for want of memory; what is done is kept",
             hint="go on with fewer workers",
             code="worker_ended",
         ) from error
+    except BaseException:  # Ctrl-C, an error, or nobody asks for more: what workers have at hand may have hours to go
+        for worker in set(active_children()) - others:
+            worker.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -95,3 +95,10 @@ def test_a_comparison_shows_before_after_and_all_references(count: int):
     assert len(set(tiles)) <= 1
     labels = sheet[: sheet.shape[0] - 256 - 16]
     assert (labels < 128).any()
+
+
+def test_a_line_break_in_a_name_is_written_as_what_it_is():
+    picture = Image.new("RGB", (200, 40))
+    plain, broken = named(picture, "a\\nb.png", 12), named(picture, "a\nb.png", 12)
+    assert plain.tobytes() == broken.tobytes()
+    assert titled(picture, "a\\nb", 12).tobytes() == titled(picture, "a\nb", 12).tobytes()

@@ -133,7 +133,7 @@ def test_a_result_that_somebody_has_retouched_is_not_replaced(tree, request_):
     outcomes = list(restore_folder(tree / "photos", tree / "out", request_, again=True))
     assert statuses(outcomes) == STATUSES | {"1950/portrait.bmp": "failed"}
     told = next(outcome.reason for outcome in outcomes if outcome.photo == "1950/portrait.bmp")
-    assert "has been changed since it was restored; move it away" in str(told)
+    assert "has been changed since faceref wrote it; move it away" in str(told)
     assert result.read_bytes() == retouched
     second = replace(request_, options=RestoreOptions(face=2))
     list(restore_folder(tree / "photos", tree / "out", second, again=True))  # nothing is to be restored in any

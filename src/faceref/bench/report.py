@@ -94,7 +94,8 @@ def read_report(path: Path) -> Report:
 def heading(report: Report) -> str:
     """Of what, on what."""
     guidance = "" if report.guidance is None else f", guidance {report.guidance:g}"
-    machine = f"{report.machine.device}, torch {report.machine.pytorch}, load {report.machine.load}"
+    load = "load not known" if report.machine.load is None else f"load {report.machine.load:.1f}"
+    machine = f"{report.machine.device}, torch {report.machine.pytorch}, {load}"
     peaks = ", ".join(f"{peak / 1e9:.0f} in {dtype}" for dtype, peak in report.peak_flops.items())
     backend = "" if report.backend == "torch" else f", {report.backend}"
     return f"{report.model}{guidance}{backend}; {machine}; GFLOP/s of a matrix product: {peaks}"

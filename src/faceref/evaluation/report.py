@@ -8,7 +8,7 @@ from pathlib import Path
 
 from faceref.data.table import write_table
 from faceref.evaluation.metrics import FOLDER_METRICS, IDENTITY, METRICS, Metric
-from faceref.evaluation.statistics import COVERAGE, RESAMPLES, Estimate
+from faceref.evaluation.statistics import COVERAGE, FEWEST, RESAMPLES, Estimate
 from faceref.evaluation.summary import Comparison, Line, Summary
 from faceref.files import write_atomically
 
@@ -40,7 +40,10 @@ def markdown(summary: Summary) -> str:
     parts += _markdown_tables(summary.lines, settings["sets"], "##")
     if summary.comparisons:
         parts += ["", "## Which differences are real", ""]
-        parts.append("Paired differences a - b on the same photographs; **bold** where the 95 % interval excludes 0.")
+        few = "" if settings["identities"] >= FEWEST else f", which of fewer than {FEWEST} people says nothing"
+        parts.append(
+            f"Paired differences a - b on the same photographs; **bold** where the 95 % interval excludes 0{few}."
+        )
         parts += ["", *_markdown_comparisons(summary.comparisons)]
     for group, lines in summary.groups.items():
         parts += ["", f"## Group {group}", *_markdown_tables(lines, settings["sets"], "###")]

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from faceref.errors import printable
+
 INK = "#444444"
 FONT = "fonts/ttf/DejaVuSans.ttf"  # of matplotlib; Pillow's own has no letters but English ones
 
@@ -44,12 +46,14 @@ def grid(pictures: Sequence[Image.Image], columns: int, gap: int = 0) -> Image.I
 
 def titled(picture: Image.Image, title: str, size: int) -> Image.Image:
     """A picture under a title in letters of `size` pixels; a long title widens the sheet."""
+    title = printable(title)
     width = max(picture.width, round(_font(size).getlength(title)) + 2)
     return below([_written(title, size, (width, 2 * size)), picture])
 
 
 def named(picture: Image.Image, name: str, size: int) -> Image.Image:
     """A picture over its name in letters of `size` pixels; of a long one the end, of a path whole names if they fit."""
+    name = printable(name)
     font, parts = _font(size), name.split("/")
     of_path = ["…/" + "/".join(parts[i:]) for i in range(1, len(parts))]
     of_letters = ["…" + parts[-1][i:] for i in range(len(parts[-1]))]

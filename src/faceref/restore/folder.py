@@ -258,9 +258,8 @@ def _check_may_be_replaced(target: Path, written: Sequence[str], same: Sequence[
     """
     if not target.exists() or photo_digest(target) in (*written, *same):
         return
-    is_ours = is_marked_restored(target)
-    if not is_ours or written:
-        reason = "has been changed since it was restored" if is_ours else "is there already and is no result of ours"
+    if written or not is_marked_restored(target):
+        reason = "has been changed since faceref wrote it" if written else "is there already and is no result of ours"
         raise OutputError(reason, subject=target, hint="move it away or choose another folder")
 
 
