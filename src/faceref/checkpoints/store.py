@@ -13,6 +13,9 @@ from faceref.compute import Backend, DtypeName, Memory
 from faceref.devices import best_device, check_device
 from faceref.errors import UsageError
 from faceref.files import new_folder
+from faceref.models.autoencoder import AUTOENCODERS
+from faceref.models.ldbfr import RestoringVQModel
+from faceref.models.loading import load_component
 from faceref.pipelines.families import PIPELINES
 from faceref.pipelines.protocol import FacePipeline
 from faceref.precision import LayerSize, to_dtype
@@ -95,6 +98,17 @@ def save_model(
         _write(pipeline, info, scratch)
         if blind is not None:
             _write(*blind, scratch / BLIND)
+
+
+def copy_network(folder: str | os.PathLike[str], out: Path, dtype: torch.dtype) -> str:
+    """Copy what a stage leaves that trains an autoencoder, as other stages are given it; returns its class.
+
+    Raises CheckpointError for what is no such network, OutputError if `out` exists already or cannot be written.
+    """
+    network = load_component(folder, (*AUTOENCODERS, RestoringVQModel), "vae", dtype)
+    with new_folder(out) as scratch:
+        network.save_pretrained(scratch)
+    return type(network).__name__
 
 
 def _write(pipeline: Pipeline, info: ModelInfo, folder: Path) -> None:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -13,9 +13,6 @@ from rich.table import Table
 from faceref.app.cli.console import output, show, working
 from faceref.app.cli.downloads import AcceptLicence, Source, agreed, bytes_bar, check_digest
 from faceref.errors import UsageError
-
-if TYPE_CHECKING:
-    import torch
 
 LARGEST = 4096  # pixels to a side
 
@@ -235,7 +232,7 @@ def export(
     import torch
     from diffusers.utils import logging as diffusers_logging
 
-    from faceref.checkpoints.store import load_blind, load_pipeline, save_model
+    from faceref.checkpoints.store import copy_network, load_blind, load_pipeline, save_model
 
     diffusers_logging.set_verbosity_error()  # it warns that fp16 does not run on a CPU; nothing is run here
     dtype = torch.float32 if precision == Precision.FP32 else torch.float16
@@ -243,7 +240,7 @@ def export(
         if Path(folder, "config.json").is_file():
             if blind:
                 raise UsageError("is one network and restores nothing", subject=model, hint="leave --blind out")
-            output.print(f"{out}: {_copy_network(folder, out, dtype)}.")
+            output.print(f"{out}: {copy_network(folder, out, dtype)}.")
             return
         pipeline, described = load_pipeline(folder, dtype=dtype, backend="torch")
         own_blind = load_blind(folder, dtype=dtype, backend="torch")
@@ -253,19 +250,6 @@ def export(
     save_model(pipeline, described, out, without_references)
     size = sum(file.stat().st_size for file in out.rglob("*.safetensors"))
     output.print(f"{out}: {described.name}, {size / 1e6:.1f} MB of weights.")
-
-
-def _copy_network(folder: str, out: Path, dtype: "torch.dtype") -> str:
-    """Copy what a stage leaves that trains an autoencoder, for the next stage's configuration; returns its class."""
-    from faceref.files import new_folder
-    from faceref.models.autoencoder import AUTOENCODERS
-    from faceref.models.ldbfr import RestoringVQModel
-    from faceref.models.loading import load_component
-
-    network = load_component(folder, (*AUTOENCODERS, RestoringVQModel), "vae", dtype)
-    with new_folder(out) as scratch:
-        network.save_pretrained(scratch)
-    return type(network).__name__
 
 
 @contextmanager

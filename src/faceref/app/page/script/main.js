@@ -49,8 +49,9 @@ find("#remove-photo", HTMLElement).addEventListener("click", () => {
 void attempt(begin);
 
 async function begin() {
-  await attempt(() => restoring.resume());
-  store.subscribe(remember);
+  const resuming = attempt(() => restoring.resume());
+  store.subscribe(remember); // of what is resumed all is known from the start
+  await resuming;
   await people.read();
   const names = (await models()).map(({ name, resolution }) => `${name} (${resolution} px)`);
   say(find("#model", HTMLElement), `Model: ${names.join(", ")}`);
