@@ -127,7 +127,7 @@ class RestoreWork:
             if outcome.status == "copied":
                 _keep_time(photo, temporary)
         if item.before and item.before != outcome.result:
-            with suppress(OutputError):  # it is somebody else's by now
+            with suppress(FacerefError):  # it is somebody else's by now
                 _check_may_be_replaced(self.out / item.before, item.written.get(item.before, ()))
                 (self.out / item.before).unlink(missing_ok=True)  # or two results would tell two things
         return replace(outcome, digest=digest)
