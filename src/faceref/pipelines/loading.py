@@ -49,12 +49,21 @@ def assemble(pipeline: type[Pipeline], folder: str | os.PathLike[str], component
 
     Raises CheckpointError if there is no schedule, or the networks do not fit together.
     """
+    scheduler = load_scheduler(folder)
     try:
-        scheduler = DDIMScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True)
-        _take_a_step(scheduler)
         return pipeline(**components, **{"scheduler": scheduler})
-    except Exception as error:  # whatever a damaged folder makes of diffusers' readers, and parts that do not fit
+    except Exception as error:  # whatever diffusers makes of parts that do not fit
         raise _cannot_be_loaded(Path(folder), error) from error
+
+
+def load_scheduler(folder: str | os.PathLike[str]) -> DDIMScheduler:
+    """The noise schedule in a model folder. Raises CheckpointError if there is none, or diffusers does not know it."""
+    try:
+        scheduler: Any = DDIMScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True)
+        _take_a_step(scheduler)
+    except Exception as error:  # whatever a damaged folder makes of diffusers' readers
+        raise _cannot_be_loaded(Path(folder), error) from error
+    return scheduler
 
 
 def _take_a_step(scheduler: Any) -> None:

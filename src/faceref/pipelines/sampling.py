@@ -54,7 +54,7 @@ def too_uneven(steps: int, timesteps: int) -> bool:
     """Whether DDIM's steps are much shorter than its timesteps lie apart, if these are spread evenly.
 
     diffusers' steps are timesteps // steps long. What they are shorter by is noise that nothing takes away: of samples
-    with a deviation of 0.5, 2 % of that at the limit, 50 % where 1,000 timesteps are 600 steps.
+    with a deviation of 0.5, 2 % of that at the limit, a third where 1,000 timesteps are 600 steps.
     """
     return 1 - timesteps // steps * steps / timesteps > MOST_UNEVEN
 

@@ -3,7 +3,7 @@
 import logging
 from abc import abstractmethod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from faceref.checkpoints.info import ModelInfo
 from faceref.checkpoints.store import Pipeline, save_model
-from faceref.errors import CheckpointError, UsageError
+from faceref.errors import UsageError
 from faceref.models.autoencoder import Autoencoder, encode
 from faceref.models.identity import FaceRecogniser
+from faceref.pipelines.loading import load_scheduler
 from faceref.training.stages.configs import DenoisingConfig, NoiseConfig
 from faceref.training.stages.stage import Batch, Stage
 
@@ -139,14 +140,10 @@ class DenoisingStage(Stage):
 
 
 def _compare_noise(initial: Path, scheduler: DDIMScheduler) -> None:
-    """Warn where the model that is begun from has learnt of another noise."""
+    """Warn where the model that is begun from has learnt of another noise. Raises CheckpointError for a damaged one."""
     if not (initial / "scheduler").is_dir():
         return
-    try:
-        trained: Any = DDIMScheduler.from_pretrained(initial, subfolder="scheduler", local_files_only=True)
-    except (OSError, ValueError, NotImplementedError) as error:
-        raise CheckpointError(f"is damaged ({error})", subject=initial / "scheduler") from error
-    before = trained.config
+    before = load_scheduler(initial).config
     differs = [name for name in (*FORWARD, ASKED_FOR) if before[name] != scheduler.config[name]]
     if differs:
         told = ", ".join(f"{name} {before[name]}, not {scheduler.config[name]}" for name in differs)
