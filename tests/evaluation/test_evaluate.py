@@ -204,6 +204,18 @@ def test_folders_of_people_are_measured_by_ita_or_by_labels(model_folder: Path, 
     assert "1 of 2 photographs have no age" in text
 
 
+@pytest.mark.parametrize(("name", "age"), [("0.png", "40"), ("ann/0.png", "")])
+def test_labels_of_other_photographs_are_refused_before_anything_is_measured(
+    name: str, age: str, model_folder: Path, album: Path, tmp_path: Path
+):
+    labels, out = tmp_path / "labels.csv", tmp_path / "out"
+    labels.write_text(f"file,age\n{name},{age}\n")
+    code, output = run(model_folder, "--hq", album, "--group-by", "age", "--labels", labels, "-o", out)
+    assert (code, out.exists()) == (1, False), output
+    assert "has no age for any of the 6 photographs" in output
+    assert "named here, like ann/0.png." in output
+
+
 def test_a_finished_evaluation_given_again_is_not_repeated_and_another_one_is_refused(
     finished: Path, model_folder: Path, album: Path
 ):

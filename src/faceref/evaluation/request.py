@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faceref.data.mapping import ReferenceMapping, mapping_from_index
-from faceref.errors import UsageError
+from faceref.errors import DataError, UsageError
 from faceref.evaluation.cases import mapping_from_folders
 from faceref.evaluation.elsewhere import RestoredSpec
 from faceref.evaluation.groups import ITA, read_groups
@@ -86,9 +86,14 @@ def mapping_of(request: Request) -> ReferenceMapping:
     return mapping_from_folders(request.hq)
 
 
-def groups_of(request: Request) -> dict[str, str] | None:
-    """File -> group, by a column of a table; None without one."""
-    table = request.labels or request.index
-    if request.group_by in (None, ITA) or table is None:
+def groups_of(request: Request, mapping: ReferenceMapping) -> dict[str, str] | None:
+    """File -> group, by a column of a table; None without one. Raises DataError if it groups no target of `mapping`."""
+    column, table = request.group_by, request.labels or request.index
+    if column in (None, ITA) or table is None:
         return None
-    return read_groups(table, request.group_by)
+    groups = read_groups(table, column)
+    if len(mapping) and not any(groups.get(entry.gt_image) for entry in mapping):
+        reason = f"has no {column} for any of the {len(mapping)} photographs that are to be measured"
+        hint = f"name them in its column file as they are named here, like {mapping.entries[0].gt_image}"
+        raise DataError(reason, subject=table, hint=hint)
+    return groups

@@ -52,13 +52,9 @@ def run_study(
     sets, counts = sets_of(request), counts_of(request)
     models = load_models(request.models, compute)
     device = models[0].device if models else check_device(compute.device or best_device())
-    cases = load_cases(
-        mapping_of(request),
-        request.hq,
-        request.lq,
-        with_references=request.references > 0,
-        groups=groups_of(request),
-    )
+    mapping = mapping_of(request)
+    groups = groups_of(request, mapping)
+    cases = load_cases(mapping, request.hq, request.lq, with_references=request.references > 0, groups=groups)
     several = len(cases.photographs) > 1
     plan = Plan(sets, request.references, counts, request.seed, request.batch_size, several, request.product)
     chosen = cases.sample(request.limit, request.seed)
