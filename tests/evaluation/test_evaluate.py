@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -228,6 +229,23 @@ def test_a_finished_evaluation_given_again_is_not_repeated_and_another_one_is_re
     assert (code, picture.stat().st_mtime_ns) == (0, before), output
     code, output = run(*models, *arguments, *degradations, "-o", finished, "--seed", 1)
     assert (code, "other settings (seed 0, not 1" in output.replace("\n", " ")) == (2, True), output
+
+
+def test_results_among_the_photographs_are_refused_unless_a_table_says_which_those_are(
+    model_folder: Path, album: Path, tmp_path: Path
+):
+    hq, lq = tmp_path / "hq", tmp_path / "lq"
+    shutil.copytree(album, hq)
+    shutil.copytree(album, lq)
+    common = (model_folder, "--hq", hq, "--references", 1, "--limit", 1)
+    restored = (*common, "--index", hq / "index.csv", "--restored", f"others={lq}")
+    for arguments, out in ((common, hq / "out"), ((*common, "--lq", lq), lq / "out"), (restored, lq / "out")):
+        code, output = run(*arguments, "-o", out)
+        assert (code, out.exists()) == (2, False), output
+        assert f"{out} lies in {out.parent}" in output
+    for _ in range(2):
+        code, output = run(*common, "--index", hq / "index.csv", "-o", hq / "out")
+        assert code == 0, output
 
 
 @pytest.mark.parametrize(

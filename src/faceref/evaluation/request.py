@@ -66,6 +66,19 @@ def sets_of(request: Request) -> tuple[str, ...]:
     return (STORED,) if request.lq is not None else tuple(dict.fromkeys(request.degradations)) or ("severe",)
 
 
+def check_out(request: Request, out: Path) -> None:
+    """Raise UsageError if what is written below `out` would be counted when the same is measured again.
+
+    With a mapping or an index nothing is, but among pictures that others restored: each is to belong to a target.
+    """
+    listed = request.mapping is not None or request.index is not None
+    searched = [one.folder for one in request.restored] + ([] if listed else [request.hq, request.lq])
+    for folder in searched:
+        if folder is not None and out.resolve().is_relative_to(folder.resolve()):
+            reason = f"lies in {folder}, where its pictures would be counted as photographs when this is done again"
+            raise UsageError(reason, subject=out, hint="choose another folder for the results")
+
+
 def counts_of(request: Request) -> tuple[int, ...]:
     """The smaller numbers of references to measure as well. Raises UsageError for those that cannot be shown."""
     if request.reference_counts is None:

@@ -26,7 +26,7 @@ from faceref.evaluation.notes import notes_of
 from faceref.evaluation.onnx_restorer import load_onnx_restorer
 from faceref.evaluation.pictures import picture_folder, to_tensor
 from faceref.evaluation.report import write_summary
-from faceref.evaluation.request import Request, counts_of, groups_of, mapping_of, sets_of
+from faceref.evaluation.request import Request, check_out, counts_of, groups_of, mapping_of, sets_of
 from faceref.evaluation.restorer import MeasuredRestorer
 from faceref.evaluation.run import measure_cases, settings_of
 from faceref.evaluation.statistics import Estimate
@@ -50,6 +50,7 @@ def run_study(
     Raises UsageError for a request that contradicts itself, DataError, CheckpointError and OutputError.
     """
     sets, counts = sets_of(request), counts_of(request)
+    check_out(request, out)
     models = load_models(request.models, compute)
     device = models[0].device if models else check_device(compute.device or best_device())
     mapping = mapping_of(request)
