@@ -187,13 +187,22 @@ def test_nothing_of_a_job_stays_in_the_files(opened, tmp_path):
 
 
 def test_one_owner_may_keep_so_many_results(opened):
-    queue = opened(kept=2)
+    queue = opened(kept=2, keep_seconds=10)
     for _ in range(2):
         queue.submit("me", REQUEST)
-        do_next(queue)
-    with pytest.raises(RefusedError, match="2 of your jobs are kept"):
+    with pytest.raises(RefusedError, match="2 of your jobs are kept") as waiting:
         queue.submit("me", REQUEST)
+    assert not waiting.value.headers  # nobody knows when the first will be over
+    do_next(queue)
+    opened.now = 2
+    do_next(queue)
+    opened.now = 4.5
+    with pytest.raises(RefusedError, match="2 of your jobs are kept") as refused:
+        queue.submit("me", REQUEST)
+    assert refused.value.headers == {"Retry-After": "6"}
     queue.submit("you", REQUEST)
+    opened.now += 6
+    assert queue.submit("me", REQUEST)
 
 
 def test_jobs_of_another_version_are_refused_and_stay(opened, tmp_path):

@@ -55,6 +55,15 @@ def test_what_was_cancelled_while_it_was_sent_is_neither_sent_nor_kept(served, p
     assert len(json.loads(page.evaluate("sessionStorage.getItem('faceref')"))["jobs"]) == 3
 
 
+def test_that_too_many_results_are_kept_is_said_and_not_waited_for(page, bad, on_disk):
+    said = {"code": "too_many_kept", "subject": None, "reason": "256 of your jobs are kept already", "hint": None}
+    choose(page, "photos", on_disk(old=bad))
+    wait_for_faces(page, 1)
+    page.route("**/v1/restore", lambda route: route.fulfill(status=429, headers={"Retry-After": "3600"}, json=said))
+    page.locator("#restore").click()
+    expect(page.locator("#problem")).to_have_text("256 of your jobs are kept already.")
+
+
 def test_a_job_goes_on_while_the_server_cannot_be_reached(served, page, bad, on_disk):
     served.held.go.clear()
     choose(page, "photos", on_disk(old=bad))

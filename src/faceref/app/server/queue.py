@@ -147,10 +147,17 @@ class JobQueue:
                 hint="try again later",
                 headers={"Retry-After": str(max(1, round(self.work.seconds_for(waiting))))},
             )
-        kept = self._file.rows.execute("SELECT count(*) FROM job WHERE owner = ?", (owner,)).fetchone()[0]
+        counted = "SELECT count(*), min(expires) FROM job WHERE owner = ?"
+        kept, expires = self._file.rows.execute(counted, (owner,)).fetchone()
         if kept >= self.limits.kept:
-            hint = "fetch their results and delete them"
-            raise RefusedError(429, "too_many_kept", f"{kept} of your jobs are kept already", hint=hint)
+            raise RefusedError(
+                429,
+                "too_many_kept",
+                f"{kept} of your jobs are kept already",
+                hint="fetch their results and delete them",
+                # until the first is over nobody knows when a place will be free
+                headers=None if expires is None else {"Retry-After": str(int(expires - self._clock()) + 1)},
+            )
 
     def _done(self, owner: str, id: str, columns: str) -> tuple:
         """Columns of a job that is done. Raises RefusedError: not there, not over, or what it failed of."""

@@ -1,6 +1,6 @@
 /** The server's API as functions; each throws `Problem`. */
 
-import { isAway, Problem } from "./problem.js";
+import { isAway, isBusy, Problem } from "./problem.js";
 import { jsonEvents } from "./events.js";
 import { askForToken, authorization } from "./token.js";
 
@@ -213,7 +213,7 @@ async function send(method, path, request = {}) {
 }
 
 /**
- * As `send`, again where no server answers or its queue is full: for requests that have no second effect.
+ * As `send`, again where no server answers or it is busy: for requests that have no second effect.
  * @param {string} method @param {string} path @param {RequestInit} [request] @returns {Promise<Response>}
  */
 async function sendAgain(method, path, request = {}) {
@@ -222,7 +222,7 @@ async function sendAgain(method, path, request = {}) {
       return await send(method, path, request);
     } catch (error) {
       if (!(error instanceof Problem) || left === 1) throw error;
-      if (!isAway(error) && !(error.status === 429 && error.retryAfter)) throw error;
+      if (!isAway(error) && !isBusy(error)) throw error;
       await new Promise((resolve) => setTimeout(resolve, error.retryAfter ? 1000 * error.retryAfter : PAUSE));
       request.signal?.throwIfAborted();
     }

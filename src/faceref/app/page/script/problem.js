@@ -47,6 +47,11 @@ export function isAway(error) {
   return error instanceof Problem && AWAY.has(error.status);
 }
 
+/** @param {Problem} error whether it is worth waiting: what is kept has to be deleted, or is for an hour */
+export function isBusy(error) {
+  return error.status === 429 && error.retryAfter !== null && error.code !== "too_many_kept";
+}
+
 /** @param {unknown} error whether it is only that something was broken off on purpose */
 export function isAbort(error) {
   return error instanceof DOMException && error.name === "AbortError";
