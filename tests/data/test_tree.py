@@ -161,6 +161,37 @@ def test_people_and_splits_written_into_the_index_are_kept(tree: Path, tmp_path:
     assert (kept["person"], kept["split"], kept["note"]) == ("p", "test", "n")
 
 
+def test_who_was_on_a_photograph_is_not_who_is_on_another_in_its_place(tree: Path, tmp_path: Path):
+    rows = align_tree(tree, tmp_path / "out", size=64).rows
+    write_index(tmp_path / "out", [{**row, "person": "p", "split": "test", "note": "n"} for row in rows])
+    first, second = tree / "Eileen/a.png", tree / "Solara/a.png"
+    other = Image.open(second).convert("RGB")
+    second.rename(second.with_suffix(".PNG"))  # the same, and touched
+    second.with_suffix(".PNG").touch()
+    other.save(first.with_suffix(".jpg"))  # its face has the same name
+    first.unlink()
+    for _ in range(2):
+        replaced, kept = align_tree(tree, tmp_path / "out", size=64, person_from_folder=True).rows
+        assert (replaced["file"], replaced["source"]) == ("Eileen/a.png", "Eileen/a.jpg")
+        assert (replaced["person"], replaced["split"], replaced.get("note", "")) == ("Eileen", "", "")
+        assert (kept["source"], kept["person"], kept["split"], kept["note"]) == ("Solara/a.PNG", "p", "test", "n")
+
+
+@pytest.mark.parametrize(("noted", "person"), [(True, ""), (False, "p")])
+def test_a_photograph_of_as_many_bytes_is_told_by_its_digest(tree: Path, tmp_path: Path, noted: bool, person: str):
+    journal = tmp_path / "out" / "align.jsonl"
+    (row, _) = align_tree(tree, tmp_path / "out", size=64).rows
+    write_index(tmp_path / "out", [{**row, "person": "p"}])
+    if not noted:  # by an earlier version
+        lines = [json.loads(line) for line in journal.read_text().splitlines()]
+        for line in lines[1:]:
+            line["outcome"].pop("digest")
+        journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    photo = tree / row["source"]
+    photo.write_bytes(photo.read_bytes()[:-4] + b"1234")  # of its last checksum
+    assert align_tree(tree, tmp_path / "out", size=64).rows[0]["person"] == person
+
+
 def test_the_face_of_a_removed_photograph_goes_with_it_and_comes_back_with_it(tree: Path, tmp_path: Path):
     align_tree(tree, tmp_path / "out", size=64)
     (tmp_path / "out/Solara/notes.txt").write_text("not ours")

@@ -18,7 +18,7 @@ from faceref.jobs import OnItem, run
 from faceref.journal import claim
 from faceref.pictures.mark import is_marked_restored
 from faceref.pictures.photo import open_photo
-from faceref.pictures.search import distinct, list_photos
+from faceref.pictures.search import distinct, list_photos, photo_digest
 
 JOURNAL = "align.jsonl"  # what became of each photograph
 LEFT_OUT = "left_out.csv"
@@ -33,6 +33,13 @@ class Outcome:
     modified: int  # ns
     faces: list[Row] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
+    digest: str = ""  # of its bytes; earlier versions did not note it
+
+    def is_of_the_bytes_of(self, other: "Outcome") -> bool:
+        """Whether both are of one photograph; where only sizes are known, by these."""
+        if self.digest and other.digest:
+            return self.digest == other.digest
+        return self.bytes == other.bytes
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,7 @@ class AlignWork:
         path = self.photos / name
         try:
             status = path.stat()
-            outcome = Outcome(name, status.st_size, status.st_mtime_ns)
+            outcome = Outcome(name, status.st_size, status.st_mtime_ns, digest=photo_digest(path))
             photo = open_photo(path)
         except (OSError, PhotoError) as error:
             return Outcome(name, 0, 0, left_out=[("unreadable", str(error))])
@@ -102,8 +109,8 @@ def align_tree(
 
     The face that is taken is the largest, or all of them, then named NAME_1.png, NAME_2.png, ... from left to right.
     Alpha 0 marks padding. With `person_from_folder` the first folder below `photos` is the person's name. What an
-    earlier run with the same settings did is not done again; persons and splits that index.csv holds are kept. Faces
-    of photographs that are there no more are removed.
+    earlier run with the same settings did is not done again; persons and splits that index.csv holds are kept, but for
+    photographs in whose place there is another now. Faces of photographs that are there no more are removed.
 
     Raises UsageError if `out` was made of another folder or with other settings, DataError if no photograph gives a
     face, OutputError.
@@ -119,7 +126,7 @@ def align_tree(
                 outcomes[outcome.photo] = outcome
                 journal.record(outcome.photo, asdict(outcome))
         finally:  # also when interrupted: the index then holds what there is
-            rows = _index_rows(names, outcomes, out, person_from_folder)
+            rows = _index_rows(names, before, outcomes, out, person_from_folder)
             for name in (name for name in names if name in outcomes):
                 left_out += [{"file": name, "kind": kind, "reason": reason} for kind, reason in outcomes[name].left_out]
             write_table(out / LEFT_OUT, ("file", "kind", "reason"), left_out)
@@ -171,11 +178,16 @@ def _remove_faces(out: Path, before: dict[str, Outcome], now: dict[str, Outcome]
         (out / file).unlink(missing_ok=True)
 
 
-def _index_rows(names: list[str], outcomes: dict[str, Outcome], out: Path, person_from_folder: bool) -> list[Row]:
-    """Rows of the index; person, split and foreign columns as index.csv has them, and its rows of what is still due."""
-    before = {row["file"]: row for row in read_index(out)} if (out / INDEX).exists() else {}
+def _index_rows(
+    names: list[str], before: dict[str, Outcome], outcomes: dict[str, Outcome], out: Path, person_from_folder: bool
+) -> list[Row]:
+    """Rows of the index; person, split and foreign columns as index.csv has them, and its rows of what is still due.
+
+    before, outcomes: of earlier runs and of today. What is known of another photograph is not said of a face.
+    """
+    known_rows = {row["file"]: row for row in read_index(out)} if (out / INDEX).exists() else {}
     of_photo: dict[str, list[Row]] = defaultdict(list)
-    for row in before.values():
+    for row in known_rows.values():
         of_photo[row.get("source", "")].append(row)
     rows = []
     for name in names:
@@ -185,7 +197,10 @@ def _index_rows(names: list[str], outcomes: dict[str, Outcome], out: Path, perso
         folders = Path(name).parts[:-1]
         person = folders[0] if person_from_folder and folders else ""
         for face in outcomes[name].faces:
-            kept = before.get(face["file"], {})
+            kept = known_rows.get(face["file"], {})
+            source = before.get(kept.get("source", ""))
+            if source is not None and not outcomes[name].is_of_the_bytes_of(source):
+                kept = {}
             known = {"person": kept.get("person") or person, "split": kept.get("split", "")}
             rows.append({**kept, **face, **known})
     return rows
