@@ -26,7 +26,7 @@ def restored_deviation(steps: int) -> float:
         clean = signal.sqrt() * DEVIATION**2 * x / (signal * DEVIATION**2 + 1 - signal)
         return (x - signal.sqrt() * clean) / (1 - signal).sqrt()
 
-    sampler = make_sampler(model, "ddim", steps, torch.device("cpu"))
+    sampler = make_sampler(model, "ddim", steps)
     noise = torch.randn(1, 1, 100, 100, generator=torch.Generator().manual_seed(0))
     noise = noise / noise.std()
     return float(denoise(sampler, noise, noise_in, None, lambda step, timestep, x: x).std())
@@ -41,6 +41,6 @@ def test_more_steps_of_ddim_come_closer_to_what_is_to_be_drawn():
 @pytest.mark.parametrize(("steps", "hint"), [(48, "47 or 49"), (150, "142 or 162"), (600, "500 or 971")])
 def test_steps_of_ddim_that_would_leave_noise_are_refused(steps: int, hint: str):
     with pytest.raises(UsageError, match=f"choose {hint}, or another scheduler"):
-        make_sampler(scheduler("trailing"), None, steps, torch.device("cpu"))
-    make_sampler(scheduler("leading"), None, steps, torch.device("cpu"))  # its steps are as long as they are apart
-    make_sampler(scheduler("trailing"), "dpmsolver++", steps, torch.device("cpu"))
+        make_sampler(scheduler("trailing"), None, steps)
+    make_sampler(scheduler("leading"), None, steps)  # its steps are as long as they are apart
+    make_sampler(scheduler("trailing"), "dpmsolver++", steps)

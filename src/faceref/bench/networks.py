@@ -60,7 +60,7 @@ def time_steps(
 ) -> tuple[Measured, Tensor]:
     """One step, by the median of all steps of as many denoisings as have `repetitions` steps; and the latents."""
     device = noise.device
-    sampler = make_sampler(pipeline.scheduler, sampling.scheduler, sampling.steps, device)
+    sampler = make_sampler(pipeline.scheduler, sampling.scheduler, sampling.steps)
     with count_flops() as counter:
         predict(noise, sampler.timesteps[0])
     reset_peak_memory(device)
@@ -74,7 +74,7 @@ def time_steps(
     durations: list[float] = []
     latents = noise
     while len(durations) < repetitions:
-        sampler = make_sampler(pipeline.scheduler, sampling.scheduler, sampling.steps, device)
+        sampler = make_sampler(pipeline.scheduler, sampling.scheduler, sampling.steps)
         wait_for(device)
         ends[:] = [time.perf_counter()]
         latents = denoise(sampler, noise, predict, None, note)

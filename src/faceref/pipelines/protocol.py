@@ -135,7 +135,7 @@ class FacePipeline(Drawing, DiffusionPipeline, ABC):
 
     def check(self, sampling: Sampling, called: str = "The model") -> None:
         """Raise UsageError for what `__call__` would refuse; it takes no time. called: by the error."""
-        make_sampler(self.scheduler, sampling.scheduler, sampling.steps, torch.device("cpu"))
+        make_sampler(self.scheduler, sampling.scheduler, sampling.steps)
         if sampling.crisp is not None and not 0 <= sampling.crisp <= 1:
             raise UsageError(f"A crispness of {sampling.crisp} is not possible", hint="give 0 (soft) to 1 (crisp)")
         if sampling.crisp is not None and not self.is_textured:
@@ -221,7 +221,7 @@ class FacePipeline(Drawing, DiffusionPipeline, ABC):
             if is_one(image) and not isinstance(references, ReferenceCache):
                 references = [references]  # type: ignore[list-item]
         device = self.execution_device
-        sampler = make_sampler(self.scheduler, scheduler, sampling.steps, device)
+        sampler = make_sampler(self.scheduler, scheduler, sampling.steps)
         lq = to_tensor(image)
         with self._turn, self.progress_bar(total=len(sampler.timesteps)) as bar:  # type: ignore[call-arg]
             shown = self.show(references, lq)  # type: ignore[arg-type]
@@ -238,6 +238,9 @@ class FacePipeline(Drawing, DiffusionPipeline, ABC):
             return latents
         changed = callback(self, step, timestep, {"latents": latents}) or {}
         return changed.get("latents", latents)
+
+    def forget(self) -> None:
+        """Let go what was kept on the device to be faster."""
 
     def show(self, references: References | ReferenceCache | None, lq: Tensor) -> ReferenceCache | None:
         """One cache of the references of all faces `lq` [B, 3, H, H]; None: no face has any."""

@@ -14,6 +14,7 @@ from faceref.errors import UsageError
 from faceref.models.autoencoder import AUTOENCODERS, Autoencoder, encode
 from faceref.models.detail_decoder import DetailDecoder
 from faceref.models.fusion import PixelFusion
+from faceref.models.graphs import Evaluation, Graphs, without_texture
 from faceref.models.identity_encoder import IdentityEncoder
 from faceref.models.ldbfr import RestoringVQModel
 from faceref.models.loading import fingerprint
@@ -77,6 +78,7 @@ class ReFLDMPipeline(FacePipeline):
             identity_encoder=identity_encoder,
         )
         self._null: tuple[tuple, ReferenceCache] | None = None
+        self._graphs = Graphs()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -136,18 +138,22 @@ class ReFLDMPipeline(FacePipeline):
         features = self._features(lq)
         last_timestep = self.scheduler.config["num_train_timesteps"] - 1
         first, last = (share * last_timestep for share in interval)
-        always = interval == ALWAYS  # without waiting for the timestep, which lies on the device
+        always = interval == ALWAYS
+        seen = None if shown is None else without_texture(shown)
+        plain = Evaluation(self.unet, lq_latent, (seen,), features)
+        guided = None if null is None else Evaluation(self.unet, lq_latent, (seen, null), features)
 
         def predict(x: Tensor, timestep: Tensor) -> Tensor:
-            sample = torch.cat([x.to(lq_latent.dtype), lq_latent], dim=1)
-            is_guided = always or first <= float(timestep) <= last
-            if null is None or shown is None or not is_guided:
-                return self.unet(sample, timestep, shown, *features).sample.float()
-            both = self.unet.forward_each(sample, timestep, (shown, null), *features)
-            prediction, without = (one.float() for one in both)
+            if guided is None or not (always or first <= float(timestep) <= last):
+                return self._graphs(plain, x, timestep)[0].float()
+            prediction, without = (one.float() for one in self._graphs(guided, x, timestep))
             return without + guidance * (prediction - without)
 
         return predict, lq_latent.shape
+
+    def forget(self) -> None:
+        self._null = None
+        self._graphs.clear()
 
     def show(self, references: References | ReferenceCache | None, lq: Tensor) -> ReferenceCache | None:
         side, device = self.shrink(lq).shape[-1], self.execution_device  # which diffusers looks for in all modules

@@ -26,9 +26,10 @@ Generators = torch.Generator | list[torch.Generator]
 OnStep = Callable[[int, Tensor, Tensor], Tensor]  # (step from 0, timestep, latents) -> the latents to go on with
 
 
-def make_sampler(scheduler: Any, name: SchedulerName | None, steps: int, device: torch.device) -> Any:
+def make_sampler(scheduler: Any, name: SchedulerName | None, steps: int) -> Any:
     """A sampler of one call's own (samplers hold state) with the noise schedule of the model.
 
+    Its timesteps lie on the CPU, as its schedule does: otherwise each step would wait for the device.
     scheduler: the pipeline's, of any of diffusers' classes; name: another class than that one's.
     Raises UsageError for an impossible number of steps or an unknown scheduler.
     """
@@ -44,7 +45,7 @@ def make_sampler(scheduler: Any, name: SchedulerName | None, steps: int, device:
         more = next(n for n in range(steps, timesteps + 1) if not too_uneven(n, timesteps))
         hint = f"choose {fewer} or {more}, or another scheduler"
         raise UsageError(f"{steps} steps of ddim would leave noise in the faces", hint=hint)
-    sampler.set_timesteps(steps, device=device)
+    sampler.set_timesteps(steps)
     if sampler.timesteps.max() >= timesteps:  # "leading" timesteps with an offset
         raise UsageError(f"{steps} denoising steps do not fit this model's timesteps", hint="choose fewer")
     return sampler

@@ -192,4 +192,5 @@ class Model:
     def _free_memory(self) -> None:
         """Give up what was kept of people, and give back to the device what nothing uses."""
         self.forget()
+        self.pipeline.forget()
         clear_device_cache(garbage_collection=True)
