@@ -9,8 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from faceref.models.detail_decoder import COLOUR_CHANGE, DetailDecoder, shrink, with_colours_of, without_grid
-from faceref.models.texture import TEXTURE_CHANNELS, luminance
+from faceref.models.detail_decoder import (
+    COLOUR_CHANGE,
+    DetailDecoder,
+    shrink,
+    with_colours_of,
+    with_colours_seen,
+    without_grid,
+)
+from faceref.models.texture import TEXTURE_CHANNELS, blur, luminance
 
 SIZES = {"latent_channels": 4, "channels": (32, 16, 8, 8), "residual_blocks": (1, 0, 0, 0)}
 
@@ -143,6 +150,43 @@ def test_colours_are_those_decoded_but_for_a_little_and_luminance_is_what_was_dr
     change = (coloured - luminance(coloured)) - (decoded - luminance(decoded))
     assert change.abs().max() < 2 * COLOUR_CHANGE
     assert (sparks - tinted).abs().max() > 10 * COLOUR_CHANGE
+
+
+def faces_with_irises() -> tuple[torch.Tensor, torch.Tensor]:
+    """A picture [1, 3, 64, 64], and the same with a blue iris of 8 pixels in it, of the same luminance."""
+    plain = 0.3 * blur(torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)), 3.0)
+    blue = torch.tensor([-0.1, 0.0, 0.3]).view(1, 3, 1, 1)
+    iris = torch.zeros(1, 1, 64, 64)
+    iris[..., 28:36, 28:36] = 1
+    return plain, plain + iris * (blue - luminance(blue))
+
+
+def test_colours_that_a_soft_photograph_shows_are_taken_from_it():
+    drawn, photograph = faces_with_irises()
+    seen = with_colours_seen(blur(photograph, 1.0), drawn)
+    torch.testing.assert_close(luminance(seen), luminance(drawn), atol=1e-5, rtol=0)
+    inside = (..., slice(30, 34), slice(30, 34))
+    before, after = ((one - photograph)[inside].abs().mean() for one in (drawn, seen))
+    assert after < before / 2
+
+
+@pytest.mark.parametrize("damage", ["noise", "blur"])
+def test_colours_of_a_photograph_that_shows_little_are_not_believed(damage: str):
+    drawn, photograph = faces_with_irises()
+    noise = 0.5 * torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    lines = 0.6 * torch.cos(torch.arange(64) / 3).expand(1, 3, 64, 64)  # which a blur takes away
+    lq, drawn = (photograph + noise, drawn) if damage == "noise" else (blur(photograph, 8.0), drawn + lines)
+    change = (with_colours_seen(lq, drawn) - drawn).abs().mean()
+    whole = (lq - drawn - luminance(lq - drawn)).abs().mean()
+    assert change < 0.1 * whole
+
+
+def test_each_picture_is_believed_by_what_it_shows():
+    drawn, photograph = faces_with_irises()
+    noisy = photograph + 0.5 * torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    together = with_colours_seen(torch.cat([photograph, noisy]), drawn.expand(2, -1, -1, -1))
+    torch.testing.assert_close(together[:1], with_colours_seen(photograph, drawn))
+    torch.testing.assert_close(together[1:], with_colours_seen(noisy, drawn))
 
 
 @pytest.mark.parametrize(("period", "left"), [(2.0, (0, 1e-3)), (2.13, (0, 0.05)), (4.0, (0.9, 1)), (8.0, (0.99, 1))])

@@ -15,6 +15,7 @@ from faceref.models.texture import TEXTURE_CHANNELS, blur, convolved, luminance
 COARSEST_TEXTURED = 4  # pixels to a side of what one pixel stands for, at the coarsest level that is shown texture
 CHROMA = 1.5  # chosen, as the next, on people for validation (docs/experiments.md)
 COLOUR_CHANGE = 0.04  # five levels of 255
+COARSE_CHROMA, BLURRED, NOISY = 5.0, 0.06, 0.01  # where an LQ picture's colours are believed by half; all of [-1, 1]
 MOUTH = ((0.672, 0.836), (0.328, 0.672))  # from where to where it lies, down and across an aligned face
 MOUTH_CRISPNESS = 0.5  # how crisply it is drawn, of how crisply the face is
 MOUTH_EDGE = 6 / 256  # the Gaussian by which this begins, of the side
@@ -131,6 +132,27 @@ def with_colours_of(decoded: Tensor, drawn: Tensor) -> Tensor:
     colours, grey = decoded - luminance(decoded), luminance(drawn)
     change = blur(drawn - grey - colours, CHROMA).clamp(-COLOUR_CHANGE, COLOUR_CHANGE)
     return grey + colours + change - luminance(change)
+
+
+def with_colours_seen(lq: Tensor, drawn: Tensor) -> Tensor:
+    """Drawn pictures [B, 3, H, W] with the colours of the LQ ones, as far as these can be believed; float32.
+
+    What latents have no room for are colours of what is small, irises first, which a photograph that is only soft shows
+    well. It is believed the less the more its luminance and, more finely, its colours are unlike what was drawn of it:
+    the one of what is blurred, both of what is noisy. Luminance stays.
+    """
+    lq, drawn = lq.float(), drawn.float()
+    unlike = lq - drawn
+    of_luminance = blur(luminance(unlike), CHROMA)
+    colours = blur(unlike - luminance(unlike), CHROMA)
+    of_colours = colours - blur(unlike - luminance(unlike), COARSE_CHROMA)
+    believed = 1 / (1 + (_size(of_luminance) / BLURRED) ** 4 * (_size(of_colours) / NOISY) ** 2)
+    return drawn + believed * colours
+
+
+def _size(pictures: Tensor) -> Tensor:
+    """The root mean square of each, [B, 1, 1, 1]."""
+    return pictures.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
 
 
 def without_grid(pictures: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from faceref.models.detail_decoder import (
     enlarged,
     shrink,
     with_colours_of,
+    with_colours_seen,
     without_grid,
 )
 from faceref.models.fusion import PixelFusion
@@ -83,8 +84,8 @@ class Drawing:
     def correct(self, decoded: Tensor, latents: Tensor, lq: Tensor, *hints: Tensor) -> Tensor:
         """What follows decoding, if anything does: decoded faces corrected by `lq`, or drawn larger; as `draw`.
 
-        hints: what `hints` gives for these faces. What is drawn with them keeps the decoded colours, and no weave where
-        there is no texture to hide it.
+        hints: what `hints` gives for these faces. What is drawn with them keeps the decoded colours, or those of
+        `lq`, and no weave where there is no texture to hide it.
         """
         latents, lq, *told = (one.to(decoded.device, decoded.dtype) for one in (latents, lq, *hints))
         if self.detail is None:
@@ -92,7 +93,7 @@ class Drawing:
         drawn = self.detail(latents, decoded, lq, *told)
         if not told:
             return drawn
-        drawn = with_colours_of(enlarged(decoded, lq), drawn)
+        drawn = with_colours_seen(lq, with_colours_of(enlarged(decoded, lq), drawn))
         if (bare := ~told[0].flatten(1).any(dim=1)).any():
             drawn[bare] = without_grid(drawn[bare])
         return drawn
