@@ -56,9 +56,9 @@ define train
 endef
 
 train-small: $(INSTALLED) ## train the model `small` on the photographs under data/
-	$(call train,small-vqgan small-ldm small-refldm small-decoder small-texture small-crisp)
+	$(call train,small-vqgan small-ldm small-refldm small-decoder small-texture small-crisp small-denoiser small-together)
 	rm -rf runs/small
-	$(BIN)/faceref models export runs/small-crisp/model -o runs/small
+	$(BIN)/faceref models export runs/small-together/model -o runs/small
 
 train-ldbfr-small: $(INSTALLED) ## train LD-BFR at the size of `small` (blind: without references)
 	$(call train,ldbfr-small-vqgan ldbfr-small-restoring ldbfr-small-ldm)

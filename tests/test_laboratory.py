@@ -81,7 +81,9 @@ def made_small(text: str) -> str:
     """A configuration of two steps of one photograph, with narrow networks."""
     tree = yaml.safe_load(text)
     if "include" in tree:  # the rest is in the other file, made small as well
-        tree["loop"]["steps"] = 2
+        tree["loop"] = {"steps": 2}
+        if "data" in tree:
+            tree["data"]["sources"] = tree["data"]["sources"][:1]
         return yaml.safe_dump(tree)
     tree["loop"] |= {"steps": 2, "batch_size": 1, "accumulate": 1, "validation_samples": 1, "precision": "no"}
     tree["data"] |= {"workers": 0, "cache": None, "sources": tree["data"]["sources"][:1]}

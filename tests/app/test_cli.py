@@ -43,8 +43,9 @@ def test_a_command_that_cannot_be_read_is_refused_with_one_sentence(faceref, com
 
 
 def test_what_the_system_refuses_is_one_sentence(faceref, tmp_path):
-    (tmp_path / "file").touch()
-    refused = faceref("evaluate", tmp_path / ("x" * 300), "--hq", tmp_path, "-o", tmp_path / "out")
+    (tmp_path / "hq").mkdir()
+    (tmp_path / "hq" / "file").touch()
+    refused = faceref("evaluate", tmp_path / ("x" * 300), "--hq", tmp_path / "hq", "-o", tmp_path / "out")
     assert refused.code == 1
     assert refused.errors.endswith(f"/{'x' * 300}/faceref.json: File name too long.\n")
     assert refused.errors.count("\n") == 1

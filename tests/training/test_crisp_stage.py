@@ -17,7 +17,7 @@ from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.training.pictures import median_sharpness
 from faceref.training.run import train_from
 from faceref.training.stages.crisp import CrispStage
-from faceref.training.views import PARTS, Place, place_of
+from faceref.training.views import Place, place_of
 
 JUDGED = {"perceptual", "matching", "adversarial"}  # what makes a drawing a photograph
 SOFT, BETWEEN, CRISP, CRISP_TOO = range(4)  # how the faces of a batch of four are drawn
@@ -72,7 +72,7 @@ def test_a_model_gains_a_textured_decoder_and_else_stays_what_it_was_to_the_bit(
     assert train_from(tiny_crisp(photographs, with_decoder), tmp_path).finished
     model = tmp_path / "model"
     assert read_info(with_decoder).crisp is None
-    assert (read_info(model).crisp, read_info(model).resolution) == (0.6, 128)
+    assert (read_info(model).crisp, read_info(model).resolution) == (0.5, 128)
     assert all(same_weights(model / part, with_decoder / part) for part in ("unet", "vae"))
 
     pipeline = cast(ReFLDMPipeline, load_pipeline(model)[0])
@@ -239,12 +239,11 @@ def test_the_discriminator_sees_a_square_somewhere_and_both_turns_of_a_step_the_
 
 
 def test_eyes_and_the_mouth_are_judged_by_discriminators_of_their_own(
-    photographs: Path, with_decoder: Path, recogniser: Path, batch: dict[str, Tensor]
+    photographs: Path, with_decoder: Path, recogniser: Path, batch: dict[str, Tensor], monkeypatch
 ):
     torch.manual_seed(0)
-    config = tiny_crisp(
-        photographs, with_decoder, weights={"adversarial": 0.1, "adversarial_from": 1}, parts=0.5, recogniser=recogniser
-    )
+    shares, weights = {"eyes": 0.5, "mouth": 0.25}, {"adversarial": 0.1, "adversarial_from": 1}
+    config = tiny_crisp(photographs, with_decoder, weights=weights, parts=shares, recogniser=recogniser)
     stage = CrispStage.build(config, cast(FaceDataset, None))
     torch.nn.init.normal_(stage.detail.conv_out.weight, std=0.1)
     stage.eval()
@@ -257,9 +256,10 @@ def test_eyes_and_the_mouth_are_judged_by_discriminators_of_their_own(
     assert after["matching_eyes"] == before["matching_eyes"]
     assert after["matching_mouth"] != before["matching_mouth"]
     parts = sum(
-        0.5 * (stage.matching * before[f"matching_{part}"] + 0.1 * before[f"adversarial_{part}"]) for part in PARTS
+        share * (stage.matching * before[f"matching_{part}"] + 0.1 * before[f"adversarial_{part}"])
+        for part, share in shares.items()
     )
-    stage.parts_weight = 0.0
+    monkeypatch.setattr(stage, "parts_weights", dict.fromkeys(shares, 0.0))
     assert before["loss"] - numbers_of(stage, batch)["loss"] == pytest.approx(parts, rel=1e-3)
 
     numbers = numbers_of(stage, batch, "discriminator")

@@ -148,7 +148,8 @@ def test_a_loss_without_its_recogniser_is_refused(photographs: Path, tmp_path: P
 def test_wrong_settings_of_the_network_are_named(photographs: Path, tmp_path: Path, tiny_model):
     with pytest.raises(UsageError, match="The fusion cannot be built"):
         train_from(config_for(photographs, tiny_model, fusion={"chanels": 3}), tmp_path / "run")
+    PixelFusion().save_pretrained(tmp_path / "fusion")
     with pytest.raises(UsageError, match="leave out initial"):
-        train_from(config_for(photographs, tiny_model, initial=tiny_model), tmp_path / "run")
+        train_from(config_for(photographs, tiny_model, initial=tmp_path / "fusion"), tmp_path / "run")
     with pytest.raises(UsageError, match=r"fusion\.patch_size must divide the resolution, 64"):
         train_from(config_for(photographs, tiny_model, fusion={"patch_size": 3}), tmp_path / "run")

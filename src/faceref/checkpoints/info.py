@@ -22,6 +22,7 @@ REFLDM = Licensed(
     "refldm-512 is the work of the authors of ReF-LDM (https://github.com/ChiWeiHsiao/ref-ldm) and free for "
     "non-commercial research only. Whoever downloads it agrees to that.",
 )
+NAMED = ("small", REFLDM.name)  # models that have a name, whatever folders there are
 MODELS = "give small, refldm-512, a model folder, or org/name of a model on Hugging Face's hub"
 COMPUTED_WITH = ("*.safetensors", "config.json", "scheduler_config.json", "*.onnx", "*.onnx.data", "*.xml", "*.bin")
 BLIND = "blind"  # in a model folder: the model for photographs without references, a folder like any

@@ -11,6 +11,7 @@ import torch
 from diffusers import ModelMixin
 
 from faceref.errors import CheckpointError
+from faceref.models import low_rank
 
 Component = TypeVar("Component", bound=ModelMixin)
 
@@ -28,23 +29,40 @@ def load_component(
     Raises CheckpointError if there is none or it is damaged: another class, weights missing, left over, of other shapes
     or not finite.
     """
-    folder = Path(folder)
-    folder = folder / subfolder if (folder / subfolder).is_dir() else folder
-    kind = _kind_of(folder, kinds)
+    folder, kind = find_component(folder, kinds, subfolder)
+    change = folder / low_rank.FILE
+    is_changed = change.is_file()
+    settings = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
     try:
         component, report = cast(
             tuple[Component, dict[str, list]],
-            kind.from_pretrained(
-                folder, torch_dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
-            ),
+            kind.from_pretrained(folder, torch_dtype=torch.float32 if is_changed else dtype, **settings),
         )
     except Exception as error:  # whatever a damaged folder makes of the readers of json, safetensors and diffusers
         raise _unusable(folder, kind.__name__, str(error).partition("\n")[0]) from error
     wrong = [name for problem in ("missing_keys", "unexpected_keys", "mismatched_keys") for name in report[problem]]
     if wrong:
         raise _unusable(folder, kind.__name__, f"{wrong[0]} is missing, left over or of another shape")
+    if is_changed:
+        try:
+            low_rank.apply_change(component, change)
+            torch.nn.Module.to(component, dtype)  # rounded once; diffusers' own warns of nothing here
+        except Exception as error:  # whatever a damaged file makes of safetensors and torch
+            raise _unusable(folder, kind.__name__, str(error).partition("\n")[0]) from error
     check_finite(component, folder)
     return component
+
+
+def find_component(
+    folder: str | os.PathLike[str], kinds: Sequence[type[Component]], subfolder: str
+) -> tuple[Path, type[Component]]:
+    """The folder that `load_component` would read, and which of `kinds` it says that it holds; no weights are read.
+
+    Raises CheckpointError if there is none, or one of another class.
+    """
+    folder = Path(folder)
+    folder = folder / subfolder if (folder / subfolder).is_dir() else folder
+    return folder, _kind_of(folder, kinds)
 
 
 def check_finite(network: torch.nn.Module, subject: object) -> None:

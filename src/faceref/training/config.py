@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from faceref.checkpoints.info import NAMED
 from faceref.data.augment import REFLDM, UNCHANGED, ReferenceAugmentation, TargetAugmentation
 from faceref.data.dataset import FaceSource
 from faceref.data.degradation import TRAINING, DegradationRanges
@@ -17,6 +18,13 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _name_or_folder(given: object) -> object:
+    """What Path would make a model's name of, ./small, stays a folder."""
+    is_folder = isinstance(given, str) and str(Path(given)) in NAMED and given not in NAMED
+    return Path(str(given)).absolute() if is_folder else given
+
+
+NetworkFolder = Annotated[Path, BeforeValidator(_name_or_folder)]  # of a network or of a model with it; or its name
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 # YAML reads no as false
@@ -76,6 +84,13 @@ class PoolConfig(Config):
     samples: int = Field(default=1024, ge=1)  # held at a time by each process; some 3 MB each at 256 px
     at_once: int = Field(default=128, ge=1)  # of them in one pass
     visits: int = Field(default=4, ge=1)  # how often each is trained on
+
+
+class LowRankConfig(Config):
+    """What is trained differs from a model by matrices of low rank, which take little room (LoRA)."""
+
+    rank: int = Field(ge=1)
+    of: str | Path = "small"  # that model, its folder or small
 
 
 class LoopConfig(Config):

@@ -10,6 +10,7 @@ from faceref.training.checkpoints import Checkpoints
 from faceref.training.config_files import load_config
 from faceref.training.run import STAGES, load_faces
 from faceref.training.run_folder import CONFIG
+from faceref.training.stages.begun_from import with_folders
 from faceref.training.trainer import check_names, load_networks
 
 
@@ -30,8 +31,8 @@ def export_step(run_dir: Path, step: int | None, folder: Path) -> int:
         raise UsageError(f"has no checkpoint of step {step}", subject=run_dir, hint=f"it has {known}")
     config = load_config(run_dir / CONFIG)
     state = checkpoints.read(step)
-    data = config.data
-    stage = STAGES[config.stage].build(config, load_faces(data, data.sources, data.split, config.loop.seed))
+    data, begun_from = config.data, with_folders(config)
+    stage = STAGES[config.stage].build(begun_from, load_faces(data, data.sources, data.split, config.loop.seed))
     stage.to(memory_format=torch.channels_last)  # as the run has it: what is measured for the export is rounded alike
     load_networks(stage, state)
     parameters = dict(stage.averaged().named_parameters())

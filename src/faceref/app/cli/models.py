@@ -31,10 +31,10 @@ app = typer.Typer(
 @app.command("list")
 def list_models() -> None:
     """The models that --model takes by name, and where they are; it takes the folder of any other as well."""
-    from faceref.checkpoints.info import find_model, models_home, read_info
+    from faceref.checkpoints.info import NAMED, find_model, models_home, read_info
 
     table = Table("name", "resolution", "licence", "folder", box=None)
-    for name in ("small", "refldm-512"):
+    for name in NAMED:
         if name == "refldm-512" and not (models_home() / name).is_dir():
             table.add_row(name, "512 px", "", "not here yet: faceref models download")
             continue

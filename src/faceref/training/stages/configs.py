@@ -1,18 +1,19 @@
 """The configuration of each stage: what it has beside data, optimizer and loop."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from faceref.errors import UsageError
 from faceref.pipelines.sampling import too_uneven
 from faceref.pipelines.scheduler_name import SchedulerName
 from faceref.pipelines.settings import Sampling
-from faceref.training.config import DRAW_DETAIL, Config, DataConfig, StageConfig
+from faceref.training.config import DRAW_DETAIL, Config, DataConfig, LowRankConfig, NetworkFolder, StageConfig
 from faceref.training.stages.unet_arguments import UNetArguments, check_unet
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Part = Literal["eyes", "mouth"]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -71,7 +72,7 @@ class VQGANConfig(ReconstructionConfig):
 
     stage: Literal["vqgan"]
     autoencoder: AutoencoderConfig = AutoencoderConfig()  # a new one
-    initial: Path | None = None  # or start from this trained one
+    initial: NetworkFolder | None = None  # or start from this trained one (a model, or its vae/)
     # step; latents are decoded as they are before it, and its codebook is their k-means
     quantize_from: int = Field(default=0, ge=0)
 
@@ -86,7 +87,7 @@ class RestoringVQConfig(ReconstructionConfig):
     """LD-BFR's first stage: an autoencoder with a codebook learns to restore."""
 
     stage: Literal["restoring_vq"]
-    autoencoder: Path  # folder of the autoencoder of HQ faces, trained with a codebook
+    autoencoder: NetworkFolder  # folder of the autoencoder of HQ faces, trained with a codebook
     heads: int = Field(default=8, ge=1)  # of the spatial cross-attention
     encoder_share: Share = 0.01  # of the learning rate; the attention has all of it, the decoder none
 
@@ -140,9 +141,9 @@ class ModelConfig(Config):
 class DenoisingConfig(StageConfig):
     """What the denoisers of both models have."""
 
-    autoencoder: Path  # folder of the trained autoencoder whose latents are denoised
+    autoencoder: NetworkFolder  # the trained one whose latents are denoised (a model, or its vae/)
     unet: UNetArguments = Field(default={})  # of a new one
-    initial: Path | None = None  # start from this U-Net (a model folder or its unet/)
+    initial: NetworkFolder | None = None  # start from this U-Net (a model, or its unet/)
     noise: NoiseConfig = NoiseConfig()
     recogniser: Path | None = None
     model: ModelConfig
@@ -166,10 +167,11 @@ class DiffusionConfig(DenoisingConfig):
 
     stage: Literal["ldm", "refldm"]
     mechanism: Literal["cache_kv", "channel_concat", "cross_attention", "spatial_concat"] = "cache_kv"
-    restoring: Path | None = None  # inject the features that this first stage of LD-BFR repairs (ours)
+    restoring: NetworkFolder | None = None  # inject the features that this first stage of LD-BFR repairs (ours)
     lq_dropout: Share = 0.1  # share of the samples whose LQ latent is zeroed
     reference_dropout: Share = 0.1  # and whose references are, independently
     identity: IdentityLossConfig = IdentityLossConfig()
+    low_rank: LowRankConfig | None = None  # None: all weights are trained
 
     @model_validator(mode="before")
     @classmethod
@@ -183,6 +185,8 @@ class DiffusionConfig(DenoisingConfig):
         check_unet(self.unet, pictures=2)
         if self.restoring is not None and self.mechanism != "cache_kv":
             raise ValueError("features (restoring) are injected beside cache_kv only, not beside another mechanism")
+        if self.low_rank is not None and self.initial is None:
+            raise ValueError("low_rank is for a U-Net that goes on: set initial")
         return self
 
 
@@ -190,7 +194,7 @@ class LDBFRConfig(DenoisingConfig):
     """LD-BFR's second stage: a denoiser into which the repaired features of the first are injected."""
 
     stage: Literal["ldbfr"]
-    restoring: Path  # folder of the trained first stage
+    restoring: NetworkFolder  # folder of the trained first stage
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -203,7 +207,7 @@ class FusionConfig(ReconstructionConfig):
 
     stage: Literal["fusion"]
     model: str | Path  # a trained one, its folder or small; each sample is restored by it, with its number of steps
-    initial: Path | None = None  # start from this one (a model folder or its fusion/)
+    initial: NetworkFolder | None = None  # start from this one (a model, or its fusion/)
     fusion: dict[str, Any] = Field(default={})  # constructor arguments of PixelFusion
     reference_dropout: Share = 0.3  # share of the samples that are restored without references (ldbfr: all are)
 
@@ -214,9 +218,17 @@ class DrawingConfig(StageConfig):
     weights: LikenessWeights = LikenessWeights()
     recogniser: Path | None = None  # weights, safetensors or ONNX
     model: str | Path  # the one to begin from: its folder, or small
+    unet: NetworkFolder | None = None  # another denoiser for it (a model, or its unet/)
     # constructor arguments of a new DetailDecoder, which the model is given if it has none, or if there are any
     detail: dict[str, Any] = Field(default={})
+    low_rank: LowRankConfig | None = None  # None: all weights are trained
     reference_dropout: Share = 0.2  # share of the samples without references; the others have any number up to all
+
+    @model_validator(mode="after")
+    def _goes_on_within_low_rank(self) -> Self:
+        if self.low_rank is not None and self.detail:
+            raise ValueError("low_rank is for a decoder that goes on: leave detail out")
+        return self
 
 
 class EndToEndConfig(DrawingConfig):
@@ -228,7 +240,7 @@ class EndToEndConfig(DrawingConfig):
 
 
 class CrispConfig(JudgedConfig, DrawingConfig):
-    """The decoder, shown the references' texture, learns to draw photographs; the denoiser stays as it is.
+    """The decoder, shown the references' texture, learns to draw photographs; the denoiser may learn with it.
 
     The adversarial weight is fixed.
     """
@@ -236,9 +248,19 @@ class CrispConfig(JudgedConfig, DrawingConfig):
     stage: Literal["crisp"]
     weights: JudgedWeights = JudgedWeights()
     matching: Weight = 0.5  # of the distance between the discriminator's feature maps (Wang et al. 2018, pix2pixHD)
-    crisp: Share = 0.6  # of the exported model, unless it is told; what blind readers preferred (docs/experiments.md)
+    crisp: Share = 0.5  # of the exported model, unless it is told; what blind readers preferred (docs/experiments.md)
     judged: int = Field(default=192, ge=8, multiple_of=8)  # side of the square, somewhere, that the discriminator sees
-    parts: Weight = 0.0  # how much discriminators of eyes and mouth count, that one being 1; 0: there are none
+    unet_share: Share = 0.0  # of the learning rate; 0: the denoiser stays as it is
+    latent: Weight = 0.2  # as of `EndToEndConfig`, where the denoiser learns
+    # that have discriminators of their own, and how much these count, that one being 1; a number: all of them
+    parts: dict[Part, Weight] = Field(default={})
+
+    @field_validator("parts", mode="before")
+    @classmethod
+    def _all_parts(cls, given: Any) -> Any:
+        if isinstance(given, int | float):
+            return dict.fromkeys(get_args(Part), given) if given else {}
+        return given
 
 
 class RecognitionConfig(StageConfig):

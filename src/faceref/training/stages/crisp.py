@@ -1,4 +1,4 @@
-"""The last stage of `small`: its decoder, shown the references' texture, learns to draw photographs (ours)."""
+"""The last stages of `small`: its decoder, shown the references' texture, learns to draw photographs (ours)."""
 
 import functools
 import operator
@@ -11,20 +11,20 @@ from PIL import Image
 from torch import Tensor, nn
 
 from faceref.models.autoencoder import decode
-from faceref.models.detail_decoder import crispness_by_place, enlarged, mouth_of
+from faceref.models.detail_decoder import crispness_by_place, enlarged, mouth_of, shrink
 from faceref.models.texture import find_texture, remember_texture
 from faceref.training.discriminators import PartDiscriminator, UNetDiscriminator
-from faceref.training.losses import perceptual_distance
+from faceref.training.losses import masked_mean, perceptual_distance
 from faceref.training.pictures import compare, contact_sheet, median_sharpness
 from faceref.training.stages.components import judges
 from faceref.training.stages.configs import CrispConfig
 from faceref.training.stages.drawing import DrawingStage
 from faceref.training.stages.stage import Batch, Losses
-from faceref.training.views import PARTS, View, mean_by_share, place_of
+from faceref.training.views import View, mean_by_share, place_of
 
 
 class CrispStage(DrawingStage):
-    """A decoder learns to draw as crisply as it is told, while the denoiser stays as it is.
+    """A decoder learns to draw as crisply as it is told, while the denoiser stays as it is, or learns with it.
 
     At crispness 0 the losses are those that all drawing has; at 1 the perceptual and the adversarial one and feature
     matching are added, in proportion between, also from place to place: mouths are drawn less crisply than the rest by
@@ -38,12 +38,13 @@ class CrispStage(DrawingStage):
 
     def __init__(self, config: CrispConfig, *parts: Any, **judges: nn.Module | None):
         """parts, judges: as of `DrawingStage`."""
+        self.unet_share = config.unet_share
         super().__init__(config, *parts, **judges)
-        self.weights = config.weights
+        self.weights, self.latent = config.weights, config.latent
         self.seed, self.judged, self.matching = config.loop.seed, config.judged, config.matching
         self.discriminator = UNetDiscriminator(config.discriminator_channels)
-        self.parts, self.parts_weight = nn.ModuleDict(), config.parts
-        for part in PARTS if config.parts else ():
+        self.parts, self.parts_weights = nn.ModuleDict(), dict(config.parts)
+        for part in config.parts:
             rows, columns = place_of(part, config.data.resolution)
             self.parts[part] = PartDiscriminator(rows.stop - rows.start, columns.stop - columns.start)
         self.info = self.info.model_copy(update={"crisp": config.crisp})
@@ -53,29 +54,37 @@ class CrispStage(DrawingStage):
         return dict(zip(("perceptual", "recogniser"), judges(config), strict=True))
 
     def networks_to_train(self) -> dict[str, nn.Module]:
-        return {"detail": self.detail}
+        networks: dict[str, nn.Module] = {"detail": self.detail}
+        return networks | {"unet": self.unet} if self.unet_share else networks
 
     def turns(self, step: int) -> tuple[str, ...]:
         return self.all_turns if self.weights.discriminator_learns(step) else self.all_turns[:1]
 
     def trainable(self, turn: str) -> dict[nn.Module, float]:
-        learning = [self.detail] if turn == "generator" else [self.discriminator, *self.parts.values()]
-        return dict.fromkeys(learning, 1.0)
+        if turn == "discriminator":
+            return dict.fromkeys([self.discriminator, *self.parts.values()], 1.0)
+        shares = {"detail": 1.0, "unet": self.unet_share}
+        return {network: shares[name] for name, network in self.networks_to_train().items()}
 
     @torch.no_grad()
     def make_batch(self, items: Batch, generator: torch.Generator) -> Batch:
-        """Photographs to what the decoder is given.
+        """Photographs to what the decoder is given; where the denoiser learns, what `DrawingStage` makes of them.
 
-        hq, lq [B, 3, H, W], mask [B, 1, H, W], coarse [B]; denoised latents [B, C, h, w], what they decode to
-        [B, 3, H / 2, W / 2]; texture [B, TEXTURE_CHANNELS, H, W].
+        hq, lq [B, 3, H, W], mask [B, 1, H, W], coarse [B], and what `_restore` makes.
         """
         batch = super().make_batch(items, generator)
+        if self.unet_share:
+            return batch
+        return {name: batch[name] for name in ("hq", "lq", "mask", "coarse")} | self._restore(batch)
+
+    def _restore(self, batch: Batch) -> Batch:
+        """Denoised latents [B, C, h, w], decoded [B, 3, H / 2, W / 2], and texture [B, TEXTURE_CHANNELS, H, W]."""
         latents = self.denoise(batch, batch["counts"])
-        decoded = decode(self.pipeline.vae, latents)
-        memory = remember_texture(batch["references"])
-        texture = find_texture(enlarged(decoded, batch["lq"]), *memory, batch["counts"])
-        made = {"latents": latents.float(), "decoded": decoded.float(), "texture": texture}
-        return {name: batch[name] for name in ("hq", "lq", "mask", "coarse")} | made
+        decoded = decode(self.pipeline.vae, latents).float()
+        with torch.no_grad():
+            memory = remember_texture(batch["references"])
+            texture = find_texture(enlarged(decoded, batch["lq"]), *memory, batch["counts"])
+        return {"latents": latents.float(), "decoded": decoded, "texture": texture}
 
     def forward(self, batch: Batch, generator: torch.Generator, step: int, turn: str) -> Losses:
         generates = turn == "generator"
@@ -83,6 +92,8 @@ class CrispStage(DrawingStage):
             judge.requires_grad_(not generates)
         if generates or "drawn" not in batch:  # where processes train together, the other turn's batch was a copy
             with torch.set_grad_enabled(generates):
+                if self.unet_share:
+                    batch |= self._restore(batch)
                 self._draw_each(batch, generator)
         real, drawn = (batch[name] * batch["mask"] for name in ("hq", "drawn"))
         shares = batch["crisp"] * ~batch["coarse"].view(-1, 1, 1, 1)
@@ -94,6 +105,10 @@ class CrispStage(DrawingStage):
             )
             return torch.stack(losses).sum(), functools.reduce(operator.or_, numbers)
         loss, numbers = self._likeness(batch["drawn"], batch, generator)
+        if self.unet_share:
+            apart = (batch["latents"] - batch["hq_latent"]).square()
+            latent = masked_mean(apart, shrink(batch["mask"], self.detail.config["patch_size"]))
+            loss, numbers = loss + self.latent * latent, numbers | {"latent": latent.detach()}
         judged = slice(len(real) // 4, None)  # all but those drawn softly
         for name, (weight, mean) in self._judge(drawn[judged], real[judged], shares[judged], views, step).items():
             loss, numbers = loss + weight * mean, numbers | {name: mean.detach()}
@@ -133,7 +148,8 @@ class CrispStage(DrawingStage):
         side = pictures.shape[-1]
         top, left = np.random.default_rng([self.seed, step]).integers(0, max(0, side - self.judged) + 1, 2)
         square = slice(top, top + self.judged), slice(left, left + self.judged)
-        parts = [View(f"_{part}", judge, place_of(part, side), self.parts_weight) for part, judge in self.parts.items()]
+        weights = self.parts_weights.items()
+        parts = [View(f"_{part}", self.parts[part], place_of(part, side), weight) for part, weight in weights]
         return [View("", self.discriminator, square, 1.0), *parts]
 
     def validate(self, batch: Batch, generator: torch.Generator) -> tuple[dict[str, float], Image.Image]:
@@ -141,6 +157,7 @@ class CrispStage(DrawingStage):
 
         Sharpness is the median of this process's share, to the median of its truths.
         """
+        batch = batch | self._restore(batch) if self.unet_share else batch
         seen, texture = (batch["decoded"], batch["latents"], batch["lq"]), batch["texture"]
         crisp = crispness_by_place(*texture.shape[-2:]).to(texture).expand_as(texture[:, :1])
         pictures = {

@@ -15,6 +15,7 @@ from faceref.checkpoints.store import Pipeline, save_model
 from faceref.errors import UsageError
 from faceref.models.autoencoder import Autoencoder, encode
 from faceref.models.identity import FaceRecogniser
+from faceref.models.low_rank import merged
 from faceref.pipelines.loading import load_scheduler
 from faceref.training.stages.configs import DenoisingConfig, NoiseConfig
 from faceref.training.stages.stage import Batch, Stage
@@ -136,7 +137,7 @@ class DenoisingStage(Stage):
 
     def export(self, folder: Path) -> None:
         info = ModelInfo(family=self.family, resolution=self.data.resolution, **self.model.model_dump())
-        save_model(self.pipeline(), info, folder)
+        save_model(merged(self.pipeline()), info, folder)
 
 
 def _compare_noise(initial: Path, scheduler: DDIMScheduler) -> None:

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from faceref.checkpoints.info import find_model
 from faceref.data.dataset import FaceDataset
 from faceref.errors import UsageError
 from faceref.models.autoencoder import Autoencoder, decode, encode
@@ -13,6 +14,7 @@ from faceref.models.identity import FaceRecogniser
 from faceref.models.identity_encoder import IdentityEncoder
 from faceref.models.ldbfr import InjectedReferenceUNet, RestoringVQModel
 from faceref.models.loading import load_component
+from faceref.models.low_rank import hold_to_rank
 from faceref.models.mechanisms import REFERENCE_UNETS, with_injections, with_mechanism
 from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.refldm import ReFLDMPipeline
@@ -79,6 +81,8 @@ class DiffusionStage(DenoisingStage):
             raise UsageError(
                 f"The U-Net in {config.initial} has features injected", hint="set restoring to what repairs them"
             )
+        if (low_rank := config.low_rank) is not None:
+            hold_to_rank(unet, load_component(find_model(low_rank.of), REFERENCE_UNETS, "unet"), low_rank.rank)
         encoder = identity_encoder_of(unet, config.initial)
         return cls(
             config,

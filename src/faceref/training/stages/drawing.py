@@ -15,12 +15,16 @@ from faceref.data.dataset import FaceDataset
 from faceref.errors import UsageError
 from faceref.models.autoencoder import encode
 from faceref.models.detail_decoder import DetailDecoder, shrink
+from faceref.models.loading import load_component
+from faceref.models.low_rank import hold_to_rank, merged
 from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.training.losses import identity_similarity, masked_mean
 from faceref.training.stages.components import needed_for_identity, new_network, recogniser_of
 from faceref.training.stages.configs import DrawingConfig
 from faceref.training.stages.stage import Batch, Losses, Stage
+
+SAME = ("in_channels", "out_channels", "sample_size", "identity_size")  # of a denoiser that takes another's place
 
 
 class DrawingStage(Stage):
@@ -48,6 +52,10 @@ class DrawingStage(Stage):
         parts = {"vae": pipeline.vae, "unet": pipeline.unet, "identity_encoder": pipeline.identity_encoder}
         self.keep_frozen(**judges, **{name: part for name, part in parts.items() if name not in self.trained})
         self.trained.requires_grad_(True)
+        if (low_rank := config.low_rank) is not None:
+            of = load_pipeline(low_rank.of)[0].components
+            for name, network in self.trained.items():
+                hold_to_rank(network, of.get(name), low_rank.rank)
         self.blind = load_blind(config.model)
 
     @classmethod
@@ -57,6 +65,15 @@ class DrawingStage(Stage):
             raise UsageError("has another denoiser", subject=config.model, hint="give a plain model of family refldm")
         if pipeline.scheduler.config["prediction_type"] != "sample":
             raise UsageError("does not restore in one step", subject=config.model, hint="give one that predicts sample")
+        if config.unet is not None:
+            unet = load_component(config.unet, (ReferenceUNet,), "unet")
+            if any(unet.config[name] != pipeline.unet.config[name] for name in SAME):
+                raise UsageError(
+                    "has other latents than the model's own denoiser, or is told of other identities",
+                    subject=config.unet,
+                    hint="give one that was trained from it",
+                )
+            pipeline.register_modules(unet=unet)
         new = bool(config.detail) or pipeline.detail is None
         detail = new_network(DetailDecoder, config.detail, "decoder") if new else cast(DetailDecoder, pipeline.detail)
         if detail.config["textured"] != cls.textured:
@@ -146,4 +163,4 @@ class DrawingStage(Stage):
 
     def export(self, folder: Path) -> None:
         info = self.info.model_copy(update={"quality": {}, "quality_command": None})
-        save_model(self.pipeline, info, folder, self.blind)
+        save_model(merged(self.pipeline), info, folder, self.blind)
