@@ -20,10 +20,10 @@ from faceref.faces.sharpness import sharpness
 SMALL = Path(faceref.__file__).parent / "weights" / "small"
 SIZE = (128, 128)
 SEVERE = Degradation(sigma_x=10, sigma_y=10, angle=0, downsample=12, noise=10, quality=60, kernel_size=41)  # of 512 px
-# The gains of the model that ships, means of seeds 0 and 1, on a CPU: 1.47 dB, 0.015 and a sharpness of 137 with the
-# mirrored portrait as reference, 1.48 dB, 0.000 and 64 without one, drawn crisply (which costs 0.2 dB), 1.68 dB, -0.001
-# and 23 softly. Below these it is damaged.
-LEAST_GAIN = {"with a reference": (1.4, 0.012, 80), "blind": (1.35, -0.01, 40), "blind, softly": (1.5, -0.005, 14)}
+# The gains of the model that ships, means of seeds 0 and 1, on a CPU: 1.56 dB, 0.023 and a sharpness of 157 with the
+# mirrored portrait as reference, 1.64 dB, -0.001 and 75 without one, drawn crisply (which costs 0.1 dB), 1.77 dB, 0.000
+# and 30 softly. Below these it is damaged.
+LEAST_GAIN = {"with a reference": (1.45, 0.018, 95), "blind": (1.5, -0.01, 48), "blind, softly": (1.6, -0.005, 19)}
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +72,10 @@ def test_without_references_it_comes_nearer_to_the_truth(portrait, how: str, cri
 def test_one_damaged_layer_would_be_noticed(component, last, portrait, tmp_path):
     damaged = tmp_path / "small"
     shutil.copytree(SMALL, damaged)
-    (file,) = (damaged / component).glob("*.safetensors")
-    weights = load_file(file)
-    weights[last].zero_()
-    save_file(weights, file)
+    for file in (damaged / component).glob("*.safetensors"):  # the last layer is whole in what was changed, too
+        weights = load_file(file)
+        weights[last].zero_()
+        save_file(weights, file)
     psnr, _, sharp = gains(damaged, portrait, references=[ImageOps.mirror(portrait)])
     least_psnr, _, least_sharp = LEAST_GAIN["with a reference"]
     assert sharp < 0.8 * least_sharp if component == "detail" else psnr < least_psnr - 0.3
