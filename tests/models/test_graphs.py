@@ -4,7 +4,8 @@ import copy
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -114,6 +115,16 @@ def test_a_graph_is_captured_in_a_second_step_and_kept_for_those_like_it(monkeyp
     with torch.no_grad():
         given = [graphs._graph(one, x, timestep) for one in (first, first, second, longer)]
     assert given == [None, first, first, None], "what takes one step only is computed as it is"
+
+
+def test_what_is_let_go_is_no_longer_used_by_the_device(tiny_model: Path):
+    pipeline, waited = ReFLDMPipeline.from_pretrained(tiny_model), []
+    for name in ("older", "newer"):
+        done = SimpleNamespace(synchronize=lambda name=name: waited.append(name))
+        pipeline._graphs._graphs[(name,)] = cast(Any, SimpleNamespace(done=done))
+    pipeline.forget()
+    assert sorted(waited) == ["newer", "older"]
+    assert not pipeline._graphs._graphs
 
 
 def test_elsewhere_an_evaluation_is_the_network_alone():

@@ -5,11 +5,14 @@ from typing import cast
 
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file
 from tiny_runs import items_of, same_weights, tiny_crisp, tiny_refldm
 
 from faceref.checkpoints.store import load_pipeline, save_model
 from faceref.data.dataset import FaceDataset
+from faceref.errors import UsageError
+from faceref.models.unet import ReferenceUNet
 from faceref.training.export import export_step
 from faceref.training.run import train_from
 from faceref.training.stages.configs import DiffusionConfig
@@ -72,6 +75,24 @@ def test_a_model_may_be_given_another_denoiser(photographs: Path, tmp_path: Path
     config = tiny_crisp(photographs, with_texture, steps=1, detail={}, unet=tmp_path / "other")
     train_from(config, tmp_path / "run")
     assert same_weights(tmp_path / "run/model/unet", tmp_path / "other/unet")
+
+
+def test_a_denoiser_of_other_latents_is_refused(photographs: Path, tmp_path: Path, with_texture: Path):
+    config = load_pipeline(with_texture)[0].unet.config
+    ReferenceUNet(**dict(config) | {"sample_size": config["sample_size"] // 2}).save_pretrained(tmp_path / "other")
+    told = tiny_crisp(photographs, with_texture, detail={}, unet=tmp_path / "other")
+    with pytest.raises(UsageError, match="other latents than the model's own denoiser"):
+        train_from(told, tmp_path / "run")
+
+
+def test_what_begins_anew_is_not_held_to_low_rank(photographs: Path, tmp_path: Path, with_texture: Path):
+    low_rank = {"rank": 2, "of": str(with_texture)}
+    with pytest.raises(ValidationError, match="low_rank"):
+        tiny_crisp(photographs, with_texture, low_rank=low_rank)
+    with pytest.raises(ValidationError, match="low_rank"):
+        DiffusionConfig.model_validate(
+            tiny_refldm(photographs, tmp_path, steps=1).model_dump() | {"low_rank": low_rank}
+        )
 
 
 def test_a_number_says_how_much_all_parts_count(photographs: Path, with_texture: Path):

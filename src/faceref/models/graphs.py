@@ -111,9 +111,10 @@ class Graphs:
         return evaluation(x, timestep)
 
     def clear(self) -> None:
-        """Let all graphs go, and their memory."""
+        """Let all graphs go, and their memory, as soon as no stream reads it."""
         with self._lock:
-            self._graphs.clear()
+            while self._graphs:
+                self._graphs.popitem()[1].done.synchronize()
 
     def _graph(self, evaluation: Evaluation, x: Tensor, timestep: Tensor) -> "_Graph | None":
         """One kept, or captured in a restoration's second step: a single step is faster without."""

@@ -31,8 +31,8 @@ def export_step(run_dir: Path, step: int | None, folder: Path) -> int:
         raise UsageError(f"has no checkpoint of step {step}", subject=run_dir, hint=f"it has {known}")
     config = load_config(run_dir / CONFIG)
     state = checkpoints.read(step)
-    data, begun_from = config.data, with_folders(config)
-    stage = STAGES[config.stage].build(begun_from, load_faces(data, data.sources, data.split, config.loop.seed))
+    data, resolved = config.data, with_folders(config)
+    stage = STAGES[config.stage].build(resolved, load_faces(data, data.sources, data.split, config.loop.seed))
     stage.to(memory_format=torch.channels_last)  # as the run has it: what is measured for the export is rounded alike
     load_networks(stage, state)
     parameters = dict(stage.averaged().named_parameters())

@@ -85,11 +85,11 @@ def train_from(
     if not dry_run:
         from_main(lambda: check_run_folder(config, run_dir, resume))
     state = Checkpoints(run_dir / "checkpoints").read_latest() if resume and not dry_run else None
-    begun_from = with_folders(config)
+    resolved = with_folders(config)
     torch.manual_seed(config.loop.seed)  # initial weights
     faces = load_faces(config.data, config.data.sources, config.data.split, config.loop.seed)
     validation = load_faces(config.data, config.data.validation, config.data.validation_split, config.loop.seed)
-    stage = STAGES[config.stage].build(begun_from, faces)
+    stage = STAGES[config.stage].build(resolved, faces)
     if dry_run:
         return measure(config, stage, faces, accelerator)
     if accelerator.is_main_process:

@@ -11,10 +11,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from faceref.models.autoencoder import decode
-from faceref.models.detail_decoder import crispness_by_place, enlarged, mouth_of, shrink
+from faceref.models.detail_decoder import crispness_by_place, enlarged, mouth_of
 from faceref.models.texture import find_texture, remember_texture
 from faceref.training.discriminators import PartDiscriminator, UNetDiscriminator
-from faceref.training.losses import masked_mean, perceptual_distance
+from faceref.training.losses import perceptual_distance
 from faceref.training.pictures import compare, contact_sheet, median_sharpness
 from faceref.training.stages.components import judges
 from faceref.training.stages.configs import CrispConfig
@@ -106,8 +106,7 @@ class CrispStage(DrawingStage):
             return torch.stack(losses).sum(), functools.reduce(operator.or_, numbers)
         loss, numbers = self._likeness(batch["drawn"], batch, generator)
         if self.unet_share:
-            apart = (batch["latents"] - batch["hq_latent"]).square()
-            latent = masked_mean(apart, shrink(batch["mask"], self.detail.config["patch_size"]))
+            latent = self._latent_distance(batch["latents"], batch)
             loss, numbers = loss + self.latent * latent, numbers | {"latent": latent.detach()}
         judged = slice(len(real) // 4, None)  # all but those drawn softly
         for name, (weight, mean) in self._judge(drawn[judged], real[judged], shares[judged], views, step).items():

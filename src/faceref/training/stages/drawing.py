@@ -24,7 +24,7 @@ from faceref.training.stages.components import needed_for_identity, new_network,
 from faceref.training.stages.configs import DrawingConfig
 from faceref.training.stages.stage import Batch, Losses, Stage
 
-SAME = ("in_channels", "out_channels", "sample_size", "identity_size")  # of a denoiser that takes another's place
+INTERFACE = ("in_channels", "out_channels", "sample_size", "identity_size")  # of a denoiser that takes another's place
 
 
 class DrawingStage(Stage):
@@ -67,7 +67,7 @@ class DrawingStage(Stage):
             raise UsageError("does not restore in one step", subject=config.model, hint="give one that predicts sample")
         if config.unet is not None:
             unet = load_component(config.unet, (ReferenceUNet,), "unet")
-            if any(unet.config[name] != pipeline.unet.config[name] for name in SAME):
+            if any(unet.config[name] != pipeline.unet.config[name] for name in INTERFACE):
                 raise UsageError(
                     "has other latents than the model's own denoiser, or is told of other identities",
                     subject=config.unet,
@@ -146,6 +146,11 @@ class DrawingStage(Stage):
         cache = self.unet.encode_references(latents, counts, told) if counts.shape[1] else None
         last = self.pipeline.scheduler.config.num_train_timesteps - 1
         return self.unet(torch.cat([batch["noise"], batch["lq_latent"]], dim=1), last, cache).sample
+
+    def _latent_distance(self, latents: Tensor, batch: Batch) -> Tensor:
+        """Mean squared distance of x0 [B, C, h, w] to the truth's latents, inside the photographs."""
+        mask = shrink(batch["mask"], self.detail.config["patch_size"])
+        return masked_mean((latents.float() - batch["hq_latent"]).square(), mask)
 
     def _likeness(self, drawn: Tensor, batch: Batch, generator: torch.Generator) -> Losses:
         """L1, at half the size as well, and identity, of pictures [B, 3, H, W]."""

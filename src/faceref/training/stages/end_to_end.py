@@ -7,8 +7,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from faceref.models.autoencoder import decode
-from faceref.models.detail_decoder import shrink
-from faceref.training.losses import masked_mean
 from faceref.training.pictures import compare, contact_sheet
 from faceref.training.stages.configs import EndToEndConfig
 from faceref.training.stages.drawing import DrawingStage
@@ -35,8 +33,7 @@ class EndToEndStage(DrawingStage):
     def forward(self, batch: Batch, generator: torch.Generator, step: int, turn: str) -> Losses:
         latents = self.denoise(batch, batch["counts"])
         loss, numbers = self._likeness(self._draw(latents, batch), batch, generator)
-        mask = shrink(batch["mask"], self.detail.config["patch_size"])
-        return loss + self.latent * masked_mean((latents.float() - batch["hq_latent"]).square(), mask), numbers
+        return loss + self.latent * self._latent_distance(latents, batch), numbers
 
     def _draw(self, latents: Tensor, batch: Batch) -> Tensor:
         return self.detail(latents, decode(self.pipeline.vae, latents), batch["lq"]).float()
