@@ -38,8 +38,9 @@ def notes_of(
         "by them, and of encoding each one's references; reading and writing of pictures not counted",
         "no references: an empty cache, or a model that takes no references; zero references: as many zero latents as "
         "there are references, which is what guidance subtracts",
-        f"a case with fewer than {plan.most} references is shown all it has (mean in the second column)",
     ]
+    if plan.most:
+        notes.append(f"a case with fewer than {plan.most} references is shown all it has (mean in the second column)")
     notes += [note for one in restorers for note in one.notes]
     if any(STAGE_1 in one.conditions(plan) for one in restorers):
         notes.append("stage 1 alone: LD-BFR's vector-quantised restoration decoded as it is, without diffusion")
