@@ -128,7 +128,7 @@ def choose(examples: list[Example]) -> None:
             rule = partial(_ramp, full, alone)
             gains = [_gains(examples, preset, model, rule) for preset in DEGRADED for model in MODELS]
             kept = [
-                _psnr(blended(one, m, rule), one.truth) >= UNTOUCHED
+                psnr_of(blended(one, m, rule), one.truth) >= UNTOUCHED
                 for one in _of(examples, "untouched")
                 for m in MODELS
             ]
@@ -190,7 +190,7 @@ def _comparison(
 
     def compare(pictures: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         identity = centre.cosine(describer.embed(np.stack(pictures), landmarks), of_truth)
-        return np.array(list(map(_psnr, pictures, truth))), identity
+        return np.array(list(map(psnr_of, pictures, truth))), identity
 
     return compare
 
@@ -198,8 +198,8 @@ def _comparison(
 def _gains(examples: list[Example], preset: str, model: str, rule: Rule) -> list[np.ndarray]:
     """What the rule gains in PSNR in each third of the inputs' PSNR."""
     some = _of(examples, preset)
-    before = np.array([_psnr(one.before, one.truth) for one in some])
-    after = np.array([_psnr(blended(one, model, rule), one.truth) for one in some])
+    before = np.array([psnr_of(one.before, one.truth) for one in some])
+    after = np.array([psnr_of(blended(one, model, rule), one.truth) for one in some])
     return [(after - before)[third] for third in _thirds(before)]
 
 
@@ -226,7 +226,7 @@ def _open(path: Path) -> Image.Image:
     return Image.open(path).convert("RGB").resize((SIZE, SIZE), Image.Resampling.LANCZOS)
 
 
-def _psnr(picture: np.ndarray, truth: np.ndarray) -> float:
+def psnr_of(picture: np.ndarray, truth: np.ndarray) -> float:
     error = np.mean((picture.astype(np.float64) - truth) ** 2)
     return IDENTICAL if error == 0 else min(float(10 * np.log10(255**2 / error)), IDENTICAL)
 

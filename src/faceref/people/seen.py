@@ -13,6 +13,7 @@ from faceref.faces.face import Landmarker
 from faceref.faces.quality import JUDGED_AT, quality
 from faceref.people.person import FACE_SIZE
 from faceref.people.traits import Traits, traits_of
+from faceref.pictures.levels import in_full_levels
 from faceref.pictures.photo import Photo
 
 
@@ -65,8 +66,9 @@ def look(photo: Photo, detector: Detector, recogniser: TorchDlibRecogniser) -> S
     digest = pixel_digest(photo)
     if photo.restored:
         return Seen(digest, ours=True)
-    found = detector.detect(photo.image)
-    images, landmarks = [photo.image] * len(found), [face.landmarks for face in found]
+    image = in_full_levels(photo.image)
+    found = detector.detect(image)
+    images, landmarks = [image] * len(found), [face.landmarks for face in found]
     embedded = recogniser.embed_with_probes(images, landmarks)
     faces = tuple(_seen(photo, *parts, recogniser.landmarker) for parts in zip(found, *embedded, strict=True))
     return Seen(digest, faces=faces)

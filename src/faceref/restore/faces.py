@@ -11,6 +11,7 @@ from faceref.faces.face import Face
 from faceref.faces.quality import FaceQuality
 from faceref.people.matching import Match
 from faceref.people.person import FACE_SIZE, Identity, Person
+from faceref.pictures.levels import FULL, Levels
 from faceref.pictures.photo import Photo
 from faceref.restore.left_alone import LeftAlone
 from faceref.restore.model import Settings
@@ -24,7 +25,8 @@ class FoundFace:
     picture is the face; crop: the aligned face, FACE_SIZE px (an aligned picture: its own size); embedding: dlib's,
     float32 [128]; probe: what its person is looked for by, float32 [128] (`TorchDlibRecogniser.embed_probes`); quality:
     how good it is, judged at its `size_in_photo`; coarse: the same at JUDGED_AT, which is what recognisers see of it;
-    head: whether hair, ears and neck are restored with it, which they are where no other face lies in its square.
+    levels: of the square; head: whether hair, ears and neck are restored with it, which they are where no other face
+    lies in its square.
     """
 
     photo: Photo
@@ -35,7 +37,13 @@ class FoundFace:
     probe: np.ndarray
     quality: FaceQuality
     coarse: FaceQuality
+    levels: Levels = FULL
     head: bool = True
+
+    @property
+    def seen(self) -> Image.Image:
+        """The aligned face with full levels, as networks are shown it."""
+        return self.levels.stretched(self.crop.image)
 
 
 @dataclass(frozen=True, eq=False)

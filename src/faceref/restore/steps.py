@@ -18,6 +18,7 @@ from faceref.faces.tone import Tone
 from faceref.people.choice import choose_references
 from faceref.people.matching import Match, is_sure, match
 from faceref.people.person import Identity, same_name
+from faceref.pictures.levels import FULL, Levels, in_full_levels
 from faceref.pictures.photo import Photo, check_aligned_face
 from faceref.restore.bystanders import bystander
 from faceref.restore.chosen import by_number, check_numbers, chosen
@@ -46,21 +47,24 @@ def find_faces(
     """
     if aligned:
         return (_whole_picture(photo, recogniser),)
-    found = sorted(detector.detect(photo.image), key=lambda face: face.box[0] + face.box[2])
+    image = in_full_levels(photo.image)
+    found = sorted(detector.detect(image), key=lambda face: face.box[0] + face.box[2])
     if not found:
         raise NoFaceError(f"No face was found in {photo.name}", hint="cut the photograph closer to the face")
     whole = [face for face in found if photo.is_readable(face.box)]
     if not whole:
         raise PhotoError("is truncated through the face", subject=photo.name, hint="use another copy of it")
     landmarks = [face.landmarks for face in whole]
-    images = [photo.image] * len(whole)
-    known_by = zip(*recogniser.embed_with_probes(images, landmarks), strict=True)
+    known_by = zip(*recogniser.embed_with_probes([image] * len(whole), landmarks), strict=True)
     crops = list(in_threads(lambda points: crop_of(photo, points), landmarks))
-    judged = in_threads(lambda crop: judge(crop, enlargement), crops)
+    levels = [Levels.of(crop.image, crop.mask) for crop in crops]
+    judged = in_threads(lambda pair: judge(*pair, enlargement), list(zip(crops, levels, strict=True)))
     numbers = range(1, len(whole) + 1)
     return tuple(
-        FoundFace(photo, number, place, crop, *known, *how_good, head=_is_alone(place, crop, found))
-        for number, place, crop, known, how_good in zip(numbers, whole, crops, known_by, judged, strict=True)
+        FoundFace(photo, number, place, crop, *known, *how_good, own, head=_is_alone(place, crop, found))
+        for number, place, crop, own, known, how_good in zip(
+            numbers, whole, crops, levels, known_by, judged, strict=True
+        )
     )
 
 
@@ -114,7 +118,7 @@ def show_references(
     return tuple(
         one
         if one.person is None or one.left_alone
-        else replace(one, shown=choose_references(one.person, one.face.crop.image, options.max_refs, landmarker))
+        else replace(one, shown=choose_references(one.person, one.face.seen, options.max_refs, landmarker))
         for one in assignments
     )
 
@@ -143,12 +147,13 @@ def restore_faces(
     done = 0
     for used, group in groups.items():
         images = used.restore(
-            [one.face.crop.image for one in group],
+            [one.face.seen for one in group],
             [one.shown for one in group],
             settings[used],
             lambda step, before=done: on_step(before + step, total),
         )
         done += used.steps(len(group), settings[used])
+        images = [one.face.levels.given_to(image) for one, image in zip(group, images, strict=True)]
         if options.colour == "keep":
             crops = [one.face.crop for one in group]
             images = list(in_threads(lambda pair: _in_colours_of(*pair), list(zip(crops, images, strict=True))))
@@ -166,8 +171,12 @@ def compose(photo: Photo, restored: Sequence[RestoredFace], options: RestoreOpti
     return compose_layers(photo, [Layer.of(one) for one in restored], options.colour)
 
 
-def judge(crop: AlignedFace, enlargement: int = 1) -> tuple[FaceQuality, FaceQuality]:
-    """How good the face is at its size in the photograph, made larger or not, and at the one that recognisers see."""
+def judge(crop: AlignedFace, levels: Levels = FULL, enlargement: int = 1) -> tuple[FaceQuality, FaceQuality]:
+    """How good the face is at its size in the photograph, made larger or not, and at the one that recognisers see.
+
+    levels: of the face, which say nothing of how good it is.
+    """
+    crop = replace(crop, image=levels.stretched(crop.image))
     own = size_in_photo(crop, enlargement)
     judged = {size: quality(crop, size) for size in {own, JUDGED_AT}}
     return judged[own], judged[JUDGED_AT]
@@ -212,9 +221,11 @@ def _whole_picture(photo: Photo, recogniser: TorchDlibRecogniser) -> FoundFace:
     """The picture itself as an aligned face."""
     check_aligned_face(photo, photo.name)
     crop = crop_of(photo, None)
-    seen = [photo.image], [landmarks_of_aligned(photo.image, recogniser.landmarker)]
+    levels = Levels.of(crop.image, crop.mask)
+    image = levels.stretched(photo.image)
+    seen = [image], [landmarks_of_aligned(image, recogniser.landmarker)]
     (embedding,), (probe,) = recogniser.embed_with_probes(*seen)
-    return FoundFace(photo, 1, None, crop, embedding, probe, *judge(crop))
+    return FoundFace(photo, 1, None, crop, embedding, probe, *judge(crop, levels), levels)
 
 
 def _is_alone(face: Face, crop: AlignedFace, faces: Sequence[Face]) -> bool:
