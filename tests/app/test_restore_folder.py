@@ -32,6 +32,17 @@ def test_a_folder_ends_with_a_line_a_summary_and_a_sheet(restore, album):
     assert "2 of them by an earlier run" in again.output
 
 
+def test_what_is_wrong_with_a_photograph_without_a_face_is_in_the_summary(restore, album, half_a_meadow):
+    half_a_meadow.rename(album / "photos" / "meadow.jpg")
+    for _ in range(2):  # the second time from what was written down
+        assert restore("-o", album / "out").code == 0
+        with (album / "out" / "summary.csv").open(newline="") as file:
+            rows = {row["photo"]: row for row in csv.DictReader(file)}
+        assert rows["meadow.jpg"]["status"] == "copied"
+        assert "meadow.jpg is truncated: " in rows["meadow.jpg"]["warnings"]
+        assert rows["wall.png"]["warnings"] == ""
+
+
 @pytest.mark.parametrize("name", ["summary.csv", "contact_sheet_holidays.png"])
 def test_what_somebody_else_wrote_there_is_left_alone(restore, album, wall, name):
     (album / "out").mkdir()

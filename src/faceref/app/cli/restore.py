@@ -188,10 +188,12 @@ def restore(
             failures.append(error)
             continue
         typer.echo(account.model_dump_json()) if as_json else _print(account)
-    for error in failures[:-1]:
+    for error in failures:
+        for warning in error.warnings:
+            say(f"Warning: {warning}")
+        if error is failures[-1]:
+            raise error
         say(sentence(error))
-    if failures:
-        raise failures[-1]
 
 
 def _without_results(photos: list[Path]) -> list[Path]:
