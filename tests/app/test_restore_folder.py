@@ -20,7 +20,8 @@ def restore(faceref, tiny_model, album, wall):
 def test_a_folder_ends_with_a_line_a_summary_and_a_sheet(restore, album):
     done = restore("-o", album / "out")
     assert done.code == 0, done.errors
-    assert f"{album / 'out' / 'summary.csv'}: 2 photographs: 1 restored, 1 copied; before and after: " in done.output
+    assert f"{album / 'out' / 'summary.csv'}: 2 photographs: 1 restored, 1 copied; " in done.output
+    assert f"; before and after: {album / 'out' / 'contact_sheet_1.png'}\n" in done.output
     with (album / "out" / "summary.csv").open(newline="") as file:
         rows = {row["photo"]: row for row in csv.DictReader(file)}
     assert rows["photo.jpg"]["restored"] == "1"
@@ -41,6 +42,18 @@ def test_what_is_wrong_with_a_photograph_without_a_face_is_in_the_summary(restor
         assert rows["meadow.jpg"]["status"] == "copied"
         assert "meadow.jpg is truncated: " in rows["meadow.jpg"]["warnings"]
         assert rows["wall.png"]["warnings"] == ""
+
+
+def test_how_many_photographs_have_warnings_is_said_at_the_end(restore, album, half_a_meadow):
+    assert ": 2 photographs: 1 restored, 1 copied; 1 with warnings, which summary.csv tells; " in (
+        restore("-o", album / "out").output  # the tiny model draws fewer pixels than the face has
+    )
+    half_a_meadow.rename(album / "photos" / "meadow.jpg")
+    assert "; 2 with warnings, which summary.csv tells; " in restore("-o", album / "out").output
+    (album / "photos" / "photo.jpg").unlink()
+    (album / "photos" / "meadow.jpg").unlink()
+    done = restore("-o", album / "wall").output
+    assert done.endswith(": 1 photograph: 1 copied\n")
 
 
 @pytest.mark.parametrize("name", ["summary.csv", "contact_sheet_holidays.png"])

@@ -21,6 +21,11 @@ def show(table: Table) -> None:
     console.print(table)
 
 
+def counted(number: int, what: str) -> str:
+    """As "1 photograph" and "2 photographs"."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def say(sentence: str) -> None:
     """An error or a warning, word for word."""
     print(sentence, file=sys.stderr)

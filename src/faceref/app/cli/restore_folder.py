@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from faceref.app.cli.console import output, progress, say, show
+from faceref.app.cli.console import counted, output, progress, say, show
 from faceref.app.cli.data_options import UseRay
 from faceref.app.cli.wording import FOLDER_HINTS, left_alone
 from faceref.errors import FacerefError, UsageError, printable
@@ -82,9 +82,11 @@ def _restore(photos: Path, out: Path, request: "Request", jobs: int, ray: bool, 
     failed = _say_failures(outcomes)
     if not as_json:
         done = sum(outcome.earlier for outcome in outcomes)
+        warned = sum(bool(outcome.all_warnings) for outcome in outcomes)
         output.print(
-            f"{out / SUMMARY}: {len(outcomes)} photographs: {_counts(outcomes)}"
+            f"{out / SUMMARY}: {counted(len(outcomes), 'photograph')}: {_counts(outcomes)}"
             + (f"; {done} of them by an earlier run" if done else "")
+            + (f"; {warned} with warnings, which {SUMMARY} tells" if warned else "")
             + (f"; before and after: {sheets[0]}" if sheets else "")
             + (f" and {len(sheets) - 1} more" if len(sheets) > 1 else "")
         )
@@ -102,7 +104,7 @@ def _dry_run(photos: Path, request: "Request", jobs: int, ray: bool, as_json: bo
             typer.echo(json.dumps(asdict(outcome)))
     else:
         show(_matches(outcomes))
-        output.print(f"{len(outcomes)} photographs would be: {_counts(outcomes)}; nothing was written")
+        output.print(f"{counted(len(outcomes), 'photograph')} would be: {_counts(outcomes)}; nothing was written")
     return _say_failures(outcomes)
 
 
