@@ -81,6 +81,10 @@ class OtherPersonError(FacerefError):
     code = "not_the_person"
 
 
+class LoneFaceError(OtherPersonError):
+    """The only face that may be meant is not surely the person whose references were given."""
+
+
 class CheckpointError(FacerefError):
     """A checkpoint is damaged, of another model family, or holds something that is not a tensor."""
 

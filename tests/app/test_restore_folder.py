@@ -113,11 +113,16 @@ def test_other_settings_ask_for_again(restore, album):
     ("arguments", "sentence"),
     [
         ((), "A folder needs one for its results; name it with --out."),
-        (("-o", "out", "--compare"), "A folder is restored alone, and compared on its contact sheet"),
+        (
+            ("-o", "out", "--compare"),
+            "--compare is for photographs, and contact sheets compare a folder's; ",
+        ),
+        (("photo.jpg", "-o", "out"), "photos is a folder, which is restored alone; give no other photographs."),
         (("-o", "out", "--face", "9x"), "There is no face '9x'"),
     ],
 )
-def test_what_cannot_be_is_one_sentence(restore, arguments, sentence):
+def test_what_cannot_be_is_one_sentence(restore, album, arguments, sentence, monkeypatch):
+    monkeypatch.chdir(album / "photos")
     done = restore(*arguments)
     assert done.code == 2
     assert sentence in done.errors

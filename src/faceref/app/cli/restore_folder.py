@@ -112,12 +112,14 @@ def _matches(outcomes: list["Outcome"]) -> Table:
     """A row for each face that was found, and for each photograph without any."""
     table = Table("photograph", "face", "whose", "sure", "second best", "", box=None, padding=(0, 2))
     for outcome in outcomes:
-        for face in Account(**outcome.account).faces if outcome.account else ():
+        account = Account(**outcome.account) if outcome.account else None
+        for face in account.faces if account else ():
             names = [called(match.person, match.files) for match in face.matches]
             sure = [f"{name} {match.certainty:.0%}" for name, match in zip(names, face.matches, strict=True)]
             whose = names[0] if face.matched and names else "-"
-            table.add_row(printable(outcome.photo), str(face.number), whose, *[*sure, "-", "-"][:2], left_alone(face))
-        if outcome.account is None:
+            why = left_alone(face, account.face if account else None)
+            table.add_row(printable(outcome.photo), str(face.number), whose, *[*sure, "-", "-"][:2], why)
+        if account is None:
             table.add_row(printable(outcome.photo), "-", "-", "-", "-", outcome.reason)
     return table
 
