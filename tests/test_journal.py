@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from faceref.errors import OutputError, UsageError
-from faceref.journal import claim, fingerprint
+from faceref.journal import claim, fingerprint, note_writing
 
 SETTINGS = {"photos": "/album", "model": {"steps": 8, "name": "small"}}
 
@@ -49,7 +49,7 @@ def test_other_settings_are_refused_by_their_names_and_change_nothing(tmp_path: 
         pass
     assert refused.value.subject == str(tmp_path)
     assert refused.value.code == "other_settings"
-    assert refused.value.reason == "was made with other settings (model.steps 8, not 50; seed null, not 1)"
+    assert refused.value.reason == "was made with other settings (model.steps 8, not 50; seed not given, now 1)"
     assert (tmp_path / "done.jsonl").read_bytes() == before
 
 
@@ -83,6 +83,57 @@ def test_again_takes_other_settings_and_what_was_done_counts_no_more(tmp_path: P
     with claim(tmp_path / "done.jsonl", {"seed": 1}) as journal:
         assert (journal.done, journal.earlier) == ({"b": 2}, {"a": 1, "b": 2})
     with pytest.raises(UsageError, match="seed 1, not 0"), claim(tmp_path / "done.jsonl", {"seed": 0}):
+        pass
+
+
+def again_and_ended(path: Path, settings: dict) -> None:
+    """A run that is to do all of it again, and ends before anything is done."""
+    with claim(path, settings, again=True):
+        pass
+
+
+def test_results_stay_if_a_run_that_is_to_do_them_again_ends_before_anything_is_done(tmp_path: Path):
+    path = tmp_path / "done.jsonl"
+    with claim(path, {"seed": 0}) as journal:
+        journal.record("a", 1)
+    again_and_ended(path, {"seed": 1})
+    with pytest.raises(UsageError, match="seed 0, not 2"), claim(path, {"seed": 2}):
+        pass
+    with claim(path, {"seed": 1}) as journal:  # goes on
+        assert (journal.done, journal.earlier) == ({}, {"a": 1})
+    again_and_ended(path, {"seed": 3})
+    with pytest.raises(UsageError, match="seed 0, not 1"), claim(path, {"seed": 1}):
+        pass
+
+
+def test_what_was_done_counts_for_its_own_settings_until_it_is_done_again(tmp_path: Path):
+    path = tmp_path / "done.jsonl"
+    with claim(path, {"seed": 0}) as journal:
+        journal.record("a", 1)
+    again_and_ended(path, {"seed": 1})
+    with claim(path, {"seed": 0}) as journal:
+        assert journal.done == {"a": 1}
+        journal.record("b", 2)
+    with claim(path, {"seed": 0}) as journal:
+        assert journal.done == {"a": 1, "b": 2}
+    again_and_ended(path, {"seed": 0})
+    with claim(path, {"seed": 0}) as journal:
+        assert journal.done == {}
+    again_and_ended(path, {"seed": 1})
+    note_writing(path, "a.png", "its digest")  # and ends before it remembers that
+    with pytest.raises(UsageError, match="seed 1, not 0"), claim(path, {"seed": 0}):
+        pass
+    with claim(path, {"seed": 1}) as journal:
+        assert journal.done == {}
+
+
+def test_a_setting_that_is_not_given_any_more_is_told_in_words(tmp_path: Path):
+    with claim(tmp_path / "done.jsonl", {"strength": 0.5}) as journal:
+        journal.record("a", 1)
+    with (
+        pytest.raises(UsageError, match=r"\(strength 0\.5, now not given\)"),
+        claim(tmp_path / "done.jsonl", {"strength": None}),
+    ):
         pass
 
 

@@ -18,9 +18,11 @@ class FacerefError(Exception):
     subject: the file or value that it is about, if it is about one.
     hint: what to do, as it continues the sentence behind a semicolon; None where the reason says it.
     code: stable, for programs; the class's own unless an error is told from others of its class.
+    warnings: beside it, a sentence for all that is wrong with a photograph that it is not about.
     """
 
     code = "error"
+    warnings: tuple[str, ...] = ()
     exit_code = 1  # of the command
 
     def __init__(
@@ -77,6 +79,10 @@ class OtherPersonError(FacerefError):
     """No face of the photograph may be the person whose references were given."""
 
     code = "not_the_person"
+
+
+class LoneFaceError(OtherPersonError):
+    """The only face that may be meant is not surely the person whose references were given."""
 
 
 class CheckpointError(FacerefError):

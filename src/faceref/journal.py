@@ -1,11 +1,13 @@
 """Claim a folder for given settings, remember what is done there, and go on after any end, kill -9 included.
 
 The journal is a file of JSON lines that only grows: one holds the settings, each that follows the outcome of an item.
+Settings that nothing was done with yet are only begun: what was done before them stands until then.
 """
 
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from hashlib import sha256
 from io import FileIO
 from pathlib import Path
@@ -45,23 +47,28 @@ def claim(path: str | Path, settings: Mapping[str, Any], *, again: bool = False)
     """Open the journal `path`, made if there is none: until the end its folder belongs to this process.
 
     settings: all that the outcomes depend on, as JSON can hold it; again: they take the place of those before, and what
-    was done does not count. Temporary files that a killed process has left below the folder are removed. Raises
-    UsageError (code "other_settings") naming what differs if the folder was made with others; OutputError if the file
-    cannot be written or is none of ours, or if another process has claimed the folder (code "in_use").
+    was done does not count, nor does it when the same are claimed next; those before may be claimed until something
+    was done with them. Temporary files that a killed process has left below the folder are removed. Raises UsageError
+    (code "other_settings") naming what differs if the folder was made with others; OutputError if the file cannot be
+    written or is none of ours, or if another process has claimed the folder (code "in_use").
     """
     path = Path(path)
     settings = json.loads(json.dumps(settings))  # tuples are lists there
     with _opened(path) as file:
         alone = lock(file, path.parent)
-        before, done, earlier, written = _read(path, _whole_lines(file))
-        if again or (not done and before != settings):  # settings that nothing was done with bind nobody
-            done = {}
+        read = _read(path, _whole_lines(file))
+        if again or (read.settings is None and read.begun != settings):  # those that are only begun bind nobody
+            read.done = {}
             _append(file, path, {"settings": settings})
+        elif read.begun == settings:
+            read.done = {}
         else:
-            _check_same(path, before, settings)
+            _check_same(path, read.settings, settings)
+            if read.begun is not None:
+                _append(file, path, {"settings": settings, "kept": True})
         if alone:
             remove_leftovers(path.parent)
-        yield Journal(path, file, done, earlier, written)
+        yield Journal(path, file, read.done, read.earlier, read.written)
 
 
 def note_writing(path: Path, name: str, digest: str) -> None:
@@ -105,25 +112,40 @@ def _append(file: FileIO, path: Path, line: dict[str, Any]) -> None:
         raise cannot_be_written(path, error) from error
 
 
-def _read(path: Path, lines: list[bytes]) -> tuple[Any, dict[str, Any], dict[str, Any], dict[str, set[str]]]:
-    """The last settings, what was done with them, key -> outcome, and with any; and what was written, name -> digests.
+@dataclass
+class _Read:
+    """What a journal says.
 
-    A line that a power cut has garbled is passed over, so that its item is done again.
+    settings, done: those that something was done with last, None for nothing, and what, key -> outcome; begun: settings
+    claimed since, with which nothing was done; earlier, written: see `Journal`.
     """
-    settings, done, earlier, written = None, {}, {}, {}
+
+    settings: Any = None
+    begun: Any = None
+    done: dict[str, Any] = field(default_factory=dict)
+    earlier: dict[str, Any] = field(default_factory=dict)
+    written: dict[str, set[str]] = field(default_factory=dict)
+
+
+def _read(path: Path, lines: list[bytes]) -> _Read:
+    """A line that a power cut has garbled is passed over, so that its item is done again."""
+    read = _Read()
     for number, line in enumerate(lines):
         try:
             entry = json.loads(line)
             if "settings" in entry:
-                settings, done = entry["settings"], {}
-            elif "writing" in entry:
-                written.setdefault(entry["writing"], set()).add(entry["digest"])
+                read.begun = None if "kept" in entry else entry["settings"]
+                continue
+            if read.begun is not None:  # from here on something is done with them
+                read.settings, read.begun, read.done = read.begun, None, {}
+            if "writing" in entry:
+                read.written.setdefault(entry["writing"], set()).add(entry["digest"])
             else:
-                done[entry["item"]] = earlier[entry["item"]] = entry["outcome"]
+                read.done[entry["item"]] = read.earlier[entry["item"]] = entry["outcome"]
         except (ValueError, KeyError, TypeError):
             if number == 0:
                 raise OutputError("is no journal of this version", subject=path, hint="choose another folder") from None
-    return settings, done, earlier, written
+    return read
 
 
 def _check_same(path: Path, before: Any, settings: Mapping[str, Any]) -> None:
@@ -131,7 +153,7 @@ def _check_same(path: Path, before: Any, settings: Mapping[str, Any]) -> None:
     different = [name for name in {**was, **now} if was.get(name) != now.get(name)]
     if not different:
         return
-    named = [f"{name} {_shown(was.get(name))}, not {_shown(now.get(name))}" for name in different[:NAMED]]
+    named = [f"{name} {_difference(was.get(name), now.get(name))}" for name in different[:NAMED]]
     more = f"; {len(different) - NAMED} more" if len(different) > NAMED else ""
     raise UsageError(
         f"was made with other settings ({'; '.join(named)}{more})",
@@ -150,6 +172,12 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(inner, f"{name}.{key}" if name else key)
     else:
         yield name, value
+
+
+def _difference(was: Any, now: Any) -> str:
+    if was is None:
+        return f"not given, now {_shown(now)}"
+    return f"{_shown(was)}, " + ("now not given" if now is None else f"not {_shown(now)}")
 
 
 def _shown(value: Any) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
@@ -55,3 +56,12 @@ def wall(album) -> Path:
     """A photograph without a face."""
     Image.new("RGB", (200, 200), "gray").save(album / "wall.png")
     return album / "wall.png"
+
+
+@pytest.fixture
+def half_a_meadow(album) -> Path:
+    """A photograph without a face, and a file without its second half."""
+    path = album / "meadow.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return path

@@ -27,7 +27,7 @@ def restore(faceref, tiny_model, tmp_path):
 
 def test_an_enrolled_person_restores_like_their_photographs(people, restore, album):
     done = people("enroll", "Eileen Collins", album / "references")
-    assert (done.code, done.output) == (0, "Eileen Collins: 1 references\n"), done.errors
+    assert (done.code, done.output) == (0, "Eileen Collins: 1 reference\n"), done.errors
     results = []
     for how in (("--ref", album / "references"), ("--person", "eileen collins")):
         done = restore(album / "photo.jpg", *how, "-o", album / "result.png")
@@ -51,8 +51,8 @@ def test_people_are_listed_drawn_renamed_and_removed(people, album, monkeypatch)
     assert "0 new references, 1 in all" in people("add", "Eileen Collins", album / "references").output
     people("enroll", "Marie", album / "references")
     done = people("merge", "eileen collins", "marie")
-    assert (done.code, done.output) == (0, "Marie is now Eileen Collins: 1 references\n")
-    assert people("remove", "eileen collins").output.startswith("Eileen Collins is removed\n")
+    assert (done.code, done.output) == (0, "Marie is now Eileen Collins: 1 reference\n")
+    assert people("remove", "eileen collins").output.startswith("Eileen Collins is removed; ")
     assert "Eileen" not in people("list").output
 
 
@@ -120,7 +120,11 @@ def test_what_was_seen_of_a_person_in_albums_is_forgotten_with_them(people, albu
     people("find", album)
     assert len(traces()) == 3, "or the test could not fail"
     done = people("remove", "Eileen")
-    assert (done.code, done.output) == (0, "Eileen is removed\nforgotten: what was seen in 2 photographs of albums\n")
+    assert (done.code, done.output) == (
+        0,
+        "Eileen is removed; sheets (Eileen_faces.png) and exports of theirs stay where they were written\n"
+        "forgotten: what was seen in 2 photographs of albums\n",
+    )
     assert traces() == []
 
 

@@ -181,7 +181,7 @@ def test_somebody_elses_reference_is_refused_unless_the_face_is_chosen(restore, 
     assert (refused.code, files(album)) == (1, {"photo.jpg", "negative.png", "references/new.jpg"})
     assert_one_sentence(refused.errors)
     assert "has no face that is surely the person of the references (face 1: " in refused.errors
-    assert refused.errors.endswith("say which with --face N, or give more photographs of the person.\n")
+    assert refused.errors.endswith("if it is them, give --face 1, or give more photographs of the person.\n")
     done = restore(album / "photo.jpg", "--detector", "dlib", "--face", 1, "--ref", album / "negative.png")
     assert done.code == 0
     assert "may be somebody else than the references" in done.errors
@@ -235,7 +235,10 @@ def test_a_face_that_one_photograph_lacks_does_not_keep_the_next_from_being_rest
         ("--face left", "There is no face 'left'; give a number (from the left), largest or all."),
         ("--box 1,2,3", "There is no box '1,2,3'; give X,Y,WIDTH,HEIGHT in pixels"),
         ("--box nan,2,3,4", "There is no box 'nan,2,3,4'; give X,Y,WIDTH,HEIGHT in pixels"),
-        ("--box 0,0,9,9", "has no face in the box 0,0,9,9; choose 1, largest or all."),
+        (
+            "--box 0,0,9,9",
+            "has no face in the box 0,0,9,9 (x, y, width, height); choose 1, largest or all (",
+        ),
         ("--only-largest --face 1", "Only one of --face, --box and --only-largest can say which face"),
         ("-o result.gif", "result.gif is not a picture that can be written"),
         ("-o photo.jpg", "photo.jpg is one of the photographs given"),

@@ -20,7 +20,8 @@ def restore(faceref, tiny_model, album, wall):
 def test_a_folder_ends_with_a_line_a_summary_and_a_sheet(restore, album):
     done = restore("-o", album / "out")
     assert done.code == 0, done.errors
-    assert f"{album / 'out' / 'summary.csv'}: 2 photographs: 1 restored, 1 copied; before and after: " in done.output
+    assert f"{album / 'out' / 'summary.csv'}: 2 photographs: 1 restored, 1 copied; " in done.output
+    assert f"; before and after: {album / 'out' / 'contact_sheet_1.png'}\n" in done.output
     with (album / "out" / "summary.csv").open(newline="") as file:
         rows = {row["photo"]: row for row in csv.DictReader(file)}
     assert rows["photo.jpg"]["restored"] == "1"
@@ -30,6 +31,29 @@ def test_a_folder_ends_with_a_line_a_summary_and_a_sheet(restore, album):
     }  # fmt: skip
     again = restore("-o", album / "out")
     assert "2 of them by an earlier run" in again.output
+
+
+def test_what_is_wrong_with_a_photograph_without_a_face_is_in_the_summary(restore, album, half_a_meadow):
+    half_a_meadow.rename(album / "photos" / "meadow.jpg")
+    for _ in range(2):  # the second time from what was written down
+        assert restore("-o", album / "out").code == 0
+        with (album / "out" / "summary.csv").open(newline="") as file:
+            rows = {row["photo"]: row for row in csv.DictReader(file)}
+        assert rows["meadow.jpg"]["status"] == "copied"
+        assert "meadow.jpg is truncated: " in rows["meadow.jpg"]["warnings"]
+        assert rows["wall.png"]["warnings"] == ""
+
+
+def test_how_many_photographs_have_warnings_is_said_at_the_end(restore, album, half_a_meadow):
+    assert ": 2 photographs: 1 restored, 1 copied; 1 with warnings, which summary.csv tells; " in (
+        restore("-o", album / "out").output  # the tiny model draws fewer pixels than the face has
+    )
+    half_a_meadow.rename(album / "photos" / "meadow.jpg")
+    assert "; 2 with warnings, which summary.csv tells; " in restore("-o", album / "out").output
+    (album / "photos" / "photo.jpg").unlink()
+    (album / "photos" / "meadow.jpg").unlink()
+    done = restore("-o", album / "wall").output
+    assert done.endswith(": 1 photograph: 1 copied\n")
 
 
 @pytest.mark.parametrize("name", ["summary.csv", "contact_sheet_holidays.png"])
@@ -89,11 +113,16 @@ def test_other_settings_ask_for_again(restore, album):
     ("arguments", "sentence"),
     [
         ((), "A folder needs one for its results; name it with --out."),
-        (("-o", "out", "--compare"), "A folder is restored alone, and compared on its contact sheet"),
+        (
+            ("-o", "out", "--compare"),
+            "--compare is for photographs, and contact sheets compare a folder's; ",
+        ),
+        (("photo.jpg", "-o", "out"), "photos is a folder, which is restored alone; give no other photographs."),
         (("-o", "out", "--face", "9x"), "There is no face '9x'"),
     ],
 )
-def test_what_cannot_be_is_one_sentence(restore, arguments, sentence):
+def test_what_cannot_be_is_one_sentence(restore, album, arguments, sentence, monkeypatch):
+    monkeypatch.chdir(album / "photos")
     done = restore(*arguments)
     assert done.code == 2
     assert sentence in done.errors

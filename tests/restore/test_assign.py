@@ -51,8 +51,13 @@ def test_a_face_can_be_chosen_by_a_box_around_it_and_the_account_says_so(restore
         assert [face.restored for face in account.faces] == [False, True]
         assert (account.face, account.faces[0].left_alone) == (box, "another face was chosen")
     assert restore(restorer, couple, mirrored).account().face is None
-    with pytest.raises(UsageError, match=r"has no face in the box 0,0,20,20; choose 1 to 2"):
-        restore(restorer, couple, face=(0, 0, 20, 20))
+    with pytest.raises(
+        UsageError, match=r"no face in the box 5,0,20,30 \(x, y, width, height\); choose 1 to 2"
+    ) as none:
+        restore(restorer, couple, face=(5, 0, 25, 30))
+    x, y, width, height = map(int, str(none.value).split("face 2 is in ")[1].rstrip(").").split(","))
+    there = restore(restorer, couple, face=(x, y, x + width, y + height)).account()
+    assert [face.restored for face in there.faces] == [False, True]
     with pytest.raises(UsageError, match=r"face cannot be .*the box is empty"):
         restore(restorer, couple, face=(20, 0, 0, 20))
 
@@ -72,6 +77,7 @@ def test_a_face_that_is_not_the_person_is_restored_only_if_it_is_chosen(restorer
     assert str(refused.value).startswith(
         "the picture has no face that is surely the person of the references (face 1: "
     )
+    assert refused.value.hint == "if it is them, choose face 1, or give more photographs of the person"
     assert any("may be somebody else" in warning for warning in restore(restorer, portrait, negative, face=1).warnings)
 
 

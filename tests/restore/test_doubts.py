@@ -3,6 +3,7 @@
 import pytest
 from restoring import restore
 
+from faceref import RestoreOptions
 from faceref.errors import FacerefError
 
 
@@ -15,6 +16,15 @@ def test_a_result_that_is_not_finite_is_refused(restorer, portrait, mirrored):
 def test_what_was_left_alone_is_not_said_to_be_a_guess(restorer, portrait):
     assert not any("No references" in one for one in restore(restorer, portrait, always=False).warnings)
     assert any("No references" in one for one in restore(restorer, portrait).warnings)
+
+
+def test_what_a_result_has_not_is_said_only_where_there_is_to_be_one(restorer, portrait, tmp_path):
+    portrait.save(tmp_path / "pages.tif", save_all=True, append_images=[portrait])
+    for strength, said in ((0, False), (1, True)):
+        made = restore(restorer, tmp_path / "pages.tif", strength=strength)
+        looked_at = restorer.match(tmp_path / "pages.tif", options=RestoreOptions(strength=strength))
+        for result in (made, looked_at):
+            assert any("the result has no others" in one for one in result.warnings) == said
 
 
 def test_a_strength_of_0_is_its_own_reason(restorer, portrait):

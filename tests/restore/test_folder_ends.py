@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from folders import RESULTS, STATUSES, files, statuses
 
-from faceref.errors import OutputError, PhotoError
+from faceref.errors import OutputError, PhotoError, UsageError
 from faceref.journal import Journal
 from faceref.restore.folder import JOURNAL, restore_folder
 from faceref.restore.request import Request
@@ -162,14 +162,32 @@ def test_a_reference_that_cannot_be_read_any_more_is_no_reason_to_leave_a_photog
     assert all("None of the references can be used" in str(outcome.reason) for outcome in left)
 
 
-def test_a_result_that_was_written_and_not_remembered_is_known_as_ours(tree, request_, ctrl_c, monkeypatch):
-    def seeded(seed: int) -> Request:
-        return replace(request_, options=request_.options.model_copy(update={"seed": seed}))
+def seeded(request: Request, seed: int) -> Request:
+    return replace(request, options=request.options.model_copy(update={"seed": seed}))
 
+
+def test_results_are_not_replaced_unasked_after_a_run_with_again_that_was_ended_at_once(
+    tree, request_, ctrl_c, monkeypatch
+):
+    list(restore_folder(tree / "photos", tree / "out", request_))
+    with monkeypatch.context() as patched:
+        interrupted(Request, "load", ctrl_c, before=True, monkeypatch=patched)
+        with pytest.raises(KeyboardInterrupt):
+            list(restore_folder(tree / "photos", tree / "out", seeded(request_, 1), again=True))
+    before = files(tree / "out")
+    with pytest.raises(UsageError, match="seed 0, not 2") as refused:
+        list(restore_folder(tree / "photos", tree / "out", seeded(request_, 2)))
+    assert refused.value.code == "other_settings"
+    assert files(tree / "out") == before
+    kept = list(restore_folder(tree / "photos", tree / "out", request_))
+    assert {one.photo for one in kept if one.earlier} == STATUSES.keys() - {"broken.jpg"}
+
+
+def test_a_result_that_was_written_and_not_remembered_is_known_as_ours(tree, request_, ctrl_c, monkeypatch):
     list(restore_folder(tree / "photos", tree / "out", request_))
     for seed in (1, 2):
         with monkeypatch.context() as patched:
             interrupted(Journal, "record", ctrl_c, before=True, monkeypatch=patched)
             with pytest.raises(KeyboardInterrupt):
-                list(restore_folder(tree / "photos", tree / "out", seeded(seed), again=True))
-    assert statuses(list(restore_folder(tree / "photos", tree / "out", seeded(3), again=True))) == STATUSES
+                list(restore_folder(tree / "photos", tree / "out", seeded(request_, seed), again=True))
+    assert statuses(list(restore_folder(tree / "photos", tree / "out", seeded(request_, 3), again=True))) == STATUSES

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from faceref.errors import FaceNotThereError, OtherPersonError
+from faceref.errors import FaceNotThereError, LoneFaceError, OtherPersonError
 from faceref.faces.boxes import Box, overlap
 from faceref.faces.certainty import refusal_threshold
 from faceref.people import matching
@@ -14,6 +14,7 @@ from faceref.restore.options import ByHand, FaceChoice
 # The certainty that a lone face needs. `certainty` is as if strangers were as frequent as the person; who gives a
 # portrait and references mostly means that face (at ten to one 0.3 is four to one), and bad faces are never certain.
 LONE_FACE = 0.3
+PLACES = 3  # of faces, that are told
 DRAWN_AROUND = 0.5  # of the smaller of two boxes, the face's and one drawn around it by hand, lies in the other
 
 
@@ -48,15 +49,28 @@ def chosen(
         case int():
             return _there([face for face in faces if face.number == choice], f"no face {choice}", faces)
         case box:
-            return _there(_in_box(faces, box), f"no face in the box {','.join(f'{edge:g}' for edge in box)}", faces)
+            missing = f"no face in the box {_measured(box)} (x, y, width, height)"
+            return _there(_in_box(faces, box), missing, faces, [_where(face) for face in faces])
 
 
-def _there(found: list[FoundFace], missing: str, faces: Sequence[FoundFace]) -> list[FoundFace]:
-    """What was found. Raises FaceNotThereError if it is nothing."""
+def _there(
+    found: list[FoundFace], missing: str, faces: Sequence[FoundFace], places: Sequence[str] = ()
+) -> list[FoundFace]:
+    """What was found. Raises FaceNotThereError if it is nothing, saying which there are, the first of them where."""
     if not found:
-        hint = f"choose {_numbers(faces)}, largest or all"
+        hint = f"choose {_numbers(faces)}, largest or all" + (f" ({', '.join(places[:PLACES])})" if places else "")
         raise FaceNotThereError(f"has {missing}", subject=faces[0].photo.name, hint=hint)
     return found
+
+
+def _where(face: FoundFace) -> str:
+    return f"face {face.number} is in {_measured(map(round, face.place.box))}" if face.place else ""
+
+
+def _measured(box: Iterable[float]) -> str:
+    """A box as X,Y,WIDTH,HEIGHT."""
+    left, top, right, bottom = box
+    return ",".join(f"{one:g}" for one in (left, top, right - left, bottom - top))
 
 
 def _in_box(faces: Sequence[FoundFace], box: Box) -> list[FoundFace]:
@@ -86,10 +100,12 @@ def _most_like(only: Identity[Any], faces: Sequence[FoundFace], by_hand: Mapping
 
 
 def _check_may_be(faces: Sequence[FoundFace], sure: Sequence[float]) -> None:
-    if max(sure) < (refusal_threshold() if len(faces) > 1 else LONE_FACE):
+    alone = len(faces) == 1
+    if max(sure) < (LONE_FACE if alone else refusal_threshold()):
         told = ", ".join(f"face {face.number}: {100 * one:.0f} %" for face, one in zip(faces, sure, strict=True))
-        raise OtherPersonError(
+        itself = f"if it is them, choose face {faces[0].number}" if alone else "choose the face yourself"
+        raise (LoneFaceError if alone else OtherPersonError)(
             f"has no face that is surely the person of the references ({told})",
             subject=faces[0].photo.name,
-            hint="choose the face yourself, or give more photographs of the person",
+            hint=f"{itself}, or give more photographs of the person",
         )

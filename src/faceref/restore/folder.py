@@ -58,7 +58,8 @@ class Outcome:
     """What became of a photograph; enlarged: and nothing in it was restored.
 
     digest: of its file; result: name in the tree of results; reason: why nothing was restored; account: the fields of
-    `faceref.restore.account.Account`; earlier: done by an earlier run.
+    `faceref.restore.account.Account`, in which its warnings are; warnings: those of a photograph that has none;
+    earlier: done by an earlier run.
     """
 
     photo: str
@@ -67,7 +68,12 @@ class Outcome:
     result: str | None = None
     reason: str | None = None
     account: dict[str, Any] | None = None
+    warnings: Sequence[str] = ()
     earlier: bool = False
+
+    @property
+    def all_warnings(self) -> Sequence[str]:
+        return self.account["warnings"] if self.account else self.warnings
 
 
 @dataclass(frozen=True)
@@ -88,9 +94,9 @@ class MatchWork:
                 return Outcome(item.photo, "passed over", reason=OURS)
             result = restorer.match(photo, people, self.request.options)
         except NOTHING_TO_RESTORE as error:
-            return Outcome(item.photo, "copied", reason=error.reason)
+            return Outcome(item.photo, "copied", reason=error.reason, warnings=error.warnings)
         except FacerefError as error:
-            return Outcome(item.photo, "failed", reason=str(error))
+            return Outcome(item.photo, "failed", reason=str(error), warnings=error.warnings)
         status, reason = _status(result)
         return Outcome(item.photo, status, reason=reason, account=result.account().model_dump(mode="json"))
 
@@ -120,7 +126,7 @@ class RestoreWork:
             check_name(target)
             _check_may_be_replaced(target, item.written.get(name, ()), same=(digest, made))
         except FacerefError as error:
-            return Outcome(item.photo, "failed", reason=str(error))
+            return Outcome(item.photo, "failed", reason=str(error), warnings=error.warnings)
         note_writing(self.out / JOURNAL, name, made)
         with write_atomically(target) as temporary:
             temporary.write_bytes(content)
@@ -140,7 +146,8 @@ class RestoreWork:
         try:
             result = restorer.restore(photo, people, self.request.options)
         except NOTHING_TO_RESTORE as error:
-            return Outcome(item.photo, "copied", result=item.photo, reason=error.reason), read_bytes(photo)
+            copied = Outcome(item.photo, "copied", None, item.photo, error.reason, warnings=error.warnings)
+            return copied, read_bytes(photo)
         account = result.account()
         status, reason = _status(result)
         if status == "copied":

@@ -15,6 +15,8 @@ from pydantic import (
     Tag,
     ValidationError,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     field_validator,
 )
 from pydantic_core import from_json
@@ -53,8 +55,15 @@ def _as_typed(strength: object) -> object:
     return faces
 
 
+def _in_words(part: Any, validate: ValidatorFunctionWrapHandler) -> float:
+    try:
+        return validate(part)
+    except ValidationError:
+        raise ValueError("it has to lie between 0 and 1") from None
+
+
 # How much of a restoration is shown: of all faces alike, or of each by its number; those not named as they need.
-Part = Annotated[float, Field(ge=0, le=1)]
+Part = Annotated[float, Field(ge=0, le=1), WrapValidator(_in_words)]
 Strength = Annotated[
     Annotated[Part, Tag("all")] | Annotated[dict[Annotated[int, Field(ge=1)], Part], Tag("faces")],
     Discriminator(lambda strength: "faces" if isinstance(strength, dict) else "all"),

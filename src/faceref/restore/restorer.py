@@ -1,6 +1,7 @@
 """Restoring on one screen: from a photograph and people to the photograph with its faces restored."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from faceref.checkpoints.info import find_model
 from faceref.checkpoints.store import load_blind, load_pipeline
 from faceref.compute import Backend, DtypeName, Memory
 from faceref.devices import Timings
-from faceref.errors import NoFaceError, NoOtherPhotographError, OtherPersonError, UsageError
+from faceref.errors import FacerefError, NoFaceError, NoOtherPhotographError, OtherPersonError, PhotoError, UsageError
 from faceref.faces.detect import Detector, Landmarker, load_detector, load_landmarker
 from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.faces.recognise import EMBEDDING
@@ -144,14 +145,15 @@ class Restorer:
         time = Timings(self.model.device)
         with time("open"):
             original = open_photo(photo)
-        with time("find"):
-            faces = self._find(original, options)
-        with time("references"):
-            if sources:
-                read = self.people(sources, options, on_photo=on_photo)
-            known = _usable(read, original, faces)
-        with time("assign"):
-            assignments = _assign(faces, known, options)
+        with _warning_of(original):
+            with time("find"):
+                faces = self._find(original, options)
+            with time("references"):
+                if sources:
+                    read = self.people(sources, options, on_photo=on_photo)
+                known = _usable(read, original, faces)
+            with time("assign"):
+                assignments = _assign(faces, known, options)
         return Result(
             original.image,
             original,
@@ -233,6 +235,18 @@ class Restorer:
             if not options.background:
                 raise
             return ()
+
+
+@contextmanager
+def _warning_of(photo: Photo) -> Iterator[None]:
+    """Errors within it bring the photograph's warnings along, but those that say what is wrong with a file."""
+    try:
+        yield
+    except PhotoError:
+        raise
+    except FacerefError as error:
+        error.warnings = photo.warnings
+        raise
 
 
 def _assign(

@@ -61,7 +61,9 @@ class Result:
     @cached_property
     def warnings(self) -> tuple[str, ...]:
         """A sentence for everything that the user may want to look at."""
-        said = [*self.photo.warnings, *self.photo.losses]
+        said = list(self.photo.warnings)
+        if self.background or not all(one.left_alone for one in self.assignments):  # else nothing is made, and lost
+            said += self.photo.losses
         said += [warning for person in self.people if person.expected for warning in person.warnings]
         shown = [reference for one in self.faces if one.person for reference in one.person.references]
         said += [warning for reference in shown for warning in reference.warnings]

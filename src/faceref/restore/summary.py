@@ -107,6 +107,7 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "status": outcome.status,
         "result": _cell(outcome.result or ""),
         "reason": _cell(outcome.reason or ""),
+        "warnings": _cell(" ".join(outcome.all_warnings)),
     }
     if outcome.account is None:
         return row
@@ -117,7 +118,6 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "restored": sum(face.restored for face in account.faces),
         "people": _cell("; ".join(called(match.person, match.files) for match in matches)),
         "certainty": "; ".join(f"{match.certainty:.2f}" for match in matches),
-        "warnings": _cell(" ".join(account.warnings)),
     }
 
 

@@ -1,5 +1,6 @@
 """How the command reads `PHOTO... --ref FILES...`, and lists of numbers."""
 
+import os
 from typing import Any
 
 from typer.core import TyperCommand
@@ -10,16 +11,24 @@ from faceref.errors import UsageError
 class PhotosThenReferences(TyperCommand):
     """Lets --ref take all that follows it up to the next option, as a shell expands `--ref photos/*.jpg`.
 
-    After that option no file may follow: it could be a photograph as well as a reference.
+    After that option no file may follow, since it could be a photograph as well as a reference, unless `--` says that
+    photographs follow.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        options = {name for option in self.params for name in (*option.opts, *option.secondary_opts)}
         with_value = {name for option in self.params if not getattr(option, "is_flag", True) for name in option.opts}
         spread: list[str] = []
         is_value = after_ref = had_ref = had_photo = False
-        for argument in args:
+        for number, argument in enumerate(args):
             if is_value:
                 is_value = False
+            elif argument == "--":
+                had_photo = had_photo or number + 1 < len(args)
+                spread += args[number:]
+                break
+            elif argument.startswith("-") and argument not in options and os.path.exists(argument):
+                raise UsageError("begins as an option does", subject=argument, hint=f"write ./{argument}")
             elif argument.startswith("-"):
                 is_value = argument in with_value
                 after_ref = argument.partition("=")[0] == "--ref"

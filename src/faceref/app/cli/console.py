@@ -11,14 +11,26 @@ from rich.spinner import Spinner
 from rich.table import Table
 
 output = Console(highlight=False, markup=False, soft_wrap=True)
+WIDE = 100_000  # characters, more than any line has
 SLOW = 3600.0  # seconds: what takes so long for two of its units has no estimate of the time left
 remarks = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 def show(table: Table) -> None:
-    """Print a table: as wide as the terminal, and where there is none as wide as its values, so that nothing is cut."""
-    console = output if output.is_terminal else Console(width=100_000, highlight=False, markup=False)
-    console.print(table)
+    """Print a table as wide as its values; for a terminal that is narrower a line for each row: nothing is cut."""
+    wide = Console(width=WIDE, highlight=False, markup=False)
+    if output.is_terminal and wide.measure(table).maximum > output.width:
+        headings = [str(column.header) for column in table.columns]
+        for row in zip(*(column.cells for column in table.columns), strict=True):
+            told = [f"{heading} {cell}".strip() for heading, cell in zip(headings, row, strict=True) if cell != "-"]
+            output.print(", ".join(filter(None, told)))
+    else:
+        (output if output.is_terminal else wide).print(table)
+
+
+def counted(number: int, what: str) -> str:
+    """As "1 photograph" and "2 photographs"."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def say(sentence: str) -> None:

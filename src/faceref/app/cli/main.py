@@ -21,9 +21,11 @@ class FacerefGroup(TyperGroup):
     """Ends with one sentence and an exit code where the user can mend something; global flags may stand anywhere."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        flags = [argument for argument in args if argument in GLOBAL_FLAGS]
+        end = args.index("--") if "--" in args else len(args)
+        flags = [argument for argument in args[:end] if argument in GLOBAL_FLAGS]
+        others = [argument for argument in args[:end] if argument not in GLOBAL_FLAGS]
         with _misuse_in_a_sentence():
-            return super().parse_args(ctx, flags + [argument for argument in args if argument not in GLOBAL_FLAGS])
+            return super().parse_args(ctx, [*flags, *others, *args[end:]])
 
     def invoke(self, ctx: Any) -> Any:
         try:

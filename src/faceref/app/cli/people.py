@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from faceref.app.cli.console import output, progress, say, show
+from faceref.app.cli.console import counted, output, progress, say, show
 from faceref.errors import UsageError
 from faceref.restore.options import help_text
 
@@ -43,7 +43,7 @@ def enroll(name: Name, photos: Photographs, largest_reference_face: Largest = Fa
     library.check_free(name)  # a name that is taken is said before the photographs are read
     person = _read(photos, largest_reference_face)
     library.enroll(name, person)
-    output.print(f"{name}: {len(person.references)} references")
+    output.print(f"{name}: {counted(len(person.references), 'reference')}")
 
 
 @app.command()
@@ -56,7 +56,7 @@ def add(name: Name, photos: Photographs, largest_reference_face: Largest = False
     new = library.add(name, _read(photos, largest_reference_face))
     person = library.get(name)
     _warn(person)
-    output.print(f"{name}: {new} new references, {len(person.references)} in all")
+    output.print(f"{name}: {counted(new, 'new reference')}, {len(person.references)} in all")
 
 
 @app.command("list")
@@ -92,7 +92,7 @@ def show_person(
     for reference in person.references:
         output.print(reference.name)
     _warn(person)
-    output.print(f"{person.name}: {len(person.references)} references, drawn in {target}")
+    output.print(f"{person.name}: {counted(len(person.references), 'reference')}, drawn in {target}")
 
 
 @app.command()
@@ -119,16 +119,17 @@ def merge(
     kept, gone = library.merge(name, other)
     person = library.get(kept)
     _warn(person)
-    output.print(f"{gone} is now {kept}: {len(person.references)} references")
+    output.print(f"{gone} is now {kept}: {counted(len(person.references), 'reference')}")
 
 
 @app.command()
 def remove(name: Name, data_dir: DataDir = None) -> None:
-    """Forget a person, and what was seen in albums (forget-albums), where they may be; nothing stays on the disk."""
+    """Forget a person, and what was seen in albums (forget-albums), where they may be; nothing of that stays."""
     from faceref.people.album_index import AlbumIndex
     from faceref.people.library import Library
 
-    output.print(f"{Library(data_dir).remove(name)} is removed")
+    gone = Library(data_dir).remove(name)
+    output.print(f"{gone} is removed; sheets ({gone}_faces.png) and exports of theirs stay where they were written")
     _say_forgotten(AlbumIndex(data_dir).clear())
 
 
@@ -203,7 +204,7 @@ def import_(
 
 
 def _say_forgotten(photographs: int) -> None:
-    output.print(f"forgotten: what was seen in {photographs} photographs of albums")
+    output.print(f"forgotten: what was seen in {counted(photographs, 'photograph')} of albums")
 
 
 def _read(photos: list[Path], largest_face: bool) -> "Person":

@@ -141,8 +141,11 @@ def restore(
         check_exists(photo)
     people: list[Identity[Any]] = [Library(data_dir).get(name) for name in who]
     if any(photo.is_dir() for photo in photos):
-        if len(photos) > 1 or compare:
-            raise UsageError("A folder is restored alone, and compared on its contact sheet", hint="give nothing else")
+        if len(photos) > 1:
+            folder = next(photo for photo in photos if photo.is_dir())
+            raise UsageError("is a folder, which is restored alone", subject=folder, hint="give no other photographs")
+        if compare:
+            raise UsageError("--compare is for photographs, and contact sheets compare a folder's", hint="leave it out")
         results = folder_of_results(photos[0], out, dry_run=dry_run)
         with importing(), working("Loading torch"):
             from faceref.restore.request import Request
@@ -188,10 +191,12 @@ def restore(
             failures.append(error)
             continue
         typer.echo(account.model_dump_json()) if as_json else _print(account)
-    for error in failures[:-1]:
+    for error in failures:
+        for warning in error.warnings:
+            say(f"Warning: {warning}")
+        if error is failures[-1]:
+            raise error
         say(sentence(error))
-    if failures:
-        raise failures[-1]
 
 
 def _without_results(photos: list[Path]) -> list[Path]:
@@ -237,7 +242,7 @@ def _print(account: "Account") -> None:
             certainty,
             str(len(face.references)) if face.restored else "-",
             f"{face.strength:.0%}",
-            left_alone(face),
+            left_alone(face, account.face),
         )
     if account.faces:
         show(table)

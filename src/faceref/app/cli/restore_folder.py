@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from faceref.app.cli.console import output, progress, say, show
+from faceref.app.cli.console import counted, output, progress, say, show
 from faceref.app.cli.data_options import UseRay
 from faceref.app.cli.wording import FOLDER_HINTS, left_alone
 from faceref.errors import FacerefError, UsageError, printable
@@ -82,9 +82,11 @@ def _restore(photos: Path, out: Path, request: "Request", jobs: int, ray: bool, 
     failed = _say_failures(outcomes)
     if not as_json:
         done = sum(outcome.earlier for outcome in outcomes)
+        warned = sum(bool(outcome.all_warnings) for outcome in outcomes)
         output.print(
-            f"{out / SUMMARY}: {len(outcomes)} photographs: {_counts(outcomes)}"
+            f"{out / SUMMARY}: {counted(len(outcomes), 'photograph')}: {_counts(outcomes)}"
             + (f"; {done} of them by an earlier run" if done else "")
+            + (f"; {warned} with warnings, which {SUMMARY} tells" if warned else "")
             + (f"; before and after: {sheets[0]}" if sheets else "")
             + (f" and {len(sheets) - 1} more" if len(sheets) > 1 else "")
         )
@@ -102,7 +104,7 @@ def _dry_run(photos: Path, request: "Request", jobs: int, ray: bool, as_json: bo
             typer.echo(json.dumps(asdict(outcome)))
     else:
         show(_matches(outcomes))
-        output.print(f"{len(outcomes)} photographs would be: {_counts(outcomes)}; nothing was written")
+        output.print(f"{counted(len(outcomes), 'photograph')} would be: {_counts(outcomes)}; nothing was written")
     return _say_failures(outcomes)
 
 
@@ -110,12 +112,14 @@ def _matches(outcomes: list["Outcome"]) -> Table:
     """A row for each face that was found, and for each photograph without any."""
     table = Table("photograph", "face", "whose", "sure", "second best", "", box=None, padding=(0, 2))
     for outcome in outcomes:
-        for face in Account(**outcome.account).faces if outcome.account else ():
+        account = Account(**outcome.account) if outcome.account else None
+        for face in account.faces if account else ():
             names = [called(match.person, match.files) for match in face.matches]
             sure = [f"{name} {match.certainty:.0%}" for name, match in zip(names, face.matches, strict=True)]
             whose = names[0] if face.matched and names else "-"
-            table.add_row(printable(outcome.photo), str(face.number), whose, *[*sure, "-", "-"][:2], left_alone(face))
-        if outcome.account is None:
+            why = left_alone(face, account.face if account else None)
+            table.add_row(printable(outcome.photo), str(face.number), whose, *[*sure, "-", "-"][:2], why)
+        if account is None:
             table.add_row(printable(outcome.photo), "-", "-", "-", "-", outcome.reason)
     return table
 

@@ -1,8 +1,9 @@
 """What to do about an error in the words of the command: the library knows no options."""
 
-from faceref.errors import FacerefError
+from faceref.errors import FacerefError, LoneFaceError
 from faceref.restore.account import FaceAccount
 from faceref.restore.left_alone import LeftAlone
+from faceref.restore.options import FaceChoice
 
 # code of an error -> hint
 HINTS: dict[str, str] = {
@@ -41,6 +42,7 @@ HINTS: dict[str, str] = {
     "no_room": "free some space or choose another folder (-o, or FACEREF_HOME for models)",
     "ray_failed": "run the command again, with fewer --workers or without --ray",
 }
+LONE_FACE = "if it is them, give --face 1, or give more photographs of the person"
 # where `faceref restore FOLDER`, whose processes are --jobs, has other words
 FOLDER_HINTS: dict[str, str] = {
     "other_settings": "choose another folder, or do all of it again with --again",
@@ -57,16 +59,23 @@ NOT_LEFT_ALONE: dict[LeftAlone, str] = {
     LeftAlone.BACKGROUND: "--face N or --always restores it",
     LeftAlone.CUT_OFF: "--face N or --always restores it",
 }
+# the same of one that was chosen, where several people are looked for
+CHOSEN_AND_OPEN = "give that person's photographs or --person alone, or --unknown blind"
 
 
 def sentence(error: FacerefError) -> str:
     """An error as the command says it."""
-    return error.sentence(HINTS.get(error.code))
+    return error.sentence(LONE_FACE if isinstance(error, LoneFaceError) else HINTS.get(error.code))
 
 
-def left_alone(face: FaceAccount) -> str:
-    """Why a face was left alone, and how it would not be; nothing of a face that was restored."""
+def left_alone(face: FaceAccount, choice: FaceChoice | None = None) -> str:
+    """Why a face was left alone, and how it would not be; nothing of a face that was restored.
+
+    choice: which face was chosen, if any was.
+    """
     if face.left_alone is None:
         return ""
     how = NOT_LEFT_ALONE.get(face.left_alone_code) if face.left_alone_code else None
+    if choice not in (None, "all") and face.left_alone_code in (LeftAlone.NOBODY, LeftAlone.NOT_SURE):
+        how = CHOSEN_AND_OPEN
     return f"left alone: {face.left_alone}" + (f" ({how})" if how else "")
