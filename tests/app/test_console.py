@@ -9,7 +9,7 @@ from rich.table import Table
 from faceref.app.cli import console
 
 WHO = "as on Alan_Greenspan_0002.jpg"
-WHY = "left alone: it is nobody whose references were given"
+WHY = "left alone: it is not surely anybody whose references were given"
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ def test_a_face_that_is_not_in_the_album_is_left_alone_or_restored_without_refer
     people = restorer.people(album)
     skipped, blind = (restore(restorer, somebody_else, people, unknown=unknown) for unknown in ("skip", "blind"))
     assert skipped.faces == ()
-    assert skipped.account().faces[0].left_alone == "it is nobody whose references were given"
+    assert skipped.account().faces[0].left_alone == "it is not surely anybody whose references were given"
     assert [face.person for face in blind.faces] == [None]
     assert not any("No references" in warning for warning in blind.warnings)
 

@@ -161,7 +161,7 @@ def test_with_the_choice_of_all_only_the_persons_own_face_is_restored_with_their
 ):
     skipped = restore(restorer, couple, unlike_the_stranger, face="all")
     assert [face.face.number for face in skipped.faces] == [2]
-    assert skipped.account().faces[0].left_alone == "it is nobody whose references were given"
+    assert skipped.account().faces[0].left_alone == "it is not surely anybody whose references were given"
     assert changed(couple, skipped.image)[0] >= couple.width / 2 - 20, "the stranger keeps his bytes"
     blind = restore(restorer, couple, unlike_the_stranger, face="all", unknown="blind")
     assert [(face.face.number, face.person is None) for face in blind.faces] == [(1, True), (2, False)]

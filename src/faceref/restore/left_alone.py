@@ -9,7 +9,7 @@ class LeftAlone(StrEnum):
 
     NOT_CHOSEN = "not_chosen", "another face was chosen"
     SAID_SO = "said_so", "you said so"
-    NOBODY = "nobody", "it is nobody whose references were given"
+    NOBODY = "nobody", "it is not surely anybody whose references were given"
     NOT_SURE = "not_sure", "it is not sure which of the people it is"
     BACKGROUND = "background", "it is in the background"
     CUT_OFF = "cut_off", "it is cut off by the border"

@@ -112,12 +112,14 @@ class RestoreOptions(BaseModel):
         ge=1,
         description="How many references a face is shown at the most: good and typical ones, turned like it.",
     )
-    steps: int | None = Field(default=None, ge=1, description="Denoising steps; the model's own by default.")
+    steps: int | None = Field(
+        default=None, ge=1, description="Denoising steps; the model's own by default, of which `small` has one."
+    )
     guidance: float | None = Field(
         default=None,
         ge=0,
         allow_inf_nan=False,
-        description="How strongly to follow the references; 1 is plainly, the model's own by default.",
+        description="How strongly to follow the references; 1 means no extra push; the model's own by default.",
     )
     scheduler: SchedulerName | None = Field(
         default=None, description="ddim, dpmsolver++ or unipc; the model's own by default."

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # at run time imported on use: --help need not wait for torch
 
 Jobs = Annotated[int, typer.Option(min=1, help="Processes, for a folder; each loads the model.")]
 Again = Annotated[bool, typer.Option("--again", help="Do a folder again, with other settings perhaps.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would become of a folder; write nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would become of a folder; make no picture.")]
 Ray = UseRay
 
 
