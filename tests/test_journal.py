@@ -138,10 +138,10 @@ def test_a_setting_that_is_not_given_any_more_is_told_in_words(tmp_path: Path):
 
 
 def test_settings_are_the_same_as_json_has_them(tmp_path: Path):
-    with claim(tmp_path / "done.jsonl", {"range": (0, 1), "of": {}}):
-        pass
-    with claim(tmp_path / "done.jsonl", {"of": {}, "range": [0, 1]}):
-        pass
+    with claim(tmp_path / "done.jsonl", {"range": [0, 1], "of": {}}) as journal:
+        journal.record("a", 1)
+    with claim(tmp_path / "done.jsonl", {"of": {}, "range": (0, 1)}) as journal:
+        assert journal.done == {"a": 1}
 
 
 @pytest.mark.parametrize("cut", range(1, 40, 6))

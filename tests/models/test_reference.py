@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from faceref.models.reference import TEXTURE, ReferenceCache
+from faceref.models.reference import TEXTURE, Encoder, ReferenceCache
 
 
 def make_cache(references: int, batch: int = 1, seed: int = 0, multiplicity=None) -> ReferenceCache:
@@ -42,6 +42,13 @@ def test_caches_of_different_networks_cannot_be_joined():
     other = dataclasses.replace(make_cache(1), layers=("fine", "other"))
     with pytest.raises(ValueError, match="different networks"):
         ReferenceCache.batch([make_cache(1), other])
+
+
+def test_nor_those_of_different_encoders_that_have_the_same_layers():
+    one, other = (dataclasses.replace(make_cache(1), encoder=Encoder(name, 64)) for name in ("one", "other"))
+    assert ReferenceCache.batch([None, make_cache(1), one]).encoder == one.encoder
+    with pytest.raises(ValueError, match="different networks"):
+        ReferenceCache.batch([one, None, other])
 
 
 def test_dtype_concerns_what_the_network_attends_to_only():

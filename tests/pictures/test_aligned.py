@@ -1,12 +1,15 @@
 """A file is an aligned face for one command if it is for all: the same formats, the same words for what is wrong."""
 
 from pathlib import Path
+from unittest.mock import Mock
 
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from faceref.data.check import inspect_files
 from faceref.data.dataset import FaceDataset, FaceSource
+from faceref.data.decoded import decode
 from faceref.data.degradation import SEVERE
 from faceref.data.embedding import embed_faces
 from faceref.data.embedding_space import embedding_space
@@ -54,6 +57,27 @@ def test_check_says_what_is_wrong_with_each_file(tmp_path: Path):
     assert states["cut.png"].problem.startswith("cannot be read as a picture (")
     assert states["folder.png"].problem == "cannot be read as a picture (Is a directory)"
     assert states["gone.png"].problem == "is missing"
+
+
+def test_a_face_of_16_bits_is_no_white_one(tmp_path: Path):
+    grey = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
+    Image.fromarray(grey).save(tmp_path / "deep.png")
+    assert np.abs(np.asarray(open_face(tmp_path / "deep.png"))[..., 0] - grey / 257.0).max() <= 1
+    assert decode(tmp_path / "deep.png", 64)[:3].mean() == pytest.approx(127.5, abs=1)
+
+
+def test_padding_stays_padding(tmp_path: Path):
+    padded = Image.new("LA", (32, 32), (90, 255))
+    padded.putpixel((3, 4), (90, 0))
+    padded.save(tmp_path / "padded.png")
+    face = open_face(tmp_path / "padded.png")
+    assert (face.mode, face.getpixel((3, 4)), face.getpixel((4, 4))) == ("RGBA", (90, 90, 90, 0), (90, 90, 90, 255))
+
+
+def test_whatever_a_damaged_file_makes_of_its_reader_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    Image.new("RGB", (32, 32)).save(tmp_path / "face.png")
+    monkeypatch.setattr(ImageOps, "exif_transpose", Mock(side_effect=RuntimeError("Failed to decode image")))
+    assert inspect_files(tmp_path, ["face.png"])["face.png"].problem.startswith("cannot be read as a picture (Failed")
 
 
 def test_a_face_is_upright(astronaut: Image.Image, tmp_path: Path):

@@ -277,7 +277,9 @@ def _entries(source: FaceSource, split: str) -> ReferenceMapping | list[Referenc
         return mapping_from_index(index, split)
     if not source.root.is_dir():
         raise DataError("is not a folder", subject=source.root, hint="give the folder of the aligned faces")
-    names = sorted(p.name for p in source.root.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+    names = sorted(
+        p.name for p in source.root.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and not p.name.startswith(".")
+    )
     if not names:
         raise DataError("holds neither an index.csv nor pictures", subject=source.root)
     return [ReferenceEntry(name, ()) for name in names]

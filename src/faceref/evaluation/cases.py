@@ -164,8 +164,8 @@ def mapping_from_folders(hq: Path) -> ReferenceMapping:
     """
     entries = []
     for folder in sorted(path for path in hq.iterdir() if path.is_dir()) if hq.is_dir() else ():
-        pictures = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
-        names = [f"{folder.name}/{path.name}" for path in pictures]
+        pictures = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+        names = [f"{folder.name}/{name}" for name in pictures if not name.startswith(".")]
         entries += [ReferenceEntry(name, tuple(other for other in names if other != name)) for name in names]
     if not entries:
         reason = "holds no folders of people with pictures in them"

@@ -108,7 +108,8 @@ class ReferenceCache:
         template = next(cache for cache in caches if cache is not None)
         nobody = template._narrow_to_nobody()
         rows = [nobody if cache is None else cache for cache in caches]
-        if any(row.layers != template.layers for row in rows):
+        encoders = {row.encoder for row in rows} - {None}
+        if len(encoders) > 1 or any(row.layers != template.layers for row in rows):
             raise ValueError("reference caches of different networks cannot be put together")
         references = max(len(row) for row in rows)
         plain = all(row.multiplicity is None and len(row) == references for row in rows)
@@ -118,7 +119,7 @@ class ReferenceCache:
             values=tuple(_pad_and_stack(values) for values in zip(*(row.values for row in rows), strict=True)),
             references=references,
             multiplicity=None if plain else torch.cat([F.pad(row.counts, (0, references - len(row))) for row in rows]),
-            encoder=template.encoder,
+            encoder=next(iter(encoders), None),
         )
 
     def _narrow_to_nobody(self) -> "ReferenceCache":

@@ -8,6 +8,8 @@ from pathlib import Path
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from faceref.errors import DataError, PhotoError
+from faceref.pictures.colour import to_rgb
+from faceref.pictures.decode import DAMAGED
 from faceref.pictures.formats import FORMATS
 from faceref.pictures.jpeg import JPEG, check_scans
 
@@ -31,7 +33,7 @@ def inspect_face(path: Path) -> FileState:
 
 
 def open_face(path: Path) -> Image.Image:
-    """An aligned face, upright, in the mode of its file; alpha 0 is padding.
+    """An aligned face, upright, RGB, or RGBA if anything is transparent; alpha 0 is padding.
 
     Raises DataError if it is missing, in none of FORMATS, damaged or not square.
     """
@@ -44,7 +46,7 @@ def _read(path: Path) -> tuple[bytes, Image.Image]:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             if image.format in JPEG:
                 check_scans(content, str(path))
-            face = ImageOps.exif_transpose(image)
+            face = _in_8_bits(ImageOps.exif_transpose(image))
     except FileNotFoundError:
         raise DataError("is missing", subject=path) from None
     except PhotoError as error:
@@ -52,10 +54,17 @@ def _read(path: Path) -> tuple[bytes, Image.Image]:
     except UnidentifiedImageError:
         reason = f"it is in none of the formats {', '.join(FORMATS)}"
         raise DataError(f"cannot be read as a picture ({reason})", subject=path) from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (*DAMAGED, Image.DecompressionBombError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"cannot be read as a picture ({reason})", subject=path) from error
     if face.width != face.height:
         reason = f"is {face.width}x{face.height}, not square"
         raise DataError(reason, subject=path, hint="align it first", code="not_square")
     return content, face
+
+
+def _in_8_bits(image: Image.Image) -> Image.Image:
+    pixels = to_rgb(image)
+    if pixels.alpha is not None:
+        pixels.rgb.putalpha(pixels.alpha)
+    return pixels.rgb

@@ -25,7 +25,7 @@ _ALWAYS_FITS = 100_000_000  # pixels: 1.4 GB
 _BYTES_PER_PIXEL = 14  # of memory: RGB takes 8 at the peak, RGBA 13 (measured at 144 megapixels), the result 3 more
 _NEW_SUBFILE_TYPE, _SUB_IFDS, _DNG_VERSION = 254, 330, 50706  # TIFF's tags, and DNG's
 # What damaged files make Pillow's readers raise
-_DAMAGED = (OSError, SyntaxError, ValueError, IndexError, TypeError, KeyError, RuntimeError, EOFError)
+DAMAGED = (OSError, SyntaxError, ValueError, IndexError, TypeError, KeyError, RuntimeError, EOFError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ def decode(data: bytes, name: str) -> Decoded:
         # of a TIFF file's EXIF; hidden for this format alone, since other threads wait meanwhile
         with pillow_warnings() if image.format == "TIFF" else nullcontext():
             image.load()
-    except _DAMAGED as error:
+    except DAMAGED as error:
         if image.format not in JPEG:
             raise _cannot_be_decoded(name) from error
     except Image.DecompressionBombError as error:  # a single tile of a TIFF file
@@ -83,7 +83,7 @@ def _is_preview(image: TiffImageFile, data: bytes) -> bool:
     try:
         with pillow_warnings():
             kind = image.tag_v2.get(_NEW_SUBFILE_TYPE)
-    except _DAMAGED:
+    except DAMAGED:
         return False
     is_reduced = isinstance(kind, int) and kind & 1 == 1
     return is_reduced and (_SUB_IFDS in image.tag_v2 or _DNG_VERSION in image.tag_v2)
@@ -95,7 +95,7 @@ def decode_in_memory(image: Image.Image, name: str) -> Decoded:
     losses = tuple(file_losses(image, b""))
     try:
         image.load()
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise _cannot_be_decoded(name) from error
     _check_palette(image, name)
     return Decoded(image, image.height, losses=losses)
@@ -116,7 +116,7 @@ def open_header(file: BinaryIO, name: str) -> Image.Image:
     try:
         with pillow_warnings():
             return reader(file, "")
-    except _DAMAGED as error:
+    except DAMAGED as error:
         file.seek(0)
         if format in _REPAIRS and (image := _open_repaired(_REPAIRS[format](file.read()), format)):
             return image
@@ -153,7 +153,7 @@ def _open_heif(file: BinaryIO, name: str) -> Image.Image:
         raise PhotoError(reason, subject=name, hint=hint) from None
     try:
         return HeifImageFile(file)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise PhotoError("cannot be decoded as HEIC", subject=name, hint="save it as JPEG") from error
 
 
@@ -161,7 +161,7 @@ def _open_repaired(data: bytes, format: str) -> Image.Image | None:
     """A picture without what was damaged beside its pixels; None if it cannot be opened even so."""
     try:
         image = READERS[format](io.BytesIO(data), "")
-    except _DAMAGED:
+    except DAMAGED:
         return None
     image.info["exif"] = b"damaged"  # so that whoever reads it is told
     return image
@@ -191,7 +191,7 @@ def _decode_truncated_jpeg(data: bytes, name: str) -> tuple[Image.Image, int]:
         with pillow_warnings():
             image = READERS["JPEG"](io.BytesIO(data + b"\xff\xd9" * 8), "")
         image.load()
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise _cannot_be_decoded(name) from error
     right_end = np.asarray(image.crop((image.width - 8, 0, *image.size))).reshape(image.height, -1)
     real = np.flatnonzero(np.abs(right_end - 127.5).max(axis=1) > 1)  # grey is 127 in inverted CMYK, else 128

@@ -4,7 +4,8 @@ A picture is ours if its packet says so in our own namespace. IPTC's digital sou
 well, says to everybody that a trained model changed the picture.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from xml.dom import Node, minidom
 from xml.parsers.expat import ExpatError
 
@@ -17,6 +18,7 @@ _XMLNS = "http://www.w3.org/2000/xmlns/"
 _IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 _OWN = {(OWN_NAMESPACE, _OWN_PROPERTY)}
 _REPLACED = {(_IPTC, "DigitalSourceType")} | _OWN  # by the mark
+_WIDE = {b"<\0": "utf-16-le", b"\xff\xfe": "utf-16-le", b"\0<": "utf-16-be", b"\xfe\xff": "utf-16-be"}  # beginnings
 _APPLIED = {("http://ns.adobe.com/tiff/1.0/", "Orientation")}
 _PACKET = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{_RDF}">
@@ -51,11 +53,13 @@ def clean_xmp(packet: bytes | None) -> tuple[str | None, tuple[str, ...]]:
     if document is None:
         return None, ()
     gone: set[str] = set()
-    for owner, node in list(_properties(document)):
+    untrue = []
+    for owner, node in _properties(document):
         elsewhere = _what_lies_elsewhere(node)
         if elsewhere or (node.namespaceURI, node.localName) in _APPLIED:
-            _remove(owner, node)
+            untrue.append((owner, node))
             gone |= {elsewhere} if elsewhere else set()
+    _remove(untrue)
     return _text(document), tuple(sorted(gone))
 
 
@@ -65,9 +69,8 @@ def marked_xmp(xmp: str | None, generated: bool = True) -> str:
     generated: and that a trained model changed it.
     """
     document = _parse(xmp.encode() if xmp else None) or minidom.parseString(_PACKET.encode())
-    for owner, node in list(_properties(document)):
-        if (node.namespaceURI, node.localName) in (_REPLACED if generated else _OWN):
-            _remove(owner, node)
+    replaced = _REPLACED if generated else _OWN
+    _remove([(owner, node) for owner, node in _properties(document) if (node.namespaceURI, node.localName) in replaced])
     root = document.getElementsByTagNameNS(_RDF, "RDF")[0]
     mark = document.createElementNS(_RDF, f"{root.prefix}:Description" if root.prefix else "Description")
     for prefix, namespace in (("Iptc4xmpExt", _IPTC), ("faceref", OWN_NAMESPACE)):
@@ -93,7 +96,7 @@ def is_marked(packet: bytes | None) -> bool:
 
 def _parse(packet: bytes | None) -> minidom.Document | None:
     """None for what is no XMP, and for XML with a document type, which XMP has not and whose entities may explode."""
-    packet = (packet or b"").rstrip(b"\0")
+    packet = _as_utf8(packet or b"")
     if not packet or b"<!DOCTYPE" in packet:
         return None
     try:
@@ -102,6 +105,15 @@ def _parse(packet: bytes | None) -> minidom.Document | None:
     except (ExpatError, ValueError, LookupError, RecursionError):  # an encoding nobody knows; a thousand elements deep
         return None
     return document if document.getElementsByTagNameNS(_RDF, "RDF") else None
+
+
+def _as_utf8(packet: bytes) -> bytes:
+    """A packet of UTF-16 in UTF-8, where XML's own signs are found as bytes; others as they are."""
+    encoding = _WIDE.get(packet[:2])
+    if encoding is None:
+        return packet.rstrip(b"\0")
+    text = packet.decode(encoding, errors="replace").strip("\ufeff\0")
+    return re.sub(r"^<\?xml\b[^>]*\?>", "", text).encode()
 
 
 def _text(document: minidom.Document) -> str:
@@ -118,11 +130,14 @@ def _properties(document: minidom.Document) -> Iterator[tuple[minidom.Element, m
         yield from ((element, attribute) for attribute in list(element.attributes.values()))
 
 
-def _remove(owner: minidom.Element, node: minidom.Element | minidom.Attr) -> None:
-    if isinstance(node, minidom.Attr):
-        owner.removeAttributeNode(node)
-    elif node in owner.childNodes:
-        owner.removeChild(node)
+def _remove(properties: Sequence[tuple[minidom.Element, minidom.Element | minidom.Attr]]) -> None:
+    """Take them out of their owners, each of which is gone through once, however many are in it."""
+    elements = {id(node) for _, node in properties if isinstance(node, minidom.Element)}
+    for owner in {id(owner): owner for owner, _ in properties}.values():
+        owner.childNodes[:] = [child for child in owner.childNodes if id(child) not in elements]
+    for owner, node in properties:
+        if isinstance(node, minidom.Attr):
+            owner.removeAttributeNode(node)
 
 
 def _value(node: minidom.Element | minidom.Attr) -> str:

@@ -128,9 +128,9 @@ class Layers(BaseModel):
         Faces that are not named are shown as much as they were. Raises UsageError for a face that was not restored, and
         for what is no strength.
         """
-        strength = RestoreOptions.of(strength=strength).strength or 0.0
+        given = RestoreOptions.of(strength=strength).strength
         numbers = [face.number for face in self.faces]
-        by_face = strength if isinstance(strength, dict) else dict.fromkeys(numbers, strength)
+        by_face = given if isinstance(given, dict) else dict.fromkeys(numbers, given or 0.0)
         if missing := by_face.keys() - set(numbers):
             raise UsageError(f"Face {min(missing)} was not restored", hint="restore it first")
         faces = [face.shown(by_face[face.number]) if face.number in by_face else face for face in self.faces]

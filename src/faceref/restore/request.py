@@ -95,7 +95,7 @@ class Request:
             "backend": backend_for(folder, self.compute.backend),
             "references": fingerprint(digests) if digests else None,
             "people": {
-                str(person.name): fingerprint([reference.digest for reference in person.references])
+                str(person.name): fingerprint([(one.digest, one.embedding.tolist()) for one in person.references])
                 for person in people
             },
             **self.options.model_dump(mode="json"),
