@@ -23,7 +23,11 @@ class RefusedError(FacerefError):
         self.headers = headers
 
 
-_BY_CODE = {"unknown_person": 404, "no_job": 404, "internal": 500}
+class FailedJobError(RefusedError):
+    """What a job failed of, said to who asks for its result."""
+
+
+_BY_CODE = {"unknown_person": 404, "no_job": 404, "person_exists": 409, "internal": 500}
 _BY_CLASS = {UsageError: 400, PhotoError: 422, NoFaceError: 422, NoReferenceError: 422, OtherPersonError: 422}
 
 

@@ -8,7 +8,7 @@ import anyio
 from fastapi import APIRouter, File, Form, Header, Path, Query, Response, UploadFile
 from fastapi.responses import StreamingResponse
 
-from faceref.app.server.errors import RefusedError
+from faceref.app.server.errors import FailedJobError, RefusedError
 from faceref.app.server.pictures import at_strength
 from faceref.app.server.request import JobRequest
 from faceref.app.server.schema import Job, Problem, read_options
@@ -88,18 +88,25 @@ async def events(caller: CallerOf, id: str) -> Response:
 async def result(caller: CallerOf, id: str, keep: Keep = False, strength: Strength = None) -> Response:
     """The picture, in the photograph's format, which the server forgets a minute later if it is not to be kept.
 
-    With another strength it is composed again, not restored again.
+    With another strength it is composed again, not restored again. What a job failed of is forgotten as a picture is.
     """
     queue = caller.service.queue
     wanted = RestoreOptions.of(strength=strength).strength
-    picture = await anyio.to_thread.run_sync(queue.result, caller.owner, id)
+    where = {"Content-Location": f"/v1/jobs/{id}/result"}
+    try:
+        picture = await anyio.to_thread.run_sync(queue.result, caller.owner, id)
+    except FailedJobError as failed:
+        if not keep:
+            await anyio.to_thread.run_sync(queue.fetched, caller.owner, id)
+        failed.headers = where
+        raise
     if wanted is not None:
         picture = await caller.service.look(
             lambda: at_strength(queue.upload(caller.owner, id, 0).data, queue.layers(caller.owner, id), wanted)
         )
     if not keep:
         await anyio.to_thread.run_sync(queue.fetched, caller.owner, id)
-    return as_response(picture, {"Content-Location": f"/v1/jobs/{id}/result"})
+    return as_response(picture, where)
 
 
 @router.get("/jobs/{id}/photo", response_class=Response, responses={200: PICTURE})
@@ -130,6 +137,9 @@ async def _submitted(
 
 def _accepted(caller: Caller, asked: JobRequest, key: str | None) -> Job:
     service = caller.service
+    known = service.queue.accepted(caller.owner, asked, key)
+    if known is not None:  # whoever it looks for may be called otherwise by now
+        return known
     asked.check(service.limits)
     service.restorer.check(asked.options, with_references=bool(asked.references or asked.people))
     for name in asked.people:
