@@ -6,7 +6,7 @@ Changes are there as a whole or not at all, also after kill -9: a log is written
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,8 +42,16 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection to the file, which exists. Raises CheckpointError (damaged) or OutputError (locked)."""
-        with readable(self.path, self.tables), closing(connect(self.path)) as rows:
+        """A connection to the file, which exists. Raises CheckpointError (damaged) or OutputError (locked).
+
+        Before its tables are made, as where the disk was full for them, it is read as one that holds nothing.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(readable(self.path, self.tables))
+            rows = stack.enter_context(closing(connect(self.path)))
+            if _is_new(rows):
+                rows = stack.enter_context(closing(sqlite3.connect(":memory:")))
+                make(rows, self.tables)
             check_version(rows, self.path, self.tables)
             yield rows
 
@@ -96,6 +104,12 @@ def make(rows: sqlite3.Connection, tables: Tables) -> None:
     for statement in filter(str.strip, tables.statements.split(";")):
         rows.execute(statement)
     rows.execute(f"PRAGMA user_version = {tables.version}")
+
+
+def _is_new(rows: sqlite3.Connection) -> bool:
+    """Whether nobody has made tables yet, which come with their version: another process may make them in between."""
+    has_tables = rows.execute("SELECT 1 FROM sqlite_schema").fetchone()
+    return not has_tables and rows.execute("PRAGMA user_version").fetchone() == (0,)
 
 
 def _empty(rows: sqlite3.Connection) -> None:
