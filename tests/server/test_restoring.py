@@ -238,8 +238,9 @@ def test_a_job_that_fails_says_why(client, wall):
 
 def test_a_restoration_that_takes_too_long_is_ended(serve, photo):
     client = Client(http=serve(seconds=1e-6))
-    with pytest.raises(ServerError, match="took longer than"):
+    with pytest.raises(ServerError, match="took longer than") as ended:
         client.restore(photo, options=FULLY)
+    assert (ended.value.status, ended.value.code) == (422, "time")
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,11 @@ def check_version(rows: sqlite3.Connection, path: Path, tables: Tables) -> None:
         )
 
 
+def full(error: sqlite3.Error) -> str | None:
+    """The code of our error where SQLite says that the disk is full."""
+    return "disk_full" if error.sqlite_errorcode == sqlite3.SQLITE_FULL else None
+
+
 @contextmanager
 def readable(path: Path, tables: Tables) -> Iterator[None]:
     """Turns what SQLite says into our errors."""
@@ -140,7 +145,7 @@ def readable(path: Path, tables: Tables) -> Iterator[None]:
         if "locked" in str(error) or "busy" in str(error):
             hint = "wait for the other program and try again"
             raise OutputError("is in use by another program", subject=path, hint=hint, code="in_use") from error
-        reason = f"cannot be used ({error})"
-        raise OutputError(reason, subject=path, hint="check its permissions and the room on the disk") from error
+        reason, hint = f"cannot be used ({error})", "check its permissions and the room on the disk"
+        raise OutputError(reason, subject=path, hint=hint, code=full(error)) from error
     except (sqlite3.DatabaseError, ValueError, OSError) as error:
         raise CheckpointError(f"is damaged ({error})", subject=path, hint=tables.damaged) from error

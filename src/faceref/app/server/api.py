@@ -97,6 +97,8 @@ def create_app(
         """Whether jobs are done."""
         if not all(worker.is_ready for worker in workers):
             raise RefusedError(503, "not_ready", "A worker cannot work", hint="look at the log, or start it again")
+        if queue.is_full:
+            raise RefusedError(503, "disk_full", "The disk of the data folder is full", hint="free some space")
         return "ok"
 
     @app.get("/metrics", tags=["server"], response_class=PlainTextResponse)

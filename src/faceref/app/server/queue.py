@@ -5,6 +5,7 @@ forgets its pictures. (huey's queue in SQLite deletes a task before it runs it, 
 """
 
 import secrets
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +17,8 @@ from faceref.app.server.limits import Limits
 from faceref.app.server.pictures import Picture
 from faceref.app.server.request import JobRequest
 from faceref.app.server.schema import Job, Problem, State
-from faceref.app.server.work import Work
+from faceref.app.server.work import GONE, LONG_AGO, Work
+from faceref.errors import OutputError
 from faceref.restore.account import Account
 from faceref.restore.layers import Layers
 
@@ -40,6 +42,7 @@ class JobQueue:
             if known is not None:
                 return self.get(owner, known)
             self._check_room(owner)
+            self._file.check_room(sum(map(len, (request.photo, *request.references))))
             id = secrets.token_urlsafe(16)
             number = rows.execute(
                 "INSERT INTO job (id, owner, key, digest, request) VALUES (?, ?, ?, ?, ?)",
@@ -84,11 +87,15 @@ class JobQueue:
             return Picture(*self._done(owner, id, "picture, media_type"))
 
     def fetched(self, owner: str, id: str) -> None:
-        """Delete a job soon that is over, and whose result, or what it failed of, is being sent. Raises RefusedError."""
-        with self._file.transaction() as rows:
+        """Delete a job soon that is over: its result, or what it failed of, is being sent. Raises RefusedError."""
+        soon = self._clock() + self.limits.fetched_seconds
+
+        def end_soon(rows: sqlite3.Connection) -> None:
             self._row(owner, id, "id")
-            soon = self._clock() + self.limits.fetched_seconds
             rows.execute("UPDATE job SET expires = min(expires, ?) WHERE id = ?", (soon, id))
+
+        with suppress(OutputError):  # the disk is full: it stays until its time is over
+            self._file.change(end_soon)
 
     def upload(self, owner: str, id: str, position: int) -> Picture:
         """The photograph (0) or a reference (from 1) as it came, until the job is gone or has failed.
@@ -114,10 +121,13 @@ class JobQueue:
 
     def discard(self, owner: str, id: str) -> None:
         """Cancel a job, or forget its result: nothing of it is left. Raises RefusedError."""
-        with self._file.transaction() as rows:
+
+        def forget(rows: sqlite3.Connection) -> None:
             self._row(owner, id, "id")
-            rows.execute("DELETE FROM job WHERE id = ?", (id,))
-        self._file.overwrite()
+            rows.execute("UPDATE job SET state = ?, expires = ? WHERE id = ?", (GONE, LONG_AGO, id))
+
+        self._file.change(forget)  # it is gone for its owner, whatever keeps it from being deleted at once
+        self.work.purge()
 
     @contextmanager
     def renaming(self, owner: str, name: str, new: str) -> Iterator[None]:
@@ -130,6 +140,11 @@ class JobQueue:
                     with suppress(ValueError, KeyError, TypeError):  # of another version: it fails when it is read
                         renamed = JobRequest.of(settings, [b""]).renamed(name, new).settings_json()
                         rows.execute("UPDATE job SET request = ? WHERE number = ?", (renamed, number))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the disk has no room for jobs."""
+        return self._file.is_full
 
     def close(self) -> None:
         self._file.close()
