@@ -63,7 +63,7 @@ class JobQueue:
         self.work.purge()
         with self._file.lock:
             known = self._accepted(owner, key, digest)
-            return known and self.get(owner, known)
+            return None if known is None else self.get(owner, known)
 
     def get(self, owner: str, id: str) -> Job:
         """Raises RefusedError for a job that is not there, or is another's."""
