@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from invented_person import contents, invented
 
 from faceref.errors import CheckpointError, OutputError, UsageError
 from faceref.people.library import FILE, Library, check_name
+from faceref.people.person import Person
 
 
 @pytest.fixture
@@ -35,6 +37,46 @@ def test_added_references_count_once(library):
     library.enroll("Ada", invented(1, 2))
     assert library.add("Ada", invented(2, 3)) == 1
     assert contents(library.get("Ada")) == contents(invented(1, 2, 3))
+
+
+def test_what_came_without_a_name_is_called_by_its_place_among_all(library):
+    library.enroll("Ada", Person(tuple(replace(one, name="picture 1") for one in invented(1).references)))
+    library.add("Ada", Person(tuple(replace(one, name="picture 1") for one in invented(2).references)))
+    library.add("Ada", invented(3))
+    assert [one.name for one in library.get("Ada").references] == ["photograph 1", "photograph 2", "photo 3.jpg"]
+    (warning,) = library.get("Ada").warnings
+    assert "photograph 1" in warning
+    assert "photograph 2" in warning
+
+
+def test_a_file_in_which_a_full_disk_left_no_tables_holds_nobody(library):
+    library.folder.mkdir()
+    library.path.touch()
+    assert library.everybody() == []
+    with pytest.raises(UsageError, match="Nobody is enrolled as 'Ada'"):
+        library.get("Ada")
+    library.enroll("Ada", invented(1))
+    assert [one.name for one in library.everybody()] == ["Ada"]
+
+
+def test_whoever_reads_beside_the_first_enrollment_sees_nobody_or_one(library):
+    seen, done = [], threading.Event()
+
+    def read():
+        while not done.is_set():
+            try:
+                seen.append(len(library.everybody()))
+            except Exception as error:
+                seen.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    library.enroll("Ada", invented(1, 2))
+    done.set()
+    for reader in readers:
+        reader.join()
+    assert set(seen) <= {0, 1}
 
 
 def test_two_names_become_one_person(library):

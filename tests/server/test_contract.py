@@ -6,6 +6,7 @@
 import json
 
 import httpx2 as httpx
+import jsonschema_rs
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -93,3 +94,28 @@ def test_an_answer_of_something_else_is_no_success(answer, says):
         with pytest.raises(ServerError, match=says) as told:
             ask()
         assert told.value.status == answer.status_code
+
+
+def test_the_description_says_what_answers_and_options_there_are(address):
+    described = httpx.get(f"{address}/openapi.json").json()
+
+    def answer(path: str, method: str, status: str) -> dict:
+        return described["paths"][path][method]["responses"][status]
+
+    assert "text/event-stream" in answer("/v1/jobs/{id}/events", "get", "200")["content"]
+    assert "Location" in answer("/v1/restore", "post", "202")["headers"]
+    for path, method in (("/v1/restore", "post"), ("/v1/jobs/{id}/result", "get")):
+        assert "Content-Location" in answer(path, method, "200")["headers"]
+        assert {"Content-Location", "Retry-After"} == set(answer(path, method, "4XX")["headers"])
+    assert "Retry-After" in answer("/v1/faces", "post", "4XX")["headers"]
+    problem = {"$ref": "#/components/schemas/Problem"}
+    for path, status in (("/readyz", "503"), ("/metrics", "401")):
+        assert answer(path, "get", status)["content"]["application/json"]["schema"] == problem
+    assert described["paths"]["/metrics"]["get"]["security"]
+    options = {"$ref": "#/components/schemas/RestoreOptions", "components": described["components"]}
+    valid = jsonschema_rs.validator_for(options).is_valid
+    for strength in (0.5, {"1": 0.5}, "1:0.5,3:1", None):
+        assert valid({"strength": strength})
+        RestoreOptions.model_validate({"strength": strength})
+    assert not valid({"strength": 2})
+    assert not valid({"strength": [1]})

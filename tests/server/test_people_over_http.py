@@ -1,6 +1,7 @@
 """People over HTTP, and whose they are: a token sees its own, a web site from elsewhere nothing."""
 
 import io
+import re
 
 import pytest
 from PIL import Image
@@ -30,7 +31,7 @@ def test_people_are_listed_read_renamed_merged_and_removed(client, photo, refere
     client.rename("eileen", "Eileen Marie & Collins")
     assert [one.name for one in client.people()] == ["Collins", "Eileen Marie & Collins"]
     client.merge("Eileen Marie & Collins", "Collins")
-    assert client.person("eileen marie & collins").references == ["picture 1", "picture 1"]
+    assert client.person("eileen marie & collins").references == ["photograph 1", "photograph 2"]
     with Image.open(io.BytesIO(client.face("Eileen Marie & Collins", 2))) as face:
         assert (face.format, face.size) == ("JPEG", (512, 512))
     with pytest.raises(ServerError, match="has 2 references"):
@@ -71,6 +72,31 @@ def test_of_one_person_no_more_photographs_are_kept_than_a_request_may_have(serv
     with pytest.raises(ServerError, match="3 photographs of one person are too many; give at most 2"):
         client.add("Eileen", turned)
     assert client.add("Eileen", turned[:1]).references == 2
+    assert client.add("Eileen", [reference, turned[0]]).new == 0  # those that are there do not count
+    client.enroll("Collins", turned[1:])
+    with pytest.raises(ServerError, match="3 photographs of one person are too many; give at most 2"):
+        client.merge("Eileen", "Collins")
+    client.enroll("Marie", turned[:1])
+    client.merge("Eileen", "Marie")
+    assert client.person("Eileen").references == ["photograph 1", "photograph 2"]
+
+
+def test_a_name_that_is_taken_is_said_before_photographs_are_read(client, photo, reference):
+    client.enroll("Eileen", [reference])
+    client.enroll("Collins", [photo])
+    taken = [lambda: client.enroll("eileen", [b"no picture"]), lambda: client.rename("Collins", "EILEEN")]
+    for ask in taken:
+        with pytest.raises(ServerError, match="is enrolled already") as error:
+            ask()
+        assert (error.value.status, error.value.code) == (409, "person_exists")
+
+
+def test_warnings_name_photographs_by_the_numbers_of_their_faces(client, reference, monkeypatch):
+    monkeypatch.setattr("faceref.people.person.SAME_PERSON_DISTANCE", 0.0)
+    client.enroll("Eileen", [reference])
+    added = client.add("Eileen", [png(Image.open(io.BytesIO(reference)).rotate(4))])
+    (warning,) = added.warnings
+    assert {"photograph 1", "photograph 2"} <= set(re.findall(r"\w+ \d\b", warning))
 
 
 def test_a_job_that_waits_keeps_its_people_whatever_they_are_called_meanwhile(serve, held, photo, reference):

@@ -6,7 +6,7 @@ Changes are there as a whole or not at all, also after kill -9: a log is written
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,8 +42,16 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection to the file, which exists. Raises CheckpointError (damaged) or OutputError (locked)."""
-        with readable(self.path, self.tables), closing(connect(self.path)) as rows:
+        """A connection to the file, which exists. Raises CheckpointError (damaged) or OutputError (locked).
+
+        Before its tables are made, as where the disk was full for them, it is read as one that holds nothing.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(readable(self.path, self.tables))
+            rows = stack.enter_context(closing(connect(self.path)))
+            if _is_new(rows):
+                rows = stack.enter_context(closing(sqlite3.connect(":memory:")))
+                make(rows, self.tables)
             check_version(rows, self.path, self.tables)
             yield rows
 
@@ -98,6 +106,12 @@ def make(rows: sqlite3.Connection, tables: Tables) -> None:
     rows.execute(f"PRAGMA user_version = {tables.version}")
 
 
+def _is_new(rows: sqlite3.Connection) -> bool:
+    """Whether nobody has made tables yet, which come with their version: another process may make them in between."""
+    has_tables = rows.execute("SELECT 1 FROM sqlite_schema").fetchone()
+    return not has_tables and rows.execute("PRAGMA user_version").fetchone() == (0,)
+
+
 def _empty(rows: sqlite3.Connection) -> None:
     """Remove what another version of ours has made."""
     names = rows.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY rowid DESC").fetchall()
@@ -117,6 +131,11 @@ def check_version(rows: sqlite3.Connection, path: Path, tables: Tables) -> None:
         )
 
 
+def full(error: sqlite3.Error) -> str | None:
+    """The code of our error where SQLite says that the disk is full."""
+    return "disk_full" if error.sqlite_errorcode == sqlite3.SQLITE_FULL else None
+
+
 @contextmanager
 def readable(path: Path, tables: Tables) -> Iterator[None]:
     """Turns what SQLite says into our errors."""
@@ -126,7 +145,7 @@ def readable(path: Path, tables: Tables) -> Iterator[None]:
         if "locked" in str(error) or "busy" in str(error):
             hint = "wait for the other program and try again"
             raise OutputError("is in use by another program", subject=path, hint=hint, code="in_use") from error
-        reason = f"cannot be used ({error})"
-        raise OutputError(reason, subject=path, hint="check its permissions and the room on the disk") from error
+        reason, hint = f"cannot be used ({error})", "check its permissions and the room on the disk"
+        raise OutputError(reason, subject=path, hint=hint, code=full(error)) from error
     except (sqlite3.DatabaseError, ValueError, OSError) as error:
         raise CheckpointError(f"is damaged ({error})", subject=path, hint=tables.damaged) from error

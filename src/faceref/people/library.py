@@ -22,7 +22,7 @@ from faceref.errors import CheckpointError, OutputError, UsageError
 from faceref.faces.recognise import EMBEDDING
 from faceref.files import write_atomically
 from faceref.people.database import Database, Tables, check_version, connect, make, readable
-from faceref.people.person import FACE_SIZE, Person, Reference, same_name
+from faceref.people.person import FACE_SIZE, NAMELESS, Person, Reference, same_name
 
 FILE = "people.sqlite"
 LONGEST_NAME = 100  # characters
@@ -117,7 +117,7 @@ class Library:
         with self._database.writing() as rows:
             person, taken = self._known(rows, name), _id(rows, new)
             if taken not in (None, person):
-                raise UsageError(f"{new!r} is enrolled already", hint="merge the two, or choose another name")
+                raise _taken(new, hint="merge the two, or choose another name")
             was = _spelled(rows, person)
             rows.execute("UPDATE person SET name = ? WHERE id = ?", (new, person))
         return was, new
@@ -194,7 +194,7 @@ class Library:
             people = [(check_name(name), self._person(theirs, name, path)) for name in names]
         with self._database.writing() as rows:
             if taken := [name for name in names if _id(rows, name) is not None]:
-                raise UsageError(f"{taken[0]!r} is enrolled already", hint="rename or remove them first")
+                raise _taken(taken[0], hint="rename or remove them first")
             for name, person in people:
                 _insert(rows, name, person.references)
         return names
@@ -204,7 +204,8 @@ class Library:
         found = rows.execute(
             "SELECT name, face, embedding, digest FROM reference WHERE person = ? ORDER BY rowid", (key,)
         )
-        return Person(tuple(_reference(path, *row) for row in found), name=_spelled(rows, key))
+        references = [_reference(path, number, *row) for number, row in enumerate(found, start=1)]
+        return Person(tuple(references), name=_spelled(rows, key))
 
     def _known(self, rows: sqlite3.Connection, name: str) -> int:
         found = _id(rows, name)
@@ -242,8 +243,11 @@ def _spelled(rows: sqlite3.Connection, person: int) -> str:
 
 def _check_free(rows: sqlite3.Connection, name: str) -> None:
     if _id(rows, name) is not None:
-        hint = "add the photographs to them, or choose another name"
-        raise UsageError(f"{name!r} is enrolled already", hint=hint)
+        raise _taken(name, hint="add the photographs to them, or choose another name")
+
+
+def _taken(name: str, hint: str) -> UsageError:
+    return UsageError(f"{name!r} is enrolled already", hint=hint, code="person_exists")
 
 
 def _insert(rows: sqlite3.Connection, name: str, references: Sequence[Reference]) -> None:
@@ -268,10 +272,14 @@ def _png(face: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _reference(path: Path, name: str, face: bytes, embedding: bytes, digest: str) -> Reference:
-    """A row as a reference. Raises CheckpointError if it is not what was written."""
+def _reference(path: Path, number: int, name: str, face: bytes, embedding: bytes, digest: str) -> Reference:
+    """A row as a reference; what came without a name is called by its number, from 1.
+
+    Raises CheckpointError if it is not what was written.
+    """
     numbers = np.frombuffer(embedding, "<f4")
     image = Image.open(io.BytesIO(face), formats=("PNG",))
     if numbers.shape != (EMBEDDING,) or not np.isfinite(numbers).all() or image.size != (FACE_SIZE, FACE_SIZE):
         raise CheckpointError(f"is damaged at the reference {name}", subject=path, hint="use a copy of it")
-    return Reference(name, image.convert("RGB"), numbers.astype(np.float32), digest)
+    called = f"photograph {number}" if NAMELESS.fullmatch(name) else name
+    return Reference(called, image.convert("RGB"), numbers.astype(np.float32), digest)

@@ -1,5 +1,6 @@
 """What is known of a person: aligned faces, who dlib's recogniser says they are, and the photographs they come from."""
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from faceref.faces.recognise import SAME_PERSON_DISTANCE, SAME_PHOTOGRAPH_DISTAN
 from faceref.people.measure import most_typical
 from faceref.people.traits import Traits, traits_of
 
+NAMELESS = re.compile(r"picture \d+")  # what a picture is called that is no file: by its number among those given
 FACE_SIZE = 512  # pixels of an aligned face that is kept: any model can be shown it
 
 

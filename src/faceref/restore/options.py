@@ -67,7 +67,7 @@ Part = Annotated[float, Field(ge=0, le=1), WrapValidator(_in_words)]
 Strength = Annotated[
     Annotated[Part, Tag("all")] | Annotated[dict[Annotated[int, Field(ge=1)], Part], Tag("faces")],
     Discriminator(lambda strength: "faces" if isinstance(strength, dict) else "all"),
-    BeforeValidator(_as_typed),
+    BeforeValidator(_as_typed, json_schema_input_type=Part | dict[Annotated[int, Field(ge=1)], Part] | str),
 ]
 
 

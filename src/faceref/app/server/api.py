@@ -1,5 +1,7 @@
 """The HTTP server: what it is made of, and what all its routes share."""
 
+import errno
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -32,6 +34,11 @@ from faceref.errors import FacerefError
 from faceref.restore.options import RestoreOptions
 from faceref.restore.restorer import Restorer
 
+log = logging.getLogger(__name__)
+NOT_LET_IN = {
+    "description": "Who is not let in",
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
 DESCRIPTION = """Restore faces in photographs so that they stay the persons they are.
 
 A restored face is partly invented: where the photograph holds nothing, it is a guess led by the references."""
@@ -76,6 +83,7 @@ def create_app(
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.service = service
     registry = CollectorRegistry()
@@ -87,25 +95,35 @@ def create_app(
     _add_error_handlers(app)
     app.openapi = partial(_described, app)
 
+    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", tags=["server"])
     async def healthz() -> str:
         """Whether the process answers."""
         return "ok"
 
-    @app.get("/readyz", tags=["server"])
+    @app.head("/readyz", include_in_schema=False)
+    @app.get("/readyz", tags=["server"], responses={503: {"model": Problem}})
     async def readyz() -> str:
         """Whether jobs are done."""
         if not all(worker.is_ready for worker in workers):
             raise RefusedError(503, "not_ready", "A worker cannot work", hint="look at the log, or start it again")
+        if queue.is_full:
+            raise RefusedError(503, "disk_full", "The disk of the data folder is full", hint="free some space")
         return "ok"
 
-    @app.get("/metrics", tags=["server"], response_class=PlainTextResponse)
+    @app.get(
+        "/metrics",
+        tags=["server"],
+        dependencies=secured,
+        response_class=PlainTextResponse,
+        responses={401: NOT_LET_IN, 403: NOT_LET_IN},
+    )
     def metrics(request: Request) -> Response:
         """For Prometheus; they name nobody."""
         owners.of(request.headers)
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    app.mount("/", Page(), name="page")  # behind all other routes
+    app.router.default = Page()  # all that is no route
     return app
 
 
@@ -132,5 +150,9 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> JSONResponse:
+        if getattr(error.__cause__, "errno", None) in (errno.ENOSPC, errno.EDQUOT):  # of $TMPDIR
+            log.error("An upload cannot be kept: %s", error.__cause__)
+            full = Problem(code="disk_full", subject=None, reason="An upload cannot be kept", hint="try again later")
+            return JSONResponse(full.model_dump(), 507)
         said = Problem(code=f"http_{error.status_code}", subject=None, reason=error.detail, hint=None)
         return JSONResponse(said.model_dump(), error.status_code, error.headers)

@@ -23,12 +23,16 @@ class RefusedError(FacerefError):
         self.headers = headers
 
 
-_BY_CODE = {"unknown_person": 404, "no_job": 404, "internal": 500}
+class FailedJobError(RefusedError):
+    """What a job failed of, said to who asks for its result."""
+
+
+_BY_CODE = {"unknown_person": 404, "no_job": 404, "person_exists": 409, "time": 422, "disk_full": 507, "internal": 500}
 _BY_CLASS = {UsageError: 400, PhotoError: 422, NoFaceError: 422, NoReferenceError: 422, OtherPersonError: 422}
 
 
 def status_of(error: FacerefError) -> int:
-    """400 for a wrong request, 422 for pictures that cannot be used, 500 for what the server's owner must mend."""
+    """400 for a wrong request, 422 for what cannot be used or takes too long, 5XX for what the server's owner mends."""
     if isinstance(error, RefusedError):
         return error.status
     return _BY_CODE.get(error.code) or next(

@@ -8,11 +8,11 @@ import anyio
 from fastapi import APIRouter, File, Form, Header, Path, Query, Response, UploadFile
 from fastapi.responses import StreamingResponse
 
-from faceref.app.server.errors import RefusedError
+from faceref.app.server.errors import FailedJobError, RefusedError
 from faceref.app.server.pictures import at_strength
 from faceref.app.server.request import JobRequest
 from faceref.app.server.schema import Job, Problem, read_options
-from faceref.app.server.service import PROBLEMS, Caller, CallerOf, as_response, read_all
+from faceref.app.server.service import PROBLEMS, RETRY_AFTER, Caller, CallerOf, as_response, read_all
 from faceref.restore.options import RestoreOptions
 
 router = APIRouter(prefix="/v1", tags=["restore"], responses=PROBLEMS)
@@ -29,6 +29,13 @@ Strength = Annotated[
 ]
 Keep = Annotated[bool, Query(description="look at it, and have it kept until its time is over")]
 PICTURE = {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}, "description": "The picture"}
+CONTENT_LOCATION = {"Content-Location": {"schema": {"type": "string"}, "description": "where the job's result is"}}
+RESULT = {
+    200: PICTURE | {"headers": CONTENT_LOCATION},
+    **{status: said | {"headers": RETRY_AFTER | CONTENT_LOCATION} for status, said in PROBLEMS.items()},
+}
+LOCATION = {"Location": {"schema": {"type": "string"}, "description": "where the job is"}}
+EVENTS = {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Events with jobs as JSON"}
 
 Photo = Annotated[UploadFile, File(description="the photograph")]
 References = Annotated[list[UploadFile], File(description="good photographs of one person")]
@@ -47,7 +54,7 @@ Options = Annotated[
 ]
 
 
-@router.post("/restore", status_code=202, response_model=Job, responses={200: PICTURE})
+@router.post("/restore", status_code=202, response_model=Job, responses={**RESULT, 202: {"headers": LOCATION}})
 async def restore(
     caller: CallerOf,
     response: Response,
@@ -55,7 +62,9 @@ async def restore(
     references: References = [],  # noqa: B006 (FastAPI copies it)
     people: Names = [],  # noqa: B006
     options: Options = "{}",
-    prefer: Annotated[str | None, Header(description="wait=N: the picture itself, if it is done in N seconds")] = None,
+    prefer: Annotated[
+        list[str] | None, Header(description="wait=N: the picture itself, if it is done in N seconds")
+    ] = None,
     idempotency_key: Annotated[
         str | None, Header(min_length=1, max_length=200, description="the same key: the same job, done once")
     ] = None,
@@ -77,29 +86,36 @@ async def read_job(caller: CallerOf, id: str) -> Job:
     return await _job(caller, id)
 
 
-@router.get("/jobs/{id}/events", response_class=StreamingResponse)
+@router.get("/jobs/{id}/events", response_class=StreamingResponse, responses={200: EVENTS})
 async def events(caller: CallerOf, id: str) -> Response:
     """The job, as server-sent events `job`, whenever something of it changes, until it is over or cancelled."""
     first = await _job(caller, id)
     return StreamingResponse(_events(caller, first), media_type="text/event-stream")
 
 
-@router.get("/jobs/{id}/result", response_class=Response, responses={200: PICTURE})
+@router.get("/jobs/{id}/result", response_class=Response, responses=RESULT)
 async def result(caller: CallerOf, id: str, keep: Keep = False, strength: Strength = None) -> Response:
     """The picture, in the photograph's format, which the server forgets a minute later if it is not to be kept.
 
-    With another strength it is composed again, not restored again.
+    With another strength it is composed again, not restored again. What a job failed of is forgotten as a picture is.
     """
     queue = caller.service.queue
     wanted = RestoreOptions.of(strength=strength).strength
-    picture = await anyio.to_thread.run_sync(queue.result, caller.owner, id)
+    where = {"Content-Location": f"/v1/jobs/{id}/result"}
+    try:
+        picture = await anyio.to_thread.run_sync(queue.result, caller.owner, id)
+    except FailedJobError as failed:
+        if not keep:
+            await anyio.to_thread.run_sync(queue.fetched, caller.owner, id)
+        failed.headers = where
+        raise
     if wanted is not None:
         picture = await caller.service.look(
             lambda: at_strength(queue.upload(caller.owner, id, 0).data, queue.layers(caller.owner, id), wanted)
         )
     if not keep:
         await anyio.to_thread.run_sync(queue.fetched, caller.owner, id)
-    return as_response(picture, {"Content-Location": f"/v1/jobs/{id}/result"})
+    return as_response(picture, where)
 
 
 @router.get("/jobs/{id}/photo", response_class=Response, responses={200: PICTURE})
@@ -130,6 +146,9 @@ async def _submitted(
 
 def _accepted(caller: Caller, asked: JobRequest, key: str | None) -> Job:
     service = caller.service
+    known = service.queue.accepted(caller.owner, asked, key)
+    if known is not None:  # whoever it looks for may be called otherwise by now
+        return known
     asked.check(service.limits)
     service.restorer.check(asked.options, with_references=bool(asked.references or asked.people))
     for name in asked.people:
@@ -161,10 +180,10 @@ async def _events(caller: Caller, job: Job) -> AsyncIterator[str]:
             return
 
 
-def _seconds(prefer: str | None) -> float:
-    """Of `Prefer: wait=N` (RFC 7240), among other preferences; 0 where there is none."""
-    for preference in (prefer or "").split(","):
-        name, _, value = preference.strip().partition("=")
-        if name.lower() == "wait" and value.strip('" ').isdecimal():
-            return float(value.strip('" '))
+def _seconds(prefer: list[str] | None) -> float:
+    """Of `Prefer: wait=N` (RFC 7240), among other preferences and with parameters; 0 where there is none."""
+    for preference in ",".join(prefer or ()).split(","):
+        name, _, value = (part.strip() for part in preference.partition(";")[0].partition("="))
+        if name.lower() == "wait" and value.strip('"').isdecimal():
+            return float(value.strip('"'))
     return 0.0

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
@@ -26,6 +27,8 @@ class Page(StaticFiles):
         super().__init__(directory=FOLDER, html=True)
 
     async def get_response(self, path: str, scope: Scope) -> Response:
+        if self.lookup_path(path)[1] is None:  # whatever is to be done with it
+            raise HTTPException(404)
         answer = await super().get_response(path, scope)
         answer.headers.update(HEADERS)
         return answer

@@ -67,9 +67,10 @@ async def enroll(
 
     def read_and_keep() -> NewPerson:
         known_as = check_name(name)
+        caller.library.check_free(known_as)  # said before the photographs are read
         person = _read(caller, pictures)
         caller.library.enroll(known_as, person)
-        return NewPerson(name=known_as, references=len(person.references), **_left_out(person))
+        return NewPerson(name=known_as, references=len(person.references), **_said(person, caller.person(known_as)))
 
     return await caller.service.look(read_and_keep, pictures)
 
@@ -80,13 +81,11 @@ async def add_photos(caller: CallerOf, name: str, photos: References) -> AddedPh
     pictures = await read_all(photos)
 
     def read_and_add() -> AddedPhotos:
-        kept = len(caller.person(name).references)  # an unknown one is said before the photographs are read
-        check_count("photographs of one person", kept + len(pictures), caller.service.limits.references)
+        kept = caller.person(name)  # an unknown one is said before the photographs are read
         person = _read(caller, pictures)
+        _check_room(caller, kept, person)
         new, known = caller.library.add(name, person), caller.person(name)
-        said = _left_out(person)
-        said["warnings"] = list(known.warnings)  # of one with another, too
-        return AddedPhotos(new=new, references=len(known.references), **said)
+        return AddedPhotos(new=new, references=len(known.references), **_said(person, known))
 
     return await caller.service.look(read_and_add, pictures)
 
@@ -124,6 +123,7 @@ def rename(caller: CallerOf, name: str, new: NewName) -> None:
 @router.post("/people/{name}/merge", status_code=204, tags=["people"])
 def merge(caller: CallerOf, name: str, same: SamePerson) -> None:
     """Two names are one person: the references of the other become this one's, and the other goes."""
+    _check_room(caller, caller.person(name), caller.person(same.other))
     with caller.service.queue.renaming(caller.owner, same.other, name):
         caller.library.merge(name, same.other)
 
@@ -148,7 +148,15 @@ def _read(caller: Caller, pictures: Sequence[bytes]) -> Person:
     return caller.service.restorer.person(pictures)
 
 
-def _left_out(person: Person) -> dict[str, Any]:
-    """What is said of photographs that were read."""
+def _check_room(caller: Caller, person: Person, more: Person) -> None:
+    """Raises UsageError where a person's photographs would be too many with those that are not theirs yet."""
+    known, given = ({one.digest for one in who.references} for who in (person, more))
+    if given - known:
+        check_count("photographs of one person", len(known | given), caller.service.limits.references)
+
+
+def _said(person: Person, known: Person) -> dict[str, Any]:
+    """What is said of photographs that were read, and of all by which the person is known now."""
     left_out = [ReferenceLeftOut(name=one.name, reason=one.reason) for one in person.skipped]
-    return {"references_left_out": left_out, "warnings": list(person.warnings)}
+    damaged = [warning for reference in person.references for warning in reference.warnings]
+    return {"references_left_out": left_out, "warnings": [*damaged, *known.warnings]}

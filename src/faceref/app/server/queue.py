@@ -5,18 +5,20 @@ forgets its pictures. (huey's queue in SQLite deletes a task before it runs it, 
 """
 
 import secrets
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from faceref.app.server.errors import RefusedError
+from faceref.app.server.errors import FailedJobError, RefusedError
 from faceref.app.server.jobs_file import FILE, JobsFile
 from faceref.app.server.limits import Limits
 from faceref.app.server.pictures import Picture
 from faceref.app.server.request import JobRequest
 from faceref.app.server.schema import Job, Problem, State
-from faceref.app.server.work import Work
+from faceref.app.server.work import GONE, LONG_AGO, Work
+from faceref.errors import OutputError
 from faceref.restore.account import Account
 from faceref.restore.layers import Layers
 
@@ -36,14 +38,11 @@ class JobQueue:
         digest = request.digest()
         self.work.purge()  # what its owner cannot see any more takes no room of theirs
         with self._file.transaction() as rows:
-            known = rows.execute("SELECT id, digest FROM job WHERE owner = ? AND key = ?", (owner, key)).fetchone()
+            known = self._accepted(owner, key, digest)
             if known is not None:
-                if known[1] != digest:
-                    raise RefusedError(
-                        409, "key_taken", "This Idempotency-Key was given for another request", hint="use a new one"
-                    )
-                return self.get(owner, known[0])
+                return self.get(owner, known)
             self._check_room(owner)
+            self._file.check_room(sum(map(len, (request.photo, *request.references))))
             id = secrets.token_urlsafe(16)
             number = rows.execute(
                 "INSERT INTO job (id, owner, key, digest, request) VALUES (?, ?, ?, ?, ?)",
@@ -55,6 +54,16 @@ class JobQueue:
             )
         self.work.arrived.set()
         return self.get(owner, id)
+
+    def accepted(self, owner: str, request: JobRequest, key: str | None) -> Job | None:
+        """The job that a request with an idempotency key is already. Raises RefusedError for another request's key."""
+        if key is None:
+            return None
+        digest = request.digest()
+        self.work.purge()
+        with self._file.lock:
+            known = self._accepted(owner, key, digest)
+            return None if known is None else self.get(owner, known)
 
     def get(self, owner: str, id: str) -> Job:
         """Raises RefusedError for a job that is not there, or is another's."""
@@ -73,16 +82,20 @@ class JobQueue:
         )
 
     def result(self, owner: str, id: str) -> Picture:
-        """The picture. Raises RefusedError: not there, not over, or what it failed of."""
+        """The picture. Raises RefusedError (not there, not over), FailedJobError."""
         with self._file.lock:
             return Picture(*self._done(owner, id, "picture, media_type"))
 
     def fetched(self, owner: str, id: str) -> None:
-        """Delete a job soon, whose picture is being sent, as `result` may be asked for it. Raises as that."""
-        with self._file.transaction() as rows:
-            self._done(owner, id, "number")
-            soon = self._clock() + self.limits.fetched_seconds
+        """Delete a job soon that is over: its result, or what it failed of, is being sent. Raises RefusedError."""
+        soon = self._clock() + self.limits.fetched_seconds
+
+        def end_soon(rows: sqlite3.Connection) -> None:
+            self._row(owner, id, "id")
             rows.execute("UPDATE job SET expires = min(expires, ?) WHERE id = ?", (soon, id))
+
+        with suppress(OutputError):  # the disk is full: it stays until its time is over
+            self._file.change(end_soon)
 
     def upload(self, owner: str, id: str, position: int) -> Picture:
         """The photograph (0) or a reference (from 1) as it came, until the job is gone or has failed.
@@ -108,10 +121,13 @@ class JobQueue:
 
     def discard(self, owner: str, id: str) -> None:
         """Cancel a job, or forget its result: nothing of it is left. Raises RefusedError."""
-        with self._file.transaction() as rows:
+
+        def forget(rows: sqlite3.Connection) -> None:
             self._row(owner, id, "id")
-            rows.execute("DELETE FROM job WHERE id = ?", (id,))
-        self._file.overwrite()
+            rows.execute("UPDATE job SET state = ?, expires = ? WHERE id = ?", (GONE, LONG_AGO, id))
+
+        self._file.change(forget)  # it is gone for its owner, whatever keeps it from being deleted at once
+        self.work.purge()
 
     @contextmanager
     def renaming(self, owner: str, name: str, new: str) -> Iterator[None]:
@@ -125,6 +141,11 @@ class JobQueue:
                         renamed = JobRequest.of(settings, [b""]).renamed(name, new).settings_json()
                         rows.execute("UPDATE job SET request = ? WHERE number = ?", (renamed, number))
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the disk has no room for jobs."""
+        return self._file.is_full
+
     def close(self) -> None:
         self._file.close()
 
@@ -136,6 +157,15 @@ class JobQueue:
         ).fetchall()
         own = next(older for is_own, older, _ in counted if is_own)
         return own + sum(min(jobs, own + 1) for is_own, _, jobs in counted if not is_own)
+
+    def _accepted(self, owner: str, key: str | None, digest: str) -> str | None:
+        """The id of the job of this key. Raises RefusedError for another request's."""
+        known = self._file.rows.execute("SELECT id, digest FROM job WHERE owner = ? AND key = ?", (owner, key))
+        id, of = known.fetchone() or (None, digest)
+        if of != digest:
+            reason = "This Idempotency-Key was given for another request"
+            raise RefusedError(409, "key_taken", reason, hint="use a new one")
+        return id
 
     def _check_room(self, owner: str) -> None:
         waiting = self.work.count(State.WAITING, owner)
@@ -160,11 +190,11 @@ class JobQueue:
             )
 
     def _done(self, owner: str, id: str, columns: str) -> tuple:
-        """Columns of a job that is done. Raises RefusedError: not there, not over, or what it failed of."""
+        """Columns of a job that is done. Raises RefusedError (not there, not over), FailedJobError."""
         state, problem, status, *values = self._row(owner, id, f"state, problem, status, {columns}")
         if state == State.FAILED:
             said = Problem.model_validate_json(problem)
-            raise RefusedError(status, said.code, said.reason, subject=said.subject, hint=said.hint)
+            raise FailedJobError(status, said.code, said.reason, subject=said.subject, hint=said.hint)
         if state != State.DONE:
             hint = "ask again later, or follow its events"
             raise RefusedError(409, "not_done", "The job is not done yet", hint=hint, headers={"Retry-After": "1"})

@@ -98,7 +98,7 @@ class PersonDetails(BaseModel):
     """What is known of a person who is kept."""
 
     name: str
-    references: list[str] = Field(description="what the photographs were called")
+    references: list[str] = Field(description="what the photographs were called, or their numbers, as of their faces")
     warnings: list[str]
 
 

@@ -23,7 +23,10 @@ from faceref.restore.restorer import Restorer
 T = TypeVar("T")
 IN_LINE = 8  # times `megabytes`: what the pictures of requests that wait in turn may have in memory
 PIECE = 1 << 18  # bytes sent at once: who reads slowly is not taken for who has stopped (`connections.ANSWER`)
-PROBLEMS: dict[int | str, dict[str, Any]] = {"4XX": {"model": Problem}, "5XX": {"model": Problem}}
+RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds, where asking again helps"}}
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "headers": RETRY_AFTER} for status in ("4XX", "5XX")
+}
 
 
 @dataclass

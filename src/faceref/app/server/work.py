@@ -1,18 +1,21 @@
 """The workers' side of the queue: which job is next, how far it is, and that it is over once and for all."""
 
 import json
+import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event, Lock
 
-from faceref.app.server.jobs_file import JobsFile
+from faceref.app.server.jobs_file import JOBS, UPLOADS, JobsFile
 from faceref.app.server.limits import Limits
 from faceref.app.server.request import JobRequest
 from faceref.app.server.restoring import Done
 from faceref.app.server.schema import Problem, State
-from faceref.restore.layers import Layers
 
+# A job that is not wanted any more, until it is deleted: as long as "done" and the time that it had, so that SQLite
+# writes the row over, and not the picture in it anew.
+GONE, LONG_AGO = "gone", 0.5 - 1e9
 STARTS = 3  # a job that the process which did it has died of so many times is not tried again
 _STOPPED_ITS_PROCESS = Problem(
     code="internal", subject=None, reason=f"The process that did this job stopped {STARTS} times", hint=None
@@ -107,25 +110,38 @@ class Work:
             rows.execute("UPDATE job SET state = 'waiting', starts = starts - 1 WHERE id = ?", (id,))
 
     def finish(self, id: str, done: Done, seconds: float) -> None:
-        """Keep a result with what it was made of; nothing, if the job was cancelled meanwhile."""
+        """Keep a result with what it was made of; nothing, if the job was cancelled meanwhile.
+
+        Raises OutputError where there is no room for it.
+        """
         self.pace += 0.2 * (seconds - self.pace)
         made = (done.picture.data, done.picture.media_type, done.account.model_dump_json())
-        self._end(id, State.DONE, "picture = ?, media_type = ?, account = ?", made, done.layers)
+        layers = done.layers.model_dump_json()
+        self._file.check_room(len(done.picture.data) + len(layers))
+        with self._file.transaction() as rows:
+            number = self._end(rows, id, State.DONE, "picture = ?, media_type = ?, account = ?", made)
+            if number is not None:
+                rows.execute("INSERT INTO layers VALUES (?, ?)", (number, layers))
+        self._file.overwrite()
 
     def fail(self, id: str, problem: Problem, status: int) -> None:
         """Keep why a job failed, and the HTTP status that goes with it, and forget what was uploaded."""
-        self._end(id, State.FAILED, "problem = ?, status = ?", (problem.model_dump_json(), status))
+        said = (problem.model_dump_json(), status)
+        self._file.change(lambda rows: self._end(rows, id, State.FAILED, "problem = ?, status = ?", said))
+        self.purge()
 
     def seconds_for(self, jobs: int) -> float:
         """How long the workers that are busy now take for so many jobs."""
         return jobs * self.pace / max(1, len(self._held))
 
     def purge(self) -> None:
-        """Delete results whose time is over."""
-        with self._file.transaction() as rows:
-            gone = rows.execute("DELETE FROM job WHERE expires < ?", (self._clock(),)).rowcount
-        if gone:
-            self._file.overwrite()
+        """Delete jobs whose time is over, and what was uploaded for those that failed."""
+        over = "SELECT number FROM job WHERE expires < ?"
+        failed = "SELECT DISTINCT job FROM upload JOIN job ON number = job WHERE state = 'failed'"
+        for what, found, values in ((JOBS, over, (self._clock(),)), (UPLOADS, failed, ())):
+            with self._file.lock:
+                self._file.delete(what, [number for (number,) in self._file.rows.execute(found, values)])
+        self._file.give_back()
 
     def count(self, state: State, owner: str | None = None) -> int:
         """How many jobs there are, of one owner or of all."""
@@ -138,19 +154,15 @@ class Work:
         with self._file.lock:
             return dict(self._file.rows.execute("SELECT state, jobs FROM finished").fetchall())
 
-    def _end(self, id: str, state: State, what: str, values: tuple, layers: Layers | None = None) -> None:
-        with self._file.transaction() as rows:
-            ended = rows.execute(
-                f"UPDATE job SET state = ?, {what}, expires = ? WHERE id = ? AND state = 'running' RETURNING number",
-                (state, *values, self._expiry(), id),
-            ).fetchone()
-            if ended is not None:
-                self._count_finished(state, 1)
-                if layers is not None:
-                    rows.execute("INSERT INTO layers VALUES (?, ?)", (*ended, layers.model_dump_json()))
-                else:
-                    rows.execute("DELETE FROM upload WHERE job = ?", ended)
-        self._file.overwrite()
+    def _end(self, rows: sqlite3.Connection, id: str, state: State, what: str, values: tuple) -> int | None:
+        """Within a transaction; the job's number, None if it was cancelled meanwhile."""
+        (number,) = rows.execute(
+            f"UPDATE job SET state = ?, {what}, expires = ? WHERE id = ? AND state = 'running' RETURNING number",
+            (state, *values, self._expiry(), id),
+        ).fetchone() or (None,)
+        if number is not None:
+            self._count_finished(state, 1)
+        return number
 
     def _count_finished(self, state: State, jobs: int) -> None:
         """Within a transaction."""
