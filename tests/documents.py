@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from accelerate.state import AcceleratorState, GradientState
 from typer.main import get_command
 
@@ -34,6 +35,12 @@ def commands(*documents: Path, of: str = "") -> list[Command]:
     """Arguments of the indented lines `faceref ...`, without comments, each once; only `faceref OF ...`, if given."""
     lines = re.findall(rf"^    faceref ({of}.*)$", text_of(*(documents or DOCUMENTS)), flags=re.MULTILINE)
     return list(dict.fromkeys(tuple(shlex.split(line, comments=True)) for line in lines))
+
+
+def data_shown() -> list[dict[str, Any]]:
+    """What docs/data.md shows of configurations: the settings of `data`, one for each."""
+    blocks = re.findall(r"^    data:\n(?:      .*\n)+", (REPOSITORY / "docs" / "data.md").read_text(), re.MULTILINE)
+    return [yaml.safe_load(block)["data"] for block in blocks]
 
 
 def make_lines() -> list[str]:

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from documents import REPOSITORY, commands, commands_of, make_lines, parse, run
+from documents import REPOSITORY, commands, commands_of, data_shown, make_lines, parse, run
 from PIL import Image, ImageEnhance, ImageOps
 from safetensors.torch import save_file
 
 from faceref.data.mapping import ReferenceEntry, ReferenceMapping
 from faceref.models.identity import MobileFaceNet
+from faceref.training.config import DataConfig
+from faceref.training.run import load_faces
 
 SMALL = REPOSITORY / "src/faceref/weights/small"  # stands for each model of the documents
 
@@ -68,8 +70,9 @@ def here(faces, tmp_path, monkeypatch) -> Path:
     (tmp_path / "configs").mkdir()
     for config in (REPOSITORY / "configs").glob("*.yaml"):
         (tmp_path / "configs" / config.name).write_text(made_small(config.read_text()))
-    mine = (tmp_path / "configs" / "small-refldm.yaml").read_text()
-    (tmp_path / "my-refldm.yaml").write_text(mine.replace("root: data", "root: .").replace("lfw128", "faces"))
+    mine = yaml.safe_load((tmp_path / "configs" / "small-refldm.yaml").read_text())
+    mine["data"] |= data_shown()[0]
+    (tmp_path / "my-refldm.yaml").write_text(yaml.safe_dump(mine))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "home").mkdir()
     (tmp_path / "home/refldm-512").symlink_to(SMALL)
@@ -112,6 +115,13 @@ def test_every_evaluation_shown_works(command, here):
     run(made_short(command))
     (out,) = (word for before, word in pairwise(command) if before == "-o")
     assert "PSNR" in (here / out / "summary.md").read_text()
+
+
+def test_the_data_of_each_configuration_shown_is_found_where_the_commands_leave_it(here):
+    for shown in data_shown():
+        data = DataConfig.model_validate(shown | {"resolution": 64})
+        for sources, split in ((data.sources, data.split), (data.validation, data.validation_split)):
+            assert len(load_faces(data, sources, split, seed=0))
 
 
 def test_every_training_shown_works(here):

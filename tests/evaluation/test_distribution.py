@@ -45,31 +45,68 @@ def test_a_frechet_distance_of_fewer_photographs_than_dimensions_is_too_large_an
     assert kernel.low < 0 < kernel.high
 
 
-def test_the_kernel_distance_of_gaussians_is_their_closed_form():
-    def expected(m: np.ndarray, n: np.ndarray) -> float:
-        """E (x y / d + 1)^3 for independent Gaussians x and y of means m and n and variance 1, by their moments."""
-        d, mn, squares = len(m), m @ n, m @ m + n @ n
-        first, second = mn / d, (squares + mn**2 + d) / d**2
-        third = (mn**3 + 3 * mn * (squares + d + 2)) / d**3
-        return float(third + 3 * second + 3 * first + 1)
+def test_the_kernel_distance_of_directions_is_their_closed_form():
+    """Angles all around a circle, and of its upper half alone.
 
-    zero, shift, tries = np.zeros(2), np.array([1.0, 0.0]), 60
-    drawn = np.random.default_rng(0).normal(size=(tries, 2, 50, 2))
-    found = np.array([kernel_distance(a + shift, b, np.arange(50), seed=0).mean for a, b in drawn])
-    truth = expected(shift, shift) + expected(zero, zero) - 2 * expected(shift, zero)
+    The mean of (cos t + 1)^3 is 1 + 3 m1 + 3 (1 + m2) / 2 + (3 m1 + m3) / 4 with the means mk of cos(k t); of two
+    angles of the half circle these are 4 / pi^2, 0 and 4 / (9 pi^2), and 0 if either is from anywhere.
+    """
+    tries, people = 200, 40
+    angles = np.random.default_rng(0).uniform(0, np.pi, size=(tries, 2, people)) * [[1], [2]]
+    rows = np.stack([np.cos(angles), np.sin(angles)], axis=-1) * 3  # lengths do not count
+    found = np.array([kernel_distance(half, whole, np.arange(people), seed=0).mean for half, whole in rows])
+    truth = (15 + 1 / 9) / np.pi**2
     assert abs(found.mean() - truth) < 2 * found.std() / np.sqrt(tries)  # without bias, however few there are
-    assert found.std() / np.sqrt(tries) < truth / 8
+    assert found.std() / np.sqrt(tries) < truth / 20
 
 
-def test_photographs_of_one_person_are_drawn_together_and_one_person_has_no_interval():
-    rng = np.random.default_rng(0)
-    a = np.repeat(rng.normal(size=(10, 4)), 8, axis=0)  # eight photographs of each of ten, all alike
-    b = rng.normal(size=(80, 4))
-    people = np.repeat(np.arange(10), 8)
-    together, apart = kernel_distance(a, b, people, seed=0), kernel_distance(a, b, np.arange(80), seed=0)
-    assert together.mean == apart.mean
+def directions(*shape: int, seed: int) -> np.ndarray:
+    """Rows of length 1, every direction as likely as every other."""
+    x = np.random.default_rng(seed).normal(size=shape)
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def test_a_collapse_that_keeps_the_mean_is_told_from_equality():
+    true, same, axis = directions(300, 128, seed=0), directions(300, 128, seed=1), directions(1, 128, seed=2)
+    collapsed = np.where(np.arange(300)[:, None] % 2, axis, -axis)  # everybody has one of two opposite faces
+    people = np.repeat(np.arange(100), 3)
+    assert not kernel_distance(same, true, people, seed=0).excludes_zero
+    found = kernel_distance(collapsed, true, people, seed=0)
+    assert found.excludes_zero
+    # (2^3 + 0^3) / 2 of the two points less 1 + 3 / 128 of directions; 1 % by the 300
+    assert found.mean == pytest.approx(3 - 3 / 128, rel=0.02)
+
+
+@pytest.mark.parametrize(("people", "each"), [(9, 13), (20, 5)])
+def test_results_like_truths_have_no_distance_however_much_photographs_of_one_person_have_in_common(
+    people: int, each: int
+):
+    tries = 40
+    means = directions(tries, 2, people, 1, 128, seed=0)
+    rows = (means + 0.7 * directions(tries, 2, people, each, 128, seed=1)).reshape(tries, 2, people * each, 128)
+    identities = np.repeat(np.arange(people), each)
+    found = [kernel_distance(a, b, identities, seed=0) for a, b in rows]
+    distances = np.array([one.mean for one in found])
+    assert abs(distances.mean()) < 2.5 * distances.std() / np.sqrt(tries)
+    assert all(one.low < one.mean < one.high for one in found)
+    assert sum(one.excludes_zero for one in found) <= 4
+
+
+def test_photographs_of_one_person_are_drawn_together():
+    a = np.repeat(directions(10, 4, seed=0), 8, axis=0)  # eight photographs of each of ten, all alike
+    b = directions(80, 4, seed=1)
+    together = kernel_distance(a, b, np.repeat(np.arange(10), 8), seed=0)
+    apart = kernel_distance(a, b, np.arange(80), seed=0)
     assert together.high - together.low > apart.high - apart.low
-    assert np.isnan(kernel_distance(a, b, np.zeros(80), seed=0).low)
+
+
+def test_one_person_has_no_kernel_distance():
+    seen = Seen(directions(3, 4, seed=0), np.ones((3, 2)), np.ones(2), np.eye(2))
+    assert set(compare_distributions(seen, seen, np.zeros(3), seed=0)) == {
+        "frechet",
+        "frechet_pooled",
+        "frechet_patches",
+    }
 
 
 def test_a_single_photograph_has_no_distribution():

@@ -44,6 +44,19 @@ def write_onnx(path: Path, low: float, high: float, shape: tuple = ("n", 3, "h",
     return path
 
 
+def write_nodes(path: Path, *kinds: str, low: float = 0, high: float = 255) -> Path:
+    """A network of these nodes in turn; Clip clips to [low, high]."""
+    limits = [numpy_helper.from_array(np.array(value, np.float32), name) for name, value in (("l", low), ("h", high))]
+    nodes = [
+        helper.make_node(kind, [f"x{i}", *(("l", "h") if kind == "Clip" else ())], [f"x{i + 1}"])
+        for i, kind in enumerate(kinds)
+    ]
+    ends = (helper.make_tensor_value_info(f"x{i}", TensorProto.FLOAT, ("n", 3, "h", "w")) for i in (0, len(kinds)))
+    graph = helper.make_graph(nodes, "nodes", [next(ends)], [next(ends)], limits)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return path
+
+
 def write_average(path: Path) -> Path:
     """A network that makes a picture half as wide."""
     node = helper.make_node("AveragePool", ["x"], ["y"], kernel_shape=[2, 2], strides=[2, 2])
@@ -179,6 +192,24 @@ def test_the_range_of_an_onnx_networks_pixels_is_found_out_by_a_face(
     torch.testing.assert_close(told.restore(face), face.clamp(min=low))
 
 
+def test_a_network_of_bytes_is_given_bytes(face: torch.Tensor, tmp_path: Path):
+    file = write_nodes(tmp_path / "bytes.onnx", "Clip", "Round")  # to 0..255, whole numbers
+    network = load_onnx_restorer(OnnxSpec.parse(str(file)), face, CPU)
+    assert network.values == "0..255"
+    torch.testing.assert_close(network.restore(face), face, atol=1 / 255, rtol=0)
+    assert load_onnx_restorer(OnnxSpec.parse(f"{file},range=0..255"), face, CPU).values == "0..255"
+
+
+@pytest.mark.parametrize("kinds", [("Neg",), ("Clip", "Log")])  # a negative; without a number where pixels are black
+def test_a_network_that_makes_something_else_of_a_good_face_in_every_range_is_refused(
+    kinds: tuple[str, ...], face: torch.Tensor, tmp_path: Path
+):
+    file = write_nodes(tmp_path / "x.onnx", *kinds)
+    with pytest.raises(CheckpointError, match=r"x\.onnx makes another picture of a good face.*range=0\.\.1\.$"):
+        load_onnx_restorer(OnnxSpec.parse(str(file)), face, CPU)
+    assert load_onnx_restorer(OnnxSpec.parse(f"{file},range=0..1"), face, CPU).values == "0..1"  # who tells it knows
+
+
 def test_a_network_of_another_size_is_given_the_face_at_its_own(face: torch.Tensor, tmp_path: Path):
     file = write_onnx(tmp_path / "clip.onnx", -1, 1, (1, 3, 2 * SIZE, 2 * SIZE))
     network = load_onnx_restorer(OnnxSpec.parse(str(file)), face, CPU)
@@ -221,8 +252,8 @@ def test_without_onnx_runtime_it_is_said_how_to_get_it(face: torch.Tensor, tmp_p
         (RestoredSpec.parse, "restored/gfpgan", "names no folder of restored pictures; write NAME=FOLDER"),
         (RestoredSpec.parse, "=restored", "names no folder"),
         (OnnxSpec.parse, "gfpgan.pth", "names no ONNX file; write FILE.onnx"),
-        (OnnxSpec.parse, "gfpgan.onnx,range=0..255", "'range=0..255' in 'gfpgan.onnx,range=0..255' is no setting"),
-        (OnnxSpec.parse, "gfpgan.onnx,steps=2", "the range of its pixels is -1..1 or 0..1"),
+        (OnnxSpec.parse, "gfpgan.onnx,range=0..2", "'range=0..2' in 'gfpgan.onnx,range=0..2' is no setting"),
+        (OnnxSpec.parse, "gfpgan.onnx,steps=2", "the range of its pixels is -1..1, 0..1 or 0..255"),
     ],
 )
 def test_names_that_cannot_be_read_are_refused(parse, text: str, words: str):

@@ -77,12 +77,36 @@ def test_a_reference_counted_twice_is_shown_twice_and_order_does_not_matter(mech
     torch.testing.assert_close(counted, shown)
 
 
-def test_concatenated_channels_are_the_references_in_their_order_then_zeros():
-    unet, references = trained("channel_concat"), noise(1, 2, 4, 8, 8)
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ([1.0, 1.0], "010"),  # each once before any is repeated, as in training
+        ([1.0, 0.0], "000"),
+        ([0.0, 1.0], "111"),
+        ([0.0, 0.0], "..."),
+        ([1.0, 1.0, 1.0, 1.0], "012"),
+    ],
+)
+def test_concatenated_channels_are_the_references_in_turn(counts: list[float], expected: str):
+    """Of a network with room for three; a dot stands for zeros."""
+    unet, references = trained("channel_concat"), noise(1, len(counts), 4, 8, 8)
     seen = []
     unet.conv_in.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    unet(noise(1, 8, 8, 8), 3, unet.encode_references(references))
-    assert torch.equal(seen[0], torch.cat([noise(1, 8, 8, 8), references.flatten(1, 2), torch.zeros(1, 4, 8, 8)], 1))
+    unet(noise(1, 8, 8, 8), 3, unet.encode_references(references, torch.tensor([counts])))
+    slots = [torch.zeros(1, 4, 8, 8) if slot == "." else references[:, int(slot)] for slot in expected]
+    assert torch.equal(seen[0], torch.cat([noise(1, 8, 8, 8), *slots], 1))
+
+
+def test_concatenated_channels_are_those_of_each_image():
+    unet, one, two = trained("channel_concat"), noise(1, 1, 4, 8, 8), noise(1, 2, 4, 8, 8, seed=1)
+    samples = noise(3, 8, 8, 8)
+    together = ReferenceCache.batch([unet.encode_references(one), unet.encode_references(two), None])
+    shown = [torch.cat([one] * 3, 1), two[:, [0, 1, 0]], None]
+    alone = [
+        unet(sample[None], 3, None if references is None else unet.encode_references(references)).sample
+        for sample, references in zip(samples, shown, strict=True)
+    ]
+    torch.testing.assert_close(unet(samples, 3, together).sample, torch.cat(alone))
 
 
 def test_spatially_concatenated_pictures_attend_to_each_other():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
-from tiny_runs import digest, tiny_vqgan
+from tiny_runs import digest, tiny_refldm, tiny_vqgan
 
 from faceref.errors import CheckpointError, OutputError, UsageError
 from faceref.training import run_folder
@@ -104,6 +104,53 @@ def test_a_run_takes_as_many_samples_a_step_as_before_in_any_number_of_processes
         train_from(tiny_vqgan(photographs, steps=8), run, resume=True)
     assert (run / "config.yaml").read_text() == before
     assert train_from(tiny_vqgan(photographs, steps=8, accumulate=2), run, resume=True).finished
+
+
+def write_index(folder: Path, splits: dict[str, str]) -> None:
+    """Of the photographs of `photographs`; splits: of each person."""
+    files = sorted(path.relative_to(folder) for path in folder.rglob("*.png"))
+    rows = [f"{file},{file.parent},{splits[file.parent.name]}" for file in files]
+    (folder / "index.csv").write_text("\n".join(["file,person,split", *rows]) + "\n")
+
+
+def test_a_run_goes_on_with_its_own_photographs_only_wherever_they_lie(photographs: Path, tmp_path: Path):
+    faces = shutil.copytree(photographs / "faces", tmp_path / "here" / "faces")
+    write_index(faces, {"ada": "train", "bea": "val", "cleo": "val"})
+    config = tiny_vqgan(tmp_path / "here", steps=4)
+    train_from(config, tmp_path / "run", max_minutes=0)
+
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+    moved = changed(config, data__root=str(tmp_path / "there"))
+    train_from(moved, tmp_path / "run", max_minutes=0, resume=True)
+
+    write_index(tmp_path / "there" / "faces", {"ada": "train", "bea": "train", "cleo": "val"})
+    with pytest.raises(UsageError, match=r"other targets or references in data\.sources; other .* data\.validation;"):
+        train_from(moved, tmp_path / "run", resume=True)
+    assert train_from(config, tmp_path / "run", resume=True).finished
+    train_from(config, tmp_path / "straight")
+    assert digest(tmp_path / "run") == digest(tmp_path / "straight")
+
+
+def test_a_run_goes_on_with_its_own_frozen_networks_only(photographs: Path, tmp_path: Path):
+    config = tiny_refldm(photographs, tmp_path, steps=4)
+    train_from(config, tmp_path / "run", max_minutes=0)
+    weights = tmp_path / "vae" / "diffusion_pytorch_model.safetensors"
+    before = weights.read_bytes()
+    save_file({name: tensor * 1.01 for name, tensor in load_file(weights).items()}, weights)
+    with pytest.raises(UsageError, match=r"was begun with other weights of the frozen vae; bring back"):
+        train_from(config, tmp_path / "run", resume=True)
+    started(tmp_path / "run", made_of=None)  # as an older faceref did
+    assert train_from(config, tmp_path / "run", resume=True, max_minutes=0).step == 2
+    weights.write_bytes(before)
+    with pytest.raises(UsageError, match=r"the frozen vae"):
+        train_from(config, tmp_path / "run", resume=True)
+
+
+def test_photographs_may_not_move_where_nothing_tells_which_they_were(run: Path, photographs: Path, tmp_path: Path):
+    started(run, made_of=None)
+    there = changed(tiny_vqgan(photographs, steps=8), data__root=str(shutil.copytree(photographs, tmp_path / "there")))
+    with pytest.raises(UsageError, match=r"data\.root was"):
+        train_from(there, run, resume=True)
 
 
 def test_a_run_that_does_not_say_how_it_was_started_goes_on(run: Path, photographs: Path):

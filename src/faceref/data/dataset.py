@@ -27,6 +27,7 @@ from faceref.data.mapping import ReferenceEntry, ReferenceMapping, mapping_from_
 from faceref.data.mixed_degradation import AnyRanges, degrade_batch
 from faceref.data.table import read_table
 from faceref.errors import DataError
+from faceref.journal import fingerprint
 from faceref.pictures.formats import PICTURE_SUFFIXES
 
 log = logging.getLogger(__name__)
@@ -103,12 +104,12 @@ class FaceDataset(Dataset[FaceSample]):
         self.references: list[tuple[int, ...]] = []
         self.coarse: list[bool] = []
         sharpness: list[float] = []
+        named: list[tuple[str, ...]] = []
         for source in sources:
             sharpness_of = _sharpness(source)
             for entry in _entries(source, split):
-                rows = [
-                    position.setdefault(source.root / f, len(position)) for f in (entry.gt_image, *entry.ref_images)
-                ]
+                named.append((entry.gt_image, *entry.ref_images))
+                rows = [position.setdefault(source.root / name, len(position)) for name in named[-1]]
                 self.targets.append(rows[0])
                 self.references.append(tuple(rows[1:]))
                 self.coarse.append(source.coarse)
@@ -116,6 +117,7 @@ class FaceDataset(Dataset[FaceSample]):
         if not self.targets:
             raise DataError(f"No photograph of the split {split!r} in {', '.join(str(s.root) for s in sources)}")
         self.sharpness = np.array(sharpness)
+        self.names = fingerprint(named)  # of targets and references in their order, wherever the photographs lie
         self.photographs = open_photographs(list(position), resolution, cache, memory_gb)
         if self.photographs.damaged:
             self._leave_out(self.photographs.damaged, skip_damaged)

@@ -38,21 +38,23 @@ def compare_distributions(restored: Seen, true: Seen, identities: np.ndarray, se
     """Fréchet distances and kernel distance (times 1,000) of the same N photographs, by name.
 
     frechet and kernel: of embeddings; frechet_pooled, frechet_patches: of the middle map, a picture or a place being
-    one. Nothing for a single photograph.
+    one. Nothing for a single photograph, and no kernel distance for a single person.
     """
     count = len(restored.embeddings)
     if count < 2:
         return {}
-    kernel = kernel_distance(restored.embeddings, true.embeddings, identities, seed)
     places = frechet_of_moments(restored.mean, restored.covariance, true.mean, true.covariance)
     frechet = {
         "frechet": frechet_distance(restored.embeddings, true.embeddings),
         "frechet_pooled": frechet_distance(restored.pooled, true.pooled),
         "frechet_patches": places,
     }
-    return {name: Estimate(value, np.nan, np.nan, count) for name, value in frechet.items()} | {
-        "kernel": Estimate(1000 * kernel.mean, 1000 * kernel.low, 1000 * kernel.high, kernel.count, kernel.people),
-    }
+    estimates = {name: Estimate(value, np.nan, np.nan, count) for name, value in frechet.items()}
+    if len(np.unique(identities)) < 2:
+        return estimates
+    kernel = kernel_distance(restored.embeddings, true.embeddings, identities, seed)
+    scaled = Estimate(1000 * kernel.mean, 1000 * kernel.low, 1000 * kernel.high, kernel.count, kernel.people)
+    return estimates | {"kernel": scaled}
 
 
 @torch.no_grad()
@@ -96,27 +98,30 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def kernel_distance(a: np.ndarray, b: np.ndarray, identities: np.ndarray, seed: int) -> Estimate:
-    """Squared MMD, without bias, under the kernel (x y / D + 1)^3 of Binkowski et al. 2018, with its 95 % interval.
+    """Squared MMD, without bias, under the kernel (cosine + 1)^3, with its 95 % interval from resamples of people.
 
-    a, b [N, D]: of the same N photographs, restored and true; identities [N]: whom each shows. The interval is from
-    resamples of people; with fewer than two of them there is none. It needs two photographs.
+    a, b [N, D]: of the same N photographs, restored and true; identities [N]: whom each shows, at least two. The
+    kernel is (x y / D + 1)^3 of Binkowski et al. 2018 on rows of length sqrt(D): on shorter ones it sees little but
+    means. Only photographs of different people are compared (a U-statistic over people): those of one are not
+    independent of each other.
     """
+    a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b))
 
     def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return (x @ y.T / x.shape[1] + 1) ** 3
+        return (x @ y.T + 1) ** 3
 
-    pairs = kernel(a, a) + kernel(b, b) - kernel(a, b) - kernel(b, a)
-    np.fill_diagonal(pairs, 0)  # a photograph is compared with others, never with itself
-
-    def distance(weights: np.ndarray) -> np.ndarray:
-        """Of photographs drawn so many times, [..., N]; copies of one photograph are not compared, either."""
-        count = weights.sum(-1) ** 2 - np.square(weights).sum(-1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return ((weights @ pairs) * weights).sum(-1) / count
-
-    mean = float(distance(np.ones(len(a))))
     draws, person = draw_people(identities, seed)
     people = draws.shape[1]
-    if people < 2:
-        return Estimate(mean, np.nan, np.nan, len(a))
-    return Estimate(mean, *interval_of(distance(draws[:, person]), people), len(a), people)
+    shows = np.eye(people)[person]  # [N, P]
+    pairs = shows.T @ (kernel(a, a) + kernel(b, b) - kernel(a, b) - kernel(b, a)) @ shows  # [P, P], sums
+    counts = np.outer(shows.sum(0), shows.sum(0))
+    np.fill_diagonal(pairs, 0)
+    np.fill_diagonal(counts, 0)
+
+    def distance(weights: np.ndarray) -> np.ndarray:
+        """Of people drawn so many times, [..., P]; copies of one are not compared, either."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return ((weights @ pairs) * weights).sum(-1) / ((weights @ counts) * weights).sum(-1)
+
+    mean = float(distance(np.ones(people)))
+    return Estimate(mean, *interval_of(distance(draws), people), len(a), people)

@@ -1,6 +1,7 @@
 """Restorers of others as ONNX files: one picture in, one picture out."""
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +17,9 @@ from faceref.errors import CheckpointError, UsageError
 from faceref.evaluation.conditions import NO_REFERENCES, Condition, Plan
 from faceref.evaluation.restorer import Batch, MeasuredRestorer, Restoration, timed
 
-ValueRange = Literal["-1..1", "0..1"]
+ValueRange = Literal["-1..1", "0..1", "0..255"]
+SCALE: dict[ValueRange, tuple[float, float]] = {"-1..1": (1, 0), "0..1": (0.5, 0.5), "0..255": (127.5, 127.5)}
+LEAST_PSNR = 15.0  # dB, of a good face and what a restorer makes of it; below, it is another picture
 WRITE = "write FILE.onnx, NAME=FILE.onnx or FILE.onnx,range=0..1"
 
 
@@ -30,11 +33,12 @@ class OnnxSpec:
 
     @classmethod
     def parse(cls, text: str) -> "OnnxSpec":
-        """Read [NAME=]FILE.onnx[,range=-1..1|0..1]. Raises UsageError if it is not that."""
+        """Read [NAME=]FILE.onnx[,range=-1..1|0..1|0..255]. Raises UsageError if it is not that."""
         named, _, setting = text.partition(",")
         key, _, values = setting.partition("=")
         if setting and (key != "range" or values not in get_args(ValueRange)):
-            hint = f"the range of its pixels is {' or '.join(get_args(ValueRange))}"
+            *others, last = get_args(ValueRange)
+            hint = f"the range of its pixels is {', '.join(others)} or {last}"
             raise UsageError(f"in {text!r} is no setting", subject=repr(setting), hint=hint)
         label, _, file = named.rpartition("=")
         path = Path(file)
@@ -80,7 +84,8 @@ class OnnxRestorer(MeasuredRestorer):
     def restore(self, faces: Tensor) -> Tensor:
         """Faces [B, 3, S, S] in [-1, 1] -> the same shape, about [-1, 1]. Raises CheckpointError if it cannot."""
         given = faces if self.side is None else _resized(faces, self.side)
-        given = (given + 1) / 2 if self.values == "0..1" else given
+        scale, middle = SCALE[self.values]
+        given = given * scale + middle
         name = self.session.get_inputs()[0].name
         try:
             done = [
@@ -94,15 +99,14 @@ class OnnxRestorer(MeasuredRestorer):
         if restored.shape != given.shape:
             reason = f"makes {list(restored.shape)} of {list(given.shape)}, not a picture of the same shape"
             raise CheckpointError(reason, subject=f"{self.label}:", hint="give a restorer of one face to one face")
-        restored = restored * 2 - 1 if self.values == "0..1" else restored
-        return _resized(restored, faces.shape[-1])
+        return _resized((restored - middle) / scale, faces.shape[-1])
 
 
 def load_onnx_restorer(spec: OnnxSpec, example: Tensor, device: torch.device) -> OnnxRestorer:
     """Open an ONNX file. example: a good face [1, 3, S, S] in [-1, 1], by which the range of its pixels is found out.
 
-    Raises UsageError without ONNX Runtime; CheckpointError if the file is missing, is no ONNX, or has other inputs and
-    outputs than one picture each.
+    Raises UsageError without ONNX Runtime; CheckpointError if the file is missing, is no ONNX, has other inputs and
+    outputs than one picture each, or, where the range is not told, restores the good face in none.
     """
     try:
         import onnxruntime
@@ -121,9 +125,22 @@ def load_onnx_restorer(spec: OnnxSpec, example: Tensor, device: torch.device) ->
         raise CheckpointError(reason, subject=spec.path, hint="export it again") from error
     one_by_one, side = _shape_taken(session, spec.path)
     digest = hashlib.sha256(spec.path.read_bytes()).hexdigest()[:16]
-    ranges: tuple[ValueRange, ...] = (spec.values,) if spec.values else get_args(ValueRange)
-    either = [OnnxRestorer(spec.label, session, values, side, one_by_one, digest, device) for values in ranges]
-    return min(either, key=lambda one: float((one.restore(example) - example).square().mean()))
+    each = [
+        OnnxRestorer(spec.label, session, values, side, one_by_one, digest, device)
+        for values in ([spec.values] if spec.values else get_args(ValueRange))
+    ]
+    psnr = [_psnr(one.restore(example), example) for one in each]
+    if spec.values is None and max(psnr) < LEAST_PSNR:
+        reason = f"makes another picture of a good face, whether its pixels are {', '.join(get_args(ValueRange))}"
+        hint = f"export it with such pixels, RGB, or tell which they are, as in {spec.path.name},range=0..1"
+        raise CheckpointError(reason, subject=spec.path, hint=hint)
+    return each[int(np.argmax(psnr))]
+
+
+def _psnr(restored: Tensor, truth: Tensor) -> float:
+    """dB, of pictures in [-1, 1]; that of what is not finite is below all others."""
+    error = float((restored - truth).square().mean())
+    return 10 * math.log10(4 / max(error, 1e-12)) if math.isfinite(error) else -math.inf
 
 
 def _shape_taken(session: Any, path: Path) -> tuple[bool, int | None]:

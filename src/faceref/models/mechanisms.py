@@ -57,8 +57,8 @@ class _LatentCacheUNet(ReferenceUNet):
 class ChannelConcatUNet(_LatentCacheUNet):
     """Channel concatenation: the input is [noisy latent, LQ latent, reference 1, ..., reference N].
 
-    N is fixed by `in_channels`, (2 + N) times the latent's. Missing references are zeros, which is also what "no
-    reference" is in training; those beyond N are not looked at.
+    N is fixed by `in_channels`, (2 + N) times the latent's. Fewer references are repeated in turn, as the data set does
+    (`FaceDataset.choose_references`); no reference is zeros. Those beyond N are not looked at.
     """
 
     def forward(
@@ -66,11 +66,18 @@ class ChannelConcatUNet(_LatentCacheUNet):
     ) -> UNet2DOutput:
         """As `ReferenceUNet.forward`."""
         channels = self.config["in_channels"] - sample.shape[1]
-        shown = sample[:, :0]
-        if references is not None:
-            present = (references.counts > 0)[:, :, None, None, None]
-            shown = (self._latents(references, sample) * present).flatten(1, 2)  # [B, N * C, h, w]
-        shown = F.pad(shown, (0, 0, 0, 0, 0, channels - shown.shape[1]))
+        shown = sample.new_zeros(len(sample), channels, *sample.shape[2:])
+        if references is not None and len(references):
+            latents = self._latents(references, sample)  # [B, n, C, h, w]
+            present = references.counts > 0
+            first = (
+                (~present).int().argsort(dim=1, stable=True)
+            )  # [B, n]: those that are there before those that are not
+            slots = torch.arange(channels // latents.shape[2], device=sample.device)  # [N]
+            rows = first.gather(1, slots % present.sum(dim=1, keepdim=True).clamp(min=1))  # [B, N]
+            image = torch.arange(len(sample), device=sample.device)[:, None]
+            anybody = present.any(dim=1)[:, None, None, None]
+            shown = latents[image, rows].flatten(1, 2) * anybody  # [B, N * C, h, w]
         return super().forward(torch.cat([sample, shown], dim=1), timestep)
 
 

@@ -95,18 +95,19 @@ def train(
     state: TrainingState | None = None,
     max_minutes: float | None = None,
     sample_weights: np.ndarray | None = None,
+    made_of: dict[str, str] | None = None,
     on_step: OnItem = lambda *_: None,
 ) -> TrainingSummary:
     """Train from `state` until `config.loop.steps`, `max_minutes` or a signal, whichever is first.
 
     `run_dir` gets config.yaml, starts.jsonl, checkpoints/, samples/, the trackers' files, and at the end model/ with
-    the averaged weights. A checkpoint is left in each case; after SIGUSR1 nothing else is. on_step: told in the main
-    process how far it is.
+    the averaged weights. A checkpoint is left in each case; after SIGUSR1 nothing else is. made_of: recorded with the
+    start (`check_made_of`). on_step: told in the main process how far it is.
 
     Raises CheckpointError if the state does not fit; FacerefError (code "diverged") at the first loss, gradient,
     weight or result that is not finite: the checkpoints stay as they were before, and no model is exported.
     """
-    run = _Run(config, stage, dataset, validation, run_dir, accelerator, state, sample_weights)
+    run = _Run(config, stage, dataset, validation, run_dir, accelerator, state, sample_weights, made_of or {})
     decisions = Decisions(accelerator.device, config.loop.checkpoint_minutes, max_minutes)
     return run.until_the_end(decisions, on_step if accelerator.is_main_process else lambda *_: None)
 
@@ -122,6 +123,7 @@ class _Run:
         accelerator: Accelerator,
         state: TrainingState | None,
         sample_weights: np.ndarray | None,
+        made_of: dict[str, str],
     ) -> None:
         self.loop, self.stage, self.validation, self.run_dir = config.loop, stage, validation, run_dir
         self.accelerator = accelerator
@@ -132,7 +134,7 @@ class _Run:
         if accelerator.is_main_process:
             run_dir.mkdir(parents=True, exist_ok=True)
             save_config(config, run_dir / CONFIG)
-            record_start(run_dir, self.step, self.loop, accelerator)
+            record_start(run_dir, self.step, self.loop, accelerator, made_of)
         accelerator.wait_for_everyone()
         of_wandb = {"name": run_dir.name, "dir": str(run_dir), "config": config.model_dump(mode="json")}
         accelerator.init_trackers("faceref", init_kwargs={"wandb": of_wandb})

@@ -12,11 +12,12 @@ from faceref.data.dataset import FaceDataset, FaceSource, sharpness_weights
 from faceref.devices import is_out_of_memory
 from faceref.errors import DataError, FacerefError
 from faceref.jobs import OnItem
+from faceref.models.loading import fingerprint
 from faceref.processes import from_main
 from faceref.training.checkpoints import Checkpoints
 from faceref.training.config import DataConfig
 from faceref.training.loop import TrainingSummary, make_accelerator, measure, train
-from faceref.training.run_folder import check_run_folder, claimed
+from faceref.training.run_folder import check_made_of, check_run_folder, claimed
 from faceref.training.stages.begun_from import with_folders
 from faceref.training.stages.configs import TrainConfig, check_used
 from faceref.training.stages.crisp import CrispStage
@@ -75,7 +76,8 @@ def train_from(
     `config.data.cache`, if that is set: the run itself will want them.
 
     Raises DataError, CheckpointError or UsageError where data, weights or settings do not fit; UsageError where
-    `run_dir` already holds a run and `resume` is not set, or the other way round, or with other settings; OutputError
+    `run_dir` already holds a run and `resume` is not set, or the other way round, or with other settings, frozen
+    networks or names of photographs; OutputError
     (code "in_use") while another run writes there; FacerefError (code "step_too_large") where there is too little
     memory.
     """
@@ -92,6 +94,9 @@ def train_from(
     stage = STAGES[config.stage].build(resolved, faces)
     if dry_run:
         return measure(config, stage, faces, accelerator)
+    made_of = from_main(lambda: _made_of(stage, faces, validation))
+    if resume:
+        from_main(lambda: check_made_of(run_dir, made_of))
     if accelerator.is_main_process:
         log.info("%d photographs to train on, %d to validate on", len(faces), len(validation))
     with ExitStack() as until_the_end:
@@ -106,8 +111,18 @@ def train_from(
             state=state,
             max_minutes=max_minutes,
             sample_weights=_sample_weights(config.data, faces),
+            made_of=made_of,
             on_step=on_step,
         )
+
+
+def _made_of(stage: Stage, faces: FaceDataset, validation: FaceDataset) -> dict[str, str]:
+    """What no setting tells: fingerprints of the networks that nobody trains and no checkpoint holds, and of names."""
+    frozen = {
+        f"weights of the frozen {name}": fingerprint(one) for name, one in stage.frozen.items() if one is not None
+    }
+    named = {"data.sources": faces, "data.validation": validation}
+    return frozen | {f"targets or references in {name}": dataset.names for name, dataset in named.items()}
 
 
 def load_faces(data: DataConfig, sources: tuple[FaceSource, ...], split: str, seed: int) -> FaceDataset:

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +24,7 @@ from faceref.training.config import LoopConfig, StageConfig
 from faceref.training.config_files import load_config
 
 CONFIG, STARTS = "config.yaml", "starts.jsonl"
+MADE_OF = "made_of"  # in a line of STARTS: what no setting tells and a run depends on, a fingerprint by its name
 # what a run that goes on may change: how long, how often it looks, how it gets at the same photographs, and how
 # processes and batches share those of a step
 MAY_CHANGE = (
@@ -42,6 +43,8 @@ MAY_CHANGE = (
     "data.memory_gb",
     "data.on_device",
 )
+# and this, where the run says which photographs it was begun with: they may have moved
+MAY_MOVE = "data.root"
 PATIENCE = 10.0  # seconds: who reads photographs for a run that was killed notices it after five
 VERSIONS = ("faceref", "torch", "diffusers", "accelerate", "numpy")
 
@@ -66,15 +69,15 @@ def check_run_folder(config: StageConfig, run_dir: Path, resume: bool) -> None:
         )
     if not resume:
         return
-    before = load_config(run_dir / CONFIG)
-    if differences := changed_settings(before, config):
+    before, last = load_config(run_dir / CONFIG), _last_start(run_dir)
+    may_change = (*MAY_CHANGE, MAY_MOVE) if MADE_OF in last else MAY_CHANGE
+    if differences := changed_settings(before, config, may_change):
         raise UsageError(
             f"was trained with other settings: {'; '.join(differences)}",
             subject=run_dir,
-            hint=f"resume with the same, or start in another folder (only {', '.join(MAY_CHANGE)} may change)",
+            hint=f"resume with the same, or start in another folder (only {', '.join(may_change)} may change)",
             code="other_settings",
         )
-    last = _last_start(run_dir)
     if config.loop.pool is not None and last.get("processes", how_many()) != how_many():
         raise UsageError(
             f"was trained by {last['processes']} processes, each with samples of its own to go on with",
@@ -89,6 +92,18 @@ def check_run_folder(config: StageConfig, run_dir: Path, resume: bool) -> None:
             subject=run_dir,
             hint=f"set loop.batch_size and loop.accumulate so that they, times {how_many()} (processes), make {was}",
             code="other_samples",
+        )
+
+
+def check_made_of(run_dir: Path, made_of: dict[str, str]) -> None:
+    """Raises UsageError if the run was begun with other networks or photographs; one that does not say so goes on."""
+    before = _last_start(run_dir).get(MADE_OF, made_of)
+    if others := sorted(name for name in before | made_of if before.get(name) != made_of.get(name)):
+        raise UsageError(
+            f"was begun with {'; '.join(f'other {name}' for name in others)}",
+            subject=run_dir,
+            hint="bring back what it was begun with, or start in another folder",
+            code="made_of_others",
         )
 
 
@@ -129,18 +144,18 @@ def _samples_before(start: dict[str, Any], loop: LoopConfig) -> int:
     return start.get("samples_per_step") or loop.samples_per_step(start.get("processes", how_many()))
 
 
-def changed_settings(before: StageConfig, now: StageConfig) -> list[str]:
+def changed_settings(before: StageConfig, now: StageConfig, may_change: Collection[str] = MAY_CHANGE) -> list[str]:
     """The settings that differ and may not, as "name: before, now"."""
     old, new = (_flat(config.model_dump(mode="json")) for config in (before, now))
     return [
         f"{name} was {old.get(name)!r}, is {new.get(name)!r}"
         for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name) and name not in MAY_CHANGE
+        if old.get(name) != new.get(name) and name not in may_change
     ]
 
 
-def record_start(run_dir: Path, step: int, loop: LoopConfig, accelerator: Accelerator) -> None:
-    """Append to starts.jsonl what was started: command, revision, versions, device."""
+def record_start(run_dir: Path, step: int, loop: LoopConfig, accelerator: Accelerator, made_of: dict[str, str]) -> None:
+    """Append to starts.jsonl what was started: command, revision, versions, device, and of what (`check_made_of`)."""
     device = accelerator.device
     start = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -153,6 +168,7 @@ def record_start(run_dir: Path, step: int, loop: LoopConfig, accelerator: Accele
         "processes": accelerator.num_processes,
         "samples_per_step": loop.samples_per_step(accelerator.num_processes),
         "host": platform.node(),
+        MADE_OF: made_of,
     }
     try:
         with (run_dir / STARTS).open("a") as file:
