@@ -14,7 +14,6 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 from faceref.errors import OutputError, PhotoError, UsageError
 from faceref.faces.dlib_detector import DlibDetector
 from faceref.jobs import run
-from faceref.people.library import Library
 from faceref.pictures.mark import is_marked_restored
 from faceref.restore.folder import JOURNAL, match_folder, restore_folder
 from faceref.restore.options import RestoreOptions
@@ -76,21 +75,6 @@ def test_results_are_the_same_bytes_whatever_the_number_of_processes(tree, reque
     one, two = files(tree / "one"), files(tree / "two")
     assert one.keys() == two.keys() == RESULTS
     assert all(one[name] == two[name] for name in RESULTS - {JOURNAL})
-
-
-def test_two_people_of_one_photograph_are_no_one_person(request_, mirrored, restorer, tmp_path):
-    person = restorer.person([mirrored])
-    (reference,) = person.references
-
-    def settings_with(embedding: np.ndarray) -> dict:
-        library = Library(tmp_path / "people")
-        library.enroll("Somebody", replace(person, references=(replace(reference, embedding=embedding),)))
-        settings = replace(request_, references=(), names=("Somebody",), data_dir=tmp_path / "people").settings()
-        library.remove("Somebody")
-        return settings
-
-    settings = [settings_with(reference.embedding + shift) for shift in (0, 0, 0.01)]
-    assert settings[0] == settings[1] != settings[2]
 
 
 def test_an_album_is_looked_at_once_for_all_processes_and_its_files_are_read_once(request_, monkeypatch):

@@ -61,7 +61,7 @@ def find_faces(
     judged = in_threads(lambda pair: judge(*pair, enlargement), list(zip(crops, levels, strict=True)))
     numbers = range(1, len(whole) + 1)
     return tuple(
-        FoundFace(photo, number, place, crop, *known, *how_good, own, head=_is_alone(place, crop, found))
+        FoundFace(photo, number, place, crop, *known, *how_good, levels=own, head=_is_alone(place, crop, found))
         for number, place, crop, own, known, how_good in zip(
             numbers, whole, crops, levels, known_by, judged, strict=True
         )
@@ -225,7 +225,7 @@ def _whole_picture(photo: Photo, recogniser: TorchDlibRecogniser) -> FoundFace:
     image = levels.stretched(photo.image)
     seen = [image], [landmarks_of_aligned(image, recogniser.landmarker)]
     (embedding,), (probe,) = recogniser.embed_with_probes(*seen)
-    return FoundFace(photo, 1, None, crop, embedding, probe, *judge(crop, levels), levels)
+    return FoundFace(photo, 1, None, crop, embedding, probe, *judge(crop, levels), levels=levels)
 
 
 def _is_alone(face: Face, crop: AlignedFace, faces: Sequence[Face]) -> bool:
