@@ -265,6 +265,16 @@ def test_the_best_on_other_samples_is_no_measure(run: Path, photographs: Path):
     assert checkpoints.best() == replace(now, value=99.0, measured_on="")
 
 
+def test_a_cosine_that_ends_elsewhere_is_said(run: Path, photographs: Path, caplog: pytest.LogCaptureFixture):
+    config = tiny_vqgan(photographs, steps=8)
+    train_from(config, run, max_minutes=0, resume=True)
+    assert "cosine" not in caplog.text
+    train_from(changed(config, loop__steps=12), run, max_minutes=0, resume=True)
+    assert "loop.steps was 8 and is 12: the learning rate's cosine is stretched to that" in caplog.text
+    # warm-up to step 2; then 0.1 + 0.9 (1 + cos(pi / 6)) / 2 of 1e-3, and of pi / 10
+    assert "goes on from step 3 at 0.000978 instead of 0.00094." in caplog.text
+
+
 def test_a_folder_has_one_run_at_a_time_and_loses_what_a_killed_one_was_saving(
     run: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch
 ):

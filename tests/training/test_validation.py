@@ -1,14 +1,20 @@
-"""Validation: who is looked at, how good each picture is, and that references are shown as they are."""
+"""Validation: who is looked at, how good each picture is, references as they are, and once a step in any run."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from tiny_runs import items_of, tiny_refldm, tiny_restoring, tiny_vqgan
+from tiny_runs import digest, items_of, tiny_refldm, tiny_restoring, tiny_vqgan
+from torch.utils.data import Dataset
 
+from faceref.training import loop
+from faceref.training.checkpoints import Checkpoints
 from faceref.training.run import STAGES, load_faces, train_from
 from faceref.training.stages.configs import TrainConfig
 from faceref.training.stages.stage import Stage
+from faceref.training.validation import validate
 
 
 def stage_of(config: TrainConfig) -> Stage:
@@ -56,3 +62,53 @@ def test_references_are_shown_as_they_are_but_for_the_mirror(photographs: Path, 
     assert not any(
         torch.equal(one, other) for one, other in zip(trained.flatten(0, 1), shown.flatten(0, 1), strict=True)
     )
+
+
+def validated(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "validation.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("died_at", [4, 6])
+def test_a_run_that_was_killed_between_checkpoint_and_validation_validates_as_a_straight_one(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, died_at: int
+):
+    """In the middle, and in the last step, of which nothing but the validation and the model was left to do."""
+
+    class Killed(BaseException):
+        """As kill -9: nothing is written after it."""
+
+    def killed(stage: Stage, validation: Dataset, step: int, *rest) -> dict[str, float]:
+        if step == died_at:
+            raise Killed
+        return validate(stage, validation, step, *rest)
+
+    config = tiny_vqgan(photographs, steps=6, validate_every=2, checkpoint_minutes=0)
+    train_from(config, tmp_path / "straight")
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "validate", killed)
+        with pytest.raises(Killed):
+            train_from(config, tmp_path / "run")
+    assert [line["step"] for line in validated(tmp_path / "run")] == list(range(2, died_at, 2))
+    for _ in range(2):  # and a run that has finished has nothing to do
+        assert train_from(config, tmp_path / "run", resume=True).finished
+        assert validated(tmp_path / "run") == validated(tmp_path / "straight")
+    assert Checkpoints(tmp_path / "run" / "checkpoints").best() == (
+        Checkpoints(tmp_path / "straight" / "checkpoints").best()
+    )
+    assert digest(tmp_path / "run") == digest(tmp_path / "straight")
+
+
+def test_validations_after_the_checkpoint_are_made_again_and_stand_once(photographs: Path, tmp_path: Path):
+    config = tiny_vqgan(photographs, steps=6, validate_every=1, milestones=[3])
+    train_from(config, tmp_path / "straight")
+    run = shutil.copytree(tmp_path / "straight", tmp_path / "run")
+    for folder in (run / "checkpoints").iterdir():  # as if it had been killed after step 5, the last state of step 3
+        if folder.name != "step_00000003":
+            folder.unlink() if folder.is_file() else shutil.rmtree(folder)
+    with (run / "validation.jsonl").open("r+") as file:
+        lines = file.readlines()[:5]
+        file.seek(0)
+        file.truncate()
+        file.write("".join(lines) + '{"step": 6, "ps')
+    train_from(config, run, resume=True)
+    assert validated(run) == validated(tmp_path / "straight")

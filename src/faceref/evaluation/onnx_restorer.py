@@ -129,7 +129,7 @@ def load_onnx_restorer(spec: OnnxSpec, example: Tensor, device: torch.device) ->
     each = [OnnxRestorer(spec.label, session, values, side, one_by_one, digest, device) for values in ranges]
     psnr = [_psnr(one.restore(example), example) for one in each]
     if spec.values is None and max(psnr) < LEAST_PSNR:
-        reason = f"makes another picture of a good face, whether its pixels are {', '.join(get_args(ValueRange))}"
+        reason = f"makes another picture of a good face, whether its pixels are {', '.join(ranges)}"
         hint = f"export it with such pixels, RGB, or tell which they are, as in {spec.path.name},range=0..1"
         raise CheckpointError(reason, subject=spec.path, hint=hint)
     return each[int(np.argmax(psnr))]

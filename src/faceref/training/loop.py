@@ -29,7 +29,7 @@ from faceref.training.run_folder import CONFIG, record_start
 from faceref.training.speed import SpeedWindow, matmul_flops_per_second
 from faceref.training.stages.stage import Stage
 from faceref.training.trainer import Trainer
-from faceref.training.validation import validate
+from faceref.training.validation import cut_back, validate
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ class _Run:
             run_dir.mkdir(parents=True, exist_ok=True)
             save_config(config, run_dir / CONFIG)
             record_start(run_dir, self.step, self.loop, accelerator, made_of)
-        accelerator.wait_for_everyone()
+        self.validated = from_main(lambda: cut_back(run_dir, self.step))
         of_wandb = {"name": run_dir.name, "dir": str(run_dir), "config": config.model_dump(mode="json")}
         accelerator.init_trackers("faceref", init_kwargs={"wandb": of_wandb})
         self.flops, _ = self.trainer.measure_step(self.step)
@@ -148,6 +148,8 @@ class _Run:
         loop = self.loop
         stopping, requeue = self.step >= loop.steps, False
         with decisions.listening():
+            if self.step and self._is_validated() and self.step not in self.validated:
+                self._validate()  # the run ended between its checkpoint and this
             while not stopping:
                 logs = self.trainer.optimize(self.step)
                 self.step += 1
@@ -163,7 +165,7 @@ class _Run:
                 if stopping or decision.checkpoint or loop.is_milestone(self.step):
                     self._save()
                     decisions.saved_now()
-                if not requeue and (stopping or self.step % loop.validate_every == 0):
+                if not requeue and (stopping or self._is_validated()):
                     self._validate()
                     self.window.restart()
         self.trainer.disband()  # from here on nobody waits for another: an export may fail
@@ -171,6 +173,9 @@ class _Run:
             self._export()
         finished = self.step >= loop.steps
         return TrainingSummary(self.step, finished, self.speed, self.flops / 1e9, self.metrics, requeue)
+
+    def _is_validated(self) -> bool:
+        return self.step % self.loop.validate_every == 0 or self.step == self.loop.steps
 
     def _log(self, logs: dict[str, Tensor]) -> None:
         """Write the means over all processes."""

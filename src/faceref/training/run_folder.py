@@ -1,6 +1,7 @@
 """The folder of a run: who may write there, with which settings, and what was started where."""
 
 import json
+import logging
 import platform
 import shlex
 import shutil
@@ -22,6 +23,9 @@ from faceref.processes import how_many
 from faceref.training.checkpoints import Checkpoints
 from faceref.training.config import LoopConfig, StageConfig
 from faceref.training.config_files import load_config
+from faceref.training.optimizer import learning_rate
+
+log = logging.getLogger(__name__)
 
 CONFIG, STARTS = "config.yaml", "starts.jsonl"
 MADE_OF = "made_of"  # in a line of STARTS: what no setting tells and a run depends on, a fingerprint by its name
@@ -92,6 +96,13 @@ def check_run_folder(config: StageConfig, run_dir: Path, resume: bool) -> None:
             subject=run_dir,
             hint=f"set loop.batch_size and loop.accumulate so that they, times {how_many()} (processes), make {was}",
             code="other_samples",
+        )
+    rates = [learning_rate(each.optimizer, steps[-1], each.loop.steps) for each in (before, config)]
+    if rates[0] != rates[1]:
+        log.warning(
+            "loop.steps was %d and is %d: the learning rate's cosine is stretched to that, and goes on from step %d at "
+            "%.3g instead of %.3g.",
+            *(before.loop.steps, config.loop.steps, steps[-1], rates[1], rates[0]),
         )
 
 

@@ -9,12 +9,15 @@ import torch
 from accelerate import Accelerator
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from faceref.files import write_atomically
 from faceref.processes import from_all
 from faceref.training.config import LoopConfig
 from faceref.training.stages.stage import Stage
 from faceref.training.trainer import seeded_generator
 
 log = logging.getLogger(__name__)
+
+RESULTS = "validation.jsonl"
 
 
 def validate(
@@ -46,7 +49,29 @@ def validate(
     means = {name: sum(size * each[name] for size, each in shares if size) / count for name in shares[0][1]}
     accelerator.log({f"validation/{key}": value for key, value in means.items()}, step=step)
     if accelerator.is_main_process:
-        with (run_dir / "validation.jsonl").open("a") as file:
+        with (run_dir / RESULTS).open("a") as file:
             file.write(json.dumps({"step": step} | means) + "\n")
         log.info("step %d, validation: %s", step, " ".join(f"{name}={value:.4g}" for name, value in means.items()))
     return means
+
+
+def cut_back(run_dir: Path, step: int) -> set[int]:
+    """Take from a run's results those after `step`, which will be made again; the steps of those that are left."""
+    file = run_dir / RESULTS
+    if not file.exists():
+        return set()
+    lines = file.read_text().splitlines(keepends=True)
+    steps = [_step_of(line) for line in lines]
+    kept = {number: line for number, line in zip(steps, lines, strict=True) if number is not None and number <= step}
+    if len(kept) < len(lines):
+        with write_atomically(file) as path:
+            path.write_text("".join(kept.values()))
+    return set(kept)
+
+
+def _step_of(line: str) -> int | None:
+    """None for a line that was being written when the run was killed."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return None
