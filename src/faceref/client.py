@@ -27,6 +27,8 @@ PATIENCE = 60.0  # seconds that a server may be away meanwhile, as while it is s
 AWAY = (502, 503, 504)  # a proxy's answers in the place of a server that does not
 
 Source = str | Path | bytes
+Sources = Source | Sequence[Source]
+Names = str | Sequence[str]
 T = TypeVar("T")
 
 
@@ -79,8 +81,8 @@ class Client:
     def restore(
         self,
         photo: Source,
-        references: Sequence[Source] = (),
-        people: Sequence[str] = (),
+        references: Sources = (),
+        people: Names = (),
         options: RestoreOptions = RestoreOptions(),
         *,
         on_change: Callable[[Job], None] = lambda job: None,
@@ -106,8 +108,8 @@ class Client:
     def submit(
         self,
         photo: Source,
-        references: Sequence[Source] = (),
-        people: Sequence[str] = (),
+        references: Sources = (),
+        people: Names = (),
         options: RestoreOptions = RestoreOptions(),
         *,
         idempotency_key: str | None = None,
@@ -149,8 +151,8 @@ class Client:
     def faces(
         self,
         photo: Source,
-        references: Sequence[Source] = (),
-        people: Sequence[str] = (),
+        references: Sources = (),
+        people: Names = (),
         options: RestoreOptions = RestoreOptions(),
     ) -> Account:
         """Which faces there are and who they are; none is restored."""
@@ -166,12 +168,14 @@ class Client:
         """The aligned face of one of a person's references, from 1, as a JPEG."""
         return self._send("GET", f"{_person(name)}/faces/{number}", "image/").content
 
-    def enroll(self, name: str, photos: Sequence[Source]) -> NewPerson:
-        return self._model(NewPerson, self._send("POST", "/v1/people", data={"name": name}, files=_photos(photos)))
+    def enroll(self, name: str, photos: Sources) -> NewPerson:
+        return self._model(
+            NewPerson, self._send("POST", "/v1/people", data={"name": name}, files=_several("photos", photos))
+        )
 
-    def add(self, name: str, photos: Sequence[Source]) -> AddedPhotos:
+    def add(self, name: str, photos: Sources) -> AddedPhotos:
         """More photographs of a person."""
-        return self._model(AddedPhotos, self._send("POST", f"{_person(name)}/photos", files=_photos(photos)))
+        return self._model(AddedPhotos, self._send("POST", f"{_person(name)}/photos", files=_several("photos", photos)))
 
     def rename(self, name: str, new: str) -> None:
         self._send("PATCH", _person(name), None, json={"name": new})
@@ -242,12 +246,11 @@ def _may_break() -> Iterator[None]:
             raise
 
 
-def _form(
-    photo: Source, references: Sequence[Source], people: Sequence[str], options: RestoreOptions
-) -> dict[str, Any]:
+def _form(photo: Source, references: Sources, people: Names, options: RestoreOptions) -> dict[str, Any]:
     """A form with the pictures' bytes; their names stay here."""
-    files = [("photo", ("photo", _bytes(photo))), *(("references", ("photo", _bytes(one))) for one in references)]
-    return {"data": {"people": list(people), "options": options.model_dump_json()}, "files": files}
+    files = [("photo", ("photo", _bytes(photo))), *_several("references", references)]
+    names = [people] if isinstance(people, str) else list(people)
+    return {"data": {"people": names, "options": options.model_dump_json()}, "files": files}
 
 
 def _typed(strength: Strength) -> str:
@@ -256,8 +259,10 @@ def _typed(strength: Strength) -> str:
     return str(strength)
 
 
-def _photos(photos: Sequence[Source]) -> list[tuple[str, tuple[str, bytes]]]:
-    return [("photos", ("photo", _bytes(photo))) for photo in photos]
+def _several(field: str, sources: Sources) -> list[tuple[str, tuple[str, bytes]]]:
+    """Pictures, or a single one, as a field of a form."""
+    given = [sources] if isinstance(sources, Source) else sources
+    return [(field, ("photo", _bytes(one))) for one in given]
 
 
 def _bytes(source: Source) -> bytes:

@@ -42,6 +42,23 @@ class HeldRestorer(Restorer):
         return super().restore(photo, people, options, on_step=held, on_photo=on_photo)
 
 
+class HeldDetector:
+    """Waits at a picture, the first is number 1, until `go` is set."""
+
+    def __init__(self, detector, at: int) -> None:
+        self.detector = detector
+        self.at = at
+        self.pictures = 0
+        self.begun, self.go = Event(), Event()
+
+    def detect(self, image):
+        self.pictures += 1
+        if self.pictures == self.at:
+            self.begun.set()
+            self.go.wait(60)
+        return self.detector.detect(image)
+
+
 @contextmanager
 def listening(app: FastAPI, connections: int = 100) -> Iterator[str]:
     """A server in a thread of this process, behind a socket as in `faceref serve`; where it listens."""
@@ -51,9 +68,11 @@ def listening(app: FastAPI, connections: int = 100) -> Iterator[str]:
     thread = threading.Thread(target=server.run, args=(sockets,))
     thread.start()
     until(lambda: server.started)
-    yield f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+    try:
+        yield f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def until(true: Callable[[], bool], seconds: float = 60) -> None:

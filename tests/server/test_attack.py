@@ -91,6 +91,7 @@ def test_the_log_has_a_line_for_each_request_that_names_nobody(serve, photo, cap
     metrics = http.get("/metrics", headers=client._headers).text
     assert 'faceref_requests_total{method="GET",route="/v1/people/{name}",status="404"} 1.0' in metrics
     assert "faceref_jobs_waiting 0.0" in metrics
+    assert 'faceref_request_seconds_bucket{le="120.0",route="/v1/faces"} 1.0' in metrics
     assert 'faceref_jobs_finished_total{state="done"} 0.0' in metrics
 
 

@@ -17,6 +17,16 @@ from faceref.people.library import Library
 from faceref.restore.options import ByHand
 
 
+def test_a_single_photograph_and_name_need_no_list(client, photo, reference, tmp_path):
+    (tmp_path / "reference.png").write_bytes(reference)
+    client.enroll("Eileen", tmp_path / "reference.png")
+    assert client.add("Eileen", reference).new == 0
+    by_name = client.restore(photo, people="Eileen", options=FULLY)
+    assert by_name.account.faces[0].person == "Eileen"
+    assert client.restore(photo, str(tmp_path / "reference.png"), options=FULLY).data == by_name.data
+    assert client.faces(photo, reference).faces[0].matched
+
+
 def test_an_enrolled_person_restores_like_their_photographs(client, photo, reference, wall):
     enrolled = client.enroll("Eileen", [reference, wall])
     assert (enrolled.references, enrolled.references_left_out[0].reason) == (1, "no face was found in it")

@@ -1,10 +1,20 @@
 """Requests as others make them: by another method, with headers in several lines, uploads that find no room."""
 
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import httpx2 as httpx
 import pytest
+from PIL import Image
+from serving import HeldDetector, listening, png
 
+from faceref import Restorer
+from faceref.app.server.api import create_app
 from faceref.app.server.jobs import _seconds
+from faceref.app.server.limits import Limits
+from faceref.client import Client, ServerError
 
 
 @pytest.mark.parametrize(
@@ -55,3 +65,54 @@ def test_an_upload_for_which_there_is_no_room_is_no_fault_of_the_request(serve, 
     answer = serve().post("/v1/preview", files={"photo": bytes(2**21)})
     assert (answer.status_code, answer.json()["code"]) == (507, "disk_full")
     assert "An upload cannot be kept: [Errno 28] No space left on device" in caplog.messages
+
+
+@contextmanager
+def held_at(restorer, folder, at: int, **limits: float) -> Iterator[tuple[HeldDetector, str]]:
+    """A server that waits at a picture, and where it listens."""
+    detector = HeldDetector(restorer.detector, at)
+    by = Restorer(restorer.model, detector=detector, recogniser=restorer.recogniser)
+    with listening(create_app(by, data_dir=folder / "kept", limits=Limits.model_validate(limits))) as address:
+        try:
+            yield detector, address
+        finally:
+            detector.go.set()
+
+
+def given_up(address: str, path: str, **form: object) -> None:
+    """A request whose client goes after a while."""
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{address}{path}", timeout=0.3, **form)  # type: ignore[arg-type]
+
+
+def test_who_goes_while_they_wait_for_their_turn_leaves_the_line(restorer, tmp_path, photo, reference):
+    with held_at(restorer, tmp_path, 1, waiting=3) as (detector, address), Client(address) as client:
+        first = threading.Thread(target=lambda: client.faces(photo))
+        first.start()
+        assert detector.begun.wait(60)
+        for _ in range(5):
+            given_up(address, "/v1/faces", files={"photo": photo})
+        given_up(address, "/v1/people", files={"photos": reference}, data={"name": "Eileen"})
+        detector.go.set()
+        first.join()
+        assert client.faces(photo).faces
+        assert detector.pictures == 2
+        assert client.people() == []
+
+
+def test_for_who_goes_in_the_middle_no_more_photographs_are_read(restorer, tmp_path, photo, portrait):
+    with held_at(restorer, tmp_path, 2) as (detector, address), Client(address) as client:
+        references = [png(portrait.resize((side, side), Image.Resampling.BICUBIC)) for side in (300, 310, 320)]
+        files = [("photo", photo), *(("references", one) for one in references)]
+        given_up(address, "/v1/faces", files=files)
+        detector.go.set()
+        assert client.faces(photo).faces
+        assert detector.pictures == 3  # the photograph, one reference, and the photograph of the second request
+
+
+def test_looking_for_faces_has_an_end(restorer, tmp_path, photo, reference):
+    with held_at(restorer, tmp_path, 1, seconds=0.001) as (detector, address), Client(address) as client:
+        detector.go.set()
+        with pytest.raises(ServerError, match="seconds; give fewer or smaller photographs") as ended:
+            client.faces(photo, [reference])
+        assert (ended.value.status, ended.value.code) == (422, "time")

@@ -1,13 +1,12 @@
 """Several workers on one queue, and engines that end in the middle: each job is done once, by whoever is left."""
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
-from serving import FULLY, HeldRestorer, png, until
+from serving import FULLY, HeldDetector, HeldRestorer, png, until
 
 from faceref import Restorer
 from faceref.app.server import worker
@@ -35,22 +34,6 @@ class MortalEngine(LocalEngine):
                 attempt.begin()
             raise LostError("killed")
         return super().restore(task, attempt)
-
-
-class HeldDetector:
-    """Waits, once it has found the faces of two pictures, until `go` is set."""
-
-    def __init__(self, detector) -> None:
-        self.detector = detector
-        self.pictures = 0
-        self.begun, self.go = threading.Event(), threading.Event()
-
-    def detect(self, image):
-        self.pictures += 1
-        if self.pictures == 2:
-            self.begun.set()
-            self.go.wait(60)
-        return self.detector.detect(image)
 
 
 @pytest.fixture
@@ -131,7 +114,7 @@ def test_workers_of_one_device_share_a_model(tiny_model):
 
 
 def test_a_job_that_is_cancelled_while_its_references_are_read_reads_no_more(serve, restorer, photo, portrait):
-    detector = HeldDetector(restorer.detector)
+    detector = HeldDetector(restorer.detector, at=2)
     client = Client(
         http=serve(LocalEngine(Restorer(restorer.model, detector=detector, recogniser=restorer.recogniser)))
     )

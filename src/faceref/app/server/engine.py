@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from threading import Event
 from typing import Protocol
 
+from faceref.app.server.errors import took_too_long
 from faceref.app.server.restoring import Done, Failed, StoppedError, Task, restored
 from faceref.app.server.work import Work
 from faceref.compute import Compute
-from faceref.errors import FacerefError
 from faceref.restore.request import load_restorer
 from faceref.restore.restorer import Restorer
 
@@ -44,8 +44,7 @@ class Attempt:
         if not self._work.report(self._id, *self._steps) or self._ending.is_set():
             raise StoppedError
         if (self.seconds or 0) > self._seconds:
-            reason = f"It took longer than {self._seconds:g} seconds"
-            raise FacerefError(reason, hint="ask for fewer steps", code="time")
+            raise took_too_long(self._seconds, hint="ask for fewer steps")
 
 
 class Engine(Protocol):

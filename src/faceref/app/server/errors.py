@@ -27,6 +27,11 @@ class FailedJobError(RefusedError):
     """What a job failed of, said to who asks for its result."""
 
 
+def took_too_long(seconds: float, hint: str) -> FacerefError:
+    """The error of what was ended after so many seconds."""
+    return FacerefError(f"It took longer than {seconds:g} seconds", hint=hint, code="time")
+
+
 _BY_CODE = {"unknown_person": 404, "no_job": 404, "person_exists": 409, "time": 422, "disk_full": 507, "internal": 500}
 _BY_CLASS = {UsageError: 400, PhotoError: 422, NoFaceError: 422, NoReferenceError: 422, OtherPersonError: 422}
 

@@ -110,8 +110,8 @@ async def result(caller: CallerOf, id: str, keep: Keep = False, strength: Streng
         failed.headers = where
         raise
     if wanted is not None:
-        picture = await caller.service.look(
-            lambda: at_strength(queue.upload(caller.owner, id, 0).data, queue.layers(caller.owner, id), wanted)
+        picture = await caller.look(
+            lambda _: at_strength(queue.upload(caller.owner, id, 0).data, queue.layers(caller.owner, id), wanted)
         )
     if not keep:
         await anyio.to_thread.run_sync(queue.fetched, caller.owner, id)

@@ -18,7 +18,7 @@ from faceref.app.server.schema import (
     SamePerson,
     read_options,
 )
-from faceref.app.server.service import PROBLEMS, Caller, CallerOf, as_response, read_all
+from faceref.app.server.service import PROBLEMS, Caller, CallerOf, Check, as_response, read_all
 from faceref.checkpoints.info import ModelInfo
 from faceref.people.library import check_name
 from faceref.people.person import Person, distinct
@@ -38,12 +38,13 @@ async def faces(
     """Find the faces of a photograph and who they are, without restoring any."""
     asked = JobRequest((await read_all([photo]))[0], await read_all(references), tuple(people), read_options(options))
 
-    def match() -> Account:
+    def match(check: Check) -> Account:
         asked.check(caller.service.limits)
         known = [caller.person(name) for name in distinct(asked.people)]
-        return caller.service.restorer.match(asked.photo, known or asked.references, asked.options).account()
+        people, options = known or asked.references, asked.options
+        return caller.service.restorer.match(asked.photo, people, options, on_photo=check).account()
 
-    return await caller.service.look(match, (asked.photo, *asked.references))
+    return await caller.look(match, (asked.photo, *asked.references))
 
 
 @router.post("/preview", tags=["restore"], response_class=Response, responses={200: PICTURE})
@@ -51,11 +52,11 @@ async def show(caller: CallerOf, photo: Photo) -> Response:
     """A photograph as a JPEG: browsers show neither HEIC nor TIFF."""
     (data,) = await read_all([photo])
 
-    def shown() -> Picture:
+    def shown(_: Check) -> Picture:
         check_pictures({PHOTOGRAPH: data}, caller.service.limits)
         return preview(data)
 
-    return as_response(await caller.service.look(shown, (data,)))
+    return as_response(await caller.look(shown, (data,)))
 
 
 @router.post("/people", status_code=201, tags=["people"])
@@ -65,14 +66,14 @@ async def enroll(
     """Keep a new person: the aligned faces of the photographs, and how they are recognised; not the photographs."""
     pictures = await read_all(photos)
 
-    def read_and_keep() -> NewPerson:
+    def read_and_keep(check: Check) -> NewPerson:
         known_as = check_name(name)
         caller.library.check_free(known_as)  # said before the photographs are read
-        person = _read(caller, pictures)
+        person = _read(caller, pictures, check)
         caller.library.enroll(known_as, person)
         return NewPerson(name=known_as, references=len(person.references), **_said(person, caller.person(known_as)))
 
-    return await caller.service.look(read_and_keep, pictures)
+    return await caller.look(read_and_keep, pictures)
 
 
 @router.post("/people/{name}/photos", tags=["people"])
@@ -80,14 +81,14 @@ async def add_photos(caller: CallerOf, name: str, photos: References) -> AddedPh
     """Keep more photographs of a person; those that are there already do not count again."""
     pictures = await read_all(photos)
 
-    def read_and_add() -> AddedPhotos:
+    def read_and_add(check: Check) -> AddedPhotos:
         kept = caller.person(name)  # an unknown one is said before the photographs are read
-        person = _read(caller, pictures)
+        person = _read(caller, pictures, check)
         _check_room(caller, kept, person)
         new, known = caller.library.add(name, person), caller.person(name)
         return AddedPhotos(new=new, references=len(known.references), **_said(person, known))
 
-    return await caller.service.look(read_and_add, pictures)
+    return await caller.look(read_and_add, pictures)
 
 
 @router.get("/people", tags=["people"])
@@ -141,11 +142,11 @@ async def list_models(caller: CallerOf) -> list[ModelInfo]:
     return [model.info for model in dict.fromkeys((restorer.model, restorer.blind))]
 
 
-def _read(caller: Caller, pictures: Sequence[bytes]) -> Person:
-    """The person on photographs that were sent. Raises UsageError, PhotoError or NoReferenceError."""
+def _read(caller: Caller, pictures: Sequence[bytes], check: Check) -> Person:
+    """The person on photographs that were sent. Raises UsageError, PhotoError, NoReferenceError, and as `check`."""
     check_count("photographs", len(pictures), caller.service.limits.references)
     check_pictures(numbered("Photograph", pictures), caller.service.limits)
-    return caller.service.restorer.person(pictures)
+    return caller.service.restorer.person(pictures, on_photo=check)
 
 
 def _check_room(caller: Caller, person: Person, more: Person) -> None:

@@ -28,6 +28,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 STOPPING = RefusedError(
     503, "stopping", "The server is being stopped", hint="try again later", headers={"Retry-After": "5"}
 )
+SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)  # of requests; who waits may for minutes
 SILENCE = 20.0  # seconds that a client may pause in the middle of its request
 
 
@@ -44,7 +45,9 @@ class Watch:
         self.arriving: set[Body] = set()  # requests of which the end is not there yet
         labels = ("method", "route", "status")
         self.requests = Counter("faceref_requests", "Requests answered.", labels, registry=registry)
-        self.seconds = Histogram("faceref_request_seconds", "Until the answer's end.", ("route",), registry=registry)
+        self.seconds = Histogram(
+            "faceref_request_seconds", "Until the answer's end.", ("route",), registry=registry, buckets=SECONDS
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
