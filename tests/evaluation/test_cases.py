@@ -135,8 +135,9 @@ def test_seeds_differ_by_name_purpose_and_seed_only():
 
 
 def test_folders_of_people_need_no_table(album: Path, tmp_path: Path):
-    (album / "ann" / "._a.png").write_bytes(b"what macOS leaves beside files")
-    mapping = mapping_from_folders(album)
+    folders = shutil.copytree(album, tmp_path / "album")
+    (folders / "ann" / "._a.png").write_bytes(b"what macOS leaves beside files")
+    mapping = mapping_from_folders(folders)
     assert set(mapping) == set(mapping_from_index(album / "index.csv", "test"))
     with pytest.raises(DataError, match="holds no folders of people"):
         mapping_from_folders(album / "ann")
