@@ -199,24 +199,6 @@ def test_a_request_is_the_same_job_whatever_its_people_are_called_since(serve, h
     assert ask().id == first.id
 
 
-def test_who_waits_is_told_of_which_job_it_is_that_failed_and_it_is_not_kept_for_long(serve, wall):
-    http = serve(kept=1, fetched_seconds=0)
-    for _ in range(2):
-        answer = http.post("/v1/restore", files={"photo": wall}, headers={"Prefer": "wait=60"})
-        assert (answer.status_code, answer.json()["code"]) == (422, "no_face")
-        where = answer.headers["Content-Location"]
-        assert http.get(where.removesuffix("/result")).status_code == 404
-
-
-def test_what_a_job_failed_of_can_be_looked_at_and_kept(serve, wall):
-    http = serve(fetched_seconds=0)
-    job = http.post("/v1/restore", files={"photo": wall}).json()["id"]
-    until(lambda: http.get(f"/v1/jobs/{job}").json()["state"] == State.FAILED)
-    said = [http.get(f"/v1/jobs/{job}/result", params={"keep": keep}) for keep in (True, False)]
-    assert [answer.json()["code"] for answer in said] == ["no_face", "no_face"]
-    assert http.get(f"/v1/jobs/{job}").status_code == 404
-
-
 def test_a_full_queue_says_when_to_come_again(serve, held, photo):
     client = Client(http=serve(by=held, waiting=1))
     client.submit(photo, options=FULLY)
