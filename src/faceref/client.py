@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from faceref.app.server.schema import AddedPhotos, EnrolledPerson, Job, NewPerson, PersonDetails
 from faceref.errors import FacerefError
 from faceref.restore.account import Account
-from faceref.restore.options import RestoreOptions, Strength
+from faceref.restore.options import Options, RestoreOptions, Strength, options_of
 
 PAUSE = 0.5  # seconds before a job is asked for whose stream of events has ended early
 PATIENCE = 60.0  # seconds that a server may be away meanwhile, as while it is started anew
@@ -83,7 +83,7 @@ class Client:
         photo: Source,
         references: Sources = (),
         people: Names = (),
-        options: RestoreOptions = RestoreOptions(),
+        options: Options = RestoreOptions(),
         *,
         on_change: Callable[[Job], None] = lambda job: None,
     ) -> Restored:
@@ -110,7 +110,7 @@ class Client:
         photo: Source,
         references: Sources = (),
         people: Names = (),
-        options: RestoreOptions = RestoreOptions(),
+        options: Options = RestoreOptions(),
         *,
         idempotency_key: str | None = None,
     ) -> Job:
@@ -153,7 +153,7 @@ class Client:
         photo: Source,
         references: Sources = (),
         people: Names = (),
-        options: RestoreOptions = RestoreOptions(),
+        options: Options = RestoreOptions(),
     ) -> Account:
         """Which faces there are and who they are; none is restored."""
         return self._model(Account, self._send("POST", "/v1/faces", **_form(photo, references, people, options)))
@@ -246,11 +246,11 @@ def _may_break() -> Iterator[None]:
             raise
 
 
-def _form(photo: Source, references: Sources, people: Names, options: RestoreOptions) -> dict[str, Any]:
+def _form(photo: Source, references: Sources, people: Names, options: Options) -> dict[str, Any]:
     """A form with the pictures' bytes; their names stay here."""
     files = [("photo", ("photo", _bytes(photo))), *_several("references", references)]
     names = [people] if isinstance(people, str) else list(people)
-    return {"data": {"people": names, "options": options.model_dump_json()}, "files": files}
+    return {"data": {"people": names, "options": options_of(options).model_dump_json()}, "files": files}
 
 
 def _typed(strength: Strength) -> str:

@@ -222,3 +222,11 @@ def test_the_account_follows_its_published_schema(restorer, couple, mirrored):
         (False, "another face was chosen"),
         (True, None),
     ]
+
+
+def test_options_may_be_a_mapping_of_settings(restorer, portrait, mirrored):
+    asked = {"seed": 1, "always": True}
+    expected = restorer.restore(portrait, mirrored, RestoreOptions(**asked)).image.tobytes()
+    assert restorer.restore(portrait, mirrored, asked).image.tobytes() == expected
+    with pytest.raises(UsageError, match="sowing cannot be 1"):
+        restorer.restore(portrait, mirrored, {"sowing": 1})

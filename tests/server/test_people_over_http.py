@@ -24,7 +24,7 @@ def test_a_single_photograph_and_name_need_no_list(client, photo, reference, tmp
     by_name = client.restore(photo, people="Eileen", options=FULLY)
     assert by_name.account.faces[0].person == "Eileen"
     assert client.restore(photo, str(tmp_path / "reference.png"), options=FULLY).data == by_name.data
-    assert client.faces(photo, reference).faces[0].matched
+    assert client.faces(photo, reference, options={"always": True}).faces[0].matched
 
 
 def test_an_enrolled_person_restores_like_their_photographs(client, photo, reference, wall):

@@ -3,6 +3,7 @@
 Python, the command, folders, the page and the API all read them here.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -203,6 +204,14 @@ class RestoreOptions(BaseModel):
         except ValidationError as error:
             name, reason = first_wrong(error)
             raise UsageError(f"cannot be {settings.get(name)!r}: {reason}", subject=name) from error
+
+
+Options = RestoreOptions | Mapping[str, Any]  # what is asked, or the settings by name
+
+
+def options_of(options: Options) -> RestoreOptions:
+    """Raises UsageError naming the first setting that is wrong."""
+    return RestoreOptions.of(**options) if isinstance(options, Mapping) else options
 
 
 def first_wrong(error: ValidationError) -> tuple[str, str]:

@@ -30,7 +30,7 @@ from faceref.restore.background import Upscalers, enlarge
 from faceref.restore.faces import Assignment, FoundFace
 from faceref.restore.left_alone import LeftAlone
 from faceref.restore.model import Model, OnStep
-from faceref.restore.options import RestoreOptions
+from faceref.restore.options import Options, RestoreOptions, options_of
 from faceref.restore.result import Result
 from faceref.restore.steps import assign, compose, find_faces, restore_faces, show_references
 
@@ -87,7 +87,7 @@ class Restorer:
         self,
         photo: PhotoSource,
         people: People = (),
-        options: RestoreOptions = RestoreOptions(),
+        options: Options = RestoreOptions(),
         *,
         on_step: OnStep = lambda done, total: None,
         on_photo: OnItem = lambda *_: None,
@@ -96,7 +96,8 @@ class Restorer:
 
         photo: a file or a PIL picture of any size. people: references (files, folders, pictures; a folder may be an
         album of several people), or people read beforehand (`people`, `person`); nobody: the face is restored from the
-        photograph alone, by the model that this one brings along for that if there is one. on_step: called with (steps
+        photograph alone, by the model that this one brings along for that if there is one. options: or a mapping of
+        such settings. on_step: called with (steps
         done, steps in all) of the faces, then anew of the tiles of a background; on_photo: before, of references that
         are read.
 
@@ -104,6 +105,7 @@ class Restorer:
 
             >>> Restorer.from_pretrained().restore("old.jpg", ["a.jpg", "b.jpg"]).save("restored.png")
         """
+        options = options_of(options)
         looked_at = self.match(photo, people, options, on_photo=on_photo)
         time = Timings(self.model.device)
         with time("choose"):
@@ -132,7 +134,7 @@ class Restorer:
         self,
         photo: PhotoSource,
         people: People = (),
-        options: RestoreOptions = RestoreOptions(),
+        options: Options = RestoreOptions(),
         *,
         on_photo: OnItem = lambda *_: None,
     ) -> Result:
@@ -140,6 +142,7 @@ class Restorer:
 
         >>> Restorer.from_pretrained().match("group.jpg", [grandma, grandpa]).account().faces
         """
+        options = options_of(options)
         read, sources = _sorted_out(people)
         self.check(options, with_references=bool(read or sources))
         time = Timings(self.model.device)
@@ -170,7 +173,7 @@ class Restorer:
     def people(
         self,
         sources: PhotoSource | Iterable[PhotoSource],
-        options: RestoreOptions = RestoreOptions(),
+        options: Options = RestoreOptions(),
         *,
         index: AlbumIndex | None = None,
         on_photo: OnItem = lambda *_: None,
@@ -181,6 +184,7 @@ class Restorer:
         remembered in `index`, if one is given that can be used. Photographs are opened when they are needed. on_photo:
         called with (photographs looked at, photographs in all). Raises as `person`.
         """
+        options = options_of(options)
         given = [sources] if isinstance(sources, PhotoSource) else list(sources)
         paths = [one for one in given if isinstance(one, str | Path)]
         named = options.aligned or options.largest_reference_face or len(paths) < len(given)
@@ -195,7 +199,7 @@ class Restorer:
     def person(
         self,
         sources: PhotoSource | Iterable[PhotoSource],
-        options: RestoreOptions = RestoreOptions(),
+        options: Options = RestoreOptions(),
         *,
         on_photo: OnItem = lambda *_: None,
     ) -> Person:
@@ -203,6 +207,7 @@ class Restorer:
 
         See `faceref.people.references.read_person` for what is raised.
         """
+        options = options_of(options)
         return read_person(
             [sources] if isinstance(sources, PhotoSource) else sources,
             self.detector,

@@ -7,7 +7,7 @@ import pytest
 from PIL import ImageOps
 from playwright.sync_api import Locator, Page, expect
 from serving import png
-from visiting import wait_for_faces
+from visiting import choose, wait_for_faces
 
 PASTE = """pasted => {
     const data = new DataTransfer();
@@ -57,3 +57,24 @@ def test_a_pasted_picture_is_one_more_photograph(page, bad):
     page.evaluate(PASTE, base64.b64encode(png(bad)).decode())
     wait_for_faces(page, 1)
     expect(page.locator("#caption")).to_contain_text("image.png")
+
+
+def test_what_is_pasted_into_the_window_of_people_is_of_the_new_person_and_can_be_taken_out(page, portrait):
+    page.locator("#open-people").click()
+    people = page.get_by_role("dialog", name="People")
+    page.evaluate(PASTE, base64.b64encode(png(portrait)).decode())
+    photos = people.get_by_role("list", name="Photographs of the new person")
+    expect(photos.get_by_role("img")).to_have_count(1)
+    photos.get_by_role("button", name="Remove image.png").click()
+    expect(photos.get_by_role("img")).to_have_count(0)
+    expect(page.locator("#photos button")).to_have_count(0)
+
+
+def test_what_is_said_above_the_page_goes_with_all_else(page, bad, on_disk):
+    old, notes = on_disk(old=bad, notes=b"Dear Sir")
+    choose(page, "photos", [old])
+    wait_for_faces(page, 1)
+    choose(page, "references", [notes])
+    expect(page.locator("#message")).to_be_visible()
+    page.locator("#start-over").click()
+    expect(page.locator("#message")).to_be_hidden()

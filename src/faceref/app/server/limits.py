@@ -22,7 +22,7 @@ class Limits(BaseModel):
         default=64, gt=0, description="jobs of one token in the queue; and requests for /v1/faces or /v1/people"
     )
     kept: int = Field(default=256, gt=0, description="jobs of one token, results not yet deleted among them")
-    seconds: float = Field(default=600, gt=0, description="of restoring one photograph")
+    seconds: float = Field(default=600, gt=0, description="of restoring one photograph, or looking at some")
     keep_seconds: float = Field(default=3600, gt=0, description="until a result that nobody fetched is deleted")
     fetched_seconds: float = Field(default=60, ge=0, description="until a fetched one is: downloads may break off")
     wait_seconds: float = Field(default=120, ge=0, description="that Prefer: wait=N may ask for")

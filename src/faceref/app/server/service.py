@@ -52,7 +52,8 @@ class Turn:
 
     async def take(self, work: Callable[[Check], T], limiter: anyio.CapacityLimiter) -> T:
         """What `work` returns, in a thread, when it is this request's turn. Raises as `check` and `work`."""
-        outcome: list[T | Exception] = []
+        done: list[T] = []
+        failed: list[Exception] = []
 
         def begun() -> T:
             self._until = time.monotonic() + self._seconds
@@ -61,15 +62,14 @@ class Turn:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch, tasks.cancel_scope)
             try:
-                outcome.append(await anyio.to_thread.run_sync(begun, limiter=limiter))
+                done.append(await anyio.to_thread.run_sync(begun, limiter=limiter))
             except Exception as error:  # the group would make one of its own of it
-                outcome.append(error)
+                failed.append(error)
             tasks.cancel_scope.cancel()
-        match outcome:
-            case [Exception() as error]:
-                raise error
-            case [done]:
-                return done
+        for error in failed:
+            raise error
+        for one in done:
+            return one
         raise _gone()
 
     async def _watch(self, waiting: anyio.CancelScope) -> None:

@@ -13,7 +13,11 @@ export function takeFiles(into) {
   for (const place of document.querySelectorAll("[data-drop]")) {
     acceptDrops(/** @type {HTMLElement} */ (place), into[place.getAttribute("data-drop") ?? ""]);
   }
-  document.addEventListener("paste", (event) => give(into.photos, event.clipboardData?.files));
+  document.addEventListener("paste", (event) => {
+    const dialog = document.querySelector("dialog[open]");
+    const place = dialog ? dialog.querySelector("[data-drop]")?.getAttribute("data-drop") : "photos";
+    if (place) give(into[place], event.clipboardData?.files);
+  });
   for (const kind of ["dragover", "drop"]) {
     document.addEventListener(kind, (event) => event.preventDefault()); // beside a place: no other page is opened
   }

@@ -75,6 +75,7 @@ async function example(name) {
 function startOver() {
   for (const photo of [...store.state.photos]) restoring.remove(photo);
   while (store.state.references.length) looking.removeReference(0);
+  store.change((state) => (state.message = null));
 }
 
 /** @param {() => Promise<void>} work */

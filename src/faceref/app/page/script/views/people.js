@@ -40,7 +40,15 @@ function newPerson(people) {
   function draw() {
     keep(find("#enroll-photos", HTMLElement), photos, {
       key: ({ shown }) => shown.url,
-      make: (photo) => make("li", {}, make("img", { src: photo.shown.url, alt: photo.name })),
+      make(photo) {
+        const remove = make("button", { type: "button", "aria-label": `Remove ${photo.name}` }, "×");
+        remove.addEventListener("click", () => {
+          photos = photos.filter((one) => one !== photo);
+          forget(photo.shown);
+          draw();
+        });
+        return make("li", {}, make("img", { src: photo.shown.url, alt: photo.name }), remove);
+      },
     });
   }
   form.addEventListener("submit", async (event) => {
