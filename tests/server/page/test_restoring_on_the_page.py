@@ -84,7 +84,7 @@ def test_where_nobody_is_surely_the_person_the_face_is_chosen_by_hand(page, serv
     choose(page, "photos", [photo])
     choose(page, "references", [stranger])
     said = page.get_by_text("has no face that is surely the person of the references")
-    expect(said).to_contain_text("choose the face yourself, or give more photographs of the person.")
+    expect(said).to_contain_text("if it is them, choose face 1, or give more photographs of the person.")
     page.get_by_label("What becomes of face 1").select_option("Same person")
     restore(page)
     with Client(served.address) as client:
