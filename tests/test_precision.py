@@ -45,9 +45,11 @@ def test_what_was_measured_is_remembered_by_cpu_torch_and_sizes(tmp_path, measur
     assert to_dtype("auto", CPU, SIZES[:1], tmp_path) == torch.bfloat16, "another network is measured"
 
 
-@pytest.mark.parametrize("content", [b"", b"[1]", b"{"])
+@pytest.mark.parametrize("content", ["", "[1]", "{", '{"KEY": 1}', '{"KEY": {"float32": 1}}'])
 def test_a_damaged_memory_is_measured_anew(tmp_path, measured, content):
-    (tmp_path / precision.FILE).write_bytes(content)
+    to_dtype("auto", CPU, SIZES, tmp_path)
+    (key,) = json.loads((tmp_path / precision.FILE).read_text())
+    (tmp_path / precision.FILE).write_text(content.replace("KEY", key))
     assert to_dtype("auto", CPU, SIZES, tmp_path) == torch.float32
     assert json.loads((tmp_path / precision.FILE).read_text())
 

@@ -15,6 +15,8 @@ from typing import get_args
 import platformdirs
 import torch
 import torch.nn.functional as F
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict
 
 from faceref.compute import DtypeName
 from faceref.devices import wait_for
@@ -34,6 +36,13 @@ class LayerSize:
 
     channels: int
     side: int
+
+
+class _Seconds(TypedDict):
+    """Of layers, by number format."""
+
+    float32: float
+    bfloat16: float
 
 
 def to_dtype(
@@ -57,7 +66,8 @@ def _fastest(device: torch.device, sizes: Sequence[LayerSize], cache: Path | Non
     key = f"{device_name(device)}, torch {torch.__version__}, {[astuple(size) for size in sizes]}"
     known = _read(path)
     if key not in known:
-        known[key] = {str(d).removeprefix("torch."): probe(device, d, sizes) for d in (torch.float32, torch.bfloat16)}
+        float32, bfloat16 = (probe(device, dtype, sizes) for dtype in (torch.float32, torch.bfloat16))
+        known[key] = {"float32": float32, "bfloat16": bfloat16}
         with suppress(OutputError), write_atomically(path) as temporary:  # where it cannot be kept it is measured again
             temporary.write_text(json.dumps(known, indent=2) + "\n")
     seconds = known[key]
@@ -92,13 +102,12 @@ def _seconds(device: torch.device, dtype: torch.dtype, size: LayerSize) -> float
     return fastest * size.side**2 / side**2
 
 
-def _read(path: Path) -> dict[str, dict[str, float]]:
+def _read(path: Path) -> dict[str, _Seconds]:
     """What was measured before; nothing where the file is missing or damaged."""
     try:
-        known = json.loads(path.read_bytes())
+        return TypeAdapter(dict[str, _Seconds]).validate_json(path.read_bytes())
     except (OSError, ValueError):
         return {}
-    return known if isinstance(known, dict) else {}
 
 
 def device_name(device: torch.device) -> str:
