@@ -8,13 +8,12 @@ from contextlib import contextmanager
 import httpx2 as httpx
 import pytest
 from PIL import Image
-from serving import HeldDetector, listening, png, until
+from serving import HeldDetector, listening, png
 
 from faceref import Restorer
 from faceref.app.server.api import create_app
 from faceref.app.server.jobs import _seconds
 from faceref.app.server.limits import Limits
-from faceref.app.server.schema import State
 from faceref.client import Client, ServerError
 
 
@@ -117,21 +116,3 @@ def test_looking_for_faces_has_an_end(restorer, tmp_path, photo, reference):
         with pytest.raises(ServerError, match="seconds; give fewer or smaller photographs") as ended:
             client.faces(photo, [reference])
         assert (ended.value.status, ended.value.code) == (422, "time")
-
-
-def test_who_waits_is_told_of_which_job_it_is_that_failed_and_it_is_not_kept_for_long(serve, wall):
-    http = serve(kept=1, fetched_seconds=0)
-    for _ in range(2):
-        answer = http.post("/v1/restore", files={"photo": wall}, headers={"Prefer": "wait=60"})
-        assert (answer.status_code, answer.json()["code"]) == (422, "no_face")
-        where = answer.headers["Content-Location"]
-        assert http.get(where.removesuffix("/result")).status_code == 404
-
-
-def test_what_a_job_failed_of_can_be_looked_at_and_kept(serve, wall):
-    http = serve(fetched_seconds=0)
-    job = http.post("/v1/restore", files={"photo": wall}).json()["id"]
-    until(lambda: http.get(f"/v1/jobs/{job}").json()["state"] == State.FAILED)
-    said = [http.get(f"/v1/jobs/{job}/result", params={"keep": keep}) for keep in (True, False)]
-    assert [answer.json()["code"] for answer in said] == ["no_face", "no_face"]
-    assert http.get(f"/v1/jobs/{job}").status_code == 404

@@ -70,9 +70,7 @@ class ChannelConcatUNet(_LatentCacheUNet):
         if references is not None and len(references):
             latents = self._latents(references, sample)  # [B, n, C, h, w]
             present = references.counts > 0
-            first = (
-                (~present).int().argsort(dim=1, stable=True)
-            )  # [B, n]: those that are there before those that are not
+            first = (~present).int().argsort(dim=1, stable=True)  # [B, n]: rows, those that are there before the others
             slots = torch.arange(channels // latents.shape[2], device=sample.device)  # [N]
             rows = first.gather(1, slots % present.sum(dim=1, keepdim=True).clamp(min=1))  # [B, N]
             image = torch.arange(len(sample), device=sample.device)[:, None]

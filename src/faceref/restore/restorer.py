@@ -97,9 +97,8 @@ class Restorer:
         photo: a file or a PIL picture of any size. people: references (files, folders, pictures; a folder may be an
         album of several people), or people read beforehand (`people`, `person`); nobody: the face is restored from the
         photograph alone, by the model that this one brings along for that if there is one. options: or a mapping of
-        such settings. on_step: called with (steps
-        done, steps in all) of the faces, then anew of the tiles of a background; on_photo: before, of references that
-        are read.
+        such settings. on_step: called with (steps done, steps in all) of the faces, then anew of the tiles of a
+        background; on_photo: before, of references that are read.
 
         Raises PhotoError, NoFaceError, NoReferenceError, OtherPersonError or UsageError (see `faceref.errors`).
 

@@ -77,9 +77,8 @@ def train_from(
 
     Raises DataError, CheckpointError or UsageError where data, weights or settings do not fit; UsageError where
     `run_dir` already holds a run and `resume` is not set, or the other way round, or with other settings, frozen
-    networks or names of photographs; OutputError
-    (code "in_use") while another run writes there; FacerefError (code "step_too_large") where there is too little
-    memory.
+    networks or names of photographs; OutputError (code "in_use") while another run writes there; FacerefError (code
+    "step_too_large") where there is too little memory.
     """
     if not resume:
         check_used(config)
