@@ -53,8 +53,8 @@ def test_files_that_are_missing_broken_or_not_square_are_named(folder: Path):
     (folder / "ann/1.png").write_text("no picture")
     Image.new("RGB", (8, 9)).save(folder / "ann/2.png")
     found = problems(folder)
-    assert found["ann/0.png"] == "is missing"
-    assert "cannot be read" in found["ann/1.png"]
+    assert found["ann/0.png"] == "does not exist"
+    assert "is not a picture" in found["ann/1.png"]
     assert "8x9" in found["ann/2.png"]
     assert len(found) == 3
 
@@ -96,7 +96,7 @@ def test_released_mappings_are_checked_without_an_index(folder: Path):
     write_mapping(folder, "test", "bob/0.png,['ann/1.png']")  # who are then one person, in both
     assert "is in test" in problems(folder, mappings=[train, test])["the person of ann/0.png"]
     write_mapping(folder, "test", "gone.png,['bob/1.png']")
-    assert problems(folder, mappings=[train, test]) == {"gone.png": "is missing"}
+    assert problems(folder, mappings=[train, test]) == {"gone.png": "does not exist"}
 
 
 def test_mappings_tell_the_split_where_the_index_does_not(folder: Path):

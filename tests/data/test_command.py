@@ -118,7 +118,7 @@ def test_check_ends_with_1_and_the_names(faces: Path, capsys):
     (faces / "Eileen/a.png").unlink()
     assert run("data", "check", faces, "--no-near-duplicates") == 1
     told = capsys.readouterr().out
-    assert "Eileen/a.png: is missing" in told
+    assert "Eileen/a.png: does not exist" in told
     assert "Solara: is in test" in told
     assert "3 problems" in told
 

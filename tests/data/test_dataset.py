@@ -118,8 +118,8 @@ def test_cache_gives_the_same_samples_and_notices_a_changed_file(
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda root: (root / "anna/10.png").unlink(), r"10\.png is missing"),
-        (lambda root: (root / "anna/10.png").write_text("no picture"), r"10\.png cannot be read"),
+        (lambda root: (root / "anna/10.png").unlink(), r"10\.png does not exist"),
+        (lambda root: (root / "anna/10.png").write_text("no picture"), r"10\.png is not a picture"),
         (lambda root: (root / "index.csv").write_text("file,split\n"), "lacks the column 'person'"),
         (lambda root: (root / "index.csv").write_text("file,person,split\n"), "no photograph of the split 'train'"),
         (lambda root: Image.new("RGB", (48, 40)).save(root / "anna/10.png"), "48x40, not square"),
@@ -146,7 +146,7 @@ def test_all_damaged_photographs_are_named_at_once_or_left_out_if_asked(
     for _ in range(2):  # a cache, too, remembers what is damaged
         with pytest.raises(DataError) as caught:
             dataset(people, cache=cache)
-        assert all(name in str(caught.value) for name in ("10.png is missing", "20.png cannot", "1.png is 48x40"))
+        assert all(name in str(caught.value) for name in ("10.png does not exist", "20.png is not", "1.png is 48x40"))
         faces = dataset(people, cache=cache, skip_damaged=True)
         assert len(faces) == len(faces.sharpness) == 1
         assert faces[0]["hq"][0, 0, 0] == 30
@@ -176,7 +176,7 @@ def test_a_cache_of_a_missing_photograph_is_none_of_the_set_without_it(people: P
     cache = tmp_path_factory.mktemp("cache")
     index = (people / "index.csv").read_text()
     (people / "anna/10.png").unlink()
-    with pytest.raises(DataError, match=r"10\.png is missing"):
+    with pytest.raises(DataError, match=r"10\.png does not exist"):
         dataset(people, cache=cache)
     (people / "index.csv").write_text("\n".join(line for line in index.splitlines() if "anna/10.png" not in line))
     faces = dataset(people, cache=cache)

@@ -50,11 +50,11 @@ def test_every_bad_photograph_is_named_and_the_good_ones_are_kept(photos: Path):
     reasons = [(item.name, item.reason) for item in cases.left_out]
     assert len(reasons) == 8
     for name, words in (
-        ("ann/0.png", "1.png cannot be read"),
+        ("ann/0.png", "1.png is not a picture"),
         ("ann/0.png", "ann/0.png is the target itself"),
-        ("ann/0.png", "9.png is missing"),
-        ("ann/1.png", "cannot be read"),
-        ("gone.png", "is missing"),
+        ("ann/0.png", "9.png does not exist"),
+        ("ann/1.png", "is not a picture"),
+        ("gone.png", "does not exist"),
         ("wide.png", "20x30, not square"),
         ("bea/0.png", "no reference"),
         ("ann/0.png", "same name"),

@@ -161,7 +161,7 @@ def test_stored_lq_pictures_are_enlarged_and_have_a_bicubic_row(model_folder: Pa
     text = (out / "summary.md").read_text()
     assert "the LQ input, enlarged bicubically" in text
     assert "only one identity" in text
-    assert "gone.png is missing" in (out / "left_out.csv").read_text()
+    assert "gone.png does not exist" in (out / "left_out.csv").read_text()
     assert "2 remarks on 2 photographs left out" in output
 
 

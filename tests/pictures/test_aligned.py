@@ -1,11 +1,11 @@
 """A file is an aligned face for one command if it is for all: the same formats, the same words for what is wrong."""
 
 from pathlib import Path
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from picture_files import encoded
+from PIL import Image
 
 from faceref.data.check import inspect_files
 from faceref.data.dataset import FaceDataset, FaceSource
@@ -19,6 +19,7 @@ from faceref.errors import DataError
 from faceref.evaluation.cases import load_cases
 from faceref.evaluation.faces import read_face
 from faceref.pictures.aligned import open_face
+from faceref.pictures.photo import open_photo
 
 ORIENTATION = 0x0112
 
@@ -37,9 +38,9 @@ def test_a_format_that_photographs_may_not_have_is_no_face_for_any_command(comma
     with pytest.raises(DataError) as error:
         COMMANDS[command](tmp_path)
     if command == "degrade":  # which has a table for the reasons
-        assert "JPEG, PNG, WEBP, BMP, TIFF" in (tmp_path / "lq" / "left_out.csv").read_text()
+        assert "JPEG, PNG, WebP, BMP, TIFF" in (tmp_path / "lq" / "left_out.csv").read_text()
     else:
-        assert "JPEG, PNG, WEBP, BMP, TIFF" in str(error.value)
+        assert "JPEG, PNG, WebP, BMP, TIFF" in str(error.value)
 
 
 def test_check_says_what_is_wrong_with_each_file(tmp_path: Path):
@@ -52,11 +53,11 @@ def test_check_says_what_is_wrong_with_each_file(tmp_path: Path):
     files = ["good.png", "film.png", "wide.png", "cut.png", "folder.png", "gone.png"]
     states = inspect_files(tmp_path, files)
     assert states["good.png"].problem == ""
-    assert states["film.png"].problem.startswith("cannot be read as a picture (it is in none of the formats JPEG")
+    assert states["film.png"].problem.startswith("is not a picture in JPEG, PNG")
     assert states["wide.png"].problem.startswith("is 32x30, not square")
-    assert states["cut.png"].problem.startswith("cannot be read as a picture (")
-    assert states["folder.png"].problem == "cannot be read as a picture (Is a directory)"
-    assert states["gone.png"].problem == "is missing"
+    assert states["cut.png"].problem == "is damaged and cannot be decoded"
+    assert states["folder.png"].problem == "is a folder"
+    assert states["gone.png"].problem == "does not exist"
 
 
 def test_a_face_of_16_bits_is_no_white_one(tmp_path: Path):
@@ -74,10 +75,26 @@ def test_padding_stays_padding(tmp_path: Path):
     assert (face.mode, face.getpixel((3, 4)), face.getpixel((4, 4))) == ("RGBA", (90, 90, 90, 0), (90, 90, 90, 255))
 
 
-def test_whatever_a_damaged_file_makes_of_its_reader_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    Image.new("RGB", (32, 32)).save(tmp_path / "face.png")
-    monkeypatch.setattr(ImageOps, "exif_transpose", Mock(side_effect=RuntimeError("Failed to decode image")))
-    assert inspect_files(tmp_path, ["face.png"])["face.png"].problem.startswith("cannot be read as a picture (Failed")
+def test_damaged_exif_refuses_no_face_as_it_refuses_no_photograph(astronaut: Image.Image, tmp_path: Path):
+    no_exif = encoded(astronaut, "PNG", exif=b"Exif\0\0no header of TIFF")
+    exif = encoded(astronaut, "PNG", exif=Image.Exif().tobytes())
+    wrong_checksum = exif.replace(b"eXIfMM", b"eXIfII", 1)
+    assert wrong_checksum != exif
+    for damaged in (no_exif, wrong_checksum):
+        (tmp_path / "face.png").write_bytes(damaged)
+        assert open_face(tmp_path / "face.png").tobytes() == astronaut.tobytes()
+        assert open_photo(tmp_path / "face.png").image.tobytes() == astronaut.tobytes()
+
+
+def test_a_truncated_face_is_refused_though_a_photograph_serves_as_far_as_it_goes(
+    astronaut: Image.Image, tmp_path: Path
+):
+    for name, progressive, told in (("rows", False, "% of it could be read"), ("detail", True, "some detail is lost")):
+        whole = encoded(astronaut, "JPEG", progressive=progressive)
+        (tmp_path / f"{name}.jpg").write_bytes(whole[: len(whole) * 3 // 4])
+        assert open_photo(tmp_path / f"{name}.jpg").image.size == astronaut.size
+        with pytest.raises(DataError, match=rf"{name}\.jpg is truncated: .*{told}"):
+            open_face(tmp_path / f"{name}.jpg")
 
 
 def test_a_face_is_upright(astronaut: Image.Image, tmp_path: Path):

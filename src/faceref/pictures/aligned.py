@@ -1,17 +1,15 @@
 """Aligned faces on disk: square pictures in the formats that photographs may have, the same for every command."""
 
 import hashlib
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from faceref.errors import DataError, PhotoError
-from faceref.pictures.colour import to_rgb
-from faceref.pictures.decode import DAMAGED
-from faceref.pictures.formats import FORMATS
-from faceref.pictures.jpeg import JPEG, check_scans
+from faceref.errors import DataError, PhotoError, printable
+from faceref.pictures.decode import decode
+from faceref.pictures.exif import read_exif
+from faceref.pictures.photo import read_bytes, upright_pixels
 
 
 @dataclass(frozen=True)
@@ -35,36 +33,25 @@ def inspect_face(path: Path) -> FileState:
 def open_face(path: Path) -> Image.Image:
     """An aligned face, upright, RGB, or RGBA if anything is transparent; alpha 0 is padding.
 
-    Raises DataError if it is missing, in none of FORMATS, damaged or not square.
+    Raises DataError if it is missing, no photograph, truncated or otherwise damaged, or not square.
     """
     return _read(path)[1]
 
 
 def _read(path: Path) -> tuple[bytes, Image.Image]:
+    """The file, and its picture as a photograph is opened, without what nobody asks of a face in a data set."""
     try:
-        content = path.read_bytes()
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            if image.format in JPEG:
-                check_scans(content, str(path))
-            face = _in_8_bits(ImageOps.exif_transpose(image))
-    except FileNotFoundError:
-        raise DataError("is missing", subject=path) from None
+        content = read_bytes(path)
+        decoded = decode(content, printable(path), smallest=1)  # degraded faces may have 16 pixels
     except PhotoError as error:
         raise DataError(error.reason, subject=path, hint=error.hint) from error
-    except UnidentifiedImageError:
-        reason = f"it is in none of the formats {', '.join(FORMATS)}"
-        raise DataError(f"cannot be read as a picture ({reason})", subject=path) from None
-    except (*DAMAGED, Image.DecompressionBombError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"cannot be read as a picture ({reason})", subject=path) from error
+    if decoded.warnings:  # a photograph's truncated file serves as far as it goes
+        raise DataError(decoded.warnings[0], subject=path, hint="use another copy of it")
+    pixels = upright_pixels(decoded, read_exif(decoded.image).orientation)
+    face = pixels.rgb
     if face.width != face.height:
         reason = f"is {face.width}x{face.height}, not square"
         raise DataError(reason, subject=path, hint="align it first", code="not_square")
-    return content, face
-
-
-def _in_8_bits(image: Image.Image) -> Image.Image:
-    pixels = to_rgb(image)
     if pixels.alpha is not None:
-        pixels.rgb.putalpha(pixels.alpha)
-    return pixels.rgb
+        face.putalpha(pixels.alpha)
+    return content, face

@@ -39,13 +39,16 @@ class Decoded:
     losses: tuple[str, ...] = ()
 
 
-def decode(data: bytes, name: str) -> Decoded:
-    """Decode JPEG, PNG, WebP, BMP, TIFF, AVIF or HEIC; raises PhotoError about `name` for anything else."""
+def decode(data: bytes, name: str, smallest: int = SMALLEST_SIDE) -> Decoded:
+    """Decode JPEG, PNG, WebP, BMP, TIFF, AVIF or HEIC; raises PhotoError about `name` for anything else.
+
+    smallest: pixels that each side needs.
+    """
     image = open_header(io.BytesIO(data), name)
     if isinstance(image, TiffImageFile) and _is_preview(image, data):
         hint = "save it as JPEG or TIFF with the camera's program"
         raise PhotoError("is a camera's raw file, of which only the preview could be read", subject=name, hint=hint)
-    check_size(image.size, name)
+    check_size(image.size, name, smallest=smallest)
     if image.format in JPEG:
         check_scans(data, name)
     losses: tuple[str, ...] = ()
@@ -125,15 +128,15 @@ def open_header(file: BinaryIO, name: str) -> Image.Image:
         raise _too_large_for_pillow(name) from error
 
 
-def check_size(size: tuple[int, int], name: str, scale: int = 1) -> None:
+def check_size(size: tuple[int, int], name: str, scale: int = 1, smallest: int = SMALLEST_SIDE) -> None:
     """Raises PhotoError for a picture too small to hold a face, or too large for us or for the memory that is free.
 
     scale: how many times larger it is to be made.
     """
     width, height = size
     area = width * height * scale**2
-    if min(size) < SMALLEST_SIDE:
-        reason = f"is only {width}x{height} pixels; at least {SMALLEST_SIDE}x{SMALLEST_SIDE} are needed"
+    if min(size) < smallest:
+        reason = f"is only {width}x{height} pixels; at least {smallest}x{smallest} are needed"
         raise PhotoError(reason, subject=name)
     hint = "make it smaller or cut out the faces"
     has = "has" if scale == 1 else f"enlarged {scale} times has"

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from faceref.errors import PhotoError, UsageError, printable
-from faceref.pictures.colour import is_grey, to_rgb
+from faceref.pictures.colour import Pixels, is_grey, to_rgb
 from faceref.pictures.decode import Decoded, decode, decode_in_memory, open_header
 from faceref.pictures.mark import is_restored
 from faceref.pictures.metadata import FileMetadata, read_metadata
@@ -116,19 +116,26 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
+def upright_pixels(decoded: Decoded, orientation: int) -> Pixels:
+    """A decoded picture's pixels as they are looked at; orientation: EXIF's."""
+    pixels = to_rgb(decoded.image, decoded.cicp)
+    transpose = _UPRIGHT.get(orientation)
+    if transpose is None:
+        return pixels
+    alpha = pixels.alpha and pixels.alpha.transpose(transpose)
+    return replace(pixels, rgb=pixels.rgb.transpose(transpose), alpha=alpha)
+
+
 def _photo(decoded: Decoded, name: str, path: Path | None) -> Photo:
     """Bring a decoded picture to upright 8-bit RGB, with all that is known of it."""
     file, missed = read_metadata(decoded.image)
-    pixels = to_rgb(decoded.image, decoded.cicp)
-    rgb, alpha, transpose = pixels.rgb, pixels.alpha, _UPRIGHT.get(file.orientation)
-    if transpose is not None:
-        rgb, alpha = rgb.transpose(transpose), alpha and alpha.transpose(transpose)
+    pixels = upright_pixels(decoded, file.orientation)
     return Photo(
-        image=rgb,
-        readable=_turned(decoded.rows, decoded.image.size, transpose),
+        image=pixels.rgb,
+        readable=_turned(decoded.rows, decoded.image.size, _UPRIGHT.get(file.orientation)),
         path=path,
-        alpha=alpha,
-        grayscale=is_grey(rgb),
+        alpha=pixels.alpha,
+        grayscale=is_grey(pixels.rgb),
         file=replace(file, icc_profile=pixels.icc_profile),
         restored=is_restored(decoded.image),
         warnings=tuple(f"{name} {what}" for what in (*decoded.warnings, *pixels.remarks)),
