@@ -114,11 +114,21 @@ def test_a_single_photograph_has_no_distribution():
     assert compare_distributions(one, one, np.array(["a"]), seed=0) == {}
 
 
-def test_the_frechet_distance_of_moments_is_that_of_rows_that_have_them():
+def test_the_frechet_distance_of_moments_is_that_of_their_matrix_root_whether_or_not_they_are_singular():
     rng = np.random.default_rng(0)
-    a, b = rng.normal(size=(50, 3)) @ rng.normal(size=(3, 3)), rng.normal(size=(60, 3)) + 1
-    moments = [(x.mean(0), np.cov(x.T)) for x in (a, b)]
-    assert frechet_of_moments(*moments[0], *moments[1]) == pytest.approx(frechet_distance(a, b))
+    for count, tolerance in ((50, 1e-9), (3, 1e-6)):  # of three rows the covariances of four columns are singular
+        a, b = rng.normal(size=(count, 4)) @ rng.normal(size=(4, 4)), rng.normal(size=(60, 4)) + 1
+        (mean, covariance), (other, others) = ((x.mean(0), np.cov(x.T)) for x in (a, b))
+        # A B has the eigenvalues of a symmetric matrix without negative ones: all are real
+        root = np.sqrt(np.linalg.eigvals(covariance @ others).real.clip(min=0))
+        expected = np.square(mean - other).sum() + np.trace(covariance + others) - 2 * root.sum()
+        assert frechet_of_moments(mean, covariance, other, others) == pytest.approx(expected, abs=tolerance)
+        assert frechet_distance(a, b) == pytest.approx(expected, abs=tolerance)
+
+
+def test_the_frechet_distance_of_thousands_takes_no_more_than_that_of_their_dimensions():
+    a, b = np.random.default_rng(0).normal(size=(2, 20_000, 16))
+    assert 0 < frechet_distance(a, b) < 0.02  # a matrix of all pairs would take 3.2 GB, and days
 
 
 def test_the_middle_map_is_seen_place_by_place(tmp_path: Path):

@@ -76,8 +76,16 @@ def look_at_pictures(folder: Path, names: Sequence[str], size: int, recogniser: 
     return Seen(torch.cat(embeddings).double().cpu().numpy(), of_pictures, mean, covariance)
 
 
+def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """As `frechet_of_moments`, of rows a [N, D] and b [M, D], at least two; it grows where they are fewer than 10 D."""
+    return frechet_of_moments(*_moments(a), *_moments(b))
+
+
 def frechet_of_moments(mean: np.ndarray, covariance: np.ndarray, other: np.ndarray, others: np.ndarray) -> float:
-    """As `frechet_distance`, of means [D] and covariances [D, D]."""
+    """Between Gaussians with these means [D] and covariances A and B [D, D] (Dowson and Landau 1982).
+
+    |mean_a - mean_b|^2 + tr(A + B - 2 (A B)^(1/2)).
+    """
     values, vectors = np.linalg.eigh(covariance)
     root = vectors * np.sqrt(values.clip(min=0))
     # the eigenvalues of A B are those of this matrix, which is symmetric
@@ -85,16 +93,10 @@ def frechet_of_moments(mean: np.ndarray, covariance: np.ndarray, other: np.ndarr
     return float(np.square(mean - other).sum() + np.trace(covariance) + np.trace(others) - 2 * common)
 
 
-def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Between Gaussians with the means and covariances of a [N, D] and b [M, D] (Dowson and Landau 1982).
-
-    |mean_a - mean_b|^2 + tr(A + B - 2 (A B)^(1/2)). Both need two rows. It grows as rows get fewer than some 10 D.
-    """
-    centred = [(x - x.mean(0)) / np.sqrt(len(x) - 1) for x in (a, b)]  # covariances are x' x
-    # the eigenvalues of A B are the squares of the singular values of this product, also where A is singular
-    common = np.linalg.svd(centred[0] @ centred[1].T, compute_uv=False).sum()
-    shift = np.square(a.mean(0) - b.mean(0)).sum()
-    return float(shift + sum(np.square(x).sum() for x in centred) - 2 * common)
+def _moments(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    mean = rows.mean(axis=0)
+    centred = rows - mean
+    return mean, centred.T @ centred / (len(rows) - 1)
 
 
 def kernel_distance(a: np.ndarray, b: np.ndarray, identities: np.ndarray, seed: int) -> Estimate:
