@@ -2,7 +2,7 @@
 
 import numpy as np
 
-Box = tuple[float, float, float, float]
+Box = tuple[float, float, float, float]  # of one; pixels, or shares of a side
 
 
 def suppress(

@@ -15,6 +15,7 @@ import dlib
 import numpy as np
 from PIL import Image
 
+from faceref.faces.boxes import Box
 from faceref.faces.face import Face, Landmarker
 
 # Photos are brought to twice their size, but not outside of these ranges (pixels of the long side). dlib's detectors
@@ -50,7 +51,7 @@ class DlibDetector:
             faces = [Face(box, place(image, box), score, name) for box, score in boxes]
         return sorted(faces, key=lambda face: face.area, reverse=True)
 
-    def landmarks(self, image: Image.Image, box: tuple[float, float, float, float]) -> np.ndarray:
+    def landmarks(self, image: Image.Image, box: Box) -> np.ndarray:
         """Landmarks float32 [68, 2] of the face known to fill `box` (left, top, right, bottom)."""
         with self._lock:
             return self._landmarks(image, box)
@@ -67,18 +68,18 @@ class DlibDetector:
     def _predictor(self) -> Any:
         return dlib.shape_predictor(dlib_weights("shape_predictor_68_face_landmarks.dat"))
 
-    def _hog_boxes(self, image: Image.Image) -> list[tuple[tuple[float, float, float, float], float]]:
+    def _hog_boxes(self, image: Image.Image) -> list[tuple[Box, float]]:
         scaled, scale = _resized(image, np.clip(2 * max(image.size), *HOG_LONG_SIDE) / max(image.size))
         rectangles, scores, _ = self._hog.run(np.asarray(scaled), 0, 0.0)
         return [(_box(r, scale), score) for r, score in zip(rectangles, scores, strict=True)]
 
-    def _cnn_boxes(self, image: Image.Image) -> list[tuple[tuple[float, float, float, float], float]]:
+    def _cnn_boxes(self, image: Image.Image) -> list[tuple[Box, float]]:
         scaled, scale = _resized(image, np.clip(2 * max(image.size), *CNN_LONG_SIDE) / max(image.size))
         shortest = CNN_LONG_SIDE[0]  # dlib's network fails on strips: they get a black margin
         canvas = scaled.crop((0, 0, max(scaled.width, shortest), max(scaled.height, shortest)))
         return [(_box(found.rect, scale), found.confidence) for found in self._cnn(np.asarray(canvas), 0)]
 
-    def _landmarks(self, image: Image.Image, box: tuple[float, float, float, float]) -> np.ndarray:
+    def _landmarks(self, image: Image.Image, box: Box) -> np.ndarray:
         """Predict on a cut-out three boxes wide, scaled so that the box has a size within LANDMARK_BOX."""
         left, top, right, bottom = box
         width, height = right - left, bottom - top
@@ -103,6 +104,6 @@ def _resized(image: Image.Image, scale: float) -> tuple[Image.Image, np.ndarray]
     return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0), np.array(size) / image.size
 
 
-def _box(rectangle: Any, scale: np.ndarray) -> tuple[float, float, float, float]:
+def _box(rectangle: Any, scale: np.ndarray) -> Box:
     x, y = scale.tolist()
     return rectangle.left() / x, rectangle.top() / y, (rectangle.right() + 1) / x, (rectangle.bottom() + 1) / y

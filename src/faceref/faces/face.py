@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
+from faceref.faces.boxes import Box
+
 
 @dataclass(frozen=True, eq=False)
 class Face:
@@ -18,7 +20,7 @@ class Face:
     `score` is the detector's own confidence; scores of different detectors cannot be compared.
     """
 
-    box: tuple[float, float, float, float]
+    box: Box
     landmarks: np.ndarray
     score: float
     detector: str
@@ -32,7 +34,7 @@ class Face:
 class Landmarker(Protocol):
     """Anything that places dlib's 68 landmarks in a face that is about upright."""
 
-    def landmarks(self, image: Image.Image, box: tuple[float, float, float, float]) -> np.ndarray:
+    def landmarks(self, image: Image.Image, box: Box) -> np.ndarray:
         """Landmarks float32 [68, 2] of the face of an RGB picture known to fill `box` (left, top, right, bottom)."""
         ...
 

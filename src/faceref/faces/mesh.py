@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from faceref.faces.boxes import Box
+
 SIZE = 192  # pixels that the network takes
 # Of the box of dlib's landmarks: how much wider the network's square is, and how far below its middle. Chosen on 40
 # photographs of pins256; docs/evaluation.md has what comes of it on others.
@@ -31,7 +33,7 @@ class MeshLandmarker:
     def __init__(self) -> None:
         self._lock = threading.Lock()
 
-    def landmarks(self, image: Image.Image, box: tuple[float, float, float, float]) -> np.ndarray:
+    def landmarks(self, image: Image.Image, box: Box) -> np.ndarray:
         """Landmarks float32 [68, 2] of the face of an RGB picture known to fill `box` (left, top, right, bottom)."""
         left, top, right, bottom = box
         side = max(right - left, bottom - top) * WIDER

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from PIL import Image
 
-from faceref.faces.boxes import suppress, turned_back
+from faceref.faces.boxes import Box, suppress, turned_back
 from faceref.faces.dlib_detector import DlibDetector
 from faceref.faces.face import Face, Landmarker
 from faceref.faces.landmarks import landmarks_from_five
@@ -80,6 +80,6 @@ def _turned_back(found: Candidates, turns: int, size: tuple[int, int]) -> Candid
     return Candidates(boxes, found.scores, turned_back(found.points, turns, size))
 
 
-def _corners(box: np.ndarray) -> tuple[float, float, float, float]:
+def _corners(box: np.ndarray) -> Box:
     left, top, right, bottom = box.tolist()
     return left, top, right, bottom

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from faceref.errors import FacerefError, UsageError
+from faceref.faces.boxes import Box
 from faceref.faces.dlib_detector import DlibDetector
 from faceref.faces.face import Face, Landmarker
 from faceref.faces.landmarks import landmarks_from_five
@@ -53,6 +54,6 @@ class UnifaceDetector:
         return sorted(faces, key=lambda face: face.area, reverse=True)
 
 
-def _box(edges: np.ndarray) -> tuple[float, float, float, float]:
+def _box(edges: np.ndarray) -> Box:
     left, top, right, bottom = edges.tolist()
     return left, top, right, bottom

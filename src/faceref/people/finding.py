@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from faceref.faces.boxes import Box
 from faceref.people.album import Album
 from faceref.people.matching import is_sure, match
 from faceref.people.person import Identity
@@ -15,7 +16,7 @@ class Sighting:
 
     person: str
     photo: str
-    box: tuple[float, float, float, float]
+    box: Box
     certainty: float
 
 
