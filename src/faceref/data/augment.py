@@ -7,6 +7,8 @@ from kornia.geometry.transform import get_perspective_transform, warp_perspectiv
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from faceref.pictures.colour import LUMINANCE
+
 
 class ReferenceAugmentation(BaseModel):
     """How far references are changed; the defaults are those of ReF-LDM's released configuration."""
@@ -47,7 +49,7 @@ class TargetAugmentation(BaseModel):
 UNCHANGED = TargetAugmentation()
 _SEPIA = torch.tensor([1.08, 1.0, 0.82])
 
-_RGB_TO_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+_RGB_TO_YIQ = torch.tensor([LUMINANCE, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 
 
 @torch.no_grad()

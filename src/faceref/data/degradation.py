@@ -20,6 +20,8 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
+from faceref.pictures.colour import YCC
+
 
 @dataclass(frozen=True)
 class Degradation:
@@ -244,8 +246,7 @@ def _dct_matrix() -> Tensor:
 
 
 _DCT = _dct_matrix()
-# JFIF: RGB -> Y, Cb, Cr
-_COLOUR = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
+_COLOUR = torch.tensor(YCC)
 _COLOUR_OFFSET = torch.tensor([0.0, 128.0, 128.0]).view(3, 1, 1)
 # ITU T.81 annex K: the tables of quality 50, row by row
 # fmt: off

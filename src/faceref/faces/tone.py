@@ -3,12 +3,13 @@
 import numpy as np
 
 from faceref.faces.noise import blur
+from faceref.pictures.colour import LUMINANCE
 
-LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # of RGB, Rec. 601
 BINS = 16  # of luminance: the tone is a curve from black to white
 SMOOTHING = 0.012  # of the face's side: grain and JPEG's blocks have colours of their own
 EVERY = 0.66  # of that: the distance of the pixels that are looked at, between which there is nothing else
 TONED = 2.5  # levels: colours that differ by less from the print's tone are none
+_WEIGHTS = np.array(LUMINANCE, np.float32)
 
 
 class Tone:
@@ -21,7 +22,7 @@ class Tone:
         deviation = SMOOTHING * pixels.shape[0]
         some = (slice(None, None, max(int(EVERY * deviation), 1)),) * 2
         smooth = blur(pixels, deviation)[some][where[some]]  # [N, 3]
-        luminance = smooth @ LUMINANCE
+        luminance = smooth @ _WEIGHTS
         bins = np.array_split(np.argsort(luminance, kind="stable"), BINS)
         # black has no colour
         self._luminance = np.array([0.0, *(np.median(luminance[one]) for one in bins)])
@@ -37,7 +38,7 @@ class Tone:
 
     def colour(self, pixels: np.ndarray) -> np.ndarray:
         """Pixels [h, w, 3] in the print's tone: of their own only the luminance is kept."""
-        luminance = pixels @ LUMINANCE
+        luminance = pixels @ _WEIGHTS
         return luminance[..., None] + self._of(luminance)
 
     def _of(self, luminance: np.ndarray) -> np.ndarray:

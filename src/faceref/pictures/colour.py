@@ -9,6 +9,8 @@ from PIL import Image, ImageCms
 _SRGB_GAMMA = 0.45455  # PNG's way to say: as sRGB
 _SRGB_PRIMARIES = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)  # white, red, green, blue
 _CICP_AS_SRGB = {(1, transfer) for transfer in (1, 6, 13, 14, 15)}  # ITU-T H.273: BT.709's primaries, curves as sRGB's
+LUMINANCE = (0.299, 0.587, 0.114)  # of RGB: Rec. 601
+YCC = (LUMINANCE, (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))  # JFIF: RGB -> Y, Cb, Cr
 _GREY_WHITES = (255, 1023, 4095, 65535)  # 8, 10, 12 and 16 bits
 
 
