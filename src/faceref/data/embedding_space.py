@@ -11,8 +11,6 @@ from PIL import Image
 from faceref.errors import CheckpointError, UsageError
 from faceref.people.measure import Measure
 
-CENTRE = (0.0625, 0.9375)  # ArcFace's box in an FFHQ-aligned face, shares of its side (ReF-LDM's released code)
-
 
 @dataclass(frozen=True)
 class EmbeddingSpace:
@@ -82,6 +80,8 @@ def embedder_of(space: EmbeddingSpace, device: str) -> Callable[[list[Image.Imag
 
 def _load_onnx(path: Path, refused: CheckpointError) -> Callable[[list[Image.Image]], np.ndarray]:
     """Any network [1, 3, H, W] -> [1, D] with ArcFace's conventions: its box of the face, RGB in [-1, 1]."""
+    from faceref.models.identity import ARCFACE_BOX
+
     try:
         import onnxruntime
     except ImportError:
@@ -101,8 +101,8 @@ def _load_onnx(path: Path, refused: CheckpointError) -> Callable[[list[Image.Ima
     def embed(faces: list[Image.Image]) -> np.ndarray:
         vectors = []
         for face in faces:
-            box = [share * face.width for share in (CENTRE[0], CENTRE[0], CENTRE[1], CENTRE[1])]
-            crop = face.resize((shape[3], shape[2]), Image.Resampling.BOX, box=(box[0], box[1], box[2], box[3]))
+            low, high = (share * face.width for share in ARCFACE_BOX)
+            crop = face.resize((shape[3], shape[2]), Image.Resampling.BOX, box=(low, low, high, high))
             pixels = np.asarray(crop, np.float32).transpose(2, 0, 1)[None] / 127.5 - 1
             vectors.append(np.asarray(session.run(None, {network_input.name: pixels})[0], np.float32).reshape(-1))
         stacked = np.stack(vectors)

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+ARCFACE_BOX = (0.0625, 0.9375)  # of an FFHQ-aligned face, across and down, shares of its side: ReF-LDM's released code
+
 
 class FaceRecogniser(nn.Module, ABC):
     """A frozen network from aligned faces to embeddings; gradients flow to the faces, not to the weights."""
@@ -150,9 +152,7 @@ class IResNet(FaceRecogniser):
         self.features = nn.BatchNorm1d(embedding_size)
 
     def crop(self, faces: Tensor) -> Tensor:
-        # as ReF-LDM's released code: the middle 7/8, averaged over areas
-        size = faces.shape[-1]
-        low, high = round(size * 0.0625), round(size * 0.9375)
+        low, high = (round(faces.shape[-1] * share) for share in ARCFACE_BOX)
         return F.interpolate(faces[..., low:high, low:high], size=(112, 112), mode="area")
 
     def feature_maps(self, pictures: Tensor) -> list[Tensor]:
