@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from faceref.data.degradation import MILD, MODERATE, SEVERE, degrade
+from faceref.data.degradation import GRADES, degrade
 from faceref.data.table import read_table
 from faceref.faces.detect import load_detector
 from faceref.faces.dlib_torch import TorchDlibRecogniser, load_recogniser
@@ -32,7 +32,7 @@ from faceref.people.album_people import SAME_PERSON, AlbumPerson, people_of
 from faceref.people.matching import SURE_AMONG_SEVERAL, TIMES_THE_SECOND, match
 from faceref.people.seen import Seen, SeenFace
 
-KINDS = {"untouched": None, "mild": MILD, "moderate": MODERATE, "severe": SEVERE}
+KINDS = {"untouched": None, **GRADES}
 PHOTOGRAPHS = 6  # of a person, at the most
 STRANGERS = 4  # one of so many people is not in the album
 GROUPING = (0.45, 0.48, 0.5, 0.52, 0.55)

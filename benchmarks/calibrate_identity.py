@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 from scipy.optimize import minimize
 
-from faceref.data.degradation import MILD, MODERATE, SEVERE, degrade
+from faceref.data.degradation import GRADES, degrade
 from faceref.data.table import read_table
 from faceref.faces.align import AlignedFace, Alignment
 from faceref.faces.certainty import Calibration, features
@@ -28,7 +28,7 @@ from faceref.faces.landmarks import landmarks_of_aligned
 from faceref.faces.quality import quality
 
 SIZE = 128  # pixels of the faces
-KINDS = {"untouched": None, "mild": MILD, "moderate": MODERATE, "severe": SEVERE}
+KINDS = {"untouched": None, **GRADES}
 REFERENCES = 5  # at the most, of a person
 STRANGERS_RESTORED = 0.005  # goal
 DISTANCES = {"mean": np.mean, "nearest": np.min}  # over a person's references

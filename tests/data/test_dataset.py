@@ -19,7 +19,7 @@ from faceref.data.dataset import (
     make_batch,
     sharpness_weights,
 )
-from faceref.data.decoded import decode
+from faceref.data.decoded import decode_face
 from faceref.data.degradation import MILD, TRAINING, DegradationRanges
 from faceref.errors import DataError, OutputError
 
@@ -67,7 +67,7 @@ def test_decoding_that_ends_early_leaves_nothing_in_the_cache(people: Path, tmp_
         raise KeyboardInterrupt
 
     cache = tmp_path_factory.mktemp("cache")
-    monkeypatch.setattr("faceref.data.decoded.decode", stop)
+    monkeypatch.setattr("faceref.data.decoded.decode_face", stop)
     with pytest.raises(KeyboardInterrupt):
         dataset(people, cache=cache)
     assert list(cache.iterdir()) == []
@@ -194,7 +194,7 @@ def test_a_set_without_any_whole_photograph_is_refused(people: Path):
 def test_decoded_photographs_take_no_more_memory_than_they_may(people: Path, monkeypatch, memory_gb: float, decoded):
     faces = dataset(people, memory_gb=memory_gb, reference_count=2)
     calls = []
-    monkeypatch.setattr("faceref.data.decoded.decode", lambda *a: calls.append(a) or decode(*a))
+    monkeypatch.setattr("faceref.data.decoded.decode_face", lambda *a: calls.append(a) or decode_face(*a))
     again = [faces[0]["references"] for _ in range(2)]
     assert torch.equal(*again)
     assert len(calls) // 2 in (decoded, decoded - 1)  # of the target and two references, those that are not kept

@@ -252,7 +252,7 @@ def test_results_among_the_photographs_are_refused_unless_a_table_says_which_tho
     ("arguments", "words"),
     [
         (("--index", "i.csv", "--mapping", "m.csv"), "either --mapping"),
-        (("--index", "i.csv", "--degradation", "light"), "no degradation 'light'; choose severe or moderate or mild"),
+        (("--index", "i.csv", "--degradation", "light"), "no degradation 'light'; choose mild or moderate or severe"),
         (("--index", "i.csv", "--lq", ".", "--degradation", "severe"), "either --lq or --degradation"),
         (
             ("--mapping", "m.csv", "--group-by", "hair"),

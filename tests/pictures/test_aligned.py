@@ -9,7 +9,7 @@ from PIL import Image
 
 from faceref.data.check import inspect_files
 from faceref.data.dataset import FaceDataset, FaceSource
-from faceref.data.decoded import decode
+from faceref.data.decoded import decode_face
 from faceref.data.degradation import SEVERE
 from faceref.data.embedding import embed_faces
 from faceref.data.embedding_space import embedding_space
@@ -64,7 +64,7 @@ def test_a_face_of_16_bits_is_no_white_one(tmp_path: Path):
     grey = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
     Image.fromarray(grey).save(tmp_path / "deep.png")
     assert np.abs(np.asarray(open_face(tmp_path / "deep.png"))[..., 0] - grey / 257.0).max() <= 1
-    assert decode(tmp_path / "deep.png", 64)[:3].mean() == pytest.approx(127.5, abs=1)
+    assert decode_face(tmp_path / "deep.png", 64)[:3].mean() == pytest.approx(127.5, abs=1)
 
 
 def test_padding_stays_padding(tmp_path: Path):

@@ -9,7 +9,7 @@ from faceref.errors import NoFaceError, OtherPersonError, OutputError, PhotoErro
 from faceref.models.upscaler import Upscaler
 from faceref.pictures import decode
 from faceref.restore import background
-from faceref.restore.background import check_result, fingerprint
+from faceref.restore.background import background_fingerprint, check_result
 from faceref.restore.options import RestoreOptions
 from faceref.restore.restorer import Restorer
 
@@ -136,7 +136,7 @@ def test_a_result_that_is_too_large_is_refused_before_any_work(restorer, portrai
 def test_another_model_under_the_same_name_is_another_setting(tmp_path):
     (tmp_path / "model.pth").write_bytes(b"one")
     options = RestoreOptions(background=str(tmp_path / "model.pth"))
-    first = fingerprint(options)
+    first = background_fingerprint(options)
     (tmp_path / "model.pth").write_bytes(b"two")
-    assert fingerprint(options) != first
-    assert fingerprint(RestoreOptions(background="lanczos")) == "lanczos"
+    assert background_fingerprint(options) != first
+    assert background_fingerprint(RestoreOptions(background="lanczos")) == "lanczos"

@@ -42,7 +42,7 @@ class DecodedPhotographs:
             return self.mapped[row]
         photograph = self._kept.get(row)
         if photograph is None:
-            photograph = decode(self.paths[row], self.resolution)
+            photograph = decode_face(self.paths[row], self.resolution)
             if len(self._kept) < self._room:
                 self._kept[row] = photograph
         return photograph
@@ -109,7 +109,7 @@ def _take_room(file: Path) -> None:
 
 def _decode_into(photographs: np.ndarray, paths: Sequence[Path]) -> Damaged:
     def decode_row(row: int) -> None:
-        photographs[row] = decode(paths[row], photographs.shape[-1])
+        photographs[row] = decode_face(paths[row], photographs.shape[-1])
 
     return _damaged(decode_row, len(paths))
 
@@ -128,7 +128,7 @@ def _damaged(read: Callable[[int], object], rows: int) -> Damaged:
         return {row: text for row, text in enumerate(pool.map(problem, range(rows))) if text}
 
 
-def decode(path: Path, resolution: int) -> np.ndarray:
+def decode_face(path: Path, resolution: int) -> np.ndarray:
     """One photograph as uint8 [4, H, W], resized with antialiasing if need be.
 
     Raises DataError if it cannot be read.

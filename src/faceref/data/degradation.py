@@ -103,6 +103,7 @@ MODERATE = DegradationRanges(sigma=(0, 8), downsample=(1, 8), noise=(0, 15), qua
 MILD = DegradationRanges(sigma=(0, 2), downsample=(1, 2), noise=(0, 5), quality=(80, 100))
 SEVERE = DegradationRanges(sigma=(8, 16), downsample=(8, 32), noise=(0, 20), quality=(30, 100))
 LDBFR = DegradationRanges(sigma=(0.1, 10), downsample=(0.8, 8), noise=(0, 20), quality=(60, 100), resolution=256)
+GRADES = {"mild": MILD, "moderate": MODERATE, "severe": SEVERE}  # how bad a photograph is that is restored
 
 
 def degrade(image: Image.Image, degradation: Degradation, rng: np.random.Generator) -> Image.Image:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from faceref.data.degradation import LDBFR, MILD, MODERATE, SEVERE, TRAINING, Degradation, DegradationRanges, degrade
+from faceref.data.degradation import GRADES, LDBFR, TRAINING, Degradation, DegradationRanges, degrade
 from faceref.data.index import INDEX, read_index
 from faceref.data.mapping import ReferenceMapping
 from faceref.data.table import Row, write_table
@@ -21,7 +21,7 @@ from faceref.pictures.aligned import open_face
 from faceref.pictures.formats import PICTURE_SUFFIXES
 from faceref.pictures.search import photos_below
 
-PRESETS = {"severe": SEVERE, "moderate": MODERATE, "mild": MILD, "training": TRAINING, "ldbfr": LDBFR}
+PRESETS = {**GRADES, "training": TRAINING, "ldbfr": LDBFR}
 JOURNAL, PARAMETERS, LEFT_OUT = "degradation.jsonl", "degradation.csv", "left_out.csv"
 STAMP = "stamp"  # in the journal; runs before had none
 COLUMNS = tuple(field.name for field in fields(Degradation))

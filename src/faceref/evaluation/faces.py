@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from faceref.data.decoded import decode
+from faceref.data.decoded import decode_face
 from faceref.data.table import read_table
 from faceref.errors import DataError
 from faceref.faces.centre import Centre
@@ -79,5 +79,5 @@ def compute_centre(index: Path, split: str, describer: FaceDescriber, seed: int)
 
 def read_face(path: Path, size: int) -> FaceFile:
     """An aligned face at the working size; alpha 0 marks pixels that were not in the photograph. Raises DataError."""
-    face = decode(path, size)
+    face = decode_face(path, size)
     return FaceFile(np.ascontiguousarray(face[:3].transpose(1, 2, 0)), face[3] // 255)

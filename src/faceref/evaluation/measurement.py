@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from faceref.data.degradation import MILD, MODERATE, SEVERE, degrade
+from faceref.data.degradation import GRADES, degrade
 from faceref.data.lq_set import seed_for
 from faceref.errors import DataError
 from faceref.evaluation.cases import Case, CaseSet, width_of
@@ -30,7 +30,6 @@ from faceref.faces.sharpness import face_region, sharpness
 from faceref.files import write_atomically
 from faceref.models.identity import FaceRecogniser, feature_distance
 
-PRESETS = {"severe": SEVERE, "moderate": MODERATE, "mild": MILD}
 STORED = "stored"  # the name of the set of LQ pictures that lie in a folder
 COLUMNS = ("set", "model", "condition", "image", "identity", "group", "ita", "references", *(m.key for m in METRICS))
 
@@ -174,7 +173,7 @@ class Measurement:
         """LQ inputs uint8 [B, S, S, 3]; small files are enlarged bilinearly, as Eq. 4 of ReF-LDM does."""
         if set_name == STORED:
             return self._enlarged(cv2.INTER_LINEAR)
-        ranges = PRESETS[set_name].at(self.size)
+        ranges = GRADES[set_name].at(self.size)
         pictures = []
         for case, pixels in zip(self.few, self.truth, strict=True):
             rng = np.random.default_rng(seed_for(self.plan.seed, case.name, set_name))

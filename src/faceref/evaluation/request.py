@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from faceref.data.degradation import GRADES
 from faceref.data.mapping import ReferenceMapping, mapping_from_index
 from faceref.errors import DataError, UsageError
 from faceref.evaluation.cases import mapping_from_folders
 from faceref.evaluation.elsewhere import RestoredSpec
 from faceref.evaluation.groups import ITA, read_groups
-from faceref.evaluation.measurement import PRESETS, STORED
+from faceref.evaluation.measurement import STORED
 from faceref.evaluation.models import ModelSpec
 from faceref.evaluation.onnx_restorer import OnnxSpec
 
@@ -51,9 +52,9 @@ def sets_of(request: Request) -> tuple[str, ...]:
     if request.lq is not None and request.degradations:
         reason = "LQ pictures and a degradation were given"
         raise UsageError(reason, hint="give either: LQ pictures are read or made, not both", code="lq_and_degradation")
-    unknown = [name for name in request.degradations if name not in PRESETS]
+    unknown = [name for name in request.degradations if name not in GRADES]
     if unknown:
-        raise UsageError(f"There is no degradation {unknown[0]!r}", hint=f"choose {' or '.join(PRESETS)}")
+        raise UsageError(f"There is no degradation {unknown[0]!r}", hint=f"choose {' or '.join(GRADES)}")
     if request.mapping is not None and request.index is not None:
         hint = "give either: a CSV of targets and references, or one of people"
         raise UsageError("A mapping and an index were given", hint=hint, code="mapping_and_index")

@@ -22,7 +22,7 @@ from faceref.evaluation.product import Product
 from faceref.evaluation.restorer import MeasuredRestorer
 from faceref.jobs import OnItem
 from faceref.journal import Journal, claim, fingerprint
-from faceref.models.loading import fingerprint as weights_of
+from faceref.models.loading import weights_fingerprint
 from faceref.processes import from_all, from_main, share_of
 
 JOURNAL, TABLE = "evaluation.jsonl", "per_image.csv"
@@ -130,7 +130,7 @@ def settings_of(
             "photographs": instruments.centre.photographs,
             "mean": fingerprint(instruments.centre.mean.tolist()),
         },
-        "second recogniser": recogniser and f"{type(recogniser).__name__} {weights_of(recogniser)}",
+        "second recogniser": recogniser and f"{type(recogniser).__name__} {weights_fingerprint(recogniser)}",
         "learned metrics": instruments.learned is not None and list(PYIQA),
         "NIQE": instruments.naturalness is not None,
     }

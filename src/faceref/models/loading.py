@@ -77,7 +77,7 @@ def check_finite(network: torch.nn.Module, subject: object) -> None:
             )
 
 
-def fingerprint(*networks: torch.nn.Module) -> str:
+def weights_fingerprint(*networks: torch.nn.Module) -> str:
     """16 hexadecimal digits that tell networks from those with any other weights, precision or settings."""
     digest = hashlib.sha256()
     for network in networks:

@@ -17,7 +17,7 @@ from faceref.models.fusion import PixelFusion
 from faceref.models.graphs import Evaluation, Graphs, without_texture
 from faceref.models.identity_encoder import IdentityEncoder
 from faceref.models.ldbfr import RestoringVQModel
-from faceref.models.loading import fingerprint
+from faceref.models.loading import weights_fingerprint
 from faceref.models.mechanisms import REFERENCE_UNETS
 from faceref.models.reference import TEXTURE, Encoder, ReferenceCache
 from faceref.models.strips import encode_in_strips
@@ -83,7 +83,7 @@ class ReFLDMPipeline(FacePipeline):
     @cached_property
     def fingerprint(self) -> str:
         """Of the networks that encode references, as they were when first asked."""
-        return fingerprint(*(one for one in (self.unet, self.vae, self.identity_encoder) if one is not None))
+        return weights_fingerprint(*(one for one in (self.unet, self.vae, self.identity_encoder) if one is not None))
 
     def enable_sequential_cpu_offload(
         self, gpu_id: int | None = None, device: torch.device | str | None = None

@@ -85,7 +85,7 @@ def enlarge(
     return replace(photo, image=image, alpha=alpha, readable=(left, top, right, bottom)), tuple(placed)
 
 
-def fingerprint(options: RestoreOptions) -> str | None:
+def background_fingerprint(options: RestoreOptions) -> str | None:
     """What enlarges the picture, by name, or of a model's file by what is in it. Raises PhotoError if it is gone."""
     name = options.background
     return name if name is None or name in NAMED_BACKGROUNDS else photo_digest(Path(name))

@@ -18,7 +18,7 @@ from faceref.people.album_index import AlbumIndex, Stamp
 from faceref.people.library import Library
 from faceref.people.person import Identity
 from faceref.pictures.search import list_photos, photo_digest
-from faceref.restore.background import fingerprint as background_fingerprint
+from faceref.restore.background import background_fingerprint
 from faceref.restore.options import RestoreOptions
 from faceref.restore.restorer import Restorer
 

@@ -12,7 +12,7 @@ from faceref.data.dataset import FaceDataset, FaceSource, sharpness_weights
 from faceref.devices import is_out_of_memory
 from faceref.errors import DataError, FacerefError
 from faceref.jobs import OnItem
-from faceref.models.loading import fingerprint
+from faceref.models.loading import weights_fingerprint
 from faceref.processes import from_main
 from faceref.training.checkpoints import Checkpoints
 from faceref.training.config import DataConfig
@@ -118,7 +118,9 @@ def train_from(
 def _made_of(stage: Stage, faces: FaceDataset, validation: FaceDataset) -> dict[str, str]:
     """What no setting tells: fingerprints of the networks that nobody trains and no checkpoint holds, and of names."""
     frozen = {
-        f"weights of the frozen {name}": fingerprint(one) for name, one in stage.frozen.items() if one is not None
+        f"weights of the frozen {name}": weights_fingerprint(one)
+        for name, one in stage.frozen.items()
+        if one is not None
     }
     named = {"data.sources": faces, "data.validation": validation}
     return frozen | {f"targets or references in {name}": dataset.names for name, dataset in named.items()}
