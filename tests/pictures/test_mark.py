@@ -3,11 +3,13 @@
 import io
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from case_files import texts
 from picture_files import encoded
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from faceref.pictures.formats import OUTPUT_FORMATS
 from faceref.pictures.mark import is_marked_restored
@@ -62,6 +64,34 @@ def test_a_mark_survives_what_programs_do_to_a_picture(tmp_path: Path):
         for kept in ({"xmp": result.info["xmp"]}, {"pnginfo": texts(Software=result.info["Software"])}):
             again = io.BytesIO(encoded(SMALL, "JPEG" if "xmp" in kept else "PNG", **kept))
             assert open_photo(again.getvalue()).restored
+
+
+@pytest.mark.parametrize("moved", [b"eXIf", b"iTXt", b"tEXt"])
+def test_a_mark_behind_a_pngs_pixels_is_seen_without_decoding_them(
+    moved: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    exif = Image.Exif()
+    exif[0x9213] = json.dumps({"Software": "faceref 0.1.0"})
+    save_picture(SMALL, tmp_path / "result.png", metadata={})
+    with Image.open(tmp_path / "result.png") as result:
+        xmp = result.info["xmp"]
+    marks = {
+        b"eXIf": {"exif": exif.tobytes()},
+        b"iTXt": {"pnginfo": texts(**{"XML:com.adobe.xmp": xmp.decode()})},
+        b"tEXt": {"pnginfo": texts(Software="faceref 0.1.0")},
+    }
+    png = encoded(SMALL, "PNG", **marks[moved])
+    start = png.index(moved) - 4
+    end = start + 12 + int.from_bytes(png[start : start + 4])
+    behind = png[:start] + png[end:-12] + png[start:end] + png[-12:]  # before IEND
+    monkeypatch.setattr(PngImageFile, "load", Mock(side_effect=AssertionError("decoded")))
+    for content in (png, behind):
+        (tmp_path / "moved.png").write_bytes(content)
+        assert is_marked_restored(tmp_path / "moved.png")
+    (tmp_path / "none.png").write_bytes(png[:start] + png[end:])
+    assert not is_marked_restored(tmp_path / "none.png")
+    (tmp_path / "truncated.png").write_bytes(png[:-20])
+    assert is_marked_restored(tmp_path / "truncated.png")
 
 
 def test_what_is_no_picture_is_not_ours(tmp_path: Path):

@@ -16,7 +16,6 @@ from faceref.faces.detect import DlibDetector
 from faceref.files import write_atomically
 from faceref.jobs import OnItem, run
 from faceref.journal import claim
-from faceref.pictures.mark import is_marked_restored
 from faceref.pictures.photo import open_photo
 from faceref.pictures.search import distinct, list_photos, photo_digest
 
@@ -72,7 +71,7 @@ class AlignWork:
             photo = open_photo(path)
         except (OSError, PhotoError) as error:
             return Outcome(name, 0, 0, left_out=[("unreadable", str(error))])
-        if is_marked_restored(path):
+        if photo.restored:
             outcome.left_out.append(("restored", "it is a restored picture, not a photograph"))
             return outcome
         faces = detector.detect(photo.image)

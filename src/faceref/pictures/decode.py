@@ -128,6 +128,11 @@ def open_header(file: BinaryIO, name: str) -> Image.Image:
         raise _too_large_for_pillow(name) from error
 
 
+def png_without_pixels(png: bytes) -> bytes:
+    """All else that a PNG says, of which some programs write a part behind the pixels."""
+    return png[:8] + b"".join(png[start:end] for name, start, end in _png_chunks(png) if name != b"IDAT")
+
+
 def check_size(size: tuple[int, int], name: str, scale: int = 1, smallest: int = SMALLEST_SIDE) -> None:
     """Raises PhotoError for a picture too small to hold a face, or too large for us or for the memory that is free.
 

@@ -3,6 +3,7 @@
 That another program says that a model changed a picture does not make it ours.
 """
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from faceref.errors import PhotoError
-from faceref.pictures.decode import open_header
+from faceref.pictures.decode import open_header, png_without_pixels
 from faceref.pictures.exif import IMAGE_HISTORY
 from faceref.pictures.quiet import pillow_warnings
 from faceref.pictures.xmp import is_marked
@@ -20,7 +21,12 @@ def is_marked_restored(path: str | Path) -> bool:
     """Whether a picture's file is a result of ours; False for one that cannot be read."""
     try:
         with Path(path).open("rb") as file:
-            return is_restored(open_header(file, str(path)))
+            image = open_header(file, str(path))
+            restored = is_restored(image)
+            if image.format == "PNG" and not restored:
+                file.seek(0)
+                restored = is_restored(open_header(io.BytesIO(png_without_pixels(file.read())), str(path)))
+            return restored
     except (OSError, PhotoError):
         return False
 
@@ -35,7 +41,8 @@ def _software(image: Image.Image) -> Iterator[str]:
     yield str(image.info.get("Software", ""))
     with pillow_warnings():
         try:
-            history = str(image.getexif().get(IMAGE_HISTORY, ""))
+            # a PNG's own getexif would decode its pixels
+            history = str(Image.Image.getexif(image).get(IMAGE_HISTORY, ""))
         except Exception:  # Pillow does not document what damaged EXIF raises
             return
     for line in history.splitlines():
