@@ -18,7 +18,6 @@ READERS = {
     "TIFF": TiffImagePlugin.TiffImageFile,
     **({"AVIF": AvifImagePlugin.AvifImageFile} if AVIF else {}),
 }
-FORMATS = tuple(READERS)
 # Suffix of a result -> Pillow's name of its format; the first of a format is the usual one
 OUTPUT_FORMATS = {
     ".png": "PNG",
