@@ -56,6 +56,18 @@ def test_how_many_photographs_have_warnings_is_said_at_the_end(restore, album, h
     assert done.endswith(": 1 photograph: 1 copied\n")
 
 
+def test_how_many_files_were_not_looked_at_is_said_at_the_end(restore, album):
+    assert "not looked at" not in restore("--dry-run").output
+    (album / "photos" / "wall.png").rename(album / "photos" / "wall")
+    assert restore("--dry-run").output.endswith("; not looked at: 1 file without a photograph's suffix\n")
+    (album / "photos" / "1950").mkdir()
+    (album / "photos" / "1950" / "notes.txt").write_text("summer")
+    (album / "photos" / ".hidden").write_text("nobody's")
+    done = restore("-o", album / "out").output
+    assert "; not looked at: 2 files without a photograph's suffix; before and after: " in done
+    assert ": 1 photograph: 1 restored; " in done
+
+
 @pytest.mark.parametrize("name", ["summary.csv", "contact_sheet_holidays.png"])
 def test_what_somebody_else_wrote_there_is_left_alone(restore, album, wall, name):
     (album / "out").mkdir()

@@ -45,6 +45,12 @@ def photos_below(folder: Path, suffixes: Collection[str] = PHOTO_SUFFIXES) -> li
     return sorted(inside, key=lambda path: _natural(str(path)))
 
 
+def count_others_below(folder: Path) -> int:
+    """How many files in a folder `photos_below` passes over for their suffixes. Raises PhotoError as it does."""
+    with _readable(folder):
+        return sum(path.suffix.lower() not in PHOTO_SUFFIXES for path in _files_below(folder))
+
+
 def photo_digest(path: Path) -> str:
     """SHA-256 of a file, hexadecimal. Raises PhotoError if it cannot be read."""
     with _readable(path):

@@ -87,6 +87,7 @@ def _restore(photos: Path, out: Path, request: "Request", jobs: int, ray: bool, 
             f"{out / SUMMARY}: {counted(len(outcomes), 'photograph')}: {_counts(outcomes)}"
             + (f"; {done} of them by an earlier run" if done else "")
             + (f"; {warned} with warnings, which {SUMMARY} tells" if warned else "")
+            + _not_looked_at(photos)
             + (f"; before and after: {sheets[0]}" if sheets else "")
             + (f" and {len(sheets) - 1} more" if len(sheets) > 1 else "")
         )
@@ -104,7 +105,8 @@ def _dry_run(photos: Path, request: "Request", jobs: int, ray: bool, as_json: bo
             typer.echo(json.dumps(asdict(outcome)))
     else:
         show(_matches(outcomes))
-        output.print(f"{counted(len(outcomes), 'photograph')} would be: {_counts(outcomes)}; nothing was written")
+        would_be = f"{counted(len(outcomes), 'photograph')} would be: {_counts(outcomes)}"
+        output.print(f"{would_be}; nothing was written{_not_looked_at(photos)}")
     return _say_failures(outcomes)
 
 
@@ -127,6 +129,14 @@ def _matches(outcomes: list["Outcome"]) -> Table:
 def _counts(outcomes: list["Outcome"]) -> str:
     """As "3 restored, 1 copied"."""
     return ", ".join(f"{count} {status}" for status, count in Counter(one.status for one in outcomes).most_common())
+
+
+def _not_looked_at(photos: Path) -> str:
+    """As "; not looked at: 2 files without a photograph's suffix", since one may be a photograph all the same."""
+    from faceref.pictures.search import count_others_below
+
+    others = count_others_below(photos)
+    return f"; not looked at: {counted(others, 'file')} without a photograph's suffix" if others else ""
 
 
 def _say_failures(outcomes: list["Outcome"]) -> int:
