@@ -12,9 +12,9 @@ from torch import Tensor
 
 from faceref.errors import UsageError
 from faceref.models.autoencoder import AUTOENCODERS, Autoencoder, encode
+from faceref.models.cuda_graphs import Evaluation, Graphs, without_texture
 from faceref.models.detail_decoder import DetailDecoder
 from faceref.models.fusion import PixelFusion
-from faceref.models.graphs import Evaluation, Graphs, without_texture
 from faceref.models.identity_encoder import IdentityEncoder
 from faceref.models.ldbfr import RestoringVQModel
 from faceref.models.loading import fingerprint

@@ -12,7 +12,7 @@ import torch
 from diffusers import DDIMScheduler, VQModel
 from networks import MODEL_UNET, noise, reference_unet
 
-from faceref.models.graphs import Evaluation, Graphs, without_texture
+from faceref.models.cuda_graphs import Evaluation, Graphs, without_texture
 from faceref.models.reference import TEXTURE
 from faceref.pipelines.refldm import ReFLDMPipeline
 
@@ -109,7 +109,7 @@ def test_weights_that_moved_are_found():
 
 
 def test_a_graph_is_captured_in_a_second_step_and_kept_for_those_like_it(monkeypatch):
-    monkeypatch.setattr("faceref.models.graphs._Graph", lambda evaluation, x, timestep: evaluation)
+    monkeypatch.setattr("faceref.models.cuda_graphs._Graph", lambda evaluation, x, timestep: evaluation)
     unet, x, timestep, graphs = reference_unet(), noise(1, 4, 16, 16), torch.tensor(500), Graphs()
     first, second, longer = (Evaluation(unet, noise(1, 4, 16, size), (None,)) for size in (16, 16, 32))
     with torch.no_grad():
