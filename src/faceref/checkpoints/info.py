@@ -14,7 +14,6 @@ from faceref.checkpoints.hub import HubName, fetch_model
 from faceref.consent import Licensed
 from faceref.errors import CheckpointError, UsageError
 from faceref.pipelines.scheduler_name import SchedulerName
-from faceref.pipelines.settings import Sampling
 
 REFLDM = Licensed(
     "refldm-512",
@@ -45,11 +44,6 @@ class ModelInfo(BaseModel):
     licence: str
     quality: dict[str, float] = Field(default={}, description="measured, e.g. {'lfw128 severe identity': 0.91}")
     quality_command: str | None = Field(default=None, description="the command that measured it")
-
-    @property
-    def sampling(self) -> Sampling:
-        """How the model samples unless it is told otherwise."""
-        return Sampling(self.steps, self.guidance, self.scheduler, self.crisp)
 
     def settings(self) -> dict[str, Any]:
         """What of it decides the pixels of a restoration, beside the weights; of the rest they do not depend."""
