@@ -11,7 +11,7 @@ from faceref.errors import UsageError
 from faceref.models.autoencoder import decode, encode
 from faceref.models.identity_encoder import mean_identity
 from faceref.models.ldbfr import InjectedReferenceUNet, InjectedUNet, RestoringVQModel
-from faceref.models.reference import Memory, Shown
+from faceref.models.reference import Memory, Shown, log_counts
 from faceref.models.texture import TEXTURE_CHANNELS
 from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.protocol import FacePipeline
@@ -151,6 +151,7 @@ def _denoise_reading(
 class _Given(Memory):
     """References as `faceref.models.reference.Reading` shows them, whose number is an axis and not a number.
 
+    That one decides by their number and divides by it, which no graph of any number can: so these are two.
     counts: [B, N] as `ReferenceCache.multiplicity`; memory: keys of each layer, then values, [B, N, tokens, channels].
     """
 
@@ -159,7 +160,7 @@ class _Given(Memory):
     ) -> None:
         both = zip(memory[: len(layers)], memory[len(layers) :], strict=True)
         self.layers = dict(zip(layers, both, strict=True))
-        self.counts, self.log_counts, self.identities = counts, counts.log(), identities
+        self.counts, self.log_counts, self.identities = counts, log_counts(counts), identities
 
     def identity(self) -> Tensor | None:
         return None if self.identities is None else mean_identity(self.identities, self.counts)

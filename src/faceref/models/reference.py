@@ -179,9 +179,7 @@ class Reading(Memory):
     def __init__(self, cache: ReferenceCache) -> None:
         self.layers = dict(zip(cache.layers, zip(cache.keys, cache.values, strict=True), strict=True))
         self.references = len(cache)
-        # A token that counts n times in the softmax is one token with log n added to its logit; log 0 leaves it out,
-        # as a number: an infinite bias is no number in the gradients of some attention kernels.
-        self.log_counts = None if cache.multiplicity is None else cache.multiplicity.log().clamp(min=-1e4)  # [B, N]
+        self.log_counts = None if cache.multiplicity is None else log_counts(cache.multiplicity)  # [B, N]
         self.counts, self.identities = cache.multiplicity, cache.identities
 
     def identity(self) -> Tensor | None:
@@ -196,6 +194,14 @@ class Reading(Memory):
             bias = self.log_counts.to(key.dtype).repeat_interleave(tokens, dim=1)  # [B, N * tokens]
             bias = F.pad(bias, (key.shape[1], 0))[:, None, None]  # [B, 1, 1, T + N * tokens]; own tokens: 0, so no NaN
         return torch.cat([key, reference_key], dim=1), torch.cat([value, reference_value], dim=1), bias
+
+
+def log_counts(counts: Tensor) -> Tensor:
+    """What is added to a token's logit so that it counts n times in the softmax: log n.
+
+    log 0 leaves it out, as a number: an infinite bias is no number in the gradients of some attention kernels.
+    """
+    return counts.log().clamp(min=-1e4)
 
 
 class Several(Memory):
