@@ -100,8 +100,7 @@ def stages(pipeline: FacePipeline, info: ModelInfo, references: int) -> Stages:
 
 def repeated(one: ReferenceCache, times: int) -> ReferenceCache:
     """A cache of one reference as one of several: a step takes as long, and the others need not be encoded."""
-    keys, values = (tuple(each.repeat(1, times, 1) for each in memory) for memory in (one.keys, one.values))
-    return replace(one, keys=keys, values=values, references=times)
+    return replace(one.changed(lambda memory: memory.repeat(1, times, 1)), references=times)
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,7 +23,6 @@ from torch import Tensor
 from faceref.allocator import keep_freed_memory
 from faceref.bench.random_models import random_refldm
 from faceref.checkpoints.store import load_pipeline
-from faceref.models.reference import ReferenceCache
 from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.refldm import ReFLDMPipeline
 
@@ -64,12 +64,7 @@ def steps(unet: ReferenceUNet) -> dict[int, Callable[[], object]]:
     def step(count: int) -> object:
         if count == 0:
             return unet(sample, 500)
-        several = ReferenceCache(
-            one.layers,
-            tuple(key.repeat(1, count, 1) for key in one.keys),
-            tuple(value.repeat(1, count, 1) for value in one.values),
-            count,
-        )
+        several = replace(one.changed(lambda memory: memory.repeat(1, count, 1)), references=count)
         return unet.forward_each(sample, 500, (several, zero.with_multiplicity(torch.tensor([[float(count)]]))))
 
     return {count: lambda count=count: step(count) for count in REFERENCES}

@@ -15,12 +15,12 @@ from PIL import Image
 
 from faceref.checkpoints.info import ModelInfo
 from faceref.checkpoints.store import load_pipeline, save_model
+from faceref.devices import PEAK_SIDE
 from faceref.models.autoencoder import PixelUnshuffleVQModel
 from faceref.models.ldbfr import InjectedUNet, RestoringVQModel
 from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.ldbfr import LDBFRPipeline
 from faceref.pipelines.refldm import ReFLDMPipeline
-from faceref.training import speed
 
 
 def pytest_collection_finish() -> None:
@@ -45,7 +45,7 @@ def cache_of_its_own(tmp_path_factory, monkeypatch) -> None:
 @pytest.fixture(autouse=True)
 def peak_measured_in_a_moment(monkeypatch) -> None:
     """Each training measures the machine's peak for its log, which takes longer than a tiny network's steps."""
-    monkeypatch.setattr(speed, "SIDE_ELSEWHERE", 64)
+    monkeypatch.setitem(PEAK_SIDE, "cpu", 64)
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,13 @@
 """Devices: one that is not here is named, and timings wait until a GPU has done its work."""
 
+import itertools
 import time
 
 import pytest
 import torch
 
 from faceref.checkpoints.store import load_pipeline
-from faceref.devices import Timings, check_device
+from faceref.devices import PEAK_SIDE, Timings, check_device, peak_flops
 from faceref.errors import UsageError
 
 
@@ -39,6 +40,14 @@ def test_a_phase_lasts_until_the_gpu_has_done_its_work_and_no_other(monkeypatch)
         pending.append(0.05)
     assert timings.seconds["short"] < 0.04
     assert timings.seconds["long"] >= 0.05
+
+
+def test_the_peak_is_that_of_the_fastest_product(monkeypatch):
+    seconds = iter([4, 3, 0.5, 2, 1, *[5] * 5])  # of five matrix products, then of as many convolutions
+    clock = itertools.accumulate(part for one in seconds for part in (0, one))
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    monkeypatch.setitem(PEAK_SIDE, "cpu", 96)
+    assert peak_flops(torch.device("cpu"), torch.float32) == 2 * 96**3 / 0.5
 
 
 def test_phases_of_one_name_are_added():

@@ -1,13 +1,17 @@
-"""Where networks compute, and how long they take there."""
+"""Where networks compute, how fast that is at its best, and how long they take there."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+import torch.nn.functional as F
 from accelerate.utils.memory import should_reduce_batch_size
 
 from faceref.errors import UsageError
+
+PEAK_SIDE = {"cpu": 1024, "cuda": 8192}  # of a matrix that takes a device some tens of milliseconds
+PEAK_RUNS = 5  # of each kind of product, after one that warms up
 
 
 def best_device() -> torch.device:
@@ -40,6 +44,27 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations a second of the fastest of a few products of large square matrices: what networks are compared with.
+
+    As products, and as 1x1 convolutions, which another library computes (`faceref.models.attention`).
+    """
+    side = PEAK_SIDE.get(device.type, 2048)
+    matrix = torch.ones(side, side, device=device, dtype=dtype)
+    pictures = matrix.view(32, -1, 1, side).permute(0, 3, 1, 2)  # channels last
+    weight = matrix[..., None, None]
+    fastest = float("inf")
+    for multiply in (lambda: torch.mm(matrix, matrix), lambda: F.conv2d(pictures, weight)):
+        multiply()
+        for _ in range(PEAK_RUNS):
+            wait_for(device)
+            start = time.perf_counter()
+            multiply()
+            wait_for(device)
+            fastest = min(fastest, time.perf_counter() - start)
+    return 2 * side**3 / fastest
 
 
 class Timings:

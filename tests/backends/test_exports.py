@@ -101,6 +101,15 @@ def test_an_export_of_another_version_is_one_sentence(copied: Path):
         load_pipeline(copied)
 
 
+def test_an_export_whose_graphs_take_other_inputs_is_one_sentence(copied: Path):
+    told = json.loads((copied / "export.json").read_text())
+    del told["layout"]  # as 0.2.0 wrote them
+    (copied / "export.json").write_text(json.dumps(told))
+    with pytest.raises(CheckpointError, match="whose graphs take other inputs; export the model again") as refused:
+        load_pipeline(copied)
+    assert refused.value.code == "other_version"
+
+
 @pytest.mark.parametrize(
     ("file", "content"), [("export.json", "{}"), ("denoise.xml", "no graph"), ("decode.xml", None)]
 )

@@ -1,16 +1,26 @@
 """The product is measured on what a user gets: the whole way through a photograph, with the pipeline's own settings."""
 
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from faceref.compute import Compute
+from faceref.data.mapping import mapping_from_index
+from faceref.evaluation.cases import load_cases
+from faceref.evaluation.conditions import Plan
+from faceref.evaluation.faces import FaceDescriber
+from faceref.evaluation.measurement import Instruments
 from faceref.evaluation.models import ModelSpec, SamplingChanges, load_models
 from faceref.evaluation.product import Product, cut_out, in_a_photograph
+from faceref.evaluation.run import settings_of
+from faceref.faces.centre import Centre
 from faceref.faces.detect import DlibDetector
+from faceref.faces.dlib_torch import TorchDlibRecogniser
 
 SIZE = 64  # of the tiny model
 
@@ -61,6 +71,26 @@ def test_without_references_the_model_that_it_brings_along_restores(
         pixels.append(Product(model).restore(face[None], [[]], seeds=[0]).pixels)
     np.testing.assert_array_equal(pixels[1], pixels[2])
     assert (pixels[0] != pixels[1]).any()
+
+
+def test_its_results_depend_on_how_the_model_that_it_brings_along_samples(
+    model_folder: Path, tiny_blind_model: Path, album: Path, tmp_path: Path
+):
+    both = shutil.copytree(model_folder, tmp_path / "both")
+    description = Path(shutil.copytree(tiny_blind_model, both / "blind"), "faceref.json")
+    cases, device = load_cases(mapping_from_index(album / "index.csv", "test"), album), torch.device("cpu")
+    instruments = Instruments(device, FaceDescriber(TorchDlibRecogniser(device), SIZE), Centre.shipped(), None, None)
+
+    def settings(product: bool) -> dict:
+        models = load_models([ModelSpec.parse(str(both), SamplingChanges())], Compute("cpu"))
+        plan = Plan(sets=("severe",), most=0, counts=(), seed=0, batch_size=1, product=product)
+        return settings_of(cases, cases.cases, models, plan, instruments)
+
+    before = {product: settings(product) for product in (True, False)}
+    described = json.loads(description.read_text())
+    description.write_text(json.dumps(described | {"steps": described["steps"] + 1}))
+    assert settings(True) != before[True]
+    assert settings(False) == before[False], "the pipeline alone restores, without the other"
 
 
 def test_with_the_photograph_itself_as_reference_it_is_as_it_came(product: Product, face: np.ndarray, tmp_path: Path):

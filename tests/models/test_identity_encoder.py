@@ -11,7 +11,7 @@ from faceref.faces.centre import Centre
 from faceref.faces.detect import DlibDetector
 from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.models.identity_encoder import IdentityProjection, mean_identity
-from faceref.models.reference import IDENTITY, ReferenceCache
+from faceref.models.reference import ReferenceCache
 from faceref.models.unet import ReferenceUNet
 from faceref.training.stages.components import new_identity_encoder
 
@@ -52,10 +52,18 @@ def test_a_new_network_does_not_heed_what_it_is_told():
 def test_a_trained_one_does_and_is_told_the_mean_of_the_references(told):
     latents, who = noise(1, 2, 4, 8, 8), noise(1, 2, 8, seed=1)
     cache = told.encode_references(latents, identities=who)
-    assert cache.layers[-1] == IDENTITY
+    assert cache.identities is not None
+    assert torch.equal(cache.identities, who)
     assert (restore(told, cache) - restore(told, told.encode_references(latents))).abs().max() > 0.01
     mean = told.encode_references(latents, identities=who.mean(dim=1, keepdim=True).expand_as(who))
     torch.testing.assert_close(restore(told, cache), restore(told, mean))
+
+
+def test_a_cache_without_identities_is_none_of_a_network_that_is_told_them_nor_the_other_way_round(told):
+    latents, plain = noise(1, 2, 4, 8, 8), reference_unet(sample_size=8)
+    for network, encoder in ((told, plain), (plain, told)):
+        with pytest.raises(ValueError, match="references whose identities are known"):
+            restore(network, encoder.encode_references(latents))
 
 
 def test_a_reference_that_does_not_count_is_not_told(told):

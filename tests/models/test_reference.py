@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 import torch
+from networks import noise
 
-from faceref.models.reference import TEXTURE, Encoder, ReferenceCache
+from faceref.models.reference import Encoder, ReferenceCache
 
 
 def make_cache(references: int, batch: int = 1, seed: int = 0, multiplicity=None) -> ReferenceCache:
@@ -54,7 +55,37 @@ def test_nor_those_of_different_encoders_that_have_the_same_layers():
 def test_dtype_concerns_what_the_network_attends_to_only():
     """The same patches are to be found in whatever numbers it computes."""
     texture = torch.rand(1, 8, 2), torch.rand(1, 8, 12)
-    cache = make_cache(2, multiplicity=torch.tensor([[1.0, 3.0]])).adding(TEXTURE, *texture).to(dtype=torch.bfloat16)
-    assert {tensor.dtype for tensor in cache.keys[:-1] + cache.values[:-1]} == {torch.bfloat16}
-    assert all(map(torch.equal, cache.layer(TEXTURE) or (), texture))
+    cache = make_cache(2, multiplicity=torch.tensor([[1.0, 3.0]]))
+    cache = dataclasses.replace(cache, identities=torch.ones(1, 2, 3), texture=texture).to(dtype=torch.bfloat16)
+    assert cache.identities is not None
+    assert {tensor.dtype for tensor in (*cache.keys, *cache.values, cache.identities)} == {torch.bfloat16}
+    assert all(map(torch.equal, cache.texture or (), texture))
     assert cache.counts.dtype == torch.float32
+
+
+def make_whole_cache(references: int, seed: int = 0) -> ReferenceCache:
+    """One that has all that a cache can have."""
+    cache = make_cache(references, seed=seed, multiplicity=torch.ones(1, references))
+    identities, keys, values = (noise(1, n * references, 5, seed=seed + i) for i, n in enumerate((1, 4, 4)))
+    return dataclasses.replace(cache, identities=identities, texture=(keys, values))
+
+
+def test_identities_and_texture_go_wherever_the_keys_go():
+    one, other = make_whole_cache(1), make_whole_cache(3, seed=1)
+    batch = ReferenceCache.batch([one, None, other])
+    assert [tensor.shape[:2] for tensor in batch.tensors] == [
+        (3, 12), (3, 3), (3, 12), (3, 3), (3, 3), (3, 3), (3, 12), (3, 12)
+    ]  # fmt: skip
+    first, nobody, last = batch.split()
+    assert all(map(torch.equal, first.first(1).tensors, one.tensors))
+    assert not any(tensor.any() for tensor in nobody.tensors)
+    assert all(map(torch.equal, last.tensors, other.tensors))
+    assert all(map(torch.equal, ReferenceCache.batch([one, one]).tensors, one.expand(2).tensors))
+    assert {tensor.shape[1] for tensor in other.first(0).tensors} == {0}
+
+
+@pytest.mark.parametrize("lacking", ["identities", "texture"])
+def test_a_cache_that_lacks_something_cannot_be_joined_with_one_that_has_it(lacking):
+    whole = make_whole_cache(1)
+    with pytest.raises(ValueError, match="different networks"):
+        ReferenceCache.batch([whole, dataclasses.replace(whole, **{lacking: None})])

@@ -8,8 +8,10 @@ from PIL import Image, ImageEnhance
 
 from faceref.faces.dlib_detector import DlibDetector
 from faceref.faces.landmarks import eye_openness, pitch
+from faceref.faces.mesh import MeshLandmarker
 from faceref.people.choice import Weights, farthest_points, merit, wanted
 from faceref.people.measure import Measure
+from faceref.people.person import Reference
 from faceref.people.traits import Traits, traits_of
 
 GOOD = Traits(score=0.8, yaw=0.0, pitch=0.6, exposure=0.7, eyes=0.3)
@@ -106,6 +108,15 @@ def test_a_dark_and_a_burnt_out_face_are_exposed_worse_and_a_blurred_one_is_wors
     assert traits_of(face.reduce(8).resize(face.size), dlib).score < plain.score - 0.3
     assert plain.eyes > 0.2
     assert abs(plain.yaw) < 0.2
+
+
+def test_a_reference_has_the_traits_that_each_landmarker_sees(face):
+    dlib, mesh = DlibDetector(), MeshLandmarker()
+    shown = Reference("1.jpg", face, np.zeros(128, np.float32), "digest")
+    expected = traits_of(face, dlib), traits_of(face, mesh)
+    assert expected[0].yaw != expected[1].yaw
+    for _ in range(2):
+        assert (shown.traits(dlib), shown.traits(mesh)) == expected
 
 
 def test_eyes_and_nose_by_hand():

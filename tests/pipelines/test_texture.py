@@ -8,7 +8,6 @@ import torch
 
 from faceref.checkpoints.store import load_pipeline
 from faceref.errors import UsageError
-from faceref.models.reference import TEXTURE
 from faceref.pipelines.protocol import FacePipeline
 from faceref.pipelines.refldm import ReFLDMPipeline
 
@@ -56,8 +55,8 @@ def test_a_face_without_references_is_drawn_crisply_too(small: FacePipeline):
 def test_whose_texture_it_is_shown_matters_whatever_the_denoiser_makes_of_them(small: FacePipeline):
     assert isinstance(small, ReFLDMPipeline)
     one, other = (small.encode_references(pictures(2, seed=seed)) for seed in (1, 2))
-    assert one.layers[-1] == other.layers[-1] == TEXTURE
-    exchanged = replace(one, keys=(*one.keys[:-1], other.keys[-1]), values=(*one.values[:-1], other.values[-1]))
+    assert one.texture is not None
+    exchanged = replace(one, texture=other.texture)
     drawn, otherwise = (restored(small, pictures(1), [cache]) for cache in (one, exchanged))
     assert (drawn - otherwise).abs().max() > 0.01
 
@@ -81,7 +80,7 @@ def test_a_model_whose_decoder_is_shown_no_texture_remembers_none_and_takes_no_c
     tiny = load_pipeline(tiny_model)[0]
     assert isinstance(tiny, ReFLDMPipeline)
     assert not tiny.is_textured
-    assert tiny.encode_references(pictures(2)[..., :64, :64]).layer(TEXTURE) is None
+    assert tiny.encode_references(pictures(2)[..., :64, :64]).texture is None
     with pytest.raises(UsageError, match="cannot be told how crisply to draw") as refused:
         restored(tiny, pictures(1)[..., :64, :64], None, crisp=1.0)
     assert refused.value.code == "no_crispness"

@@ -1,12 +1,14 @@
 """The whole picture made larger: by Lanczos or an upscaler, its faces in their places and never drawn by it."""
 
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
 from restoring import restore
 
 from faceref.errors import NoFaceError, OtherPersonError, OutputError, PhotoError, UsageError
-from faceref.models.upscaler import Upscaler
+from faceref.models.upscaler import Upscaler, find_realesrgan
 from faceref.pictures import decode
 from faceref.restore import background
 from faceref.restore.background import background_fingerprint, check_result
@@ -22,6 +24,7 @@ def negative(pixels: np.ndarray) -> np.ndarray:
 @pytest.fixture
 def upscaled(restorer, monkeypatch) -> Restorer:
     """A restorer whose realesrgan is `negative`."""
+    monkeypatch.setattr(background, "find_realesrgan", lambda: None)  # it may not be installed
     monkeypatch.setattr(background, "load_realesrgan", lambda: Upscaler("realesrgan", 4, negative))
     return Restorer(restorer.model, restorer.blind, restorer.detector, restorer.recogniser)
 
@@ -120,6 +123,17 @@ def test_who_is_not_the_person_is_enlarged_and_left_alone(restorer, stranger, mi
 def test_what_cannot_be_enlarged_is_one_sentence(restorer, portrait, settings, sentence):
     with pytest.raises(UsageError, match=sentence):
         restore(restorer, portrait, **settings)
+
+
+def test_a_request_is_checked_without_the_network_but_not_without_the_packages(upscaled, portrait, monkeypatch):
+    loaded: list[str] = []
+    monkeypatch.setattr(background, "load_realesrgan", lambda: loaded.append("realesrgan"))
+    upscaled.match(portrait, options=RestoreOptions(background="realesrgan", scale=2))
+    assert not loaded
+    monkeypatch.setattr(background, "find_realesrgan", find_realesrgan)
+    monkeypatch.setitem(sys.modules, "ncnn", None)
+    with pytest.raises(UsageError, match="needs the package ncnn, which is not installed"):
+        upscaled.check(RestoreOptions(background="realesrgan"), with_references=False)
 
 
 def test_a_result_that_is_too_large_is_refused_before_any_work(restorer, portrait, monkeypatch, tmp_path):

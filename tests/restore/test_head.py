@@ -46,6 +46,7 @@ def test_an_upscaler_has_drawn_the_hair_itself(restorer, portrait, monkeypatch):
     def twice(values: np.ndarray) -> np.ndarray:
         return values.repeat(2, 0).repeat(2, 1)
 
+    monkeypatch.setattr(background, "find_realesrgan", lambda: None)
     monkeypatch.setattr(background, "load_realesrgan", lambda: Upscaler("realesrgan", 2, twice))
     upscaling = Restorer(restorer.model, restorer.blind, restorer.detector, restorer.recogniser)
     result = restore(upscaling, portrait, background="realesrgan", scale=2)

@@ -26,9 +26,9 @@ from tiny_runs import tiny_crisp, tiny_end_to_end, tiny_ldbfr, tiny_refldm, tiny
 
 import faceref.data.decoded
 import faceref.training.run
+from faceref.devices import PEAK_SIDE
 from faceref.errors import DataError, FacerefError, OutputError
 from faceref.processes import from_main
-from faceref.training import speed
 from faceref.training.config import StageConfig
 from faceref.training.loop import TrainingSummary, train
 from faceref.training.run import train_from
@@ -96,7 +96,7 @@ def one_of_two(rank: int, photographs: Path, folder: Path, tiny_model: Path, one
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}  # nobody meets there: see `meet`
     torch.set_num_threads(1)
-    speed.SIDE_ELSEWHERE = 64  # as tests/conftest.py does in its process
+    PEAK_SIDE["cpu"] = 64  # as tests/conftest.py does in its process
     with (folder / f"stacks.{rank}").open("w") as stacks:
         faulthandler.register(signal.SIGUSR2, stacks)
         go_through_all_stages(rank, photographs, folder, tiny_model, one_step_model)

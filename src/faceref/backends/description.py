@@ -13,6 +13,7 @@ Format = Literal["onnx", "openvino"]
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
 Component = Literal["unet", "vae", "vq", "fusion", "detail", "identity_encoder"]
 GraphName = Annotated[str, StringConstraints(pattern="^[a-z_]+$")]
+LAYOUT = 2  # of what graphs take and give; 1, of 0.2.0, had identities among keys and values
 Shape = tuple[int | str, ...]  # the length of each axis, or the name of one that may be of any length
 
 
@@ -29,7 +30,8 @@ class Export(BaseModel):
     """What an exported model is.
 
     faceref: the version that exported it; model: the fingerprint of its networks; resolution: of its faces, in pixels;
-    networks: the settings of each, by the name of the component; graphs: by the name of the file without its suffix.
+    networks: the settings of each, by the name of the component; graphs: by the name of the file without its suffix;
+    layout: which of our ways to call them they were made for.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -40,6 +42,7 @@ class Export(BaseModel):
     resolution: int
     networks: dict[Component, dict[str, Any]]
     graphs: dict[GraphName, GraphShapes]
+    layout: int = 1
 
     def path(self, folder: Path, graph: str) -> Path:
         """The file of a graph in the folder of the export."""
@@ -63,9 +66,10 @@ def read_export(folder: Path) -> Export | None:
     except (OSError, ValidationError) as error:
         reason = "is no description of an exported model"
         raise CheckpointError(reason, subject=path, hint="export the model again") from error
-    if export.faceref != this_version():
+    if export.faceref != this_version() or export.layout != LAYOUT:
         raise CheckpointError(
-            f"was exported by faceref {export.faceref}, and this is {this_version()}",
+            f"was exported by faceref {export.faceref}, and this is {this_version()}"
+            + (", whose graphs take other inputs" if export.layout != LAYOUT else ""),
             subject=folder,
             hint="export the model again",
             code="other_version",

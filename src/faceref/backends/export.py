@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from faceref.backends.description import FILE, SUFFIXES, Component, Export, Format, GraphShapes, this_version
+from faceref.backends.description import FILE, LAYOUT, SUFFIXES, Component, Export, Format, GraphShapes, this_version
 from faceref.backends.graphs import Graph, graphs_of
 from faceref.backends.installed import TO_EXPORT, check_installed
 from faceref.errors import OutputError
@@ -40,6 +40,7 @@ def export_pipeline(pipeline: FacePipeline, format: Format, resolution: int, mod
             name: GraphShapes(inputs={key: port.shape for key, port in one.inputs.items()}, outputs=one.outputs)
             for name, one in graphs.items()
         },
+        layout=LAYOUT,
     )
     (folder / FILE).write_text(export.model_dump_json(indent=2) + "\n", encoding="utf-8")
 

@@ -11,7 +11,7 @@ from faceref.errors import UsageError
 from faceref.models.autoencoder import decode, encode
 from faceref.models.identity_encoder import mean_identity
 from faceref.models.ldbfr import InjectedReferenceUNet, InjectedUNet, RestoringVQModel
-from faceref.models.reference import IDENTITY, Memory, Shown
+from faceref.models.reference import Memory, Shown, log_counts
 from faceref.models.texture import TEXTURE_CHANNELS
 from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.protocol import FacePipeline
@@ -87,15 +87,15 @@ def _denoising(pipeline: FacePipeline, latents: Tensor) -> dict[str, Graph]:
     inputs = {"sample": _several(sample), "timestep": Port(torch.zeros(1), axes=())}
     if not isinstance(unet, ReferenceUNet):
         return graphs | {"denoise": Graph(_denoise_with_features, (unet,), inputs | features, ("prediction",))}
-    size = unet.config.get("identity_size")
-    told = {} if size is None else {"identities": _several(torch.zeros(1, size))}
-    memory = _encode_references(unet, latents, *(port.example[:1] for port in told.values()))  # [1, tokens, C] each
+    memory = _encode_references(unet, latents)  # [1, tokens, C] each
     names = [f"{kind}_{layer}" for kind in ("keys", "values") for layer in range(len(memory) // 2)]
     inputs["counts"] = Port(torch.ones(2, 3), (BATCH, REFERENCES))
     for name, one in zip(names, memory, strict=True):
         inputs[name] = Port(one[:, None].repeat(2, 3, 1, 1), (BATCH, REFERENCES))
+    if (size := unet.config["identity_size"]) is not None:
+        inputs["identities"] = Port(torch.zeros(2, 3, size), (BATCH, REFERENCES))
     return graphs | {
-        "references": Graph(_encode_references, (unet,), {"latents": _several(latents)} | told, tuple(names)),
+        "references": Graph(_encode_references, (unet,), {"latents": _several(latents)}, tuple(names)),
         "denoise": Graph(_denoise_reading, (unet,), inputs | features, ("prediction",)),
     }
 
@@ -123,12 +123,9 @@ def _repair(vq: RestoringVQModel, pictures: Tensor) -> Tensor:
     return vq.repair(pictures)[0]
 
 
-def _encode_references(unet: ReferenceUNet, latents: Tensor, *identities: Tensor) -> tuple[Tensor, ...]:
-    """Latents [N, C, h, w] of references -> keys of each layer, then values, [N, tokens, channels] each.
-
-    identities [N, D]: of a network that is told them.
-    """
-    cache = unet.encode_references(latents[:, None], None, *(one[:, None] for one in identities))
+def _encode_references(unet: ReferenceUNet, latents: Tensor) -> tuple[Tensor, ...]:
+    """Latents [N, C, h, w] of references -> keys of each layer, then values, [N, tokens, channels] each."""
+    cache = unet.encode_references(latents[:, None])
     return (*cache.keys, *cache.values)
 
 
@@ -137,27 +134,36 @@ def _denoise_with_features(unet: InjectedUNet, sample: Tensor, timestep: Tensor,
 
 
 def _denoise_reading(
-    unet: ReferenceUNet, sample: Tensor, timestep: Tensor, counts: Tensor, *memory_and_features: Tensor
+    unet: ReferenceUNet, sample: Tensor, timestep: Tensor, counts: Tensor, *memory_and_all_else: Tensor
 ) -> Tensor:
-    """memory: keys of each layer, then values, [B, N, tokens, channels]; features: of a network that takes them."""
-    layers = unet.cache_layers
-    memory, features = memory_and_features[: 2 * len(layers)], memory_and_features[2 * len(layers) :]
-    return unet.denoise(sample, timestep, Shown(_Given(layers, counts, memory), *features)).sample
+    """memory: keys of each layer, then values, [B, N, tokens, channels].
+
+    All else is of a network that takes it: identities [B, N, D], features [B, c, s, s].
+    """
+    layers = unet.attention_layers
+    memory, features = memory_and_all_else[: 2 * len(layers)], memory_and_all_else[2 * len(layers) :]
+    identities = None
+    if unet.config["identity_size"] is not None:
+        identities, *features = features
+    return unet.denoise(sample, timestep, Shown(_Given(layers, counts, memory, identities), *features)).sample
 
 
 class _Given(Memory):
     """References as `faceref.models.reference.Reading` shows them, whose number is an axis and not a number.
 
+    That one decides by their number and divides by it, which no graph of any number can: so these are two.
     counts: [B, N] as `ReferenceCache.multiplicity`; memory: keys of each layer, then values, [B, N, tokens, channels].
     """
 
-    def __init__(self, layers: Sequence[str], counts: Tensor, memory: Sequence[Tensor]) -> None:
+    def __init__(
+        self, layers: Sequence[str], counts: Tensor, memory: Sequence[Tensor], identities: Tensor | None
+    ) -> None:
         both = zip(memory[: len(layers)], memory[len(layers) :], strict=True)
         self.layers = dict(zip(layers, both, strict=True))
-        self.counts, self.log_counts = counts, counts.log()
+        self.counts, self.log_counts, self.identities = counts, log_counts(counts), identities
 
     def identity(self) -> Tensor | None:
-        return mean_identity(self.layers[IDENTITY][0][:, :, 0], self.counts) if IDENTITY in self.layers else None
+        return None if self.identities is None else mean_identity(self.identities, self.counts)
 
     def extend(self, layer: str, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         keys, values = self.layers[layer]

@@ -54,14 +54,13 @@ class ExportedReferenceUNet(ExportedNetwork):
     ) -> ReferenceCache:
         """As `ReferenceUNet.encode_references`: latents [B, N, C, h, w], identities [B, N, D]."""
         batch, references = latents.shape[:2]
-        told = () if (size := self.config.get("identity_size")) is None else (torch.zeros(batch * references, size),)
-        if identities is not None:
-            told = (identities.flatten(0, 1),)
         memory = [
-            one.reshape(batch, -1, one.shape[-1]) for one in self.sessions["references"](latents.flatten(0, 1), *told)
+            one.reshape(batch, -1, one.shape[-1]) for one in self.sessions["references"](latents.flatten(0, 1))
         ]  # [B * N, tokens, C] -> [B, N * tokens, C]
         keys, values = memory[: len(memory) // 2], memory[len(memory) // 2 :]
-        return ReferenceCache(self._layers, tuple(keys), tuple(values), references, multiplicity)
+        if identities is None:
+            identities = next(iter(self._nobodies(batch, references)), None)
+        return ReferenceCache(self._layers, tuple(keys), tuple(values), references, multiplicity, identities=identities)
 
     def __call__(
         self,
@@ -87,13 +86,18 @@ class ExportedReferenceUNet(ExportedNetwork):
         return outputs[: len(outputs) // 2]
 
     def _memory(self, cache: ReferenceCache) -> list[Tensor]:
-        """How often each reference counts, [B, N]; keys of each layer, then values, [B, N, tokens, C]."""
-        shapes, own = self._shapes(*cache.counts.shape), len(self._layers)
-        memory = *cache.keys[:own], *cache.values[:own]
-        return [cache.counts, *(one.reshape(shape) for one, shape in zip(memory, shapes, strict=True))]
+        """How often each reference counts, [B, N]; keys, then values of each layer, [B, N, tokens, C]; identities."""
+        shapes, memory = self._shapes(*cache.counts.shape), (*cache.keys, *cache.values)
+        told = [] if cache.identities is None else [cache.identities]
+        return [cache.counts, *(one.reshape(shape) for one, shape in zip(memory, shapes, strict=True)), *told]
 
     def _nobody(self, batch: int) -> list[Tensor]:
-        return [torch.zeros(batch, 0), *map(torch.zeros, self._shapes(batch, 0))]
+        return [torch.zeros(batch, 0), *map(torch.zeros, self._shapes(batch, 0)), *self._nobodies(batch, 0)]
+
+    def _nobodies(self, batch: int, references: int) -> list[Tensor]:
+        """Identities of so many references that show nobody, if the network is told any."""
+        size = self.config.get("identity_size")
+        return [] if size is None else [torch.zeros(batch, references, size)]
 
     def _shapes(self, batch: int, references: int) -> list[tuple[int, ...]]:
         inputs = self.sessions["denoise"].shapes.inputs

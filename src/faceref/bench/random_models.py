@@ -11,15 +11,16 @@ from faceref.devices import best_device, check_device
 from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.protocol import FacePipeline
 from faceref.pipelines.refldm import ReFLDMPipeline
+from faceref.pipelines.settings import RELEASED
 from faceref.precision import LayerSize, to_dtype
 
 REFLDM = ModelInfo(
     name="refldm-512",
     family="refldm",
     resolution=512,
-    steps=50,
-    guidance=1.5,
-    scheduler="ddim",
+    steps=RELEASED.steps,
+    guidance=RELEASED.guidance,
+    scheduler=RELEASED.scheduler,
     training_data="none",
     licence="none",
 )
@@ -70,5 +71,5 @@ def random_refldm(
     for network in (unet, vae):
         nn.Module.to(network.eval(), number_format)  # diffusers' own would warn of layers to be kept: of none
     pipeline = ReFLDMPipeline(unet, vae, scheduler)  # type: ignore[arg-type]
-    pipeline.defaults = REFLDM.sampling
+    pipeline.defaults = RELEASED
     return place(pipeline, device, memory)

@@ -9,13 +9,14 @@ from pathlib import Path
 import torch
 
 from faceref.allocator import keep_freed_memory
-from faceref.bench.machine import Machine, peak_flops
+from faceref.bench.machine import Machine
 from faceref.bench.networks import network_stages
 from faceref.bench.photographs import photograph_stages
 from faceref.bench.random_models import REFLDM, random_refldm
 from faceref.bench.report import Report, Setting, Stage
 from faceref.checkpoints.store import load_blind, load_pipeline
 from faceref.compute import Compute, DtypeName
+from faceref.devices import peak_flops
 from faceref.errors import UsageError
 from faceref.restore.model import Model
 from faceref.restore.options import RestoreOptions

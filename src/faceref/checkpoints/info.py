@@ -5,7 +5,7 @@ import os
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -14,7 +14,6 @@ from faceref.checkpoints.hub import HubName, fetch_model
 from faceref.consent import Licensed
 from faceref.errors import CheckpointError, UsageError
 from faceref.pipelines.scheduler_name import SchedulerName
-from faceref.pipelines.settings import Sampling
 
 REFLDM = Licensed(
     "refldm-512",
@@ -46,10 +45,9 @@ class ModelInfo(BaseModel):
     quality: dict[str, float] = Field(default={}, description="measured, e.g. {'lfw128 severe identity': 0.91}")
     quality_command: str | None = Field(default=None, description="the command that measured it")
 
-    @property
-    def sampling(self) -> Sampling:
-        """How the model samples unless it is told otherwise."""
-        return Sampling(self.steps, self.guidance, self.scheduler, self.crisp)
+    def settings(self) -> dict[str, Any]:
+        """What of it decides the pixels of a restoration, beside the weights; of the rest they do not depend."""
+        return self.model_dump(include={"name", "steps", "guidance", "scheduler", "crisp"})
 
 
 def find_model(name_or_path: str | os.PathLike[str], *, revision: str | None = None, token: str | None = None) -> Path:
@@ -104,3 +102,12 @@ def read_info(folder: str | os.PathLike[str]) -> ModelInfo:
         field = ".".join(map(str, problem["loc"])) or "the file"
         reason = f"is not a model description: {field}: {problem['msg']}"
         raise CheckpointError(reason, subject=path) from error
+
+
+def read_blind(folder: str | os.PathLike[str]) -> ModelInfo | None:
+    """What the model says of itself that a model brings along for photographs without references; None if none.
+
+    Raises as `read_info`.
+    """
+    blind = Path(folder) / BLIND
+    return read_info(blind) if blind.is_dir() else None

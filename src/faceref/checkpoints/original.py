@@ -22,6 +22,7 @@ from faceref.checkpoints.unpickle import read_state_dict
 from faceref.errors import CheckpointError
 from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.refldm import ReFLDMPipeline
+from faceref.pipelines.settings import RELEASED
 
 # Families that people have on disk, by a piece of a key that only they have; the first that fits is named.
 _FAMILIES = {
@@ -82,9 +83,9 @@ def import_refldm(
         name=Path(folder).name,
         family="refldm",
         resolution=resolution,
-        steps=50,
-        guidance=1.5,
-        scheduler="ddim",
+        steps=RELEASED.steps,
+        guidance=RELEASED.guidance,
+        scheduler=RELEASED.scheduler,
         training_data="FFHQ, by the authors of ReF-LDM",
         licence="non-commercial research use only (ReF-LDM, https://github.com/ChiWeiHsiao/ref-ldm)",
     )

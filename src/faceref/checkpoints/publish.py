@@ -4,7 +4,7 @@ from pathlib import Path
 
 from faceref.checkpoints.card import model_card
 from faceref.checkpoints.hub import PATTERNS, HubName, endpoint, told_of
-from faceref.checkpoints.info import BLIND, find_model, read_info
+from faceref.checkpoints.info import find_model, read_blind, read_info
 from faceref.checkpoints.store import load_pipeline
 from faceref.errors import UsageError
 
@@ -28,8 +28,7 @@ def push_model(
     folder = find_model(name_or_path)
     load_pipeline(folder, backend="torch")  # what does not load here would not load anywhere
     info = read_info(folder)
-    blind = read_info(folder / BLIND) if (folder / BLIND).is_dir() else None
-    files: dict[str, Path | bytes] = {CARD: model_card(info, repository, blind).encode()}
+    files: dict[str, Path | bytes] = {CARD: model_card(info, repository, read_blind(folder)).encode()}
     files |= {str(path.relative_to(folder)): path for pattern in PATTERNS for path in sorted(folder.rglob(pattern))}
 
     from huggingface_hub import CommitOperationAdd, HfApi  # here: it takes a second

@@ -150,13 +150,7 @@ class _Memory:
     def first(self, count: int) -> "_Memory":
         """Of the first `count` references alone, each of which takes equally long; 0 leaves an empty cache."""
         count = min(count, len(self.cache))
-
-        def narrow(tokens: Tensor) -> Tensor:
-            return tokens[:, : tokens.shape[1] // len(self.cache) * count]  # [B, N * tokens, C] -> [B, count * ...]
-
-        keys, values = tuple(map(narrow, self.cache.keys)), tuple(map(narrow, self.cache.values))
-        cache = replace(self.cache, keys=keys, values=values, references=count)
-        return _Memory(cache, self.seconds * count / len(self.cache))
+        return _Memory(self.cache.first(count), self.seconds * count / len(self.cache))
 
     def times(self, count: int) -> "_Memory":
         """Of one reference, as if it had been given `count` times."""

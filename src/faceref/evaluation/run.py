@@ -111,9 +111,11 @@ def settings_of(
 ) -> dict:
     """Everything that the rows depend on."""
     recogniser = instruments.second_recogniser
+    blind = {one.label: one.blind[1].settings() for one in restorers if isinstance(one, MeasuredModel) and one.blind}
     return {
         "version": version("faceref"),
         "models": {one.label: one.settings for one in restorers},
+        "without references": (plan.product and blind) or None,
         "conditions": {one.label: [asdict(condition) for condition in one.conditions(plan)] for one in restorers},
         "device": name_device(instruments.device),
         "columns": list(COLUMNS),

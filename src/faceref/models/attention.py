@@ -1,4 +1,4 @@
-"""Linear layers and attention, computed as convolutions where torch's own matrix products are slow.
+"""Linear layers and attention, computed as convolutions where torch's own matrix products are slow; a bias for it.
 
 torch multiplies float32 matrices with MKL, which leaves AVX-512 aside on AMD's processors: 110 GFLOP/s of a core of an
 EPYC (Zen 5), where oneDNN, which computes the convolutions, reaches 240 (docs/performance.md).
@@ -71,3 +71,16 @@ def mkl_is_slow() -> bool:
     with suppress(OSError):
         said += Path("/proc/cpuinfo").read_text()
     return "AuthenticAMD" in said and torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()
+
+
+def distance_bias(height: int, width: int, heads: int, device: torch.device) -> Tensor:
+    """What is taken off the logits for the distance between two tokens: [1, heads, h * w, h * w], float32.
+
+    Attention with linear biases (Press et al. 2022, arXiv 2108.12409) in two dimensions: head i takes slope_i times the
+    distance, in shares of the feature map's height, with slopes from 64 (the same place) to 1 (anywhere). Aligned faces
+    have the same feature at the same place, so the heads find it in the references without having to learn where.
+    """
+    rows, columns = torch.meshgrid(*(torch.arange(side, device=device) for side in (height, width)), indexing="ij")
+    places = torch.stack([rows, columns], dim=-1).flatten(0, 1) / height  # [h * w, 2]
+    slopes = torch.logspace(6, 0, heads, base=2, device=device)
+    return (-slopes[:, None, None] * torch.cdist(places, places))[None]

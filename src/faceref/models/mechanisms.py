@@ -44,7 +44,7 @@ class _LatentCacheUNet(ReferenceUNet):
 
     def _latents(self, references: ReferenceCache, sample: Tensor) -> Tensor:
         """What `encode_references` was given, [B, N, C, h, w]; h and w are those of `sample`."""
-        if references.layers[: len(_LAYERS)] != _LAYERS or references.batch_size != len(sample):
+        if references.layers != _LAYERS or references.batch_size != len(sample):
             raise ValueError(
                 f"references for {references.batch_size} images were given with {len(sample)} images, or they were "
                 f"encoded by a network of another mechanism than {type(self).__name__}"

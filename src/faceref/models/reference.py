@@ -1,6 +1,6 @@
 """What the network remembers of reference photographs (CacheKV of ReF-LDM) and the attention that reads it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
@@ -9,11 +9,10 @@ import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
-from faceref.models.attention import attend, linear
+from faceref.models.attention import attend, distance_bias, linear
 from faceref.models.identity_encoder import mean_identity
 
-IDENTITY = "identity"  # the layer of a cache whose one token for each reference says who it shows
-TEXTURE = "texture"  # and that in which `faceref.models.texture` looks for detail, which no denoiser attends to
+Change = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -26,14 +25,16 @@ class Encoder:
 
 @dataclass(frozen=True, eq=False)
 class ReferenceCache:
-    """Keys and values of N references for each of B images, per self-attention layer.
+    """Keys and values of N references for each of B images, per self-attention layer, and what else is shown of them.
 
-    layers: names of the self-attention layers; and IDENTITY, if the network is told who the references show, and
-        TEXTURE, which holds their texture.
+    layers: names of the self-attention layers.
     keys, values: per layer [B, N * tokens, channels], after the layer's own normalisation and projection.
     multiplicity: [B, N], how often a reference counts: 0 absent (padding), 1 once, n as if it were given n times.
         None says that every reference counts once; attention then needs no bias, which is its fastest path.
     encoder: who made it; None: the network that it is handed to, as in training.
+    identities: [B, N, D], who they show, for a network that is told (`faceref.models.identity_encoder`); else None.
+    texture: keys and values [B, N * tokens, ...] in which `faceref.models.texture` looks for detail, for a decoder that
+        is shown it; no denoiser attends to it.
     """
 
     layers: tuple[str, ...]
@@ -42,6 +43,8 @@ class ReferenceCache:
     references: int
     multiplicity: Tensor | None = None
     encoder: Encoder | None = None
+    identities: Tensor | None = None
+    texture: tuple[Tensor, Tensor] | None = None
 
     def __len__(self) -> int:
         """The number of references N of each image, absent ones included."""
@@ -58,42 +61,47 @@ class ReferenceCache:
             return torch.ones(self.batch_size, self.references, device=self.keys[0].device)
         return self.multiplicity
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "ReferenceCache":
-        """The same cache elsewhere; `dtype` is the network's: multiplicities and texture stay float32."""
-        dtypes = [None if layer == TEXTURE else dtype for layer in self.layers]
+    @property
+    def holds(self) -> tuple[tuple[str, ...], bool, bool]:
+        """What there is of each reference."""
+        return self.layers, self.identities is not None, self.texture is not None
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that there is of references, in one order."""
+        known = [one for one in (self.multiplicity, self.identities) if one is not None]
+        return (*self.keys, *self.values, *known, *(self.texture or ()))
+
+    def changed(self, change: Change, exact: Change | None = None) -> "ReferenceCache":
+        """The cache with all its tensors, [B, N * tokens, ...] each, changed.
+
+        exact: for multiplicity and texture, which are in float32 whatever the network computes in; by default the same.
+        """
+        exact = exact or change
         return replace(
             self,
-            keys=tuple(key.to(device, one) for key, one in zip(self.keys, dtypes, strict=True)),
-            values=tuple(value.to(device, one) for value, one in zip(self.values, dtypes, strict=True)),
-            multiplicity=None if self.multiplicity is None else self.multiplicity.to(device),
+            keys=tuple(map(change, self.keys)),
+            values=tuple(map(change, self.values)),
+            multiplicity=None if self.multiplicity is None else exact(self.multiplicity),
+            identities=None if self.identities is None else change(self.identities),
+            texture=None if self.texture is None else (exact(self.texture[0]), exact(self.texture[1])),
         )
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "ReferenceCache":
+        """The same cache elsewhere; `dtype` is the network's: multiplicities and texture stay float32."""
+        return self.changed(lambda one: one.to(device, dtype), exact=lambda one: one.to(device))
 
     def expand(self, batch_size: int) -> "ReferenceCache":
         """The references of one image (B = 1) for `batch_size` images alike, without copying."""
-        return replace(
-            self,
-            keys=tuple(key.expand(batch_size, -1, -1) for key in self.keys),
-            values=tuple(value.expand(batch_size, -1, -1) for value in self.values),
-            multiplicity=None if self.multiplicity is None else self.multiplicity.expand(batch_size, -1),
-        )
-
-    def adding(self, layer: str, key: Tensor, value: Tensor) -> "ReferenceCache":
-        """The cache with one more layer, of keys and values [B, N * tokens, channels], behind the network's own."""
-        return replace(self, layers=(*self.layers, layer), keys=(*self.keys, key), values=(*self.values, value))
-
-    def layer(self, name: str) -> tuple[Tensor, Tensor] | None:
-        """Keys and values of one layer; None if the cache has none of that name."""
-        layers = dict(zip(self.layers, zip(self.keys, self.values, strict=True), strict=True))
-        return layers.get(name)
+        return self.changed(lambda one: one.expand(batch_size, *[-1] * (one.ndim - 1)))
 
     def split(self) -> "list[ReferenceCache]":
         """The references of each of the B images."""
-        counts = [None] * self.batch_size if self.multiplicity is None else self.multiplicity.split(1)
-        each = [zip(*(one.split(1) for one in tensors), strict=True) for tensors in (self.keys, self.values)]
-        return [
-            replace(self, keys=keys, values=values, multiplicity=count)
-            for keys, values, count in zip(*each, counts, strict=True)
-        ]
+        return [self.changed(lambda one, i=i: one[i : i + 1]) for i in range(self.batch_size)]
+
+    def first(self, count: int) -> "ReferenceCache":
+        """The first `count` of N >= 1 references alone; 0 leaves an empty cache."""
+        return replace(self.changed(lambda one: one[:, : one.shape[1] // len(self) * count]), references=count)
 
     def with_multiplicity(self, multiplicity: Tensor | None) -> "ReferenceCache":
         """The same references, counted differently: [B, N] floats >= 0."""
@@ -109,10 +117,12 @@ class ReferenceCache:
         nobody = template._narrow_to_nobody()
         rows = [nobody if cache is None else cache for cache in caches]
         encoders = {row.encoder for row in rows} - {None}
-        if len(encoders) > 1 or any(row.layers != template.layers for row in rows):
+        if len(encoders) > 1 or any(row.holds != template.holds for row in rows):
             raise ValueError("reference caches of different networks cannot be put together")
         references = max(len(row) for row in rows)
         plain = all(row.multiplicity is None and len(row) == references for row in rows)
+        identities = [row.identities for row in rows if row.identities is not None]  # of all, or of none
+        textures = list(zip(*(row.texture for row in rows if row.texture is not None), strict=True))
         return ReferenceCache(
             template.layers,
             keys=tuple(_pad_and_stack(keys) for keys in zip(*(row.keys for row in rows), strict=True)),
@@ -120,12 +130,13 @@ class ReferenceCache:
             references=references,
             multiplicity=None if plain else torch.cat([F.pad(row.counts, (0, references - len(row))) for row in rows]),
             encoder=next(iter(encoders), None),
+            identities=_pad_and_stack(identities) if identities else None,
+            texture=(_pad_and_stack(textures[0]), _pad_and_stack(textures[1])) if textures else None,
         )
 
     def _narrow_to_nobody(self) -> "ReferenceCache":
-        return ReferenceCache(
-            self.layers, tuple(k[:1, :0] for k in self.keys), tuple(v[:1, :0] for v in self.values), references=0
-        )
+        nobody = self.changed(lambda one: one[:1, :0])
+        return replace(nobody, references=0, multiplicity=None, encoder=None)
 
 
 def _pad_and_stack(rows: Sequence[Tensor]) -> Tensor:
@@ -168,13 +179,11 @@ class Reading(Memory):
     def __init__(self, cache: ReferenceCache) -> None:
         self.layers = dict(zip(cache.layers, zip(cache.keys, cache.values, strict=True), strict=True))
         self.references = len(cache)
-        # A token that counts n times in the softmax is one token with log n added to its logit; log 0 leaves it out,
-        # as a number: an infinite bias is no number in the gradients of some attention kernels.
-        self.log_counts = None if cache.multiplicity is None else cache.multiplicity.log().clamp(min=-1e4)  # [B, N]
-        self.counts = cache.multiplicity
+        self.log_counts = None if cache.multiplicity is None else log_counts(cache.multiplicity)  # [B, N]
+        self.counts, self.identities = cache.multiplicity, cache.identities
 
     def identity(self) -> Tensor | None:
-        return mean_identity(self.layers[IDENTITY][0], self.counts) if IDENTITY in self.layers else None
+        return None if self.identities is None else mean_identity(self.identities, self.counts)
 
     def extend(self, layer: str, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Key and value [B, T, C] -> with the references' [B, T + N * tokens, C]."""
@@ -185,6 +194,14 @@ class Reading(Memory):
             bias = self.log_counts.to(key.dtype).repeat_interleave(tokens, dim=1)  # [B, N * tokens]
             bias = F.pad(bias, (key.shape[1], 0))[:, None, None]  # [B, 1, 1, T + N * tokens]; own tokens: 0, so no NaN
         return torch.cat([key, reference_key], dim=1), torch.cat([value, reference_value], dim=1), bias
+
+
+def log_counts(counts: Tensor) -> Tensor:
+    """What is added to a token's logit so that it counts n times in the softmax: log n.
+
+    log 0 leaves it out, as a number: an infinite bias is no number in the gradients of some attention kernels.
+    """
+    return counts.log().clamp(min=-1e4)
 
 
 class Several(Memory):
@@ -280,16 +297,3 @@ class ReferenceAttnProcessor:
 
         attended = attend(split_heads(query), split_heads(key), split_heads(value), bias)
         return attended.transpose(1, 2).flatten(2)  # [B, T, C]
-
-
-def distance_bias(height: int, width: int, heads: int, device: torch.device) -> Tensor:
-    """What is taken off the logits for the distance between two tokens: [1, heads, h * w, h * w], float32.
-
-    Attention with linear biases (Press et al. 2022, arXiv 2108.12409) in two dimensions: head i takes slope_i times the
-    distance, in shares of the feature map's height, with slopes from 64 (the same place) to 1 (anywhere). Aligned faces
-    have the same feature at the same place, so the heads find it in the references without having to learn where.
-    """
-    rows, columns = torch.meshgrid(*(torch.arange(side, device=device) for side in (height, width)), indexing="ij")
-    places = torch.stack([rows, columns], dim=-1).flatten(0, 1) / height  # [h * w, 2]
-    slopes = torch.logspace(6, 0, heads, base=2, device=device)
-    return (-slopes[:, None, None] * torch.cdist(places, places))[None]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from faceref.models.configuration import extends_configuration
 from faceref.models.forward import attentions, hidden, output, prepare
 from faceref.models.identity_encoder import IdentityProjection
-from faceref.models.reference import IDENTITY, Memory, Reading, Recording, ReferenceCache, Several, Shown
+from faceref.models.reference import Memory, Reading, Recording, ReferenceCache, Several, Shown
 
 
 class ReferenceUNet(AttentionMixin, UNet2DModel):
@@ -20,11 +20,11 @@ class ReferenceUNet(AttentionMixin, UNet2DModel):
 
     `in_channels` is twice the latent's. Nothing is kept between calls: threads may share one network.
     None of our own settings is in the paper; all are for networks trained on few samples:
-    distance_bias: attention prefers the same place of the face (`faceref.models.reference.distance_bias`).
+    distance_bias: attention prefers the same place of the face (`faceref.models.attention.distance_bias`).
     lq_residual: the LQ latent is added to the network's output, which is zero at first; for a network that predicts the
     clean latent (prediction_type "sample").
     identity_size: the network is told who the references show, in so many numbers each
-    (`faceref.models.identity_encoder`); None: it is not. A cache then holds them as one more layer, IDENTITY.
+    (`faceref.models.identity_encoder`); None: it is not.
     """
 
     @extends_configuration(UNet2DModel)
@@ -38,7 +38,6 @@ class ReferenceUNet(AttentionMixin, UNet2DModel):
     ) -> None:
         super().__init__(*args, **kwargs)
         self.attention_layers = prepare(self, distance_bias)  # their order is that of a cache's keys and values
-        self.cache_layers = self.attention_layers + ((IDENTITY,) if identity_size else ())
         if identity_size:
             widths, size = self.config["block_out_channels"], self.config["sample_size"]
             side = size >> (len(widths) - 1)
@@ -58,6 +57,11 @@ class ReferenceUNet(AttentionMixin, UNet2DModel):
         None: nobody's. Gradients flow.
         """
         batch, references = latents.shape[:2]
+        if (size := self.config["identity_size"]) is None:
+            identities = None
+        else:
+            nobody = latents.new_zeros(batch, references, size)
+            identities = nobody if identities is None else identities.to(latents.dtype).reshape(nobody.shape)
         latents = latents.flatten(0, 1)  # [B * N, C, h, w]
         recording = Recording()
         last = max((i for i, block in enumerate(self.up_blocks) if attentions(block)), default=-1)
@@ -67,14 +71,14 @@ class ReferenceUNet(AttentionMixin, UNet2DModel):
         def join(x: Tensor) -> Tensor:
             return x.unflatten(0, (batch, references)).flatten(1, 2)  # [B * N, tokens, C] -> [B, N * tokens, C]
 
-        if IDENTITY in self.cache_layers:
-            size = self.config["identity_size"]
-            nobody = latents.new_zeros(batch * references, 1, size)
-            token = nobody if identities is None else identities.to(latents.dtype).reshape(nobody.shape)
-            recording.layers[IDENTITY] = token, token
-        keys, values = zip(*(recording.layers[layer] for layer in self.cache_layers), strict=True)
+        keys, values = zip(*(recording.layers[layer] for layer in self.attention_layers), strict=True)
         return ReferenceCache(
-            self.cache_layers, tuple(map(join, keys)), tuple(map(join, values)), references, multiplicity
+            self.attention_layers,
+            tuple(map(join, keys)),
+            tuple(map(join, values)),
+            references,
+            multiplicity,
+            identities=identities,
         )
 
     def forward(
@@ -100,11 +104,13 @@ class ReferenceUNet(AttentionMixin, UNet2DModel):
         """The references of one pass over `sample` for the attention layers; ValueError if they do not belong to it."""
         if references is None:
             return Memory()
-        if references.layers[: len(self.cache_layers)] != self.cache_layers or references.batch_size != len(sample):
+        if references.layers != self.attention_layers or references.batch_size != len(sample):
             raise ValueError(
                 f"references for {references.batch_size} images and {len(references.layers)} layers were given to a "
-                f"network with {len(self.cache_layers)} layers and {len(sample)} images"
+                f"network with {len(self.attention_layers)} layers and {len(sample)} images"
             )
+        if (references.identities is not None) != (self.config["identity_size"] is not None):
+            raise ValueError("references whose identities are known, and a network that is told them, need each other")
         return Reading(references)
 
     def denoise(self, sample: Tensor, timestep: Tensor | float, shown: Shown) -> UNet2DOutput:

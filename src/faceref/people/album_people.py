@@ -33,7 +33,8 @@ LOWEST_SCORE, SMALLEST_SIDE = 0.2, 40  # faces worse, or with a smaller aligned 
 class AlbumReference:
     """A photograph of an album that shows a person, not opened yet; see `faceref.people.person.Source`.
 
-    name: of the file; place: the person's face; digest: of the photograph's pixels.
+    name: of the file; place: the person's face; digest: of the photograph's pixels; known: its traits, by the
+    landmarker that the album was looked at with.
     """
 
     path: Path

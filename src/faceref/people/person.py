@@ -52,13 +52,14 @@ class Reference:
     embedding: np.ndarray
     digest: str
     warnings: tuple[str, ...] = ()
-    _traits: Traits | None = field(default=None, init=False, repr=False)  # computed when they are first asked for
+    # Computed when they are first asked for, by the kind of landmarker, as an album's index has them
+    _traits: dict[type[Landmarker], Traits] = field(default_factory=dict, init=False, repr=False)
 
     def traits(self, landmarker: Landmarker) -> Traits:
-        if self._traits is None:
-            object.__setattr__(self, "_traits", traits_of(self.face, landmarker))
-        assert self._traits is not None
-        return self._traits
+        kind = type(landmarker)
+        if kind not in self._traits:
+            self._traits[kind] = traits_of(self.face, landmarker)
+        return self._traits[kind]
 
     def reference(self) -> "Reference":
         return self

@@ -14,7 +14,7 @@ from faceref.models.detail_decoder import (
     without_grid,
 )
 from faceref.models.fusion import PixelFusion
-from faceref.models.reference import TEXTURE, ReferenceCache
+from faceref.models.reference import ReferenceCache
 from faceref.models.strips import decode_in_strips
 from faceref.models.texture import TEXTURE_CHANNELS, find_texture
 
@@ -76,9 +76,9 @@ class Drawing:
             return ()
         by_place = crispness_by_place(*lq.shape[-2:]).to(lq)
         crispness = ((1.0 if crisp is None else crisp) * by_place).expand(len(lq), -1, -1, -1)
-        if shown is None or (layer := shown.layer(TEXTURE)) is None:
+        if shown is None or shown.texture is None:
             return lq.new_zeros(len(lq), TEXTURE_CHANNELS, *lq.shape[-2:]), crispness
-        return find_texture(enlarged(decoded, lq.to(decoded.device)), *layer, shown.counts), crispness
+        return find_texture(enlarged(decoded, lq.to(decoded.device)), *shown.texture, shown.counts), crispness
 
     @torch.no_grad()
     def correct(self, decoded: Tensor, latents: Tensor, lq: Tensor, *hints: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """LD-BFR's sampling: from a low-quality face (tensors), without references, to the restored face."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, NoReturn
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,7 @@ from faceref.models.autoencoder import AUTOENCODERS, Autoencoder
 from faceref.models.fusion import PixelFusion
 from faceref.models.ldbfr import InjectedUNet, RestoringVQModel
 from faceref.models.reference import ReferenceCache
-from faceref.pipelines.protocol import ALWAYS, FacePipeline, Predict
+from faceref.pipelines.protocol import ALWAYS, FacePipeline, Predict, References, takes_none
 from faceref.pipelines.sampling import Images, to_tensor
 
 
@@ -51,6 +51,12 @@ class LDBFRPipeline(FacePipeline):
         if images.shape[-1] != pixels.shape[-1]:
             images = F.interpolate(images, size=pixels.shape[-2:], mode="bilinear", antialias=True)
         return images
+
+    def encode_references(self, images: Images) -> NoReturn:
+        raise takes_none("The model")
+
+    def show(self, references: References | ReferenceCache | None, lq: Tensor) -> None:
+        return None
 
     def prediction(
         self,

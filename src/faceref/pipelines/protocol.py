@@ -155,19 +155,14 @@ class FacePipeline(Drawing, DiffusionPipeline, ABC):
     def check_takes_references(self, called: str = "The model") -> None:
         """Raise UsageError if the model takes no references. called: by the error."""
         if not self.takes_references:
-            raise UsageError(
-                f"{called} restores without references and cannot use any",
-                hint="give none, or choose a model of the family refldm",
-                code="no_references",
-            )
+            raise takes_none(called)
 
+    @abstractmethod
     def encode_references(self, images: Images) -> ReferenceCache:
         """The cache of one person's N >= 1 photographs, [N, 3, H, W] in [-1, 1] or pictures of one size.
 
         Raises UsageError if the model takes no references.
         """
-        self.check_takes_references()
-        raise NotImplementedError(f"{type(self).__name__} takes references and has to encode them")
 
     @torch.no_grad()
     def __call__(
@@ -242,9 +237,9 @@ class FacePipeline(Drawing, DiffusionPipeline, ABC):
     def forget(self) -> None:
         """Let go what was kept on the device to be faster."""
 
+    @abstractmethod
     def show(self, references: References | ReferenceCache | None, lq: Tensor) -> ReferenceCache | None:
         """One cache of the references of all faces `lq` [B, 3, H, H]; None: no face has any."""
-        return None
 
     @abstractmethod
     def prediction(
@@ -259,3 +254,12 @@ class FacePipeline(Drawing, DiffusionPipeline, ABC):
         lq: [B, 3, H, H] in [-1, 1] at the autoencoder's size, as `shrink` makes it. shown: the references of all B
             (`show`). interval: of guidance, as `__call__` has it.
         """
+
+
+def takes_none(called: str) -> UsageError:
+    """The error that references were given to a model that takes none. called: by it."""
+    return UsageError(
+        f"{called} restores without references and cannot use any",
+        hint="give none, or choose a model of the family refldm",
+        code="no_references",
+    )

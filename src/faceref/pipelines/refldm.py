@@ -12,14 +12,14 @@ from torch import Tensor
 
 from faceref.errors import UsageError
 from faceref.models.autoencoder import AUTOENCODERS, Autoencoder, encode
+from faceref.models.cuda_graphs import Evaluation, Graphs
 from faceref.models.detail_decoder import DetailDecoder
 from faceref.models.fusion import PixelFusion
-from faceref.models.graphs import Evaluation, Graphs, without_texture
 from faceref.models.identity_encoder import IdentityEncoder
 from faceref.models.ldbfr import RestoringVQModel
 from faceref.models.loading import weights_fingerprint
 from faceref.models.mechanisms import REFERENCE_UNETS
-from faceref.models.reference import TEXTURE, Encoder, ReferenceCache
+from faceref.models.reference import Encoder, ReferenceCache
 from faceref.models.strips import encode_in_strips
 from faceref.models.texture import remember_texture
 from faceref.models.unet import ReferenceUNet
@@ -110,9 +110,8 @@ class ReFLDMPipeline(FacePipeline):
         told = () if identities is None else (None, identities[None])
         with self._turn:
             cache = self.unet.encode_references(latents[None], *told)
-        if self.is_textured:
-            cache = cache.adding(TEXTURE, *remember_texture(pictures[None].to(self.execution_device)))
-        return replace(cache, encoder=Encoder(self.fingerprint, pixels.shape[-1]))
+        texture = remember_texture(pictures[None].to(self.execution_device)) if self.is_textured else None
+        return replace(cache, encoder=Encoder(self.fingerprint, pixels.shape[-1]), texture=texture)
 
     @torch.no_grad()
     def identities(self, pictures: Tensor) -> Tensor | None:
@@ -139,7 +138,7 @@ class ReFLDMPipeline(FacePipeline):
         last_timestep = self.scheduler.config["num_train_timesteps"] - 1
         first, last = (share * last_timestep for share in interval)
         always = interval == ALWAYS
-        seen = None if shown is None else without_texture(shown)
+        seen = None if shown is None else replace(shown, texture=None)  # which is for whoever draws
         plain = Evaluation(self.unet, lq_latent, (seen,), features)
         guided = None if null is None else Evaluation(self.unet, lq_latent, (seen, null), features)
 

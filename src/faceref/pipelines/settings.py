@@ -38,6 +38,8 @@ class Sampling:
         }
 
 
+RELEASED = Sampling(steps=50, guidance=1.5)  # as the authors of ReF-LDM sample in their script (their paper: 100 steps)
+
 _SAMPLING = TypeAdapter(Sampling)
 
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from faceref.faces.blend import placed_weights
-from faceref.models.upscaler import Upscaler, load_realesrgan, load_upscaler
+from faceref.models.upscaler import Upscaler, find_realesrgan, load_realesrgan, load_upscaler
 from faceref.pictures.output import check_side
 from faceref.pictures.photo import Photo, PhotoSource, sides
 from faceref.pictures.search import photo_digest
@@ -27,6 +27,13 @@ class Upscalers:
         self._device = device
         self._loaded: dict[str, Upscaler] = {}
         self._lock = Lock()
+
+    def check(self, options: RestoreOptions) -> None:
+        """Raises as `get`. What a file is worth only loading tells; Real-ESRGAN, which makes either scale, is not."""
+        if options.background == REALESRGAN:
+            find_realesrgan()
+        else:
+            self.get(options)
 
     def get(self, options: RestoreOptions) -> Upscaler | None:
         """What the options name; None for Lanczos, and where nothing is made larger. Raises as `load_upscaler`,

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from threading import Lock
 from typing import Any, cast
 
@@ -69,22 +69,20 @@ class Model:
 
     def settings(self, options: RestoreOptions) -> Settings:
         """The options with this model's defaults. Raises UsageError for what it cannot do."""
-        info = self.info
-        guidance = options.guidance
-        if guidance is None and self.pipeline.takes_references:
-            guidance = info.guidance
-        settings = Settings(
-            model=info.name,
-            steps=info.steps if options.steps is None else options.steps,
-            guidance=guidance if self.pipeline.takes_references else None,
-            scheduler=options.scheduler or info.scheduler,
-            crisp=info.crisp if options.crisp is None else options.crisp,
+        sampling = self.pipeline.defaults.changed(
+            steps=options.steps, guidance=options.guidance, scheduler=options.scheduler, crisp=options.crisp
+        )
+        self.pipeline.check(sampling, self._called)
+        return Settings(
+            model=self.info.name,
+            steps=sampling.steps,
+            guidance=sampling.guidance if self.pipeline.takes_references else None,
+            scheduler=sampling.scheduler,
+            crisp=sampling.crisp,
             seed=options.seed,
             dtype=None if self.pipeline.unet.dtype == torch.float32 else str(self.pipeline.unet.dtype)[len("torch.") :],
             backend=None if self.pipeline.backend == "torch" else self.pipeline.backend,
         )
-        self.pipeline.check(replace(settings.sampling, guidance=1.0 if guidance is None else guidance), self._called)
-        return settings
 
     def check_takes_references(self) -> None:
         """Raises UsageError where references were given to a model that cannot use any."""

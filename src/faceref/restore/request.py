@@ -7,7 +7,7 @@ from typing import Any
 
 from faceref.allocator import keep_freed_memory
 from faceref.checkpoints.exported import backend_for, keep_exports
-from faceref.checkpoints.info import find_model, fingerprint_of, read_info
+from faceref.checkpoints.info import find_model, fingerprint_of, read_blind, read_info
 from faceref.compute import Compute
 from faceref.errors import CheckpointError, OutputError
 from faceref.faces.detect import load_detector, load_landmarker
@@ -83,10 +83,11 @@ class Request:
     def settings(self) -> dict[str, Any]:
         """All that decides the pixels, as JSON has it; the same request has the same, wherever its files lie."""
         folder = find_model(self.model)
-        digests = self._digests()
+        digests, blind = self._digests(), read_blind(folder)
         people = [Library(self.data_dir).get(name) for name in self.names]
         return {
-            "model": read_info(folder).model_dump(include={"name", "steps", "guidance", "scheduler", "crisp"}),
+            "model": read_info(folder).settings(),
+            "blind": blind and blind.settings(),
             "weights": fingerprint_of(folder),
             "detector": self.detector,
             "landmarks": self.landmarks,

@@ -225,7 +225,7 @@ class Restorer:
             self.blind.settings(options)
         if not with_references and options.guidance is not None:
             raise UsageError("Guidance is towards references, and none were given", hint="leave it out or give some")
-        self._upscalers.get(options)
+        self._upscalers.check(options)
 
     def _find(self, photo: Photo, options: RestoreOptions) -> tuple[FoundFace, ...]:
         """The faces; that there are none is no error where the picture is made larger all the same."""

@@ -17,6 +17,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGr
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from faceref.devices import peak_flops
 from faceref.errors import FacerefError, UsageError
 from faceref.files import replaced_folder
 from faceref.jobs import OnItem
@@ -26,12 +27,14 @@ from faceref.training.config import LoopConfig, StageConfig
 from faceref.training.config_files import save_config
 from faceref.training.decisions import Decisions
 from faceref.training.run_folder import CONFIG, record_start
-from faceref.training.speed import SpeedWindow, matmul_flops_per_second
+from faceref.training.speed import SpeedWindow
 from faceref.training.stages.stage import Stage
 from faceref.training.trainer import Trainer
 from faceref.training.validation import cut_back, validate
 
 log = logging.getLogger(__name__)
+
+_DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}  # of products, as accelerate casts them
 
 ONE_PROCESS = (
     "Training in one process: accelerate launch --cpu starts no more, whatever --num_processes says. For several: "
@@ -139,7 +142,7 @@ class _Run:
         of_wandb = {"name": run_dir.name, "dir": str(run_dir), "config": config.model_dump(mode="json")}
         accelerator.init_trackers("faceref", init_kwargs={"wandb": of_wandb})
         self.flops, _ = self.trainer.measure_step(self.step)
-        self.peak = matmul_flops_per_second(accelerator.device, self.loop.precision) * accelerator.num_processes
+        self.peak = peak_flops(accelerator.device, _DTYPES[self.loop.precision]) * accelerator.num_processes
         self.window = SpeedWindow(self.loop.samples_per_step(accelerator.num_processes))
         self.speed = 0.0
         self.metrics: dict[str, float] = {}

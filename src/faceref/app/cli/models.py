@@ -50,7 +50,7 @@ def info(
 ) -> None:
     """What a model says of itself: resolution, defaults, training data, licence, measured quality."""
     from faceref.backends.description import read_export
-    from faceref.checkpoints.info import BLIND, REFLDM, find_model, models_home, read_info
+    from faceref.checkpoints.info import BLIND, REFLDM, find_model, models_home, read_blind, read_info
     from faceref.consent import accepted_on
 
     folder = find_model(model)
@@ -60,8 +60,8 @@ def info(
     if model == REFLDM.name:
         day = accepted_on(REFLDM, models_home())
         described["licence accepted"] = f"on {day}, of release {REFLDM.version}" if day else "not recorded"
-    if (folder / BLIND).is_dir():
-        described["without references"] = f"{read_info(folder / BLIND).name} ({folder / BLIND})"
+    if blind := read_blind(folder):
+        described["without references"] = f"{blind.name} ({folder / BLIND})"
     table = Table(show_header=False, box=None)
     for key, value in described.items():
         table.add_row(key, "\n".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else str(value))

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from faceref.errors import UsageError
 from faceref.pipelines.sampling import too_uneven
 from faceref.pipelines.scheduler_name import SchedulerName
-from faceref.pipelines.settings import Sampling
+from faceref.pipelines.settings import RELEASED, Sampling
 from faceref.training.config import DRAW_DETAIL, Config, DataConfig, LowRankConfig, NetworkFolder, StageConfig
 from faceref.training.stages.unet_arguments import UNetArguments, check_unet
 
@@ -129,9 +129,9 @@ class ModelConfig(Config):
     name: str
     training_data: str
     licence: str
-    steps: int = Field(default=50, ge=1)
-    guidance: Weight = 1.5
-    scheduler: SchedulerName = "ddim"
+    steps: int = Field(default=RELEASED.steps, ge=1)
+    guidance: Weight = RELEASED.guidance
+    scheduler: SchedulerName = RELEASED.scheduler
 
     @property
     def sampling(self) -> Sampling:

@@ -1,6 +1,7 @@
 """CUDA graphs of the denoiser give what it gives without them; on other devices nothing changes."""
 
 import copy
+import dataclasses
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,8 +13,7 @@ import torch
 from diffusers import DDIMScheduler, VQModel
 from networks import MODEL_UNET, noise, reference_unet
 
-from faceref.models.graphs import Evaluation, Graphs, without_texture
-from faceref.models.reference import TEXTURE
+from faceref.models.cuda_graphs import Evaluation, Graphs
 from faceref.pipelines.refldm import ReFLDMPipeline
 
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -109,7 +109,7 @@ def test_weights_that_moved_are_found():
 
 
 def test_a_graph_is_captured_in_a_second_step_and_kept_for_those_like_it(monkeypatch):
-    monkeypatch.setattr("faceref.models.graphs._Graph", lambda evaluation, x, timestep: evaluation)
+    monkeypatch.setattr("faceref.models.cuda_graphs._Graph", lambda evaluation, x, timestep: evaluation)
     unet, x, timestep, graphs = reference_unet(), noise(1, 4, 16, 16), torch.tensor(500), Graphs()
     first, second, longer = (Evaluation(unet, noise(1, 4, 16, size), (None,)) for size in (16, 16, 32))
     with torch.no_grad():
@@ -141,9 +141,10 @@ def test_elsewhere_an_evaluation_is_the_network_alone():
 
 
 def test_a_copy_is_of_the_same_kind_in_memory_of_its_own():
-    unet = reference_unet()
+    unet = reference_unet(sample_size=16, identity_size=8)
     with torch.no_grad():
-        cache = unet.encode_references(noise(1, 2, 4, 16, 16)).expand(3).with_multiplicity(torch.ones(3, 2))
+        cache = unet.encode_references(noise(1, 2, 4, 16, 16), identities=noise(1, 2, 8)).expand(3)
+        cache = cache.with_multiplicity(torch.ones(3, 2))
     evaluation = Evaluation(unet, noise(3, 4, 16, 16), (cache, None), (noise(3, 4, 4, 4),))
     copied = evaluation.copy()
     assert copied.key == evaluation.key
@@ -151,6 +152,8 @@ def test_a_copy_is_of_the_same_kind_in_memory_of_its_own():
         assert torch.equal(own, given)
         assert own.data_ptr() != given.data_ptr()
     assert Evaluation(unet, evaluation.lq, (cache.with_multiplicity(None), None), evaluation.features).key != copied.key
+    untold = dataclasses.replace(cache, identities=None)
+    assert Evaluation(unet, evaluation.lq, (untold, None), evaluation.features).key != copied.key
 
 
 def test_copies_begin_without_graphs(tiny_model: Path):
@@ -158,9 +161,3 @@ def test_copies_begin_without_graphs(tiny_model: Path):
     copied = copy.deepcopy(pipeline)
     assert copied._graphs is not pipeline._graphs
     assert pickle.loads(pickle.dumps(pipeline._graphs))._graphs == {}
-
-
-def test_texture_is_left_out():
-    with torch.no_grad():
-        cache = reference_unet().encode_references(noise(1, 2, 4, 16, 16))
-    assert without_texture(cache.adding(TEXTURE, noise(1, 8, 3), noise(1, 8, 3))).layers == cache.layers

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
-from faceref.models.reference import TEXTURE, ReferenceCache
+from faceref.models.reference import ReferenceCache
 from faceref.models.unet import ReferenceUNet
 
 logger = logging.getLogger(__name__)
@@ -46,11 +46,7 @@ class Evaluation:
     @cached_property
     def tensors(self) -> tuple[Tensor, ...]:
         """All that it is told."""
-        of_caches: list[Tensor] = []
-        for cache in self.references:
-            if cache is not None:
-                of_caches += [*cache.keys, *cache.values]
-                of_caches += [] if cache.multiplicity is None else [cache.multiplicity]
+        of_caches = [tensor for cache in self.references if cache is not None for tensor in cache.tensors]
         return self.lq, *of_caches, *self.features
 
     @cached_property
@@ -61,31 +57,15 @@ class Evaluation:
         """
         weights = tuple((one.data_ptr(), one.stride()) for one in self.unet.parameters())
         shapes = tuple((one.shape, one.dtype, one.device) for one in self.tensors)
-        caches = [None if one is None else (one.layers, len(one), one.multiplicity is None) for one in self.references]
+        caches = [None if one is None else (one.holds, len(one), one.multiplicity is None) for one in self.references]
         return weights, shapes, tuple(caches)
 
     def copy(self) -> "Evaluation":
         """The same with memory of its own for what it is told."""
-        caches = tuple(None if cache is None else _copy(cache) for cache in self.references)
+        caches = tuple(None if cache is None else cache.changed(Tensor.clone) for cache in self.references)
         return replace(
             self, lq=self.lq.clone(), references=caches, features=tuple(one.clone() for one in self.features)
         )
-
-
-def without_texture(cache: ReferenceCache) -> ReferenceCache:
-    """The cache without what no denoiser attends to."""
-    layers = zip(cache.layers, cache.keys, cache.values, strict=True)
-    names, keys, values = zip(*(one for one in layers if one[0] != TEXTURE), strict=True)
-    return replace(cache, layers=names, keys=keys, values=values)
-
-
-def _copy(cache: ReferenceCache) -> ReferenceCache:
-    return replace(
-        cache,
-        keys=tuple(key.clone() for key in cache.keys),
-        values=tuple(value.clone() for value in cache.values),
-        multiplicity=None if cache.multiplicity is None else cache.multiplicity.clone(),
-    )
 
 
 class Graphs:
