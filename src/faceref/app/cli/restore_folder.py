@@ -104,7 +104,7 @@ def _dry_run(photos: Path, request: "Request", jobs: int, ray: bool, as_json: bo
             typer.echo(json.dumps(asdict(outcome)))
     else:
         show(_matches(outcomes))
-        output.print(f"{counted(len(outcomes), 'photograph')} would be: {_counts(outcomes)}; nothing was written")
+        output.print(f"{counted(len(outcomes), 'photograph')} would be: {_counts(outcomes)}; no picture was written")
     return _say_failures(outcomes)
 
 
