@@ -22,6 +22,7 @@ from faceref.app.server.service import PROBLEMS, Caller, CallerOf, Check, as_res
 from faceref.checkpoints.info import ModelInfo
 from faceref.people.library import check_name
 from faceref.people.person import Person, distinct
+from faceref.people.references import poor_references
 from faceref.restore.account import Account, ReferenceLeftOut
 
 router = APIRouter(prefix="/v1", responses=PROBLEMS)
@@ -160,4 +161,6 @@ def _said(person: Person, known: Person) -> dict[str, Any]:
     """What is said of photographs that were read, and of all by which the person is known now."""
     left_out = [ReferenceLeftOut(name=one.name, reason=one.reason) for one in person.skipped]
     damaged = [warning for reference in person.references for warning in reference.warnings]
-    return {"references_left_out": left_out, "warnings": [*damaged, *known.warnings]}
+    given = {one.digest for one in person.references}
+    poor = poor_references([one for one in known.references if one.digest in given])  # by the numbers of their faces
+    return {"references_left_out": left_out, "warnings": [*damaged, *poor, *known.warnings]}
