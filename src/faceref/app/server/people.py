@@ -1,4 +1,4 @@
-"""The routes beside restoring: looking for faces, people who are kept, models."""
+"""The routes beside restoring: looking for faces, people who are kept, models, limits."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -7,6 +7,7 @@ from fastapi import APIRouter, Form, Path, Response
 
 from faceref.app.server.errors import RefusedError
 from faceref.app.server.jobs import PICTURE, Names, Options, Photo, References
+from faceref.app.server.limits import Limits
 from faceref.app.server.pictures import Picture, face, preview
 from faceref.app.server.request import PHOTOGRAPH, JobRequest, check_count, check_pictures, numbered
 from faceref.app.server.schema import (
@@ -134,6 +135,12 @@ def merge(caller: CallerOf, name: str, same: SamePerson) -> None:
 def remove(caller: CallerOf, name: str) -> None:
     """Forget a person, and what was seen in albums, where they may be; nothing of them stays on the disk."""
     caller.service.owners.forget(caller.owner, name)
+
+
+@router.get("/limits", tags=["server"])
+async def read_limits(caller: CallerOf) -> Limits:
+    """What the server takes on at most."""
+    return caller.service.limits
 
 
 @router.get("/models", tags=["server"])
