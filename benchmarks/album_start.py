@@ -27,7 +27,7 @@ from PIL import Image
 
 from faceref.faces.detect import Face, load_detector
 from faceref.faces.dlib_torch import TorchDlibRecogniser
-from faceref.people.album import read_album
+from faceref.people.album import read_album, seen_by
 from faceref.people.album_index import AlbumIndex, Stamp
 from faceref.people.album_people import people_of
 from faceref.people.seen import Seen, SeenFace
@@ -73,12 +73,12 @@ def fill_index(album: Path, data: Path) -> None:
     """One synthetic face for each photograph."""
     paths = sorted(album.iterdir())
     vectors, _ = synthetic_faces(-(-len(paths) // OF_EACH), OF_EACH)
-    index, detector = AlbumIndex(data), type(load_detector()).__name__
+    index, looked_at_by = AlbumIndex(data), seen_by(load_detector(), TorchDlibRecogniser())
     for path, embedding in zip(paths, vectors[: len(paths)], strict=True):
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         place = Face((30.0, 30.0, 90.0, 90.0), np.zeros((68, 2), np.float32), 1.0, "synthetic")
         face = SeenFace(place, embedding, embedding, TRAITS.score, 100.0, True, TRAITS)
-        index.remember(path, Stamp.of(path), digest, Seen(digest, faces=(face,)), detector)
+        index.remember(path, Stamp.of(path), digest, Seen(digest, faces=(face,)), looked_at_by)
 
 
 def album_part(album: Path, data: Path) -> tuple[float, float]:

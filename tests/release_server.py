@@ -19,14 +19,16 @@ class Server(ThreadingHTTPServer):
 
 
 class Release:
-    """breaks_off: after so many bytes of a file, once. fault: html, missing, other, no_range, short (of a file that it
-    says to be shorter than it is) or slow (silent after the first half, until `patience` is set).
+    """breaks_off: after so many bytes of a file, once. fault: html, missing, other, no_range, no_if_range, short (of a
+    file that it says to be shorter than it is) or slow (silent after the first half, until `patience` is set).
+    versions: the headers that tell a file from what was in its place before.
     """
 
     def __init__(self) -> None:
         self.url = ""
         self.breaks_off: int | None = None
         self.fault: str | None = None
+        self.versions = {"ETag": '"first"'}
         self.patience = Event()
         self.ranges: list[tuple[str, str | None]] = []  # asked for
 
@@ -46,12 +48,16 @@ def release_server(folder: Path = GOLDEN) -> Iterator[Release]:
             content = (folder / name).read_bytes()
             if release.fault == "other":
                 content = content[:-1] + b"?"
-            begin = int(asked.removeprefix("bytes=").rstrip("-")) if asked and release.fault != "no_range" else 0
+            same = self.headers.get("If-Range") in (None, *release.versions.values()) or release.fault == "no_if_range"
+            goes_on = asked is not None and same and release.fault != "no_range"
+            begin = int(asked.removeprefix("bytes=").rstrip("-")) if asked and goes_on else 0
             if begin >= len(content):
                 return self.send_error(416)
             self.send_response(206 if begin else 200)
             self.send_header("Content-Type", "text/html" if release.fault == "html" else "application/octet-stream")
             self.send_header("Content-Length", str(len(content) - begin - (10 if release.fault == "short" else 0)))
+            for header, value in release.versions.items():
+                self.send_header(header, value)
             self.end_headers()
             end = None if release.breaks_off is None else begin + release.breaks_off
             release.breaks_off = None

@@ -10,6 +10,7 @@ import shutil
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.message import Message
 from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
@@ -52,6 +53,9 @@ def obtain(
 def fetch(url: str, path: Path, expected: Expected, on_progress: Progress = lambda *_: None) -> Path:
     """Download a file; what an earlier call got of it, `path` with the ending .part, is not fetched again.
 
+    That is, if it is of the file that the server has now, which is asked by what tells that from others (beside it,
+    with the ending .part.version), or if the whole is checked by its digest, wherever its parts are from.
+
     Raises OutputError if it does not come whole or has nowhere to go, CheckpointError if it is another file.
     """
     if path.is_file():
@@ -65,7 +69,7 @@ def fetch(url: str, path: Path, expected: Expected, on_progress: Progress = lamb
     except OSError as error:
         raise cannot_be_written(path, error) from error
     try:
-        _continue(url, part, on_progress)
+        _continue(url, part, expected.sha256 is not None, on_progress)
     except HTTPError as error:
         error.close()  # it is the server's answer, too, and holds the connection
         if error.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # there is nothing behind the part: it is whole
@@ -77,6 +81,8 @@ def fetch(url: str, path: Path, expected: Expected, on_progress: Progress = lamb
     except CheckpointError:
         part.unlink()
         raise
+    finally:
+        _version_file(part).unlink(missing_ok=True)
     os.replace(part, path)
     return path
 
@@ -110,15 +116,27 @@ def check(path: Path, expected: Expected) -> None:
         )
 
 
-def _continue(url: str, part: Path, on_progress: Progress) -> None:
-    """Fetch what `part` lacks; urllib's errors, and OutputError where a web page comes or fewer bytes than promised."""
-    have = part.stat().st_size
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+def _continue(url: str, part: Path, is_checked: bool, on_progress: Progress) -> None:
+    """Fetch what `part` lacks; urllib's errors, and OutputError where a web page comes or fewer bytes than promised.
+
+    is_checked: bytes of another file are found out when it is whole.
+    """
+    known = "" if is_checked or not _version_file(part).is_file() else _version_file(part).read_text()
+    have = part.stat().st_size if known or is_checked else 0
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    if have and known:
+        headers["If-Range"] = known
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as response:
         if response.headers.get_content_type() == "text/html":
             raise _not_downloaded(url, "a web page came in its place, as from a proxy or a mirror that wants a login")
+        version = _version(response.headers)
         if have and getattr(response, "status", None) != HTTPStatus.PARTIAL_CONTENT:
-            have = 0  # a server that cannot go on begins anew
+            have = 0  # a server that cannot go on, or has another file by now, begins anew
+        if have and known and version not in ("", known):  # it has another file by now, and does not know If-Range
+            _note(part, "")
+            return _continue(url, part, is_checked, on_progress)
+        if not have:
+            _note(part, version)
         total = have + int(response.headers.get("Content-Length") or 0)
         _check_room(part, total - have)
         with part.open("r+b") as file:
@@ -130,6 +148,26 @@ def _continue(url: str, part: Path, on_progress: Progress) -> None:
                 on_progress(part.stem, have, max(total, have))
     if have < total:
         raise _not_downloaded(url, f"it broke off after {have} of {total} bytes")
+    return None
+
+
+def _version(headers: Message) -> str:
+    """What tells the file from others that the server has had in its place (RFC 9110, If-Range); "": nothing does."""
+    tag = headers.get("ETag", "")
+    return headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
+
+
+def _version_file(part: Path) -> Path:
+    return part.with_name(f"{part.name}.version")
+
+
+def _note(part: Path, version: str) -> None:
+    """Begin a file anew: its first bytes come after what they are of, so that a kill leaves none of another one."""
+    try:
+        part.write_bytes(b"")
+        _version_file(part).write_text(version)
+    except OSError as error:
+        raise cannot_be_written(part, error) from error
 
 
 def _write(file: BinaryIO, chunk: bytes, path: Path) -> None:

@@ -25,6 +25,8 @@ def test_without_a_command_all_parts_are_told(faceref):
     told = faceref("licences")
     assert told.code == 0
     assert all(part in told.output for part in TOLD)
+    assert "Apache-2.0 (LICENSE)" in told.output
+    assert not re.search(r"[`\[\]]", told.output), "it is for people, and no Markdown"
 
 
 @pytest.mark.parametrize(

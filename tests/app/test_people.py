@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from faceref.people.library import Library
 from faceref.people.person import FACE_SIZE, Person, Reference
@@ -37,6 +37,20 @@ def test_an_enrolled_person_restores_like_their_photographs(people, restore, alb
     (given, _), (kept, account) = results
     assert np.array_equal(given, kept)
     assert (account["person"], len(account["references"])) == ("Eileen Collins", 1)
+
+
+def test_photographs_in_which_a_face_shows_little_are_named(people, album):
+    (good,) = (album / "references").iterdir()
+    with Image.open(good) as photograph:
+        photograph.filter(ImageFilter.GaussianBlur(4)).save(album / "references" / "blurred.png")
+        small = photograph.resize((photograph.width // 6, photograph.height // 6))
+        small.resize(photograph.size).save(album / "references" / "enlarged.png")
+    done = people("enroll", "Eileen", album / "references")
+    assert done.output == "Eileen: 3 references\n"
+    (said,) = (line for line in done.errors.splitlines() if "shows little" in line)
+    assert "blurred.png and " in said
+    assert "enlarged.png are so blurred, noisy or small" in said
+    assert str(good) not in said
 
 
 def test_people_are_listed_drawn_renamed_and_removed(people, album, monkeypatch):

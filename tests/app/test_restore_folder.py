@@ -100,7 +100,7 @@ def test_one_that_fails_is_said_and_counts(restore, album):
 def test_a_dry_run_shows_who_would_be_matched_and_writes_nothing(restore, album):
     done = restore("--dry-run")
     assert done.code == 0, done.errors
-    assert "2 photographs would be: 1 restored, 1 copied; nothing was written" in done.output
+    assert "2 photographs would be: 1 restored, 1 copied; no picture was written" in done.output
     (row,) = (line.split() for line in done.output.splitlines() if "photo.jpg" in line)
     assert row[:5] == ["photo.jpg", "1", "as", "on", "new.jpg"]
     assert {path.name for path in album.iterdir()} == {"photos", "references"}

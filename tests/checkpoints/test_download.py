@@ -191,6 +191,54 @@ def test_a_model_that_is_here_is_not_replaced(folder):
         get(GOLDEN, folder)
 
 
+@pytest.fixture
+def old_file(tmp_path, monkeypatch):
+    """The release of one file."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    (tmp_path / "server").mkdir()
+    (tmp_path / "server" / "file").write_bytes(b"old!" * 50_000)
+    with release_server(tmp_path / "server") as release:
+        yield release
+
+
+def fetch_half(release, tmp_path) -> Path:
+    """Where the file would be, of which half is downloaded."""
+    release.breaks_off = 100_000
+    with pytest.raises(OutputError, match="it broke off after 100000 of 200000 bytes"):
+        download.fetch(f"{release.url}/file", tmp_path / "here" / "file", download.Expected(size=200_000))
+    return tmp_path / "here" / "file"
+
+
+MODIFIED = "Wed, 21 Oct 2015 07:28:00 GMT"
+
+
+@pytest.mark.parametrize("versions", [{"ETag": '"1"'}, {"Last-Modified": MODIFIED, "ETag": 'W/"1"'}])
+def test_a_download_without_a_digest_goes_on_if_the_file_is_the_same(old_file, tmp_path, versions):
+    old_file.versions = versions
+    path = fetch_half(old_file, tmp_path)
+    download.fetch(f"{old_file.url}/file", path, download.Expected(size=200_000))
+    assert path.read_bytes() == b"old!" * 50_000
+    assert old_file.ranges == [("file", None), ("file", "bytes=100000-")]
+    assert [one.name for one in path.parent.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("fault", [None, "no_if_range"])
+def test_a_file_that_was_replaced_meanwhile_is_fetched_anew(old_file, tmp_path, fault):
+    path = fetch_half(old_file, tmp_path)
+    (tmp_path / "server" / "file").write_bytes(b"new!" * 50_000)
+    old_file.versions, old_file.fault = {"ETag": '"second"'}, fault
+    download.fetch(f"{old_file.url}/file", path, download.Expected(size=200_000))
+    assert path.read_bytes() == b"new!" * 50_000
+
+
+def test_of_a_file_that_nothing_tells_from_another_no_part_is_used(old_file, tmp_path):
+    old_file.versions = {}
+    path = fetch_half(old_file, tmp_path)
+    (tmp_path / "server" / "file").write_bytes(b"new!" * 50_000)
+    download.fetch(f"{old_file.url}/file", path, download.Expected(size=200_000))
+    assert path.read_bytes() == b"new!" * 50_000
+
+
 def test_what_is_here_is_compared_with_a_digest_that_is_given_later(tmp_path):
     here = tmp_path / "archive.zip"
     here.write_bytes(b"something")

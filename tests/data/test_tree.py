@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -175,6 +176,19 @@ def test_who_was_on_a_photograph_is_not_who_is_on_another_in_its_place(tree: Pat
         assert (replaced["file"], replaced["source"]) == ("Eileen/a.png", "Eileen/a.jpg")
         assert (replaced["person"], replaced["split"], replaced.get("note", "")) == ("Eileen", "", "")
         assert (kept["source"], kept["person"], kept["split"], kept["note"]) == ("Solara/a.PNG", "p", "test", "n")
+
+
+def test_nor_is_it_after_a_kill_before_the_index_is_written(tree: Path, tmp_path: Path, monkeypatch):
+    rows = align_tree(tree, tmp_path / "out", size=64).rows
+    write_index(tmp_path / "out", [{**row, "person": f"p{i}"} for i, row in enumerate(rows)])
+    with Image.open(tree / "Solara/a.png") as other:
+        other.rotate(2).save(tree / "Eileen/a.png")
+    with monkeypatch.context() as patch:
+        for writes in ("write_index", "write_table"):
+            patch.setattr(module, writes, Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            align_tree(tree, tmp_path / "out", size=64)
+    assert [row["person"] for row in align_tree(tree, tmp_path / "out", size=64).rows] == ["", "p1"]
 
 
 @pytest.mark.parametrize(("noted", "person"), [(True, ""), (False, "p")])

@@ -92,6 +92,18 @@ def test_another_detector_looks_for_itself(folder):
     assert detector.shown == 6
 
 
+def test_a_recogniser_with_other_weights_looks_for_itself(folder, monkeypatch):
+    other = folder / "network.dat"
+    other.write_bytes(b"other weights")
+    with monkeypatch.context() as patch:
+        patch.setattr("faceref.people.album.dlib_weights", lambda name: str(other))
+        detector = CountingDetector()
+        look(folder, detector)
+        assert detector.shown == 6
+    look(folder, detector)
+    assert detector.shown == 6
+
+
 def test_what_cannot_be_read_is_skipped_and_the_rest_is_not(folder):
     (folder / "album" / "0.jpg").write_text("not a picture")
     (folder / "album" / "7.png").write_bytes(b"")

@@ -98,6 +98,26 @@ def test_a_new_name_may_be_the_old_one_spelled_otherwise_but_nobody_elses(librar
         library.rename("Ada", "grace")
 
 
+@pytest.mark.parametrize(
+    ("name", "called"),
+    [("Ada  Byron", " ada byron"), ("Émile", "E\u0301MILE"), ("Straße", "STRASSE"), ("STRASSE", "straße")],
+)
+def test_a_name_is_the_same_in_large_letters_and_small_ones(library, name, called):
+    library.enroll("Grace", invented(1))
+    library.enroll(name, invented(2))
+    assert library.get(called).name == check_name(name)
+    with pytest.raises(UsageError, match="is enrolled already"):
+        library.enroll(called, invented(3))
+
+
+def test_a_name_is_looked_up_and_not_compared_with_all_others(library, monkeypatch):
+    for name in ("Ada", "Grace", "Barbara"):
+        library.enroll(name, invented(1))
+    monkeypatch.setattr("faceref.people.library.same_name", lambda *names: pytest.fail(f"{names} are compared"))
+    assert library.get("ada").name == "Ada"
+    library.enroll("Katherine", invented(2))
+
+
 @pytest.mark.parametrize("name", ["", "  ", ".", "...", "a/b", "a\\b", "a\x00b", "x" * 101])
 def test_what_cannot_be_a_name_is_refused(library, name):
     with pytest.raises(UsageError, match="cannot be a person's name"):

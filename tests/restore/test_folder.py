@@ -3,7 +3,7 @@
 import os
 import shutil
 from dataclasses import replace
-from unittest.mock import Mock, call
+from unittest.mock import Mock, call, patch
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from faceref.errors import OutputError, PhotoError, UsageError
 from faceref.faces.dlib_detector import DlibDetector
 from faceref.jobs import run
 from faceref.pictures.mark import is_marked_restored
+from faceref.pictures.sheets import named
 from faceref.restore.folder import JOURNAL, match_folder, restore_folder
 from faceref.restore.options import RestoreOptions
 from faceref.restore.request import Request
@@ -257,7 +258,10 @@ def test_sheets_are_drawn_again_only_where_something_was_done_since(tree, reques
         list(restore_folder(tree / "photos", tree / "out", request_, again=done_again))
         outcomes = list(restore_folder(tree / "photos", tree / "out", request_))
         on_photo = Mock()
-        (sheet,) = draw_sheets(tree / "photos", tree / "out", outcomes, on_photo)
+        with patch("faceref.restore.summary.named", wraps=named) as written:
+            (sheet,) = draw_sheets(tree / "photos", tree / "out", outcomes, on_photo)
+        said = [one.args[1] for one in written.call_args_list]
+        assert said[-3:] == ["portrait.jpg", "same person as on new.jpg", "100% sure"]
         assert on_photo.call_args_list == [call(1, 2), call(2, 2)]
         drawn = sheet.stat().st_mtime_ns
         assert draw_sheets(tree / "photos", tree / "out", outcomes) == [sheet]

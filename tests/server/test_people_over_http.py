@@ -4,7 +4,7 @@ import io
 import re
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 from serving import FULLY, TOKENS, png
 
 from faceref.app.server import kept_people
@@ -99,6 +99,13 @@ def test_a_name_that_is_taken_is_said_before_photographs_are_read(client, photo,
         with pytest.raises(ServerError, match="is enrolled already") as error:
             ask()
         assert (error.value.status, error.value.code) == (409, "person_exists")
+
+
+def test_a_photograph_in_which_the_face_shows_little_is_named_by_its_number(client, reference, portrait):
+    blurred = png(portrait.filter(ImageFilter.GaussianBlur(4)))
+    assert client.enroll("Ada", [reference]).warnings == []
+    (warning,) = client.add("Ada", [blurred]).warnings
+    assert warning.startswith("photograph 2 is so blurred, noisy or small")
 
 
 def test_warnings_name_photographs_by_the_numbers_of_their_faces(client, reference, monkeypatch):

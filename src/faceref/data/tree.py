@@ -119,11 +119,16 @@ def align_tree(
         before = {name: Outcome(**outcome) for name, outcome in journal.done.items() if outcome is not None}
         outcomes = {name: before[name] for name in names if name in before and _still_valid(before[name], photos, out)}
         left = [name for name in names if name not in outcomes]
+        in_place_of_others: list[Outcome] = []  # of which the index says who was on those, so that it has to be first
         try:
             work = AlignWork(photos.absolute(), out.absolute(), size, all_faces)
             for outcome in run(work, left, workers=workers, ray=ray, on_item=on_photo):
                 outcomes[outcome.photo] = outcome
-                journal.record(outcome.photo, asdict(outcome))
+                known = before.get(outcome.photo)
+                if known is None or outcome.is_of_the_bytes_of(known):
+                    journal.record(outcome.photo, asdict(outcome))
+                else:
+                    in_place_of_others.append(outcome)
         finally:  # also when interrupted: the index then holds what there is
             rows = _index_rows(names, before, outcomes, out, person_from_folder)
             for name in (name for name in names if name in outcomes):
@@ -131,6 +136,8 @@ def align_tree(
             write_table(out / LEFT_OUT, ("file", "kind", "reason"), left_out)
             if rows:
                 write_index(out, rows)
+            for outcome in in_place_of_others:
+                journal.record(outcome.photo, asdict(outcome))
         if not rows:
             raise DataError(f"No photograph below {photos} gave a face; {out / LEFT_OUT} says why for each")
         _remove_faces(out, before, outcomes)

@@ -5,11 +5,15 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import TypeVar
 
+from faceref.download import sha256_of
 from faceref.errors import CheckpointError, OutputError, PhotoError, printable
 from faceref.faces.detect import Detector, DlibDetector
+from faceref.faces.dlib_detector import dlib_weights
 from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.jobs import OnItem
 from faceref.people.album_index import AlbumIndex, Stamp
@@ -78,16 +82,23 @@ def read_album(
     return Album(tuple(photos.values()), tuple(skipped))
 
 
+def seen_by(detector: Detector, recogniser: TorchDlibRecogniser) -> str:
+    """What the index knows those who look by, if others see otherwise: their kinds, and the recogniser's weights."""
+    kinds = [type(detector).__name__, type(recogniser).__name__]
+    if not isinstance(recogniser.landmarker, DlibDetector):  # other landmarks, other embeddings
+        kinds.append(type(recogniser.landmarker).__name__)
+    networks = [dlib_weights("dlib_face_recognition_resnet_model_v1.dat")]
+    if recogniser.probes == "trained":
+        networks.append(str(resources.files("faceref") / "weights" / "recogniser.safetensors"))
+    return "/".join(kinds + [_digest(network)[:16] for network in networks])
+
+
 class _Reader:
     """Looks at files, and remembers what it saw."""
 
     def __init__(self, detector: Detector, recogniser: TorchDlibRecogniser, index: AlbumIndex | None) -> None:
         self.detector, self.recogniser, self.index = detector, recogniser, index
-        self.name = type(detector).__name__
-        if not isinstance(recogniser.landmarker, DlibDetector):  # other landmarks, other embeddings
-            self.name += f"/{type(recogniser.landmarker).__name__}"
-        if recogniser.probes != "trained":
-            self.name += f"/{recogniser.probes}"
+        self.seen_by = seen_by(detector, recogniser)
 
     def known(self, files: Sequence[Path]) -> dict[Path, Seen]:
         """What was seen in files that are as they were."""
@@ -96,7 +107,7 @@ class _Reader:
             with suppress(OSError):  # it is said when the file is read
                 stamps[path] = Stamp.of(path)
         digests = self._ask(lambda index: index.digests(stamps), {})
-        seen = self._ask(lambda index: index.seen(list(digests.values()), self.name), {})
+        seen = self._ask(lambda index: index.seen(list(digests.values()), self.seen_by), {})
         return {path: seen[digest] for path, digest in digests.items() if digest in seen}
 
     def read(self, path: Path) -> Seen:
@@ -106,9 +117,9 @@ class _Reader:
         except OSError as error:
             raise PhotoError(f"cannot be read ({error.strerror})", subject=path) from error
         digest = hashlib.sha256(content).hexdigest()
-        known = self._ask(lambda index: index.seen([digest], self.name), {}).get(digest)
+        known = self._ask(lambda index: index.seen([digest], self.seen_by), {}).get(digest)
         seen = known or look(open_photo(content), self.detector, self.recogniser)
-        self._ask(lambda index: index.remember(path, stamp, digest, None if known else seen, self.name), None)
+        self._ask(lambda index: index.remember(path, stamp, digest, None if known else seen, self.seen_by), None)
         return seen
 
     def _ask(self, question: Callable[[AlbumIndex], T], otherwise: T) -> T:
@@ -121,3 +132,8 @@ class _Reader:
             logger.error("What is seen in albums is not remembered: %s", error)
             self.index = None
             return otherwise
+
+
+@cache
+def _digest(path: str) -> str:
+    return sha256_of(Path(path))

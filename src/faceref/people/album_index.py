@@ -1,7 +1,7 @@
 """What was seen in photographs, remembered between runs: a database in the user's cache folder, by the files' bytes.
 
 Nothing is written into an album. A file that was moved or renamed is known by its bytes; one whose path, size and time
-of modification are as before is not read at all. What was seen depends on the detector: its name is part of the key.
+of modification are as before is not read at all. What was seen depends on who looked: that is part of the key.
 """
 
 import json
@@ -22,14 +22,14 @@ from faceref.people.traits import Traits
 FILE = "albums.sqlite"
 TABLES = Tables(
     what="an index of albums",
-    version=3,
+    version=4,
     statements="""
 CREATE TABLE file (
     path TEXT PRIMARY KEY, size INTEGER NOT NULL, modified INTEGER NOT NULL, digest TEXT NOT NULL
 ) STRICT;
 CREATE TABLE photograph (
-    id INTEGER PRIMARY KEY, digest TEXT NOT NULL, detector TEXT NOT NULL, pixels TEXT NOT NULL, ours INTEGER NOT NULL,
-    UNIQUE (digest, detector)
+    id INTEGER PRIMARY KEY, digest TEXT NOT NULL, seen_by TEXT NOT NULL, pixels TEXT NOT NULL, ours INTEGER NOT NULL,
+    UNIQUE (digest, seen_by)
 ) STRICT;
 CREATE TABLE face (
     photograph INTEGER NOT NULL REFERENCES photograph ON DELETE CASCADE, box BLOB NOT NULL, landmarks BLOB NOT NULL,
@@ -79,10 +79,13 @@ class AlbumIndex:
             if stamps[names[path]] == Stamp(size, modified)
         }
 
-    def seen(self, digests: Sequence[str], detector: str) -> dict[str, Seen]:
-        """By digest what was seen in those photographs that are known."""
-        wanted = "FROM photograph WHERE digest IN (SELECT value FROM json_each(?)) AND detector = ?"
-        values = (json.dumps(list(digests)), detector)
+    def seen(self, digests: Sequence[str], seen_by: str) -> dict[str, Seen]:
+        """By digest what was seen in those photographs that are known.
+
+        seen_by: who looked, in words that anybody who sees otherwise has others for.
+        """
+        wanted = "FROM photograph WHERE digest IN (SELECT value FROM json_each(?)) AND seen_by = ?"
+        values = (json.dumps(list(digests)), seen_by)
         with self._database.opened() as rows:
             rows.execute("BEGIN")  # one state of the file for both
             photographs = rows.execute(f"SELECT id, digest, pixels, ours {wanted}", values).fetchall()
@@ -99,13 +102,13 @@ class AlbumIndex:
             digest: Seen(pixels, bool(ours), tuple(faces.get(key, ()))) for key, digest, pixels, ours in photographs
         }
 
-    def remember(self, path: Path, stamp: Stamp, digest: str, seen: Seen | None, detector: str) -> None:
+    def remember(self, path: Path, stamp: Stamp, digest: str, seen: Seen | None, seen_by: str) -> None:
         """Keep what a file is, and what was seen in it (None: known already). Whole or not at all."""
         with self._database.writing() as rows:
             file = (_key(path), stamp.size, stamp.modified, digest)
             rows.execute("INSERT OR REPLACE INTO file (path, size, modified, digest) VALUES (?, ?, ?, ?)", file)
             if seen is not None:
-                _insert(rows, digest, seen, detector)
+                _insert(rows, digest, seen, seen_by)
 
     def clear(self) -> int:
         """Forget everything that was seen, and where; how many photographs that were. Nothing is left in the file."""
@@ -124,11 +127,11 @@ def _key(path: Path) -> str:
     return printable(path.absolute())
 
 
-def _insert(rows: sqlite3.Connection, digest: str, seen: Seen, detector: str) -> None:
+def _insert(rows: sqlite3.Connection, digest: str, seen: Seen, seen_by: str) -> None:
     """Unless another process was faster."""
     inserted = rows.execute(
-        "INSERT OR IGNORE INTO photograph (digest, detector, pixels, ours) VALUES (?, ?, ?, ?) RETURNING id",
-        (digest, detector, seen.pixels, int(seen.ours)),
+        "INSERT OR IGNORE INTO photograph (digest, seen_by, pixels, ours) VALUES (?, ?, ?, ?) RETURNING id",
+        (digest, seen_by, seen.pixels, int(seen.ours)),
     ).fetchone()
     if inserted is not None:
         rows.executemany(

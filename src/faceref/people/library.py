@@ -22,7 +22,7 @@ from faceref.errors import CheckpointError, OutputError, UsageError
 from faceref.faces.recognise import EMBEDDING
 from faceref.files import write_atomically
 from faceref.people.database import Database, Tables, check_version, connect, make, readable
-from faceref.people.person import FACE_SIZE, NAMELESS, Person, Reference, same_name
+from faceref.people.person import FACE_SIZE, NAMELESS, Person, Reference, compared, same_name
 
 FILE = "people.sqlite"
 LONGEST_NAME = 100  # characters
@@ -232,8 +232,12 @@ def check_name(name: str) -> str:
 
 
 def _id(rows: sqlite3.Connection, name: str) -> int | None:
-    found = rows.execute("SELECT id, name FROM person ORDER BY id").fetchall()  # SQLite knows the case of ASCII only
-    return next((person for person, known in found if same_name(known, name)), None)
+    """The person of a name. SQLite's index of names knows the case of ASCII only: of the others each is looked at."""
+    found = rows.execute("SELECT id FROM person WHERE name IN (?, ?)", (name, compared(name))).fetchone()
+    if found is not None:
+        return found[0]
+    others = rows.execute("SELECT id, name FROM person WHERE name GLOB '*[^ -~]*' ORDER BY id")
+    return next((person for person, known in others if same_name(known, name)), None)
 
 
 def _spelled(rows: sqlite3.Connection, person: int) -> str:

@@ -81,16 +81,16 @@ class SkippedReference:
 
 def same_name(name: str | None, other: str) -> bool:
     """Whether two names are one person's: letters may be large or small, accents a part of them or not."""
-    return name is not None and _compared(name) == _compared(other)
+    return name is not None and compared(name) == compared(other)
 
 
 def distinct(names: Iterable[str]) -> list[str]:
     """Each person once, as first spelled: somebody who is named twice would be taken for two who look alike."""
-    return list({_compared(name): name for name in reversed(list(names))}.values())[::-1]
+    return list({compared(name): name for name in reversed(list(names))}.values())[::-1]
 
 
-def _compared(name: str) -> str:
-    """macOS writes an accent as a character of its own."""
+def compared(name: str) -> str:
+    """What one person's names have in common. macOS writes an accent as a character of its own."""
     return " ".join(unicodedata.normalize("NFC", name).casefold().split())
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from PIL import Image
 
 from faceref.errors import FacerefError, NoReferenceError, PhotoError, printable
-from faceref.faces.align import align
+from faceref.faces.align import AlignedFace, align
 from faceref.faces.detect import Detector
 from faceref.faces.dlib_torch import TorchDlibRecogniser
+from faceref.faces.quality import JUDGED_AT, RESTORED, quality
 from faceref.jobs import OnItem
 from faceref.people.person import FACE_SIZE, Person, Reference, SkippedReference
 from faceref.people.seen import look, pixel_digest
@@ -66,6 +67,20 @@ def no_reference(skipped: Sequence[SkippedReference]) -> NoReferenceError:
         f"None of the references can be used ({'; '.join(reasons)})",
         hint="give other photographs of the person",
     )
+
+
+def poor_references(references: Sequence[Reference]) -> tuple[str, ...]:
+    """A sentence about those that are as bad as what they are to help with: each would itself be restored fully.
+
+    That are 0 of 110 photographs of LFW, and 106 of these blurred by three pixels (a deviation; faces of 170 px).
+    """
+    poor = [one for one in references if quality(AlignedFace.whole(one.face), JUDGED_AT).score < RESTORED]
+    if not poor:
+        return ()
+    names = [one.name for one in poor[:NAMED]] + ([f"{len(poor) - NAMED} more"] if len(poor) > NAMED else [])
+    *others, last = names
+    which = f"{', '.join(others)} and {last} are" if others else f"{last} is"
+    return (f"{which} so blurred, noisy or small that the face shows little; sharper photographs serve better.",)
 
 
 def _named(sources: Iterable[PhotoSource]) -> list[tuple[str, PhotoSource]]:

@@ -83,7 +83,8 @@ def draw_sheets(photos: Path, out: Path, outcomes: Sequence[Outcome], on_photo: 
             on_photo(number, len(restored))
         if tiles:
             sheets.append(_sheet(out, len(sheets) + 1))
-            title = f"before and after: {start + 1} to {start + len(tiles)} of {len(restored)}"
+            which = f"{start + 1} to {start + len(tiles)} of {len(restored)}"
+            title = f"Restored faces, each before (left) and after (right); photographs {which}"
             sheet = titled(grid(tiles, COLUMNS_OF_TILES, GAP), title, 16)
             metadata = {"Software": f"faceref {version('faceref')}"}
             save_picture(ImageOps.expand(sheet, GAP, "white"), sheets[-1], metadata=metadata)
@@ -134,11 +135,16 @@ def _before_and_after(photos: Path, out: Path, outcome: Outcome) -> Image.Image:
     larger = first.box and tuple(account.enlargement * edge for edge in first.box)
     before = _face(open_photo(photos / outcome.photo), first.box)
     after = _face(open_photo(out / str(outcome.result)), larger)
-    best = first.matches[0] if first.matched and first.matches else None
-    said = [f"{called(best.person, best.files)}, {best.certainty:.0%} sure"] if best else []
-    said += [f"{len(others)} more restored"] if others else []
-    pair = named(beside([tile(before, TILE), tile(after, TILE)], gap=2), printable(outcome.photo), LETTERS)
-    return named(pair, "; ".join(said), LETTERS)
+    who, sure = "restored without references", []
+    if first.matched and first.matches:
+        best = first.matches[0]
+        who = best.person or f"same person {called(None, best.files)}"
+        sure = [f"{best.certainty:.0%} sure"]
+    more = [f"{len(others)} more faces restored" if len(others) > 1 else "1 more face restored"] if others else []
+    pair = beside([tile(before, TILE), tile(after, TILE)], gap=2)
+    for line in (printable(outcome.photo), who, "; ".join(sure + more)):
+        pair = named(pair, line, LETTERS)
+    return pair
 
 
 def _face(photo: Photo, box: tuple[float, ...] | None) -> Image.Image:

@@ -6,6 +6,7 @@ from serving import TOKENS, listening
 from visiting import choose, wait_for_faces
 
 from faceref.app.server.api import create_app
+from faceref.app.server.limits import Limits
 from faceref.client import Client
 
 
@@ -75,6 +76,21 @@ def test_the_person_of_the_references_is_remembered(served, page, portrait, bad,
     expect(page.get_by_role("radio", name="People")).to_be_checked()
     expect(page.get_by_role("checkbox", name="Eileen")).to_be_checked()
     expect(page.locator("#faces strong")).to_have_text("1 Eileen")
+
+
+def test_no_more_people_are_looked_for_by_themselves_than_the_server_takes(
+    visit, held, tmp_path, reference, bad, on_disk
+):
+    with listening(create_app(held, (), tmp_path / "few", Limits(people=2))) as address:
+        with Client(address) as client:
+            for name in ("Ada", "Barbara", "Eileen"):
+                client.enroll(name, [reference])
+        page = visit(address)
+        page.locator("#model").filter(has_text="tiny").wait_for(state="attached")
+        choose(page, "photos", on_disk(old=bad))
+        page.get_by_role("radio", name="People").check()
+        expect(page.locator("#chosen-people :checked")).to_have_count(2)
+        page.context.close()
 
 
 def test_a_server_with_tokens_asks_once_for_one(visit, held, tmp_path, bad, on_disk):

@@ -47,7 +47,11 @@ def bench(
     json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write what was measured.")] = None,
     against: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="What --json wrote before: show ratios, end with 1 if it was better."),
+        typer.Option(
+            metavar="FILE",
+            help="What --json wrote earlier: also show how many times as much each stage takes now; exit code 1 if it "
+            "is more than --margin times as much for any.",
+        ),
     ] = None,
     margin: Annotated[float, typer.Option(min=1, help="How many times as much is still not worse.")] = MARGIN,
 ) -> None:

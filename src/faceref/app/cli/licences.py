@@ -1,5 +1,6 @@
 """`faceref licences`: whose terms apply, to everything or to a command as it would be typed."""
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -11,6 +12,8 @@ from faceref.errors import UsageError
 from faceref.licences import OTHER_MODEL, PARTS, Use, part_of_model, parts_of
 
 WITH_MODELS = ("restore", "serve", "evaluate", "bench", "models export", "models push")  # that a model is used by
+
+LINK = re.compile(r"\[([^]]+)\]\(([^)]+)\)")
 
 
 def licences(
@@ -27,11 +30,16 @@ def licences(
     use = _use(context.find_root().command, arguments) if arguments else None
     table = Table("part", "from", "terms", "in products?", box=None, padding=(0, 2))
     for part in parts_of(use) if use else PARTS:
-        table.add_row(*(text.replace("`", "") for text in (part.name, part.origin, part.terms, part.products)))
+        table.add_row(*map(_plain, (part.name, part.origin, part.terms, part.products)))
     show(table)
     for model in use.models if use else ():
         if part_of_model(model) is OTHER_MODEL:
             output.print(f"{model}: {read_info(find_model(model)).licence}")
+
+
+def _plain(markdown: str) -> str:
+    """Without code's quotes; of a link its words and, behind them, where it leads."""
+    return LINK.sub(r"\1 (\2)", markdown.replace("`", ""))
 
 
 def _use(group: Any, arguments: Sequence[str]) -> Use:

@@ -211,13 +211,15 @@ def _read(photos: list[Path], largest_face: bool) -> "Person":
     """The person on the photographs; what cannot be used is said."""
     from faceref.faces.detect import load_detector
     from faceref.faces.dlib_torch import TorchDlibRecogniser
-    from faceref.people.references import read_person
+    from faceref.people.references import poor_references, read_person
 
     detector, recogniser = load_detector(), TorchDlibRecogniser()
     with progress("references", "photographs") as on_photo:
         person = read_person(photos, detector, recogniser, largest_face=largest_face, on_photo=on_photo)
     for skipped in person.skipped:
         say(f"Reference left out: {skipped.name}: {skipped.reason}")
+    for warning in poor_references(person.references):
+        say(f"Warning: {warning}")
     _warn(person)
     return person
 

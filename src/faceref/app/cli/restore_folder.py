@@ -106,7 +106,7 @@ def _dry_run(photos: Path, request: "Request", jobs: int, ray: bool, as_json: bo
     else:
         show(_matches(outcomes))
         would_be = f"{counted(len(outcomes), 'photograph')} would be: {_counts(outcomes)}"
-        output.print(f"{would_be}; nothing was written{_not_looked_at(photos)}")
+        output.print(f"{would_be}; no picture was written{_not_looked_at(photos)}")
     return _say_failures(outcomes)
 
 

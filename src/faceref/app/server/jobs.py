@@ -17,7 +17,8 @@ from faceref.restore.options import RestoreOptions
 
 router = APIRouter(prefix="/v1", tags=["restore"], responses=PROBLEMS)
 
-LOOK = 0.05  # seconds between two looks at a job
+LOOK = 0.05  # seconds between two looks whether something of a job may have changed
+UNCHANGED = 2.0  # seconds after which a job is read though nothing has: its time may be over
 ALIVE = 15.0  # seconds after which an event stream says that it is still there: proxies cut silent ones
 Strength = Annotated[
     str | None,
@@ -73,9 +74,10 @@ async def restore(
     wait = _seconds(prefer)
     job = await _submitted(caller, photo, references, people, options, idempotency_key)
     until = time.monotonic() + min(wait, caller.service.limits.wait_seconds)
-    while not job.is_over and time.monotonic() < until and not caller.service.ending.is_set():
-        await anyio.sleep(LOOK)
-        job = await _job(caller, job.id)
+    async for now in _looks(caller, job):
+        job = now
+        if time.monotonic() >= until:
+            break
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return await result(caller, job.id) if wait and job.is_over else job
 
@@ -160,24 +162,36 @@ async def _job(caller: Caller, id: str) -> Job:
     return await anyio.to_thread.run_sync(caller.service.queue.get, caller.owner, id)
 
 
-async def _events(caller: Caller, job: Job) -> AsyncIterator[str]:
-    said = None
-    silent_since = time.monotonic()
+async def _looks(caller: Caller, job: Job) -> AsyncIterator[Job]:
+    """The job at each look, until it is over or the process ends; it is read only where it may have changed.
+
+    Raises RefusedError when it is gone.
+    """
+    known, read = None, 0.0
     while True:
-        if job != said:
-            yield f"event: job\ndata: {job.model_dump_json()}\n\n"
-            said, silent_since = job, time.monotonic()
-        elif time.monotonic() - silent_since > ALIVE:
-            yield ": still here\n\n"
-            silent_since = time.monotonic()
+        yield job
         if job.is_over or caller.service.ending.is_set():
             return
         await anyio.sleep(LOOK)
-        try:
+        now, at = caller.service.queue.glance(job.id), time.monotonic()
+        if now != known or at - read > UNCHANGED:
+            known, read = now, at
             job = await _job(caller, job.id)
-        except RefusedError as error:
-            yield f"event: gone\ndata: {Problem.of(error).model_dump_json()}\n\n"
-            return
+
+
+async def _events(caller: Caller, job: Job) -> AsyncIterator[str]:
+    said = None
+    silent_since = time.monotonic()
+    try:
+        async for now in _looks(caller, job):
+            if now != said:
+                yield f"event: job\ndata: {now.model_dump_json()}\n\n"
+                said, silent_since = now, time.monotonic()
+            elif time.monotonic() - silent_since > ALIVE:
+                yield ": still here\n\n"
+                silent_since = time.monotonic()
+    except RefusedError as error:
+        yield f"event: gone\ndata: {Problem.of(error).model_dump_json()}\n\n"
 
 
 def _seconds(prefer: list[str] | None) -> float:

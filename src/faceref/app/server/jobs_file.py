@@ -97,6 +97,11 @@ class JobsFile:
                     self.overwrite()
                 raise _cannot_be_written(error) from error
 
+    @property
+    def changes(self) -> int:
+        """How many rows were changed since it was opened, those of a transaction at hand among them."""
+        return self.rows.total_changes
+
     def change(self, change: Callable[[sqlite3.Connection], T]) -> T:
         """What `change` returns: a transaction that takes little room, which the reserve has where the disk is full.
 

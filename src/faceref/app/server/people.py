@@ -1,4 +1,4 @@
-"""The routes beside restoring: looking for faces, people who are kept, models."""
+"""The routes beside restoring: looking for faces, people who are kept, models, limits."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -7,6 +7,7 @@ from fastapi import APIRouter, Form, Path, Response
 
 from faceref.app.server.errors import RefusedError
 from faceref.app.server.jobs import PICTURE, Names, Options, Photo, References
+from faceref.app.server.limits import Limits
 from faceref.app.server.pictures import Picture, face, preview
 from faceref.app.server.request import PHOTOGRAPH, JobRequest, check_count, check_pictures, numbered
 from faceref.app.server.schema import (
@@ -22,6 +23,7 @@ from faceref.app.server.service import PROBLEMS, Caller, CallerOf, Check, as_res
 from faceref.checkpoints.info import ModelInfo
 from faceref.people.library import check_name
 from faceref.people.person import Person, distinct
+from faceref.people.references import poor_references
 from faceref.restore.account import Account, ReferenceLeftOut
 
 router = APIRouter(prefix="/v1", responses=PROBLEMS)
@@ -135,6 +137,12 @@ def remove(caller: CallerOf, name: str) -> None:
     caller.service.owners.forget(caller.owner, name)
 
 
+@router.get("/limits", tags=["server"])
+async def read_limits(caller: CallerOf) -> Limits:
+    """What the server takes on at most."""
+    return caller.service.limits
+
+
 @router.get("/models", tags=["server"])
 async def list_models(caller: CallerOf) -> list[ModelInfo]:
     """The model in memory, and the one for photographs without references, if that is another."""
@@ -160,4 +168,6 @@ def _said(person: Person, known: Person) -> dict[str, Any]:
     """What is said of photographs that were read, and of all by which the person is known now."""
     left_out = [ReferenceLeftOut(name=one.name, reason=one.reason) for one in person.skipped]
     damaged = [warning for reference in person.references for warning in reference.warnings]
-    return {"references_left_out": left_out, "warnings": [*damaged, *known.warnings]}
+    given = {one.digest for one in person.references}
+    poor = poor_references([one for one in known.references if one.digest in given])  # by the numbers of their faces
+    return {"references_left_out": left_out, "warnings": [*damaged, *poor, *known.warnings]}

@@ -81,6 +81,10 @@ class JobQueue:
             problem=problem and Problem.model_validate_json(problem),
         )
 
+    def glance(self, id: str) -> tuple[int, tuple[int, int | None]]:
+        """What changes whenever a job may have, so that many can follow theirs; nothing is read for it."""
+        return self._file.changes, self.work.steps(id)
+
     def result(self, owner: str, id: str) -> Picture:
         """The picture. Raises RefusedError (not there, not over), FailedJobError."""
         with self._file.lock:

@@ -159,6 +159,11 @@ export async function models() {
   return json(await send("GET", "/v1/models"));
 }
 
+/** What the server takes on at most. @returns {Promise<{people: number}>} */
+export async function limits() {
+  return json(await send("GET", "/v1/limits"));
+}
+
 /** @param {Blob[]} photos */
 function photosForm(photos) {
   const body = new FormData();

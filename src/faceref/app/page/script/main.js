@@ -1,6 +1,6 @@
 /** The page: its parts, and how they are put together. */
 
-import { models } from "./api.js";
+import { limits, models } from "./api.js";
 import { find, say } from "./dom.js";
 import { takeFiles } from "./intake.js";
 import { Looking } from "./looking.js";
@@ -52,6 +52,8 @@ async function begin() {
   const resuming = attempt(() => restoring.resume());
   store.subscribe(remember); // of what is resumed all is known from the start
   await resuming;
+  const { people: mostPeople } = await limits();
+  store.change((state) => Object.assign(state, { mostPeople }));
   await people.read();
   const names = (await models()).map(({ name, resolution }) => `${name} (${resolution} px)`);
   say(find("#model", HTMLElement), `Model: ${names.join(", ")}`);

@@ -16,6 +16,7 @@ export class Store {
     references: [],
     chosen: new Set(),
     people: [],
+    mostPeople: Infinity,
     options: {},
     message: null,
   };

@@ -49,6 +49,7 @@
  * @property {"references" | "people" | "nobody"} who
  * @property {Reference[]} references
  * @property {Set<string>} chosen  the people who are looked for
+ * @property {number} mostPeople  that the server looks for at once
  * @property {Enrolled[]} people
  * @property {Record<string, unknown>} options  only those that were set
  * @property {string | null} message

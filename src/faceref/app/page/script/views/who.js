@@ -7,8 +7,6 @@ import { find, keep, make } from "../dom.js";
 /** @typedef {import("../people.js").People} People */
 /** @typedef {import("../types.js").State} State */
 
-const MOST = 20; // enrolled people that are looked for without being chosen: the server's default limit
-
 /** @param {Store} store @param {Looking} looking @param {People} people */
 export function viewWho(store, looking, people) {
   for (const radio of document.querySelectorAll("input[name=who]")) {
@@ -48,7 +46,7 @@ export function viewWho(store, looking, people) {
 
 /** @param {State} state */
 function chooseAll(state) {
-  state.chosen = new Set(state.people.slice(0, MOST).map(({ name }) => name));
+  state.chosen = new Set(state.people.slice(0, state.mostPeople).map(({ name }) => name));
 }
 
 /** @param {State} state @param {Looking} looking */
