@@ -4,10 +4,10 @@
     python benchmarks/strength.py DATA/celebref9-512/people         # folders of people
     python benchmarks/strength.py DATA/lfw128 --split val --choose  # the thresholds of `strength`
 
-One photograph each of up to --people people is degraded severely, moderately, mildly, by noise alone and not at all,
-restored by `small` with up to five others of the person (and by the model it brings for none), and blended with the
-input as `faceref.faces.quality.strength` says. In thirds of the inputs' PSNR neither PSNR nor identity (dlib, centred
-cosine) may fall.
+One photograph each of up to --people people is degraded severely, moderately, mildly, by noise alone, by noise that
+was enlarged, and not at all, restored by `small` with up to five others of the person (and by the model it brings for
+none), and blended with the input as `faceref.faces.quality.strength` says. In thirds of the inputs' PSNR neither PSNR
+nor identity (dlib, centred cosine) may fall.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from rich.table import Table
 
 from faceref.checkpoints.info import ModelInfo
 from faceref.checkpoints.store import load_blind, load_pipeline
-from faceref.data.degradation import MODERATE, SEVERE, DegradationRanges, degrade
+from faceref.data.degradation import MILD, MODERATE, SEVERE, DegradationRanges, degrade
 from faceref.data.lq_set import seed_for
 from faceref.data.table import read_table
 from faceref.evaluation.faces import FaceDescriber
@@ -37,9 +37,16 @@ from faceref.faces.colour import match_color
 from faceref.faces.quality import FaceQuality, quality, size_in_photo, strength
 from faceref.faces.recognise import DlibRecogniser
 
-MILD = DegradationRanges(sigma=(0, 2), downsample=(1, 2), noise=(0, 5), quality=(80, 100))
 NOISY = DegradationRanges(sigma=(0, 0.1), downsample=(1, 1), noise=(10, 40), quality=(95, 100))
-PRESETS = {"severe": SEVERE, "moderate": MODERATE, "mild": MILD, "noisy": NOISY, "untouched": None}
+COARSE = DegradationRanges(sigma=(0, 2), downsample=(2, 4), noise=(10, 30), quality=(50, 95), resolution=256)
+PRESETS = {
+    "severe": SEVERE,
+    "moderate": MODERATE,
+    "mild": MILD,
+    "noisy": NOISY,
+    "coarsely noisy": COARSE,
+    "untouched": None,
+}
 DEGRADED, MODELS = ("severe", "moderate", "mild"), ("references", "none")
 SIZE, REFERENCES, PHOTOGRAPHS_OF_A_FOLDER = 256, 5, 6  # SIZE: of the faces that `small` takes, in pixels
 IDENTICAL, UNTOUCHED = 100.0, 45.0  # dB: of equal pictures, and what an untouched face has to keep

@@ -1,11 +1,12 @@
 """A restored face is put back without a trace: nothing softened, its grain, its tone and what covers it kept."""
 
+from dataclasses import replace
 from functools import partial
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageFilter
+from PIL import Image, ImageFilter, ImageOps
 
 from faceref.faces import blend
 from faceref.faces.align import AlignedFace, align
@@ -35,6 +36,16 @@ def noisy(photo: Image.Image, sigma: float, coarse: float = 0) -> Image.Image:
     grain = cv2.GaussianBlur(grain, (0, 0), coarse)[..., None] if coarse else grain
     pixels = np.asarray(photo, dtype=float) * 0.7 + 38 + grain * sigma / grain.std()
     return Image.fromarray(np.rint(pixels).clip(0, 255).astype(np.uint8))
+
+
+@pytest.fixture
+def large(astronaut: Image.Image) -> Image.Image:
+    return ImageOps.scale(astronaut, 2, Image.Resampling.LANCZOS)
+
+
+@pytest.fixture
+def large_face(astronaut_face: Face) -> Face:
+    return replace(astronaut_face, landmarks=2 * astronaut_face.landmarks)
 
 
 @pytest.mark.parametrize("size", [64, 128, 256])
@@ -71,17 +82,31 @@ def test_restoring_never_softens(astronaut: Image.Image, astronaut_face: Face):
     assert after > 0.9 * before
 
 
-@pytest.mark.parametrize(("sigma", "coarse"), [(8, 0), (12, 0), (8, 1.0)])
+@pytest.mark.parametrize(("sigma", "coarse"), [(4, 0), (6, 0), (6, 1.0)])
 @pytest.mark.parametrize("strength", [1.0, 0.6])
 def test_the_grain_taken_off_with_the_degradation_is_given_back(
-    sigma: float, coarse: float, strength: float, astronaut: Image.Image, astronaut_face: Face
+    sigma: float, coarse: float, strength: float, large: Image.Image, large_face: Face
 ):
-    clean, photo = (noisy(astronaut, level, coarse) for level in (0, sigma))
-    crop = align(photo, astronaut_face.landmarks, 128)
-    restored = align(clean, astronaut_face.landmarks, 128).image
-    result = blended(photo, restored, crop, astronaut_face, strength=strength)
-    where = skin(astronaut_face, astronaut.size)
+    clean, photo = (noisy(large, level, coarse) for level in (0, sigma))
+    crop = align(photo, large_face.landmarks, 128)
+    restored = align(clean, large_face.landmarks, 128).image
+    result = blended(photo, restored, crop, large_face, strength=strength)
+    where = skin(large_face, large.size)
     assert (result - np.asarray(clean, float))[where].std() == pytest.approx(sigma, rel=0.1)
+
+
+@pytest.mark.parametrize(("sigma", "coarse", "left"), [(12, 0, (5, 10)), (25, 0, (5, 11)), (12, 4, (0, 3))])
+@pytest.mark.parametrize("size", [128, 256])
+def test_noise_that_a_face_was_restored_from_is_not_given_back(
+    sigma: float, coarse: float, left: tuple[float, float], size: int, large: Image.Image, large_face: Face
+):
+    """Neither more of it than a good photograph has, nor what is as coarse as a face's features."""
+    clean, photo = (noisy(large, level, coarse) for level in (0, sigma))
+    crop = align(photo, large_face.landmarks, size)
+    restored = align(clean, large_face.landmarks, size).image
+    where = skin(large_face, large.size)
+    noise = (blended(photo, restored, crop, large_face) - np.asarray(clean, float))[where]
+    assert left[0] < noise.std() < left[1]
 
 
 def test_a_clean_photograph_gets_no_grain(astronaut: Image.Image, astronaut_face: Face):

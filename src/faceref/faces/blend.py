@@ -1,7 +1,8 @@
 """Putting a restored face into its photograph without a trace: as a correction of what is there, with its grain.
 
 The model sees a face at its own size. What it changes there is enlarged and added to the photograph, so that what the
-photograph holds beyond the model's pixels stays: restoring never softens.
+photograph holds beyond the model's pixels stays: restoring never softens. But of noise no more stays, or is given back,
+than a good photograph has.
 """
 
 import functools
@@ -16,7 +17,7 @@ from PIL import Image
 from faceref.faces.align import AlignedFace, Alignment
 from faceref.faces.grain import Grain, grain_levels, plausible
 from faceref.faces.mask import MASK_SIZE, face_weights, smooth_step
-from faceref.faces.noise import blur
+from faceref.faces.noise import TO_RGB, blur, channel_noise, to_ycc
 from faceref.faces.tone import Tone
 
 Colour = Literal["keep", "allow"]
@@ -25,11 +26,12 @@ ChangeOn = Callable[[Box], tuple[np.ndarray, np.ndarray, np.ndarray]]  # `_Chang
 DETAIL = 0.015  # of the square's side: what a blur of this width takes away is fine detail
 SHAPE = 0.04  # of the side: blurred by that, a face and its restoration are alike
 UNLIKE = (30.0, 60.0)  # levels: where they differ by the first it is doubtful, by the second surely no face
-# RGB -> luminance and two differences of colour (JFIF): grain is mostly of luminance
-YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32)
 SURE, NOTHING = 0.6, 0.02  # weights of what is surely face, and of what is none
 ROWS = 1024  # of the photograph's pixels are worked on at a time
 STRIPS = 4  # of so many rows, in which grain is measured
+# Of the side: what is coarser covers features of the face. It is no grain but noise, which restoring takes away
+COARSEST = 0.01
+MOST_GRAIN = 7.0  # levels, of red, green and blue: 31 dB, from which on a face is left alone (`faceref.faces.quality`)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +66,13 @@ class Blend:
         tone, or "allow" those of the restoration. rng draws the grain. head: hair, ears and neck are restored with the
         face.
         """
-        change = _Change.of(restored, face, landmarks, colour, head)
+        change = _Change.of(photo, restored, face, landmarks, colour, head)
         box = _box(photo.size, face.alignment)
         if box is None or strength == 0:
             return cls([], change.on, None, strength)
         parts = _in_rows(box, ROWS)
         on = functools.cache(change.on) if len(parts) == 1 else change.on  # several would take too much memory
-        return cls(parts, on, _lost_grain(photo, on, box, rng), strength)
+        return cls(parts, on, _lost_grain(photo, on, box, COARSEST * face.alignment.side, rng), strength)
 
     def onto(self, picture: Image.Image) -> None:
         """Correct a picture, the photo or one on which other faces were corrected; what is off the face is kept."""
@@ -82,15 +84,15 @@ class Blend:
                 # where independent grain is weighed by 1 - w, as much of its variance is lost as 1 - (1 - w)^2
                 lost = np.sqrt(1 - (1 - self.strength * weights[..., 1:]) ** 2)
                 top = self.parts[0][1]
-                after += lost * (self.grain.rows(part[1] - top, part[3] - top) @ np.linalg.inv(YCC).T)
+                after += lost * (self.grain.rows(part[1] - top, part[3] - top) @ TO_RGB.T)
             changed = weights[..., :1] > 0
             picture.paste(Image.fromarray(np.where(changed, _to_uint8(after), _to_uint8(before))), part[:2])
 
 
 def blend_aligned(restored: Image.Image, face: AlignedFace, *, strength: float, colour: Colour) -> Image.Image:
     """The aligned face itself, restored as a `Blend` would: all of the square, at the size of `restored`."""
-    before = np.asarray(face.image.resize(restored.size, Image.Resampling.BICUBIC), dtype=np.float32)
-    return Image.fromarray(_to_uint8(before + strength * _correction(restored, face, colour)))
+    before = _seen(face, restored.size)
+    return Image.fromarray(_to_uint8(before + strength * _correction(before, restored, face, colour)))
 
 
 def placed_weights(size: tuple[int, int], landmarks: np.ndarray, alignment: Alignment) -> tuple[Box, np.ndarray] | None:
@@ -130,10 +132,14 @@ def _box(size: tuple[int, int], alignment: Alignment) -> Box | None:
     return (left, top, right, bottom) if left < right and top < bottom else None
 
 
-def _correction(restored: Image.Image, face: AlignedFace, colour: Colour) -> np.ndarray:
-    """What restoring changes at its own size, float32 [S, S, 3]."""
-    seen = face.image.resize(restored.size, Image.Resampling.BICUBIC)
-    before, after = (np.asarray(picture, dtype=np.float32) for picture in (seen, restored))
+def _seen(face: AlignedFace, size: tuple[int, int]) -> np.ndarray:
+    """The aligned face at another size, float32 [S, S, 3]."""
+    return np.asarray(face.image.resize(size, Image.Resampling.BICUBIC), dtype=np.float32)
+
+
+def _correction(before: np.ndarray, restored: Image.Image, face: AlignedFace, colour: Colour) -> np.ndarray:
+    """What restoring changes at its own size, float32 [S, S, 3]; before: the face at that size."""
+    after = np.asarray(restored, dtype=np.float32)
     if colour == "keep":
         inside = cv2.resize(face.mask, restored.size, interpolation=cv2.INTER_NEAREST) > 0
         tone = Tone(before, inside)
@@ -147,9 +153,13 @@ class _Change:
     """What restoring changes, on an aligned square and its photograph.
 
     correction, float32 [S, S, 3]: as the model draws it; broad: without its fine detail; alike, [S, S]: 0 where they
-    are too different to be one face; mask, [M, M, 2]: `face_weights`; alignment: of the square in the photograph.
+    are too different to be one face; mask, [M, M, 2]: `face_weights`; alignment: of the square in the photograph. Of
+    what the photograph holds beyond `seen`, [S, S, 3], which the model could see, so much is `kept`.
     """
 
+    photo: Image.Image
+    seen: np.ndarray
+    kept: float
     correction: np.ndarray
     broad: np.ndarray
     alike: np.ndarray
@@ -157,18 +167,30 @@ class _Change:
     alignment: Alignment
 
     @classmethod
-    def of(cls, restored: Image.Image, face: AlignedFace, landmarks: np.ndarray, colour: Colour, head: bool) -> Self:
-        correction, side = _correction(restored, face, colour), restored.width
+    def of(
+        cls,
+        photo: Image.Image,
+        restored: Image.Image,
+        face: AlignedFace,
+        landmarks: np.ndarray,
+        colour: Colour,
+        head: bool,
+    ) -> Self:
+        side, seen, kept = restored.width, _seen(face, restored.size), _kept(_noise(photo, landmarks))
+        correction = _correction(seen, restored, face, colour)
         unlike = np.abs(blur(correction, SHAPE * side)).max(-1)
         alike = 1 - smooth_step((unlike - UNLIKE[0]) / (UNLIKE[1] - UNLIKE[0]))
         square, mask = Alignment(face.alignment.quad, side), face_weights(landmarks, face.alignment, head=head)
-        return cls(correction, blur(correction, DETAIL * side), alike, mask, square)
+        return cls(photo, seen, kept, correction, blur(correction, DETAIL * side), alike, mask, square)
 
     def on(self, box: Box) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Correction and its broad part [h, w, 3], and weights [h, w, 2] in [0, 1], on the photo's pixels within it."""
         pictures = (warp(pixels, self.alignment, box) for pixels in (self.correction, self.broad, self.alike))
         correction, broad, alike = pictures
         weights = warp(self.mask, Alignment(self.alignment.quad, MASK_SIZE), box)
+        if self.kept < 1:
+            beyond = np.asarray(self.photo.crop(box), dtype=np.float32) - warp(self.seen, self.alignment, box)
+            correction = correction - (1 - self.kept) * beyond
         return correction, broad, (weights * alike[..., None]).clip(0, 1)  # cubic interpolation overshoots
 
 
@@ -178,12 +200,12 @@ def _in_rows(box: Box, rows: int) -> list[Box]:
     return [(left, start, right, min(start + rows, bottom)) for start in range(top, bottom, rows)]
 
 
-def _lost_grain(photo: Image.Image, on: ChangeOn, box: Box, rng: np.random.Generator) -> Grain | None:
+def _lost_grain(photo: Image.Image, on: ChangeOn, box: Box, coarsest: float, rng: np.random.Generator) -> Grain | None:
     """The like of the grain that correcting the photograph within a box takes away; None if there is none.
 
     In each octave it is as strong as it was around the face, and no stronger than it was in the face itself or in what
-    the correction changed: hair and cloth are no grain, nor is a face's own texture. Of large faces it is measured in
-    a few strips.
+    the correction changed: hair and cloth are no grain, nor is a face's own texture, nor what is coarser than so many
+    pixels. Of large faces it is measured in a few strips. Beyond MOST_GRAIN it is noise, as bad as what was restored.
     """
     parts = _in_rows(box, ROWS)
     measured = [_grain_levels(photo, on, part) for part in parts[:: -(-len(parts) // STRIPS)]]
@@ -191,7 +213,21 @@ def _lost_grain(photo: Image.Image, on: ChangeOn, box: Box, rng: np.random.Gener
     if not known:
         return None
     levels = np.ma.median(np.ma.masked_invalid(known), axis=0).filled(np.nan)
-    return Grain(plausible(levels), box[3] - box[1], box[2] - box[0], rng)
+    grain = Grain(plausible(levels, coarsest), box[3] - box[1], box[2] - box[0], rng)
+    return grain.times(_kept(np.sqrt((TO_RGB**2 @ grain.deviation**2).mean())))
+
+
+def _kept(noise: float) -> float:
+    """How much of noise of that deviation, in levels of red, green and blue, a restored face may have."""
+    return min(1.0, MOST_GRAIN / max(noise, 1e-6))
+
+
+def _noise(photo: Image.Image, landmarks: np.ndarray) -> float:
+    """The deviation of the finest noise between brows and chin, the mean square of red, green and blue."""
+    box = np.concatenate([landmarks.min(0), landmarks.max(0) + 1]).clip(0, np.tile(photo.size, 2)).astype(int)
+    pixels = np.asarray(photo.crop(tuple(box.tolist())), dtype=np.float32)
+    everywhere = np.ones(pixels.shape[:2], dtype=bool)
+    return float(np.nan_to_num(channel_noise(pixels, everywhere)))
 
 
 def _grain_levels(photo: Image.Image, on: ChangeOn, part: Box) -> np.ndarray | None:
@@ -204,12 +240,8 @@ def _grain_levels(photo: Image.Image, on: ChangeOn, part: Box) -> np.ndarray | N
     luminance = before.mean(-1)
     low, high = np.quantile(luminance[sure], (0.05, 0.95))
     around &= (luminance > low - 20) & (luminance < high + 20)  # black and white hold no grain
-    old, changed = (_to_ycc(pixels) for pixels in (before, correction))
+    old, changed = (to_ycc(pixels) for pixels in (before, correction))
     return np.fmin.reduce([*grain_levels(old, around, sure), *grain_levels(changed, sure)])
-
-
-def _to_ycc(pixels: np.ndarray) -> np.ndarray:
-    return pixels @ YCC.T
 
 
 def _to_uint8(pixels: np.ndarray) -> np.ndarray:

@@ -1,8 +1,10 @@
 """The grain of a photograph: how strong and how coarse it is, and a restored face given as much of it again."""
 
+import copy
 import functools
 import itertools
 from collections.abc import Iterable
+from typing import Self
 
 import cv2
 import numpy as np
@@ -34,14 +36,16 @@ def grain_levels(pixels: np.ndarray, *where: np.ndarray) -> np.ndarray:
     return levels
 
 
-def plausible(levels: np.ndarray) -> np.ndarray:
+def plausible(levels: np.ndarray, coarsest: float = np.inf) -> np.ndarray:
     """Levels [octaves, C] without what rounding to whole levels makes, and no octave much above the finer one.
 
-    Where it is above, as in a soft picture, it shows shapes and no grain. Unknown levels (NaN) become 0.
+    Where it is above, as in a soft picture, it shows shapes and no grain. Unknown levels (NaN) become 0, and so do
+    octaves wider than `coarsest` pixels, but for the finest.
     """
     levels = np.sqrt(np.maximum(np.nan_to_num(levels) ** 2 - ROUNDING**2, 0))
     for finer, coarser in itertools.pairwise(range(len(levels))):
         levels[coarser] = np.minimum(levels[coarser], STEEPEST * levels[finer])
+    levels[1:][np.array(OCTAVES[2:]) > coarsest] = 0
     return levels
 
 
@@ -60,6 +64,13 @@ class Grain:
             (reached,) = grain_levels(_sum(sample, amount), everywhere)
             amount = amount * np.clip(levels / np.maximum(reached, 1e-6), 1 / LARGEST_CHANGE, LARGEST_CHANGE)
         self._amount = amount
+        self.deviation = _sum(sample, amount).std(axis=(0, 1))  # [C]
+
+    def times(self, share: float) -> Self:
+        """The same grain, so much as strong."""
+        other = copy.copy(self)
+        other._amount, other.deviation = share * self._amount, share * self.deviation
+        return other
 
     def rows(self, top: int, bottom: int) -> np.ndarray:
         """Rows `top` to `bottom` of it, [bottom - top, width, C]."""

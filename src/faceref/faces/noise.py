@@ -1,6 +1,6 @@
 """How noisy, blocky and fine a picture is, from its pixels alone: the estimates behind a face's quality and its grain.
 
-All take one channel float32 [h, w] on the 0..255 scale; `where` bool [h, w] says which pixels count.
+Pixels are float32 on the 0..255 scale, a channel [h, w] or several [h, w, C]; `where` bool [h, w] says which count.
 """
 
 from collections.abc import Iterator
@@ -10,14 +10,22 @@ import numpy as np
 from scipy import ndimage
 
 MAD_TO_SIGMA = 1 / 0.6745  # the median of |x| of a normal x, turned into its standard deviation
+# RGB -> luminance and two differences of colour (JFIF): grain is mostly of luminance
+YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32)
+TO_RGB = np.linalg.inv(YCC)
 BAND_SIGMAS = (0.0, 0.7, 1.4, 2.8, 5.6)  # pixels: a band is what lies between two of these blurs
 
 
-def bands(channel: np.ndarray, sigmas: tuple[float, ...] = BAND_SIGMAS) -> Iterator[np.ndarray]:
+def to_ycc(pixels: np.ndarray) -> np.ndarray:
+    """RGB [h, w, 3] as luminance and two differences of colour, which are about 0."""
+    return pixels @ YCC.T
+
+
+def bands(pixels: np.ndarray, sigmas: tuple[float, ...] = BAND_SIGMAS) -> Iterator[np.ndarray]:
     """The differences of Gaussian blurs of growing width, finest first; the last blur is left out."""
-    fine = blur(channel, sigmas[0])
+    fine = blur(pixels, sigmas[0])
     for sigma in sigmas[1:]:
-        coarse = blur(channel, sigma)
+        coarse = blur(pixels, sigma)
         yield fine - coarse
         fine = coarse
 
@@ -36,6 +44,11 @@ def wavelet_noise(channel: np.ndarray, where: np.ndarray) -> float:
     counted = _two_by_two(where)
     all_four = counted.all(axis=(1, 3))  # [h / 2, w / 2]
     return float(np.median(np.abs(details[all_four])) * MAD_TO_SIGMA) if all_four.any() else float("nan")
+
+
+def channel_noise(pixels: np.ndarray, where: np.ndarray) -> float:
+    """The root of the mean square of the channels' `wavelet_noise`: pixels [h, w, C]. NaN if no 2x2 block counts."""
+    return float(np.sqrt(np.mean([wavelet_noise(channel, where) ** 2 for channel in np.moveaxis(pixels, -1, 0)])))
 
 
 def blockiness(channel: np.ndarray, where: np.ndarray) -> float:

@@ -4,7 +4,6 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from itertools import combinations_with_replacement
 
 import cv2
 import numpy as np
@@ -12,12 +11,13 @@ from PIL import Image
 
 from faceref.errors import PhotoError
 from faceref.faces.align import AlignedFace, Alignment
-from faceref.faces.noise import bands, blockiness, wavelet_noise
+from faceref.faces.noise import bands, blockiness, channel_noise, to_ycc, wavelet_noise
 
 # The middle of an FFHQ-aligned square, from brow to chin, as shares of its side: what is surely face
 FACE_CENTRE, FACE_RADII = (0.5, 0.56), (0.30, 0.36)
 JUDGED_AT, FINEST = 128, 256  # pixels: the sizes that the estimate was learnt at, the first for recognisers
 WORST, BEST = 18.0, 42.0  # dB: an estimated PSNR of these is a score of 0 and 1
+FLAT, WINDOW = 0.2, 9  # quantile of the spread in windows of so many pixels: where it is of noise and not of edges
 
 # Scores up to which a face is restored fully, and from which on it is left alone: benchmarks/strength.py --choose
 RESTORED, ALONE = 0.35, 0.55
@@ -40,41 +40,45 @@ class FaceQuality:
 
 @dataclass(frozen=True, eq=False)
 class QualityHead:
-    """A quadratic polynomial of the standardised features; `benchmarks/fit_quality.py` fits it."""
+    """A network of the standardised features that gives the score: `benchmarks/fit_quality.py` trains it.
+
+    layers: weights [in, out] and biases [out], tanh between them.
+    """
 
     mean: np.ndarray  # [F]
     scale: np.ndarray  # [F]
-    weights: np.ndarray  # [terms of `polynomial`]
+    layers: tuple[tuple[np.ndarray, np.ndarray], ...]
 
     @classmethod
     @cache
     def shipped(cls) -> "QualityHead":
         """The one in the package, read once."""
         content = json.loads((resources.files("faceref") / "weights" / "face_quality.json").read_text())
-        return cls(*(np.array(content[key]) for key in ("mean", "scale", "weights")))
+        layers = tuple((np.array(one["weight"]), np.array(one["bias"])) for one in content["layers"])
+        return cls(np.array(content["mean"]), np.array(content["scale"]), layers)
 
-    def psnr(self, features: np.ndarray) -> float:
-        """The estimated PSNR in dB of a face with these features [F]."""
-        standard = np.clip((features - self.mean) / self.scale, -4, 4)  # a square must not run away with the unheard-of
-        return float(polynomial(standard) @ self.weights)
+    def psnr(self, features: np.ndarray) -> np.ndarray:
+        """The estimated PSNR in dB [...] of faces with these features [..., F]."""
+        values = standardised(features, self.mean, self.scale)
+        for number, (weight, bias) in enumerate(self.layers):
+            values = (np.tanh(values) if number else values) @ weight + bias
+        return WORST + (BEST - WORST) * values[..., 0]
 
 
 def quality(face: AlignedFace, size: int | None = None) -> FaceQuality:
     """Judge an aligned face at `size` pixels, by default its own: `size_in_photo`, or JUDGED_AT for recognisers.
 
     The estimate is of the PSNR that the face would have against its truth, were that known: learnt from training faces
-    degraded as Eq. 4 of ReF-LDM does, and no more than its noise alone leaves, of which those have little. Raises
-    PhotoError if none of it lies within the photograph.
+    degraded as Eq. 4 of ReF-LDM does, as photographs are, and by noise; and no more than the finest noise alone leaves,
+    however strong. Raises PhotoError if none of it lies within the photograph.
     """
     if size is not None and size != face.image.width:
         image = face.image.resize((size, size), Image.Resampling.LANCZOS)
         mask = cv2.resize(face.mask, (size, size), interpolation=cv2.INTER_NEAREST)
         face = AlignedFace(image, mask, Alignment(face.alignment.quad, size))
     pixels, where = face_pixels(face)
-    estimate = QualityHead.shipped().psnr(quality_features(pixels, where))
-    channels = np.moveaxis(np.asarray(face.image, dtype=np.float32), -1, 0)
-    noise = np.mean([wavelet_noise(channel, where) ** 2 for channel in channels])
-    by_noise = 10 * np.log10(255**2 / max(noise, 0.01))
+    estimate = float(QualityHead.shipped().psnr(quality_features(pixels, where)))
+    by_noise = 20 * np.log10(255 / max(channel_noise(pixels, where), 0.1))
     return FaceQuality(float(np.clip(min(estimate, by_noise), WORST, BEST)))
 
 
@@ -95,41 +99,52 @@ def strength(judged: FaceQuality) -> float:
 
 
 def face_pixels(face: AlignedFace) -> tuple[np.ndarray, np.ndarray]:
-    """Luminance float32 [S, S] of an aligned face, and bool [S, S]: what is face and in the photograph."""
-    luminance = np.asarray(face.image.convert("L"), dtype=np.float32)
-    size = luminance.shape[0]
+    """RGB float32 [S, S, 3] of an aligned face, and bool [S, S]: what is face and in the photograph."""
+    pixels = np.asarray(face.image, dtype=np.float32)
+    size = len(pixels)
     y, x = (np.mgrid[:size, :size] + 0.5) / size
     ellipse = np.hypot((x - FACE_CENTRE[0]) / FACE_RADII[0], (y - FACE_CENTRE[1]) / FACE_RADII[1]) < 1
     where = ellipse & (np.asarray(face.mask) > 0)
     if where.sum() < 64:
         raise PhotoError("lies outside of the photograph", subject="the face", hint="choose another face")
-    return luminance, where
+    return pixels, where
 
 
 def quality_features(pixels: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """What the head looks at, float64 [F]: luminance [S, S] in 0..255, of which `where` [S, S] counts."""
-    octaves = [np.abs(band[where]) for band in bands(pixels)]
-    spread = [_log(np.sqrt(np.mean(octave**2))) for octave in octaves]
-    typical = [_log(np.median(octave)) for octave in octaves[:3]]  # noise is everywhere, edges are not
-    tails = [_log(np.quantile(octave, 0.95) / (np.median(octave) + 0.05)) for octave in octaves[:2]]
-    half = cv2.resize(pixels, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    half_where = where[::2, ::2][: half.shape[0], : half.shape[1]]
-    noise = [_log(wavelet_noise(pixels, where)), _log(wavelet_noise(half, half_where))]
-    across, down = (np.abs(np.diff(pixels, n=2, axis=axis)) for axis in (1, 0))
+    """What the head looks at, float64 [F]: RGB [S, S, 3] in 0..255, of which `where` [S, S] counts."""
+    ycc = to_ycc(pixels)
+    luminance = np.ascontiguousarray(ycc[..., 0])
+    octaves = list(bands(ycc))
+    sizes = [np.abs(octave[where]) for octave in octaves]  # [N, 3]
+    spread = [_log(np.sqrt(np.mean(size[:, 0] ** 2))) for size in sizes]
+    typical = [_log(np.median(size[:, 0])) for size in sizes[:3]]  # noise is everywhere, edges are not
+    tails = [_log(np.quantile(size[:, 0], 0.95) / (np.median(size[:, 0]) + 0.05)) for size in sizes[:2]]
+    flat = [_log(_flat_spread(octave[..., 0], where)) for octave in octaves]
+    colours = [_log(np.median(size[:, 1:], axis=0).mean()) for size in sizes]  # a face has few, and broad ones
+    noise = [_log(_noise_at(luminance, where, scale)) for scale in (1, 2, 4)]
+    across, down = (np.abs(np.diff(luminance, n=2, axis=axis)) for axis in (1, 0))
     across, down = across[where[:, 1:-1]], down[where[1:-1]]
     direction = abs(np.log((across.mean() + 0.05) / (down.mean() + 0.05)))
-    still = [(across < 0.5).mean(), (down < 0.5).mean()]  # where enlarging drew straight lines between pixels
-    contrast = _log(pixels[where].std())
-    return np.array(
-        [*spread, *typical, *tails, *noise, direction, *sorted(still), contrast, _log(blockiness(pixels, where))]
-    )
+    still = sorted([(across < 0.5).mean(), (down < 0.5).mean()])  # where enlarging drew straight lines between pixels
+    contrast, blocks = _log(luminance[where].std()), _log(blockiness(luminance, where))
+    return np.array([*spread, *typical, *tails, *flat, *colours, *noise, direction, *still, contrast, blocks])
 
 
-def polynomial(features: np.ndarray) -> np.ndarray:
-    """1, the features [..., F] and the products of any two of them: [..., 1 + F + F (F + 1) / 2]."""
-    pairs = np.array(list(combinations_with_replacement(range(features.shape[-1]), 2))).T  # [2, F (F + 1) / 2]
-    ones = np.ones_like(features[..., :1])
-    return np.concatenate([ones, features, features[..., pairs[0]] * features[..., pairs[1]]], axis=-1)
+def standardised(features: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Features [..., F] around 0, and none so far from it that no training face was like it."""
+    return np.clip((features - mean) / scale, -4, 4)
+
+
+def _flat_spread(band: np.ndarray, where: np.ndarray) -> float:
+    """The spread of a band [S, S] in the flatter parts of a face."""
+    power = cv2.blur(band * band, (WINDOW, WINDOW))  # the sum in a window may end a little below 0
+    return float(np.sqrt(max(np.quantile(power[where], FLAT), 0)))
+
+
+def _noise_at(luminance: np.ndarray, where: np.ndarray, scale: int) -> float:
+    """`wavelet_noise` of a picture made smaller by `scale`: of noise that was enlarged by as much."""
+    small = cv2.resize(luminance, None, fx=1 / scale, fy=1 / scale, interpolation=cv2.INTER_AREA)
+    return wavelet_noise(small, where[::scale, ::scale][: small.shape[0], : small.shape[1]])
 
 
 def _log(value: float) -> float:

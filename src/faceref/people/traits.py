@@ -8,6 +8,7 @@ from PIL import Image
 from faceref.faces.align import AlignedFace
 from faceref.faces.face import Landmarker
 from faceref.faces.landmarks import eye_openness, landmarks_of_aligned, pitch, yaw
+from faceref.faces.noise import to_ycc
 from faceref.faces.quality import JUDGED_AT, face_pixels, quality
 
 MIDDLE_GREY, SPREAD = 127.5, 51.0  # Mertens et al. 2007: 0.5 and 0.2 of the range
@@ -46,5 +47,6 @@ def exposure(face: AlignedFace) -> float:
 
     The skin's own tone counts, too: only photographs of one person can be compared.
     """
-    luminance, where = face_pixels(face)
-    return float(np.exp(-((luminance[where] - MIDDLE_GREY) ** 2) / (2 * SPREAD**2)).mean())
+    pixels, where = face_pixels(face)
+    luminance = to_ycc(pixels[where])[:, 0]
+    return float(np.exp(-((luminance - MIDDLE_GREY) ** 2) / (2 * SPREAD**2)).mean())
