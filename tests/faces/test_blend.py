@@ -82,17 +82,17 @@ def test_restoring_never_softens(astronaut: Image.Image, astronaut_face: Face):
     assert after > 0.9 * before
 
 
-@pytest.mark.parametrize(("sigma", "coarse"), [(4, 0), (6, 0), (6, 1.0)])
+@pytest.mark.parametrize(("sigma", "coarse", "least"), [(4, 0, 0.9), (6, 0, 0.9), (6, 1.0, 0.6)])
 @pytest.mark.parametrize("strength", [1.0, 0.6])
 def test_the_grain_taken_off_with_the_degradation_is_given_back(
-    sigma: float, coarse: float, strength: float, large: Image.Image, large_face: Face
+    sigma: float, coarse: float, least: float, strength: float, large: Image.Image, large_face: Face
 ):
     clean, photo = (noisy(large, level, coarse) for level in (0, sigma))
     crop = align(photo, large_face.landmarks, 128)
     restored = align(clean, large_face.landmarks, 128).image
     result = blended(photo, restored, crop, large_face, strength=strength)
     where = skin(large_face, large.size)
-    assert (result - np.asarray(clean, float))[where].std() == pytest.approx(sigma, rel=0.1)
+    assert least < (result - np.asarray(clean, float))[where].std() / sigma < 1.1
 
 
 @pytest.mark.parametrize(("sigma", "coarse", "left"), [(12, 0, (5, 10)), (25, 0, (5, 11)), (12, 4, (0, 3))])
