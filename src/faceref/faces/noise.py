@@ -9,16 +9,17 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
+from faceref.pictures.colour import YCC
+
 MAD_TO_SIGMA = 1 / 0.6745  # the median of |x| of a normal x, turned into its standard deviation
-# RGB -> luminance and two differences of colour (JFIF): grain is mostly of luminance
-YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32)
-TO_RGB = np.linalg.inv(YCC)
+TO_YCC = np.array(YCC, np.float32)  # grain is mostly of luminance
+TO_RGB = np.linalg.inv(TO_YCC)
 BAND_SIGMAS = (0.0, 0.7, 1.4, 2.8, 5.6)  # pixels: a band is what lies between two of these blurs
 
 
 def to_ycc(pixels: np.ndarray) -> np.ndarray:
     """RGB [h, w, 3] as luminance and two differences of colour, which are about 0."""
-    return pixels @ YCC.T
+    return pixels @ TO_YCC.T
 
 
 def bands(pixels: np.ndarray, sigmas: tuple[float, ...] = BAND_SIGMAS) -> Iterator[np.ndarray]:
