@@ -91,15 +91,15 @@ def main() -> None:
     def examples(name: str, split: str, size: int, share: float) -> Iterator[Example]:
         return degraded_faces(arguments.data / name, split, size, int(arguments.faces * share), rng, generator)
 
-    training = [one for name, *how in SETS for one in examples(name, "train", *how)]
+    training = [one for name, size, share in SETS for one in examples(name, "train", size, share)]
     head = fit(np.stack([one.features for one in training]), np.array([one.psnr for one in training]))
     table = Table(
         "held out", "", "faces", "error, dB", "spread", "correlation", "poor left alone", "untouched restored"
     )
-    for name, *how in HELD_OUT:
-        held = list(examples(name, "val", *how))
+    for name, size, share in HELD_OUT:
+        held = list(examples(name, "val", size, share))
         for kind in PRESETS:
-            table.add_row(f"{name}, {how[0]} px", kind, *figures(head, [one for one in held if one.kind == kind]))
+            table.add_row(f"{name}, {size} px", kind, *figures(head, [one for one in held if one.kind == kind]))
     Console(width=120).print(table)
     layers = [{"weight": _rounded(weight), "bias": _rounded(bias)} for weight, bias in head.layers]
     content = {"mean": _rounded(head.mean), "scale": _rounded(head.scale), "layers": layers}
