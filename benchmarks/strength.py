@@ -47,7 +47,7 @@ PRESETS = {
     "coarsely noisy": COARSE,
     "untouched": None,
 }
-DEGRADED, MODELS = ("severe", "moderate", "mild"), ("references", "none")
+DEGRADED, MODELS = tuple(preset for preset, ranges in PRESETS.items() if ranges), ("references", "none")
 SIZE, REFERENCES, PHOTOGRAPHS_OF_A_FOLDER = 256, 5, 6  # SIZE: of the faces that `small` takes, in pixels
 IDENTICAL, UNTOUCHED = 100.0, 45.0  # dB: of equal pictures, and what an untouched face has to keep
 Rule = Callable[[FaceQuality], float]
