@@ -20,7 +20,7 @@ WORST, BEST = 18.0, 42.0  # dB: an estimated PSNR of these is a score of 0 and 1
 FLAT, WINDOW = 0.2, 9  # quantile of the spread in windows of so many pixels: where it is of noise and not of edges
 
 # Scores up to which a face is restored fully, and from which on it is left alone: benchmarks/strength.py --choose
-RESTORED, ALONE = 0.45, 0.55
+RESTORED, ALONE = 0.35, 0.55
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def no_reference(skipped: Sequence[SkippedReference]) -> NoReferenceError:
 def poor_references(references: Sequence[Reference]) -> tuple[str, ...]:
     """A sentence about those that are as bad as what they are to help with: each would itself be restored fully.
 
-    That are 2 of 102 photographs of LFW, and all of these blurred by three pixels (a deviation; faces of 170 px).
+    That are none of 102 photographs of LFW, and 100 of these blurred by three pixels (a deviation; faces of 170 px).
     """
     poor = [one for one in references if quality(AlignedFace.whole(one.face), JUDGED_AT).score < RESTORED]
     if not poor:
