@@ -47,7 +47,7 @@ COARSE = DegradationRanges(sigma=(0, 2.5), downsample=(1, 5), noise=(5, 35), qua
 PHOTOGRAPHIC = PhotographicRanges()
 PHOTOGRAPHIC_NOISY = PhotographicRanges(side=(40, 256), noise=(4, 35))
 Ranges = DegradationRanges | PhotographicRanges | None
-PRESETS: dict[str, tuple[Ranges, ...]] = {
+PRESETS: dict[str, tuple[Ranges, ...]] = {  # what stands twice counts twice
     "Eq. 4": (None, MILD, LIGHT, COMPRESSED, MODERATE, TRAINING, SEVERE),
     "soft": (SOFT, SOFT),
     "noisy": (NOISY, COARSE),

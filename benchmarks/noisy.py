@@ -8,6 +8,7 @@ PSNR is of the face at the photograph's size, identity (dlib, centred cosine) of
 """
 
 import argparse
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     cases = photographs(arguments.folder, None, arguments.people, arguments.seed)
-    cases = [case for number, case in enumerate(cases) if number % 6 < OF_EACH_PERSON]
+    people = [list(of_one) for _, of_one in groupby(cases, lambda case: case[0].parent)]
+    cases = [case for of_one in people for case in of_one[:OF_EACH_PERSON]]
     compare, restorer = comparison([path for path, _ in cases]), Restorer.from_pretrained()
     table = Table("noise, levels", "restored", "PSNR: input", "result", "identity: input", "result")
     for name, (deviation, pixel) in NOISES.items():

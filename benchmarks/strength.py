@@ -95,7 +95,7 @@ def photographs(folder: Path, split: str | None, people: int, seed: int) -> list
     for person, paths in several[:people]:
         order = np.random.default_rng(seed_for(seed, person, "order")).permutation(len(paths))
         shuffled = [paths[i] for i in order]
-        for i in range(1 if split else PHOTOGRAPHS_OF_A_FOLDER):
+        for i in range(1 if split else min(PHOTOGRAPHS_OF_A_FOLDER, len(paths))):
             cases.append((shuffled[i], (shuffled[:i] + shuffled[i + 1 :])[:REFERENCES]))
     return cases
 

@@ -72,8 +72,12 @@ def fetch(url: str, path: Path, expected: Expected, on_progress: Progress = lamb
         _continue(url, part, expected.sha256 is not None, on_progress)
     except HTTPError as error:
         error.close()  # it is the server's answer, too, and holds the connection
-        if error.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # there is nothing behind the part: it is whole
+        if error.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise _not_downloaded(url, f"the server answers {error.code} {error.reason}") from error
+        # there is nothing behind the part: it is whole, or of another file
+        if expected.sha256 is None and error.headers.get("Content-Range") != f"bytes */{part.stat().st_size}":
+            part.unlink()
+            return fetch(url, path, expected, on_progress)
     except (OSError, ValueError, HTTPException) as error:  # urllib's errors are OSErrors; a bad URL is a ValueError
         raise _not_downloaded(url, str(error)) from error
     try:

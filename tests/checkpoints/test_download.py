@@ -231,6 +231,14 @@ def test_a_file_that_was_replaced_meanwhile_is_fetched_anew(old_file, tmp_path, 
     assert path.read_bytes() == b"new!" * 50_000
 
 
+def test_a_shorter_file_that_replaced_another_is_fetched_anew(old_file, tmp_path):
+    path = fetch_half(old_file, tmp_path)
+    (tmp_path / "server" / "file").write_bytes(b"new!" * 10_000)
+    old_file.versions, old_file.fault = {"ETag": '"second"'}, "no_if_range"
+    download.fetch(f"{old_file.url}/file", path, download.Expected())
+    assert path.read_bytes() == b"new!" * 10_000
+
+
 def test_of_a_file_that_nothing_tells_from_another_no_part_is_used(old_file, tmp_path):
     old_file.versions = {}
     path = fetch_half(old_file, tmp_path)

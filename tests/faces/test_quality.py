@@ -1,5 +1,7 @@
 """A face's quality is judged from its own pixels: the worse the picture, the lower the score."""
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter, ImageOps
@@ -91,6 +93,25 @@ def test_the_more_noise_the_more_a_face_is_restored(astronaut: Image.Image, astr
     assert needed[0] == 0
     assert needed[3] > 0.4
     assert needed[-1] == 1
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_noise_that_was_enlarged_with_the_face_is_seen(grey: bool, astronaut: Image.Image, astronaut_face: Face):
+    """Drawn on a third of the pixels, compressed, and enlarged, it is smooth: no fine detail tells of it."""
+    picture = np.asarray(astronaut.convert("L").convert("RGB") if grey else astronaut, dtype=float)
+    noise = np.random.default_rng(0).normal(0, 25, picture.shape)
+    noisy = Image.fromarray((picture + noise).clip(0, 255).astype(np.uint8))
+    file = io.BytesIO()
+    noisy.save(file, "JPEG", quality=60)
+    large = ImageOps.scale(Image.open(file), 3, Image.Resampling.BICUBIC)
+    face = align(large, 3 * astronaut_face.landmarks, 512)
+    assert strength(quality(face, size_in_photo(face))) > 0.9
+
+
+def test_what_little_of_a_face_is_in_the_photograph_is_judged(good_face: AlignedFace):
+    mask = np.zeros_like(good_face.mask)
+    mask[:, 64:66] = 255
+    assert np.isfinite(quality(AlignedFace(good_face.image, mask, good_face.alignment)).psnr)
 
 
 def test_padding_is_not_judged(good_face: AlignedFace):

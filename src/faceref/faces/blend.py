@@ -1,8 +1,8 @@
 """Putting a restored face into its photograph without a trace: as a correction of what is there, with its grain.
 
 The model sees a face at its own size. What it changes there is enlarged and added to the photograph, so that what the
-photograph holds beyond the model's pixels stays: restoring never softens. But of noise no more stays, or is given back,
-than a good photograph has.
+photograph holds beyond the model's pixels stays: restoring never softens. But of noise no more stays, and no more is
+given back, than a good photograph has.
 """
 
 import functools
@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from faceref.faces.align import AlignedFace, Alignment
-from faceref.faces.grain import Grain, grain_levels, plausible
+from faceref.faces.grain import FEWEST, Grain, grain_levels, plausible
 from faceref.faces.mask import MASK_SIZE, face_weights, smooth_step
 from faceref.faces.noise import TO_RGB, blur, channel_noise, to_ycc
 from faceref.faces.tone import Tone
@@ -210,7 +210,7 @@ def _lost_grain(photo: Image.Image, on: ChangeOn, box: Box, coarsest: float, rng
     parts = _in_rows(box, ROWS)
     measured = [_grain_levels(photo, on, part) for part in parts[:: -(-len(parts) // STRIPS)]]
     known = [levels for levels in measured if levels is not None]
-    if not known:
+    if not known or (box[2] - box[0]) * (box[3] - box[1]) < FEWEST:
         return None
     levels = np.ma.median(np.ma.masked_invalid(known), axis=0).filled(np.nan)
     grain = Grain(plausible(levels, coarsest), box[3] - box[1], box[2] - box[0], rng)

@@ -12,7 +12,7 @@ from scipy import ndimage
 from faceref.pictures.colour import YCC
 
 MAD_TO_SIGMA = 1 / 0.6745  # the median of |x| of a normal x, turned into its standard deviation
-TO_YCC = np.array(YCC, np.float32)  # grain is mostly of luminance
+TO_YCC = np.array(YCC, np.float32)
 TO_RGB = np.linalg.inv(TO_YCC)
 BAND_SIGMAS = (0.0, 0.7, 1.4, 2.8, 5.6)  # pixels: a band is what lies between two of these blurs
 

@@ -78,7 +78,7 @@ def quality(face: AlignedFace, size: int | None = None) -> FaceQuality:
         face = AlignedFace(image, mask, Alignment(face.alignment.quad, size))
     pixels, where = face_pixels(face)
     estimate = float(QualityHead.shipped().psnr(quality_features(pixels, where)))
-    by_noise = 20 * np.log10(255 / max(channel_noise(pixels, where), 0.1))
+    by_noise = 20 * np.log10(255 / max(np.nan_to_num(channel_noise(pixels, where)), 0.1))
     return FaceQuality(float(np.clip(min(estimate, by_noise), WORST, BEST)))
 
 
@@ -142,9 +142,9 @@ def _flat_spread(band: np.ndarray, where: np.ndarray) -> float:
 
 
 def _noise_at(luminance: np.ndarray, where: np.ndarray, scale: int) -> float:
-    """`wavelet_noise` of a picture made smaller by `scale`: of noise that was enlarged by as much."""
+    """`wavelet_noise` of a picture made smaller by `scale`: of noise that was enlarged by as much; 0 if too small."""
     small = cv2.resize(luminance, None, fx=1 / scale, fy=1 / scale, interpolation=cv2.INTER_AREA)
-    return wavelet_noise(small, where[::scale, ::scale][: small.shape[0], : small.shape[1]])
+    return float(np.nan_to_num(wavelet_noise(small, where[::scale, ::scale][: small.shape[0], : small.shape[1]])))
 
 
 def _log(value: float) -> float:

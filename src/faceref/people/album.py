@@ -83,13 +83,14 @@ def read_album(
 
 
 def seen_by(detector: Detector, recogniser: TorchDlibRecogniser) -> str:
-    """What the index knows those who look by, if others see otherwise: their kinds, and the recogniser's weights."""
+    """What the index knows those who look by, if others see otherwise: their kinds, and all weights."""
     kinds = [type(detector).__name__, type(recogniser).__name__]
     if not isinstance(recogniser.landmarker, DlibDetector):  # other landmarks, other embeddings
         kinds.append(type(recogniser.landmarker).__name__)
-    networks = [dlib_weights("dlib_face_recognition_resnet_model_v1.dat")]
+    ours = resources.files("faceref") / "weights"
+    networks = [dlib_weights("dlib_face_recognition_resnet_model_v1.dat"), str(ours / "face_quality.json")]
     if recogniser.probes == "trained":
-        networks.append(str(resources.files("faceref") / "weights" / "recogniser.safetensors"))
+        networks.append(str(ours / "recogniser.safetensors"))
     return "/".join(kinds + [_digest(network)[:16] for network in networks])
 
 

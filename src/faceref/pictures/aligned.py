@@ -14,7 +14,7 @@ from faceref.pictures.photo import read_bytes, upright_pixels
 
 @dataclass(frozen=True)
 class FileState:
-    """What was found of a file: its SHA-256 and the picture's side in pixels, or what is wrong, as in "is missing"."""
+    """What was found of a file: its SHA-256 and the picture's side in pixels, or what is wrong: "does not exist"."""
 
     digest: str = ""
     side: int = 0

@@ -29,7 +29,7 @@ class Upscalers:
         self._lock = Lock()
 
     def check(self, options: RestoreOptions) -> None:
-        """Raises as `get`. What a file is worth only loading tells; Real-ESRGAN, which makes either scale, is not."""
+        """Raises as `get`. A file is loaded, since nothing else tells what it is worth; Real-ESRGAN is not."""
         if options.background == REALESRGAN:
             find_realesrgan()
         else:
