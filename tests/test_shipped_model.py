@@ -14,7 +14,7 @@ from faceref import RestoreOptions, Restorer
 from faceref.data.degradation import Degradation, degrade
 from faceref.faces.align import align
 from faceref.faces.detect import DlibDetector
-from faceref.faces.recognise import DlibRecogniser
+from faceref.faces.recognise import DlibRecogniser, similarity
 from faceref.faces.sharpness import sharpness
 
 SMALL = Path(faceref.__file__).parent / "weights" / "small"
@@ -45,10 +45,9 @@ def gains(
         lq = degrade(portrait, SEVERE, np.random.default_rng(seed)).resize(SIZE, Image.Resampling.LANCZOS)
         restored = restorer.restore(lq, references, RestoreOptions(aligned=True, seed=seed, crisp=crisp)).image
         pictures = [lq, restored.convert("RGB").resize(SIZE, Image.Resampling.LANCZOS)]
-        embedded = recogniser.embed_aligned([true, *pictures])
-        truth, *embeddings = embedded / np.linalg.norm(embedded, axis=1, keepdims=True)
+        truth, *embeddings = recogniser.embed_aligned([true, *pictures])
         psnr = [peak_signal_noise_ratio(np.asarray(true), np.asarray(picture)) for picture in pictures]
-        likeness = [float(truth @ embedding) for embedding in embeddings]
+        likeness = [float(similarity(truth, embedding)) for embedding in embeddings]
         pixels = np.asarray(restored.convert("RGB"))
         middle = np.pad(np.ones((len(pixels) // 2,) * 2, np.uint8), len(pixels) // 4)
         rows.append((psnr[1] - psnr[0], likeness[1] - likeness[0], sharpness(pixels, middle, len(pixels))))

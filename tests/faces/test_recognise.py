@@ -8,7 +8,7 @@ from PIL import Image, ImageEnhance
 
 from faceref.faces.align import align
 from faceref.faces.detect import DlibDetector, Face
-from faceref.faces.recognise import SAME_PERSON_DISTANCE, DlibRecogniser, distance
+from faceref.faces.recognise import SAME_PERSON_DISTANCE, DlibRecogniser, distance, similarity
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +33,7 @@ def test_a_darker_smaller_turned_photo_is_the_same_person(
     embedding = recogniser.embed(other, detector.detect(other)[0].landmarks)
     original = recogniser.embed(astronaut, astronaut_face.landmarks)
     assert 0.01 < distance(embedding, original) < 0.4 < SAME_PERSON_DISTANCE
+    assert similarity(embedding, original) > 0.95
 
 
 @pytest.mark.parametrize("size", [128, 512])
@@ -52,9 +53,10 @@ def test_a_batch_equals_one_by_one(recogniser: DlibRecogniser, astronaut: Image.
     assert recogniser.embed_batch([], []).shape == (0, 128)
 
 
-def test_a_distance_is_that_of_the_textbook():
+def test_distance_and_similarity_are_those_of_the_textbook():
     a, b = np.array([[3.0, 0.0], [1.0, 0.0]]), np.array([[0.0, 4.0], [2.0, 0.0]])
     np.testing.assert_allclose(distance(a, b), [5, 1])
+    np.testing.assert_allclose(similarity(a, b), [0, 1])
 
 
 def test_strangers_are_told_apart_and_friends_are_not(recogniser: DlibRecogniser, shared):

@@ -66,6 +66,11 @@ def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.linalg.norm(a - b, axis=-1)
 
 
+def similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cosine similarity of embeddings [..., 128], in [-1, 1]."""
+    return (a * b).sum(-1) / (np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1))
+
+
 def chips_of(images: Sequence[Image.Image], landmarks: Sequence[np.ndarray]) -> list[np.ndarray]:
     """What dlib's network takes of N faces, each an RGB photo and landmarks [68, 2]: uint8 [150, 150, 3]."""
     return [_chip(image, points) for image, points in zip(images, landmarks, strict=True)]
