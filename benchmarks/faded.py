@@ -39,11 +39,7 @@ FADES = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="the folders in it are people")
-    parser.add_argument("--people", type=int, default=9)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
+    arguments = given(__doc__)
     cases = photographs(arguments.folder, None, arguments.people, arguments.seed)
     compare = comparison([path for path, _ in cases])
     restorer = Restorer.from_pretrained()
@@ -65,6 +61,15 @@ def main() -> None:
         share = f"{np.mean(were_stretched):.0%}"
         table.add_row(name, share, *(f"{one:.2f}" for one in psnr), *(f"{one:.3f}" for one in identity))
     Console(width=120).print(table)
+
+
+def given(description: str | None) -> argparse.Namespace:
+    """The command line of a benchmark on folders of people."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="the folders in it are people")
+    parser.add_argument("--people", type=int, default=9)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
 
 
 def comparison(paths: list[Path]) -> Callable[[list[np.ndarray]], tuple[float, float]]:

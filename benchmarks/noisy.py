@@ -7,12 +7,10 @@ photograph. They are restored as users' photographs are (found, judged, put back
 PSNR is of the face at the photograph's size, identity (dlib, centred cosine) of the face at 256 px.
 """
 
-import argparse
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
-from faded import comparison
+from faded import comparison, given
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
@@ -30,11 +28,7 @@ NOISES = {"none": (0, 1), "fine, 8": (8, 1), "fine, 25": (25, 1), "coarse, 8": (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="the folders in it are people")
-    parser.add_argument("--people", type=int, default=9)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
+    arguments = given(__doc__)
     cases = photographs(arguments.folder, None, arguments.people, arguments.seed)
     people = [list(of_one) for _, of_one in groupby(cases, lambda case: case[0].parent)]
     cases = [case for of_one in people for case in of_one[:OF_EACH_PERSON]]

@@ -223,7 +223,7 @@ def _kept(noise: float) -> float:
 
 
 def _noise(photo: Image.Image, landmarks: np.ndarray) -> float:
-    """The deviation of the finest noise between brows and chin, the mean square of red, green and blue."""
+    """The deviation of the finest noise in the landmarks' box, of red, green and blue; 0 if it is not in the photo."""
     box = np.concatenate([landmarks.min(0), landmarks.max(0) + 1]).clip(0, np.tile(photo.size, 2)).astype(int)
     pixels = np.asarray(photo.crop(tuple(box.tolist())), dtype=np.float32)
     everywhere = np.ones(pixels.shape[:2], dtype=bool)

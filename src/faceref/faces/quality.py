@@ -11,13 +11,13 @@ from PIL import Image
 
 from faceref.errors import PhotoError
 from faceref.faces.align import AlignedFace, Alignment
+from faceref.faces.grain import FLAT, WINDOW
 from faceref.faces.noise import bands, blockiness, channel_noise, to_ycc, wavelet_noise
 
 # The middle of an FFHQ-aligned square, from brow to chin, as shares of its side: what is surely face
 FACE_CENTRE, FACE_RADII = (0.5, 0.56), (0.30, 0.36)
 JUDGED_AT, FINEST = 128, 256  # pixels: the sizes that the estimate was learnt at, the first for recognisers
 WORST, BEST = 18.0, 42.0  # dB: an estimated PSNR of these is a score of 0 and 1
-FLAT, WINDOW = 0.2, 9  # quantile of the spread in windows of so many pixels: where it is of noise and not of edges
 
 # Scores up to which a face is restored fully, and from which on it is left alone: benchmarks/strength.py --choose
 RESTORED, ALONE = 0.35, 0.55
