@@ -195,6 +195,20 @@ def test_damaged_photographs_calibrate_nothing(photographs: Path, tmp_path: Path
     assert train_from(VQGANConfig.model_validate(tree), tmp_path / "run").finished
 
 
+def test_a_run_does_not_go_on_without_photographs_that_it_was_begun_with(photographs: Path, tmp_path: Path):
+    root = shutil.copytree(photographs, tmp_path / "photographs")
+    tree = tiny_vqgan(root, steps=3).model_dump(mode="json")
+    tree["data"]["skip_damaged"] = True
+    config = VQGANConfig.model_validate(tree)
+    train_from(config, tmp_path / "run", max_minutes=0)
+    whole = (root / "faces" / "ada" / "0.png").read_bytes()
+    (root / "faces" / "ada" / "0.png").write_text("no picture")
+    with pytest.raises(UsageError, match=r"other targets or references in data\.sources"):
+        train_from(config, tmp_path / "run", resume=True)
+    (root / "faces" / "ada" / "0.png").write_bytes(whole)
+    assert train_from(config, tmp_path / "run", resume=True).finished
+
+
 def test_a_launcher_that_starts_one_process_instead_of_many_is_told_of(
     monkeypatch: pytest.MonkeyPatch, caplog, photographs
 ):

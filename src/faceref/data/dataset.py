@@ -104,12 +104,13 @@ class FaceDataset(Dataset[FaceSample]):
         self.references: list[tuple[int, ...]] = []
         self.coarse: list[bool] = []
         sharpness: list[float] = []
-        named: list[tuple[str, ...]] = []
+        name_of: dict[int, str] = {}  # row -> name in its source
         for source in sources:
             sharpness_of = _sharpness(source)
             for entry in _entries(source, split):
-                named.append((entry.gt_image, *entry.ref_images))
-                rows = [position.setdefault(source.root / name, len(position)) for name in named[-1]]
+                names = (entry.gt_image, *entry.ref_images)
+                rows = [position.setdefault(source.root / name, len(position)) for name in names]
+                name_of.update(zip(rows, names, strict=True))
                 self.targets.append(rows[0])
                 self.references.append(tuple(rows[1:]))
                 self.coarse.append(source.coarse)
@@ -117,10 +118,11 @@ class FaceDataset(Dataset[FaceSample]):
         if not self.targets:
             raise DataError(f"No photograph of the split {split!r} in {', '.join(str(s.root) for s in sources)}")
         self.sharpness = np.array(sharpness)
-        self.names = fingerprint(named)  # of targets and references in their order, wherever the photographs lie
         self.photographs = open_photographs(list(position), resolution, cache, memory_gb)
         if self.photographs.damaged:
             self._leave_out(self.photographs.damaged, skip_damaged)
+        left = zip(self.targets, self.references, strict=True)  # in their order, wherever the photographs lie
+        self.names = fingerprint([[name_of[row] for row in (target, *rows)] for target, rows in left])
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -147,10 +149,8 @@ class FaceDataset(Dataset[FaceSample]):
         return self.targets[index], self.choose_references(index, np.random.default_rng([self.seed, key]))
 
     def _leave_out(self, damaged: Damaged, skip: bool) -> None:
-        problems = [
-            *list(damaged.values())[:NAMED],
-            *([f"{len(damaged) - NAMED} more"] if len(damaged) > NAMED else []),
-        ]
+        more = [f"{len(damaged) - NAMED} more"] if len(damaged) > NAMED else []
+        problems = [*list(damaged.values())[:NAMED], *more]
         if not skip:
             raise DataError(
                 "; ".join(problems),
