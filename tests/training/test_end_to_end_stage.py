@@ -12,6 +12,7 @@ from faceref.checkpoints.store import load_blind, load_pipeline, read_info
 from faceref.data.dataset import FaceDataset
 from faceref.errors import UsageError
 from faceref.pipelines.refldm import ReFLDMPipeline
+from faceref.pipelines.sampling import make_sampler
 from faceref.training.run import train_from
 from faceref.training.stages.end_to_end import EndToEndStage
 from faceref.training.trainer import checkpoint_gradients
@@ -23,6 +24,10 @@ def test_a_model_gains_a_decoder_and_stays_what_it_was(photographs: Path, tmp_pa
     train_from(tiny_end_to_end(photographs, once), tmp_path / "twice")
     twice = tmp_path / "twice" / "model"
     assert read_info(once).resolution == read_info(twice).resolution == 128, "it draws twice what it was"
+    assert (read_info(one_step_model).steps, read_info(one_step_model).guidance) == (2, 1.5)
+    assert (read_info(once).steps, read_info(once).guidance) == (1, 1.0), "as it was trained"
+    sampler = make_sampler(load_pipeline(once)[0].scheduler, None, 1)
+    assert sampler.timesteps.tolist() == [999], "where there is nothing but noise"
     assert all(same_weights(place / "vae", one_step_model / "vae") for place in (once, twice))
     learnt = [once / "unet", twice / "unet", twice / "detail"]
     before = [one_step_model / "unet", once / "unet", once / "detail"]
@@ -132,8 +137,8 @@ def test_memory_can_be_saved_in_the_denoiser(photographs: Path, one_step_model):
     assert stage.unet.is_gradient_checkpointing
 
 
-def test_a_denoiser_that_takes_many_steps_is_refused(photographs: Path, tmp_path: Path, tiny_model):
-    with pytest.raises(UsageError, match="does not restore in one step; give one that predicts sample"):
+def test_a_denoiser_that_predicts_the_noise_is_refused(photographs: Path, tmp_path: Path, tiny_model):
+    with pytest.raises(UsageError, match="does not predict the clean latent; give one that does"):
         train_from(tiny_end_to_end(photographs, tiny_model), tmp_path / "run")
 
 

@@ -64,7 +64,7 @@ class DrawingStage(Stage):
         if not isinstance(pipeline, ReFLDMPipeline) or pipeline.vq is not None:
             raise UsageError("has another denoiser", subject=config.model, hint="give a plain model of family refldm")
         if pipeline.scheduler.config["prediction_type"] != "sample":
-            raise UsageError("does not restore in one step", subject=config.model, hint="give one that predicts sample")
+            raise UsageError("does not predict the clean latent", subject=config.model, hint="give one that does")
         if config.unet is not None:
             unet = load_component(config.unet, (ReferenceUNet,), "unet")
             if any(unet.config[name] != pipeline.unet.config[name] for name in INTERFACE):
@@ -81,13 +81,16 @@ class DrawingStage(Stage):
                 f"The decoder is shown {'no ' if cls.textured else ''}texture, unlike any of the stage {config.stage}",
                 hint=f"set detail to a new one with textured: {str(cls.textured).lower()}",
             )
-        # the decoder learns of latents without the noise of the first timestep, where ReF-LDM's sampling ends
-        scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, set_alpha_to_one=True)
+        # one step from the last timestep, whatever the model took; the decoder learns of latents without the noise of
+        # the first one, where ReF-LDM's sampling ends
+        before = pipeline.scheduler.config
+        scheduler = DDIMScheduler.from_config(before, set_alpha_to_one=True, timestep_spacing="trailing")
         pipeline.register_modules(detail=detail, fusion=None, scheduler=scheduler)
         side = pipeline.unet.config["sample_size"] * detail.config["patch_size"]
         if config.data.resolution != side:
             raise UsageError(f"The decoder draws {side} px", hint=f"set data.resolution to {side}")
-        return cls(config, pipeline, info.model_copy(update={"resolution": side, "crisp": None}), **cls.judges(config))
+        learnt = {"resolution": side, "crisp": None, "steps": 1, "guidance": 1.0, "scheduler": "ddim"}
+        return cls(config, pipeline, info.model_copy(update=learnt), **cls.judges(config))
 
     @classmethod
     def judges(cls, config: Any) -> dict[str, nn.Module | None]:
