@@ -33,9 +33,13 @@ def test_three_stops_and_a_finish_are_one_straight_run_to_the_bit(photographs: P
     for step in (1, 2, 3):  # each stops after one step; the third is the discriminator's first
         part = train_from(config, tmp_path / "halves", max_minutes=0, resume=step > 1)
         assert (part.step, part.finished) == (step, False)
+        assert part.metrics["psnr"] > 0
     second = train_from(config, tmp_path / "halves", resume=True)
     assert (second.step, second.finished) == (12, True)
     assert digest(tmp_path / "straight") == digest(tmp_path / "halves")
+    for results in ("validation.jsonl", "checkpoints/best.json"):
+        one, other = ((tmp_path / run / results).read_text() for run in ("straight", "halves"))
+        assert one == other, "what is measured at a stop does not count"
 
 
 def test_a_codebook_that_begins_as_k_means_is_in_use_and_resumes_to_the_bit(photographs: Path, tmp_path: Path):

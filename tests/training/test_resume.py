@@ -14,7 +14,7 @@ from tiny_runs import digest, tiny_refldm, tiny_vqgan
 
 from faceref.errors import CheckpointError, OutputError, UsageError
 from faceref.training import run_folder
-from faceref.training.checkpoints import Checkpoints
+from faceref.training.checkpoints import Best, Checkpoints
 from faceref.training.run import train_from
 from faceref.training.run_folder import MAY_CHANGE, changed_settings, claimed
 from faceref.training.stages.configs import VQGANConfig
@@ -250,11 +250,10 @@ def test_milestones_and_the_best_are_kept_beside_the_last_two(photographs: Path,
 
 def test_the_best_on_other_samples_is_no_measure(run: Path, photographs: Path):
     checkpoints = Checkpoints(run / "checkpoints")
-    best = checkpoints.best()
-    assert best is not None
-    checkpoints.mark_best(replace(best, step=1, value=99.0))
+    best = Best(1, "psnr", 99.0, "8 samples in 1 processes")
+    checkpoints.mark_best(best)
     train_from(tiny_vqgan(photographs, steps=3), run, resume=True)
-    assert checkpoints.best() == replace(best, step=1, value=99.0)
+    assert checkpoints.best() == best
     train_from(tiny_vqgan(photographs, steps=4, validation_samples=3), run, resume=True)
     now = checkpoints.best()
     assert now is not None

@@ -30,7 +30,7 @@ from faceref.training.run_folder import CONFIG, record_start
 from faceref.training.speed import SpeedWindow
 from faceref.training.stages.stage import Stage
 from faceref.training.trainer import Trainer
-from faceref.training.validation import cut_back, validate
+from faceref.training.validation import add_result, cut_back, validate
 
 log = logging.getLogger(__name__)
 
@@ -199,11 +199,22 @@ class _Run:
         self.saved = self.step
 
     def _validate(self) -> None:
-        with self.trainer.averaged_weights():
-            metrics = validate(self.stage, self.validation, self.step, self.loop, self.run_dir, self.accelerator)
+        """Where a run is stopped between validations the numbers are told and count for nothing."""
+        try:
+            with self.trainer.averaged_weights():
+                metrics = validate(self.stage, self.validation, self.step, self.loop, self.run_dir, self.accelerator)
+        except FacerefError as error:
+            if error.code != "not_finite":
+                raise
+            raise self._diverged("a validation result") from error
         if any(math.isnan(value) for value in metrics.values()):
             raise self._diverged("a validation result")
         self.metrics = metrics
+        if self._is_validated():
+            self._mark_if_best(metrics)
+            from_main(lambda: add_result(self.run_dir, self.step, metrics))
+
+    def _mark_if_best(self, metrics: dict[str, float]) -> None:
         name = self.stage.best_by
         if name not in metrics:
             return

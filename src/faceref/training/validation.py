@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ RESULTS = "validation.jsonl"
 def validate(
     stage: Stage, validation: Dataset, step: int, loop: LoopConfig, run_dir: Path, accelerator: Accelerator
 ) -> dict[str, float]:
-    """Means over `loop.validation_samples` samples, in all processes the same; the main one writes and draws its share.
+    """Means over `loop.validation_samples` samples, in all processes the same; the main one logs and draws its share.
 
     The samples are evenly spaced, since neighbours are photographs of one person. Each process measures a share, so
     that nobody waits longer for the others than his own takes.
@@ -49,10 +50,14 @@ def validate(
     means = {name: sum(size * each[name] for size, each in shares if size) / count for name in shares[0][1]}
     accelerator.log({f"validation/{key}": value for key, value in means.items()}, step=step)
     if accelerator.is_main_process:
-        with (run_dir / RESULTS).open("a") as file:
-            file.write(json.dumps({"step": step} | means) + "\n")
         log.info("step %d, validation: %s", step, " ".join(f"{name}={value:.4g}" for name, value in means.items()))
     return means
+
+
+def add_result(run_dir: Path, step: int, metrics: dict[str, float]) -> None:
+    """To a run's results."""
+    with (run_dir / RESULTS).open("a") as file:
+        file.write(json.dumps({"step": step} | metrics) + "\n")
 
 
 def cut_back(run_dir: Path, step: int) -> set[int]:
@@ -70,8 +75,9 @@ def cut_back(run_dir: Path, step: int) -> set[int]:
 
 
 def _step_of(line: str) -> int | None:
-    """None for a line that was being written when the run was killed."""
+    """None for a line that was being written when the run was killed, and for a result that is not a number."""
     try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
+        numbers = json.loads(line)
+        return None if any(map(math.isnan, numbers.values())) else int(numbers["step"])
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
