@@ -211,8 +211,13 @@ def test_a_state_that_is_not_whole_is_passed_over_for_the_one_before(run: Path, 
 
 
 def test_a_truncated_state_costs_its_steps_and_nothing_else(run: Path, photographs: Path, tmp_path: Path):
-    truncate(run / "checkpoints" / "step_00000002" / "networks.safetensors")
+    damaged = run / "checkpoints" / "step_00000002"
+    truncate(damaged / "networks.safetensors")
+    for step in (6, 7):
+        shutil.copytree(damaged, damaged.with_name(f"step_{step:08d}"))
     config = tiny_vqgan(photographs, steps=8)
+    assert train_from(config, run, resume=True, max_minutes=0).step == 2
+    assert Checkpoints(run / "checkpoints").steps() == [1, 2], "what is whole is kept"
     assert train_from(config, run, resume=True).finished
     train_from(config, tmp_path / "straight")
     assert digest(run) == digest(tmp_path / "straight")

@@ -92,7 +92,10 @@ class Checkpoints:
             path.write_text(json.dumps(asdict(best)) + "\n")
 
     def save(self, state: TrainingState) -> None:
-        """Write a state and remove those that are not kept any longer. Raises OutputError, as on a full disk."""
+        """Write a state and remove those that are not kept any longer. Raises OutputError, as on a full disk.
+
+        A later one goes, too: it was passed over, or the run would be there.
+        """
         tensors = {name: getattr(state, name) for name in PARTS}
         description = {
             "format": FORMAT,
@@ -105,13 +108,15 @@ class Checkpoints:
             for name, part in tensors.items():
                 save_file({key: tensor.contiguous() for key, tensor in part.items()}, folder / f"{name}.safetensors")
             (folder / STATE).write_text(json.dumps(description, indent=2) + "\n")
-        self.prune()
+        self._prune(state.step)
 
-    def prune(self) -> None:
-        """Remove all states but the last ones, milestones and the best."""
-        best = self.best()
-        for step in self.steps()[:-KEPT_LAST]:
-            if not self.is_milestone(step) and (best is None or step not in (best.step, *best.others)):
+    def _prune(self, now: int) -> None:
+        """Remove all states but the last ones up to the step `now`, milestones and the best."""
+        best, steps = self.best(), self.steps()
+        kept = [step for step in steps if step <= now][-KEPT_LAST:]
+        kept += [] if best is None else [best.step, *best.others]
+        for step in steps:
+            if step not in kept and not self.is_milestone(step):
                 shutil.rmtree(self.folder(step))
 
     def read(self, step: int) -> TrainingState:
