@@ -12,12 +12,15 @@ from diffusers import (
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
+    UniPCMultistepScheduler,
 )
 from PIL import Image
 
 from faceref.checkpoints.info import ModelInfo
 from faceref.checkpoints.store import load_pipeline, save_model
+from faceref.errors import UsageError
 from faceref.pipelines.refldm import ReFLDMPipeline
+from faceref.pipelines.settings import Sampling
 
 
 def noise(seed: int = 0) -> torch.Generator:
@@ -120,6 +123,15 @@ def test_a_swapped_scheduler_samples(pipeline, faces):
     pipeline.scheduler = EulerAncestralDiscreteScheduler.from_config(schedule)  # adds noise, from the same generator
     assert torch.equal(restore(), restore())
     assert not torch.allclose(restore(), ddim, atol=1e-2)
+
+
+def test_the_rule_of_ddims_steps_binds_no_swapped_scheduler(pipeline, faces):
+    """48 steps of DDIM would leave noise (`test_sampling`)."""
+    pipeline.defaults = Sampling(steps=48, scheduler="ddim")
+    pipeline.scheduler = UniPCMultistepScheduler.from_config(pipeline.scheduler.config, timestep_spacing="trailing")
+    assert len(pipeline(faces[0], generator=noise()).images) == 1
+    with pytest.raises(UsageError, match="48 steps of ddim would leave noise"):
+        pipeline(faces[0], scheduler="ddim")
 
 
 def test_what_comes_out_is_what_diffusers_gives(pipeline, faces):

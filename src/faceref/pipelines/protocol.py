@@ -136,6 +136,10 @@ class FacePipeline(Drawing, DiffusionPipeline, ABC):
     def check(self, sampling: Sampling, called: str = "The model") -> None:
         """Raise UsageError for what `__call__` would refuse; it takes no time. called: by the error."""
         make_sampler(self.scheduler, sampling.scheduler, sampling.steps)
+        self._check_told(sampling, called)
+
+    def _check_told(self, sampling: Sampling, called: str = "The model") -> None:
+        """The same but for the steps, which the sampler takes."""
         if sampling.crisp is not None and not 0 <= sampling.crisp <= 1:
             raise UsageError(f"A crispness of {sampling.crisp} is not possible", hint="give 0 (soft) to 1 (crisp)")
         if sampling.crisp is not None and not self.is_textured:
@@ -209,14 +213,14 @@ class FacePipeline(Drawing, DiffusionPipeline, ABC):
         cannot use or that another network encoded; ValueError for shapes or numbers of things that do not fit.
         """
         sampling = self.defaults.changed(steps=num_inference_steps, guidance=guidance_scale, crisp=crisp)
-        self.check(sampling.changed(scheduler=scheduler))
+        sampler = make_sampler(self.scheduler, scheduler, sampling.steps)
+        self._check_told(sampling)
         check_interval(guidance_interval)
         if references is not None:
             self.check_takes_references()
             if is_one(image) and not isinstance(references, ReferenceCache):
                 references = [references]  # type: ignore[list-item]
         device = self.execution_device
-        sampler = make_sampler(self.scheduler, scheduler, sampling.steps)
         lq = to_tensor(image)
         with self._turn, self.progress_bar(total=len(sampler.timesteps)) as bar:  # type: ignore[call-arg]
             shown = self.show(references, lq)  # type: ignore[arg-type]
