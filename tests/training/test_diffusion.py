@@ -226,6 +226,10 @@ def test_another_noise_than_the_model_before_has_learnt_of_is_said(photographs: 
     other = config.noise.model_copy(update={"beta_end": 0.02})
     DiffusionStage.build(config.model_copy(update={"noise": other}), faces)
     assert "another noise (beta_end 0.0155, not 0.02)" in caplog.text
+    caplog.clear()
+    unet = tmp_path / "before" / "model" / "unet"
+    DiffusionStage.build(config.model_copy(update={"noise": other, "initial": unet}), faces)
+    assert "another noise (beta_end 0.0155, not 0.02)" in caplog.text, "of the model around the U-Net"
 
 
 def test_who_tells_whom_references_show_is_that_of_the_model_the_stage_begins_from(photographs: Path, tmp_path: Path):
@@ -240,9 +244,11 @@ def test_who_tells_whom_references_show_is_that_of_the_model_the_stage_begins_fr
     trained_on = new_identity_encoder()
     trained_on.centre.add_(1)
     trained_on.save_pretrained(tmp_path / "before" / "identity_encoder")
-    kept = DiffusionStage.build(config, faces).pipeline().identity_encoder
-    assert kept is not None
-    assert torch.equal(kept.centre, trained_on.centre)
+    for initial in (tmp_path / "before", tmp_path / "before" / "unet"):
+        begun = config.model_copy(update={"initial": initial})
+        kept = DiffusionStage.build(begun, faces).pipeline().identity_encoder
+        assert kept is not None
+        assert torch.equal(kept.centre, trained_on.centre)
 
 
 def test_latents_that_cannot_be_halved_as_often_as_the_unet_does_are_refused(photographs: Path, tmp_path: Path):

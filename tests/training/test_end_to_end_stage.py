@@ -5,15 +5,18 @@ from typing import cast
 
 import pytest
 import torch
+from networks import MODEL_UNET
 from safetensors.torch import load_file
 from tiny_runs import DECODER, items_of, same_weights, tiny_end_to_end
 
-from faceref.checkpoints.store import load_blind, load_pipeline, read_info
+from faceref.checkpoints.store import load_blind, load_pipeline, read_info, save_model
 from faceref.data.dataset import FaceDataset
 from faceref.errors import UsageError
+from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.pipelines.sampling import make_sampler
 from faceref.training.run import train_from
+from faceref.training.stages.components import new_identity_encoder
 from faceref.training.stages.end_to_end import EndToEndStage
 from faceref.training.trainer import checkpoint_gradients
 
@@ -75,6 +78,25 @@ def test_a_decoder_that_is_asked_for_takes_the_place_of_the_models_own(
 def built(photographs: Path, model: Path, **settings) -> EndToEndStage:
     torch.manual_seed(0)
     return EndToEndStage.build(tiny_end_to_end(photographs, model, **settings), cast(FaceDataset, None))
+
+
+def test_another_denoiser_brings_what_tells_it_whom_references_show(photographs: Path, tmp_path: Path, one_step_model):
+    parts = load_pipeline(one_step_model)[0].components
+    for name, centre in (("model", 1.0), ("other", 2.0)):
+        encoder = new_identity_encoder()
+        encoder.centre.fill_(centre)
+        told = ReferenceUNet(**MODEL_UNET, identity_size=128)
+        save_model(
+            ReFLDMPipeline(**parts | {"unet": told, "identity_encoder": encoder}),
+            read_info(one_step_model),
+            tmp_path / name,
+        )
+    told.save_pretrained(tmp_path / "alone")
+    other = tmp_path / "other"
+    for unet, centre in ((other, 2.0), (other / "unet", 2.0), (tmp_path / "alone", 1.0), (None, 1.0)):
+        encoder = built(photographs, tmp_path / "model", unet=unet).pipeline.identity_encoder
+        assert encoder is not None
+        assert (encoder.centre == centre).all(), unet
 
 
 def test_what_is_no_example_of_detail_is_compared_at_half_the_size(photographs: Path, one_step_model):

@@ -102,13 +102,23 @@ def new_identity_encoder() -> IdentityEncoder:
     return encoder.eval()
 
 
-def identity_encoder_of(unet: UNet2DModel, initial: Path | None) -> IdentityEncoder | None:
-    """What tells a U-Net whom the references show: that of the model it begins from, or a new one; None if nothing."""
+def model_around(unet: Path) -> Path:
+    """The model folder that a U-Net is loaded from: as it is given, or the one around it if that is the U-Net alone."""
+    return unet if (unet / "unet").is_dir() else unet.absolute().parent
+
+
+def identity_encoder_of(
+    unet: UNet2DModel, initial: Path | None, otherwise: IdentityEncoder | None = None
+) -> IdentityEncoder | None:
+    """What tells a U-Net whom the references show: that of the model it begins from; None if nothing.
+
+    otherwise: in its place where that has none; None: a new one.
+    """
     if unet.config.get("identity_size") is None:
         return None
-    if initial is not None and (initial / "identity_encoder").is_dir():
-        return load_component(initial, (IdentityEncoder,), "identity_encoder")
-    return new_identity_encoder()
+    if initial is not None and (model_around(initial) / "identity_encoder").is_dir():
+        return load_component(model_around(initial), (IdentityEncoder,), "identity_encoder")
+    return otherwise or new_identity_encoder()
 
 
 def needed_for_identity(weights: LikenessWeights) -> str | None:

@@ -17,6 +17,7 @@ from faceref.models.autoencoder import Autoencoder, encode
 from faceref.models.identity import FaceRecogniser
 from faceref.models.low_rank import merged
 from faceref.pipelines.loading import load_scheduler
+from faceref.training.stages.components import model_around
 from faceref.training.stages.configs import DenoisingConfig, NoiseConfig
 from faceref.training.stages.stage import Batch, Stage
 
@@ -142,9 +143,10 @@ class DenoisingStage(Stage):
 
 def _compare_noise(initial: Path, scheduler: DDIMScheduler) -> None:
     """Warn where the model that is begun from has learnt of another noise. Raises CheckpointError for a damaged one."""
-    if not (initial / "scheduler").is_dir():
+    model = model_around(initial)
+    if not (model / "scheduler").is_dir():
         return
-    before = load_scheduler(initial).config
+    before = load_scheduler(model).config
     differs = [name for name in (*FORWARD, ASKED_FOR) if before[name] != scheduler.config[name]]
     if differs:
         told = ", ".join(f"{name} {before[name]}, not {scheduler.config[name]}" for name in differs)

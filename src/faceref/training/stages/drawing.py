@@ -20,7 +20,12 @@ from faceref.models.low_rank import hold_to_rank, merged
 from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.training.losses import identity_similarity, masked_mean
-from faceref.training.stages.components import needed_for_identity, new_network, recogniser_of
+from faceref.training.stages.components import (
+    identity_encoder_of,
+    needed_for_identity,
+    new_network,
+    recogniser_of,
+)
 from faceref.training.stages.configs import DrawingConfig
 from faceref.training.stages.stage import Batch, Losses, Stage
 
@@ -73,7 +78,8 @@ class DrawingStage(Stage):
                     subject=config.unet,
                     hint="give one that was trained from it",
                 )
-            pipeline.register_modules(unet=unet)
+            told_by = identity_encoder_of(unet, config.unet, pipeline.identity_encoder)
+            pipeline.register_modules(unet=unet, identity_encoder=told_by)
         new = bool(config.detail) or pipeline.detail is None
         detail = new_network(DetailDecoder, config.detail, "decoder") if new else cast(DetailDecoder, pipeline.detail)
         if detail.config["textured"] != cls.textured:
