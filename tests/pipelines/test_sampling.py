@@ -8,6 +8,7 @@ from diffusers import DDIMScheduler
 
 from faceref.errors import UsageError
 from faceref.pipelines.sampling import denoise, make_sampler
+from faceref.pipelines.scheduler_name import SchedulerName
 
 DEVIATION = 0.5  # of the clean values
 
@@ -42,5 +43,14 @@ def test_more_steps_of_ddim_come_closer_to_what_is_to_be_drawn():
 def test_steps_of_ddim_that_would_leave_noise_are_refused(steps: int, hint: str):
     with pytest.raises(UsageError, match=f"choose {hint}, or another scheduler"):
         make_sampler(scheduler("trailing"), None, steps)
-    make_sampler(scheduler("leading"), None, steps)  # its steps are as long as they are apart
     make_sampler(scheduler("trailing"), "dpmsolver++", steps)
+
+
+@pytest.mark.parametrize("name", ["ddim", "dpmsolver++", "unipc"])
+def test_leading_steps_that_would_begin_in_the_middle_are_refused(name: SchedulerName):
+    """Where they lie 1 apart, that is, or are a third of the schedule's."""
+    for steps in (1, 2, 8, 48, 50, 150, 200, 332, 480, 998):  # its steps are as long as they are apart
+        make_sampler(scheduler("leading"), name, steps)
+    for steps in (334, 501, 600):
+        with pytest.raises(UsageError, match=f"{steps} denoising steps do not fit .* timesteps; choose fewer"):
+            make_sampler(scheduler("leading"), name, steps)

@@ -278,6 +278,10 @@ def test_a_model_cannot_take_more_steps_than_its_noise_has():
         load_config(ldm, ["noise.steps=10"])
     with pytest.raises(UsageError, match=r"model\.steps: 150 are not possible"):
         load_config(ldm, ["model.steps=150"])
+    leading = ["noise.timestep_spacing=leading"]
+    load_config(ldm, [*leading, "model.steps=150"])
+    with pytest.raises(UsageError, match=r"model\.steps: 501 are not possible"):
+        load_config(ldm, [*leading, "model.steps=501"])
 
 
 def test_a_missing_file_is_named(tmp_path: Path):

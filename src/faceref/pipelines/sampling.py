@@ -19,6 +19,7 @@ from faceref.pipelines.scheduler_name import SchedulerName
 SCHEDULERS = {"ddim": DDIMScheduler, "dpmsolver++": DPMSolverMultistepScheduler, "unipc": UniPCMultistepScheduler}
 
 MOST_UNEVEN = 0.03  # see `too_uneven`
+LEAST_BEGUN = 0.75  # of the timestep where even steps begin: sampling begins with noise alone
 
 Images = Tensor | Sequence[Image]  # [N, 3, H, W] in [-1, 1], or N pictures of one size
 OutputType = Literal["pil", "np", "pt", "latent", "raw"]
@@ -46,7 +47,8 @@ def make_sampler(scheduler: Any, name: SchedulerName | None, steps: int) -> Any:
         hint = f"choose {fewer} or {more}, or another scheduler"
         raise UsageError(f"{steps} steps of ddim would leave noise in the faces", hint=hint)
     sampler.set_timesteps(steps)
-    if sampler.timesteps.max() >= timesteps:  # "leading" timesteps with an offset
+    # "leading" timesteps end beyond the schedule where they have an offset, and begin within it where many are rounded
+    if not LEAST_BEGUN * (timesteps - timesteps / steps) <= sampler.timesteps.max() < timesteps:
         raise UsageError(f"{steps} denoising steps do not fit this model's timesteps", hint="choose fewer")
     return sampler
 

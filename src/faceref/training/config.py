@@ -26,6 +26,7 @@ def _name_or_folder(given: object) -> object:
 
 NetworkFolder = Annotated[Path, BeforeValidator(_name_or_folder)]  # of a network or of a model with it; or its name
 Momentum = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 # YAML reads no as false
 Precision = Annotated[Literal["no", "bf16", "fp16"], BeforeValidator(lambda given: "no" if given is False else given)]

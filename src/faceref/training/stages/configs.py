@@ -6,13 +6,13 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import Field, field_validator, model_validator
 
 from faceref.errors import UsageError
-from faceref.pipelines.sampling import too_uneven
+from faceref.pipelines.sampling import make_sampler
 from faceref.pipelines.scheduler_name import SchedulerName
 from faceref.pipelines.settings import RELEASED, Sampling
-from faceref.training.config import DRAW_DETAIL, Config, DataConfig, LowRankConfig, NetworkFolder, StageConfig
+from faceref.training.config import DRAW_DETAIL, Config, DataConfig, LowRankConfig, NetworkFolder, Share, StageConfig
+from faceref.training.stages.noise import NoiseConfig, build_scheduler
 from faceref.training.stages.unet_arguments import UNetArguments, check_unet
 
-Share = Annotated[float, Field(ge=0, le=1)]
 Part = Literal["eyes", "mouth"]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -92,29 +92,6 @@ class RestoringVQConfig(ReconstructionConfig):
     encoder_share: Share = 0.01  # of the learning rate; the attention has all of it, the decoder none
 
 
-class NoiseConfig(Config):
-    """The forward process, and which of its timesteps are sampled to go back; defaults are ReF-LDM's."""
-
-    steps: int = Field(default=1000, ge=1)
-    beta_start: float = Field(default=0.0015, gt=0, lt=1)
-    beta_end: float = Field(default=0.0155, gt=0, lt=1)
-    beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = "scaled_linear"
-    prediction_type: Literal["epsilon", "v_prediction", "sample"] = "epsilon"
-    zero_terminal_snr: bool = False
-    terminal_share: Share = 0.0  # share of the samples at the last timestep, where one-step sampling starts
-    timestep_spacing: Literal["trailing", "leading"] = "trailing"  # from the last on; or down to 1, as LD-BFR's code
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.zero_terminal_snr and self.prediction_type == "epsilon":
-            raise ValueError("with zero_terminal_snr the last step holds no signal: predict v_prediction or sample")
-        if self.zero_terminal_snr and self.timestep_spacing == "leading":
-            raise ValueError("with zero_terminal_snr sampling begins at the last step: set timestep_spacing: trailing")
-        if self.zero_terminal_snr and self.steps == 1:
-            raise ValueError("with zero_terminal_snr the only step would hold no signal: more steps are needed")
-        return self
-
-
 class IdentityLossConfig(Config):
     """Weight of the identity loss and how it depends on the timestep (ReF-LDM, Table 4)."""
 
@@ -152,10 +129,12 @@ class DenoisingConfig(StageConfig):
     def _new_or_trained(self) -> Self:
         if self.initial is not None and self.unet:
             raise ValueError("unet is of a new one: leave it out, or leave out initial")
-        steps, timesteps = self.model.steps, self.noise.steps
-        spread = self.model.scheduler == "ddim" and self.noise.timestep_spacing == "trailing"
-        if steps > timesteps or (spread and too_uneven(steps, timesteps)):
-            raise ValueError(f"model.steps: {steps} are not possible with noise.steps {timesteps}")
+        steps = self.model.steps
+        try:
+            make_sampler(build_scheduler(self.noise), self.model.scheduler, steps)
+        except UsageError as error:
+            told = f"model.steps: {steps} are not possible with noise.steps {self.noise.steps} ({error.reason})"
+            raise ValueError(told) from error
         return self
 
 

@@ -18,32 +18,14 @@ from faceref.models.identity import FaceRecogniser
 from faceref.models.low_rank import merged
 from faceref.pipelines.loading import load_scheduler
 from faceref.training.stages.components import model_around
-from faceref.training.stages.configs import DenoisingConfig, NoiseConfig
+from faceref.training.stages.configs import DenoisingConfig
+from faceref.training.stages.noise import build_scheduler
 from faceref.training.stages.stage import Batch, Stage
 
 log = logging.getLogger(__name__)
 
 FORWARD = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "rescale_betas_zero_snr")
 ASKED_FOR = "prediction_type"  # a U-Net has learnt this, of this forward process
-
-
-def build_scheduler(noise: NoiseConfig) -> DDIMScheduler:
-    """The forward process, and DDIM to go back: with the "trailing" steps of ReF-LDM's released script.
-
-    Or with the "leading" ones, and one more, of latent-diffusion's own, which LD-BFR's code samples with.
-    """
-    return DDIMScheduler(
-        num_train_timesteps=noise.steps,
-        beta_start=noise.beta_start,
-        beta_end=noise.beta_end,
-        beta_schedule=noise.beta_schedule,
-        prediction_type=noise.prediction_type,
-        rescale_betas_zero_snr=noise.zero_terminal_snr,
-        timestep_spacing=noise.timestep_spacing,
-        steps_offset=int(noise.timestep_spacing == "leading"),
-        set_alpha_to_one=False,
-        clip_sample=False,
-    )
 
 
 class DenoisingStage(Stage):
