@@ -91,6 +91,16 @@ def test_ms_ssim_has_as_many_scales_as_fit_and_weights_that_sum_to_one():
     assert sum(ms_ssim_weights(128)) == pytest.approx(1)
 
 
+@pytest.mark.parametrize(
+    ("size", "scales"), [(176, 5), (175, 4), (88, 4), (87, 3), (44, 3), (43, 2), (22, 2), (21, 1), (11, 1)]
+)
+def test_the_coarsest_scale_holds_a_whole_window(pair, size: int, scales: int):
+    """Of 11 pixels; each scale is half as large as the one before."""
+    assert len(ms_ssim_weights(size)) == scales
+    truth, picture = (cv2.resize(one, (size, size), interpolation=cv2.INTER_AREA) for one in pair)
+    assert 0.3 < measure(picture, truth)["ms_ssim"] < 1
+
+
 def test_feature_distance_is_zero_for_equal_directions_and_two_for_orthogonal_ones():
     a = torch.zeros(1, 2, 3, 3)
     b = a.clone()

@@ -81,9 +81,9 @@ def fidelity(pictures: Tensor, truth: Tensor, inside: Tensor, face: Tensor) -> d
 def ms_ssim_weights(size: int) -> tuple[float, ...]:
     """The published weights, or the finer scales' share of them where a picture of `size` px is too small for all five.
 
-    torchmetrics needs size // (scales - 1)^2 >= the window: 161 px and more have five scales, 128 px four.
+    The coarsest scale, half as large with each, holds a whole window: 176 px and more have five scales, 128 px four.
     """
-    scales = next(n for n in (5, 4, 3, 2, 1) if size // max(1, n - 1) ** 2 >= KERNEL_SIZE)
+    scales = next((n for n in (5, 4, 3, 2) if size // 2 ** (n - 1) >= KERNEL_SIZE), 1)
     kept = MS_SSIM_WEIGHTS[:scales]
     return tuple(weight / sum(kept) for weight in kept)
 
