@@ -46,6 +46,7 @@ def test_it_leaves_the_table_plots_and_sheets(finished: Path):
     text = (finished / "summary.md").read_text()
     for words in ("## severe", "## moderate", "## Which differences are real", "## Group dark", "LPIPS", "FID"):
         assert words in text, words
+    assert "to own references: mean embedding distance to the first 2 references of the person" in text
     content = json.loads((finished / "summary.json").read_text())
     assert content["settings"]["models"]["tiny steps=1"]["steps"] == 1
     with (finished / "per_image.csv").open() as file:

@@ -30,8 +30,6 @@ def notes_of(
         "who the references show (`identity_size`) is told by a network that has learnt from it, so that the two are "
         "no strangers. Every result is cut out at the landmarks of the truth, so that no picture drops out because no "
         "face is found in it; only the nearest reference, in another pose, is cut out at landmarks of its own",
-        "to own references: mean embedding distance to the references of the person (whether shown or not); to shown "
-        "references: to those that the model was given",
         "face PSNR: within the convex hull of the truth's landmarks; sharpness: variance of the Laplacian there at "
         f"{SHARPNESS_SIZE} px, to which smaller pictures are enlarged; noise raises it, too",
         f"seconds per face: of a batch of up to {plan.batch_size} faces on {name_device(instruments.device)}, shared "
@@ -40,6 +38,10 @@ def notes_of(
         "there are references, which is what guidance subtracts",
     ]
     if plan.most:
+        notes.append(
+            f"to own references: mean embedding distance to the first {plan.most} references of the person, whether "
+            "they are shown or not; to shown references: to those that the model was given"
+        )
         notes.append(f"a case with fewer than {plan.most} references is shown all it has (mean in the second column)")
     notes += [note for one in restorers for note in one.notes]
     if any(STAGE_1 in one.conditions(plan) for one in restorers):
