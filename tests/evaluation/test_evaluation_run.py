@@ -240,6 +240,8 @@ def test_results_are_not_mixed_with_others(done, cases, models, instruments, tmp
     shutil.copytree(out, copy)
     with pytest.raises(UsageError, match=r"other settings \(seed 3, not 4\)"):
         measure_cases(cases, cases.cases, models, replace(PLAN, seed=4), instruments, copy)
+    with pytest.raises(UsageError, match=r"other settings \(batch size 4, not 1\)"):  # by which the seconds go
+        measure_cases(cases, cases.cases, models, replace(PLAN, batch_size=1), instruments, copy)
     assert {repr(row) for row in read_rows(copy / "per_image.csv")} == {repr(row) for row in rows}
 
 

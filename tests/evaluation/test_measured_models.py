@@ -57,6 +57,18 @@ def test_a_model_is_measured_as_crisp_as_asked_or_as_it_is_by_itself(tiny_blind_
         load_models([ModelSpec.parse(f"{tiny_blind_model},crisp=1", SamplingChanges())], Compute("cpu"))
 
 
+def test_what_makes_a_model_slower_is_told(model_folder: Path):
+    (model,) = load_models([ModelSpec.parse(str(model_folder), SamplingChanges())], Compute("cpu", memory="low"))
+    assert model.settings["memory"] == "low"
+
+
+def test_what_a_model_brings_along_is_loaded_for_the_product_alone(tiny_model_with_blind: Path):
+    specs = [ModelSpec.parse(str(tiny_model_with_blind), SamplingChanges())]
+    (bare,), (whole,) = (load_models(specs, Compute("cpu"), product=product) for product in (False, True))
+    assert bare.blind is None
+    assert whole.blind is not None
+
+
 @pytest.mark.parametrize("text", ["small,steps=many", "small,colour=red", "small,steps"])
 def test_a_setting_that_is_none_is_named(text: str):
     with pytest.raises(UsageError, match="is no setting"):

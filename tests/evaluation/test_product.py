@@ -67,7 +67,7 @@ def test_without_references_the_model_that_it_brings_along_restores(
     shutil.copytree(tiny_blind_model, both / "blind")
     pixels = []
     for folder in (model_folder, both, tiny_blind_model):
-        (model,) = load_models([ModelSpec.parse(str(folder), SamplingChanges())], Compute("cpu"))
+        (model,) = load_models([ModelSpec.parse(str(folder), SamplingChanges())], Compute("cpu"), product=True)
         pixels.append(Product(model).restore(face[None], [[]], seeds=[0]).pixels)
     np.testing.assert_array_equal(pixels[1], pixels[2])
     assert (pixels[0] != pixels[1]).any()
@@ -82,7 +82,7 @@ def test_its_results_depend_on_how_the_model_that_it_brings_along_samples(
     instruments = Instruments(device, FaceDescriber(TorchDlibRecogniser(device), SIZE), Centre.shipped(), None, None)
 
     def settings(product: bool) -> dict:
-        models = load_models([ModelSpec.parse(str(both), SamplingChanges())], Compute("cpu"))
+        models = load_models([ModelSpec.parse(str(both), SamplingChanges())], Compute("cpu"), product=product)
         plan = Plan(sets=("severe",), most=0, counts=(), seed=0, batch_size=1, product=product)
         return settings_of(cases, cases.cases, models, plan, instruments)
 

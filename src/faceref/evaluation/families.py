@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from faceref.checkpoints.info import ModelInfo
+from faceref.compute import Memory
 from faceref.evaluation.conditions import (
     BLIND_CONDITIONS,
     NO_REFERENCES,
@@ -45,6 +46,7 @@ class MeasuredModel(MeasuredRestorer):
     sampling: Sampling
     fingerprint: str
     blind: tuple[FacePipeline, ModelInfo] | None = None
+    memory: Memory = "normal"
 
     @property
     def device(self) -> torch.device:
@@ -63,7 +65,8 @@ class MeasuredModel(MeasuredRestorer):
         dtype = self.pipeline.unet.dtype
         rounded = {} if dtype == torch.float32 else {"dtype": str(dtype).removeprefix("torch.")}
         elsewhere = {} if self.pipeline.backend == "torch" else {"backend": self.pipeline.backend}
-        return {"weights": self.fingerprint, **has, **rounded, **elsewhere}
+        slower = {} if self.memory == "normal" else {"memory": self.memory}
+        return {"weights": self.fingerprint, **has, **rounded, **elsewhere, **slower}
 
     @torch.no_grad()
     def ceiling(self, truth: Tensor) -> Tensor:

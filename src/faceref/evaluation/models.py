@@ -6,7 +6,7 @@ from typing import cast
 
 from faceref.checkpoints.info import ModelInfo, find_model, fingerprint_of
 from faceref.checkpoints.store import load_blind, load_pipeline
-from faceref.compute import Compute
+from faceref.compute import Compute, Memory
 from faceref.errors import UsageError
 from faceref.evaluation.families import BlindModel, MeasuredModel, ReferenceModel
 from faceref.pipelines.ldbfr import LDBFRPipeline
@@ -55,8 +55,8 @@ class ModelSpec:
 _SETTINGS = {"steps": int, "guidance": float, "scheduler": str, "crisp": float}
 
 
-def load_models(specs: Sequence[ModelSpec], compute: Compute) -> list[MeasuredModel]:
-    """Load every model once.
+def load_models(specs: Sequence[ModelSpec], compute: Compute, *, product: bool = False) -> list[MeasuredModel]:
+    """Load every model once; for the product also those that they bring along for photographs without references.
 
     Raises UsageError if one is named twice or their resolutions differ, if there is no such scheduler, number of steps,
     guidance or crispness, or if a model without references is to have guidance towards them; CheckpointError if one
@@ -66,10 +66,11 @@ def load_models(specs: Sequence[ModelSpec], compute: Compute) -> list[MeasuredMo
     loaded = {
         path: load_pipeline(path, compute.device, compute.dtype, compute.memory, compute.backend) for path in paths
     }
-    blind = {path: load_blind(path, compute.device, compute.dtype, compute.memory, compute.backend) for path in paths}
+    brought = paths if product else ()
+    blind = {path: load_blind(path, compute.device, compute.dtype, compute.memory, compute.backend) for path in brought}
     labels = _labels(specs, {path: info.name for path, (_, info) in loaded.items()})
     models = [
-        _with_sampling(*loaded[spec.path], spec, label, blind[spec.path])
+        _with_sampling(*loaded[spec.path], spec, label, blind.get(spec.path), compute.memory)
         for spec, label in zip(specs, labels, strict=True)
     ]
     sizes = {model.label: model.resolution for model in models}
@@ -84,6 +85,7 @@ def _with_sampling(
     spec: ModelSpec,
     label: str,
     blind: tuple[FacePipeline, ModelInfo] | None,
+    memory: Memory,
 ) -> MeasuredModel:
     pipeline.use_channels_last()  # as whoever restores has it
     sampling = pipeline.defaults.changed(**asdict(spec.sampling))
@@ -93,8 +95,8 @@ def _with_sampling(
         raise UsageError(error.reason, subject=f"{spec.path}:", hint=error.hint, code=error.code) from error
     weights = fingerprint_of(find_model(spec.path))
     if not pipeline.takes_references:
-        return BlindModel(label, cast(LDBFRPipeline, pipeline), info, sampling, weights, blind)
-    return ReferenceModel(label, cast(ReFLDMPipeline, pipeline), info, sampling, weights, blind)
+        return BlindModel(label, cast(LDBFRPipeline, pipeline), info, sampling, weights, blind, memory)
+    return ReferenceModel(label, cast(ReFLDMPipeline, pipeline), info, sampling, weights, blind, memory)
 
 
 def _labels(specs: Sequence[ModelSpec], names: dict[str, str]) -> list[str]:

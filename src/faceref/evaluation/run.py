@@ -118,6 +118,7 @@ def settings_of(
         "without references": (plan.product and blind) or None,
         "conditions": {one.label: [asdict(condition) for condition in one.conditions(plan)] for one in restorers},
         "device": name_device(instruments.device),
+        "batch size": plan.batch_size,
         "columns": list(COLUMNS),
         "resolution": instruments.describer.size,
         "sets": list(plan.sets),

@@ -51,7 +51,7 @@ def run_study(
     """
     sets, counts = sets_of(request), counts_of(request)
     check_out(request, out)
-    models = load_models(request.models, compute)
+    models = load_models(request.models, compute, product=request.product)
     device = models[0].device if models else check_device(compute.device or best_device())
     mapping = mapping_of(request)
     groups = groups_of(request, mapping)
