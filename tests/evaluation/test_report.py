@@ -1,6 +1,7 @@
 """The summary holds every control, says which differences are real, and leaves nothing out silently."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,17 @@ def test_the_table_holds_every_control_and_condition_of_every_model(summary):
         "12.3 | 4.50 [4.10, 4.90] |",
     ):
         assert words in text, words
+
+
+def test_all_that_the_results_of_a_model_depend_on_is_told(summary):
+    sampled = {"weights": "0a1b", "steps": 1, "guidance": 1.5, "scheduler": "ddim"}
+    drawn = {"crisp": 0.5, "dtype": "bfloat16", "backend": "openvino", "memory": "low"}
+    models = {"plain": sampled, "drawn": sampled | drawn, "elsewhere": {"folder": "x"}}
+    text = markdown(replace(summary, settings=SETTINGS | {"models": models}))
+    assert "- plain: 1 steps of ddim, guidance 1.5, weights 0a1b\n" in text
+    told = "1 steps of ddim, guidance 1.5, crisp 0.5, dtype bfloat16, backend openvino, memory low, weights 0a1b"
+    assert f"- drawn: {told}\n" in text
+    assert "- elsewhere: folder x\n" in text
 
 
 def test_paired_differences_find_what_the_spread_of_photographs_hides(summary):

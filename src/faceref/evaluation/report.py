@@ -58,8 +58,9 @@ def _described(settings: dict) -> str:
     """What is measured, in words: a model by its sampling, others by what their results depend on."""
     if "steps" not in settings:
         return ", ".join(f"{key} {value}" for key, value in settings.items())
-    guidance = f", guidance {settings['guidance']}" if "guidance" in settings else ""
-    return f"{settings['steps']} steps of {settings['scheduler']}{guidance}, weights {settings['weights']}"
+    others = {key: value for key, value in settings.items() if key not in ("steps", "scheduler", "weights")}
+    told = "".join(f", {key} {value}" for key, value in others.items())
+    return f"{settings['steps']} steps of {settings['scheduler']}{told}, weights {settings['weights']}"
 
 
 def _markdown_tables(lines: Sequence[Line], sets: Sequence[str], level: str) -> list[str]:
