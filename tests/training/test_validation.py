@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from skimage.metrics import peak_signal_noise_ratio
 from tiny_runs import digest, items_of, tiny_refldm, tiny_restoring, tiny_vqgan
 from torch.utils.data import Dataset
 
+from faceref.models.recogniser_files import load_face_recogniser
 from faceref.training import loop
 from faceref.training.checkpoints import Checkpoints
+from faceref.training.pictures import compare
 from faceref.training.run import STAGES, load_faces, train_from
 from faceref.training.stages.configs import TrainConfig
 from faceref.training.stages.stage import Stage
@@ -48,6 +51,31 @@ def test_a_number_of_a_batch_is_the_mean_of_those_of_its_pictures(photographs: P
     assert {"psnr", "ssim"} <= set(together)
     for name, value in together.items():
         assert value == pytest.approx(sum(each[name] for each in alone) / 3, rel=1e-4), name
+
+
+@pytest.mark.parametrize("make", [tiny_vqgan, tiny_restoring])
+def test_padding_does_not_count(photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make):
+    stage = stage_of(make(photographs, 1) if make is tiny_vqgan else make(photographs, tmp_path, 1))
+    hq, restored = 2 * torch.rand(2, 2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) - 1
+    mask = torch.ones(2, 1, 64, 64)
+    mask[:, :, :16] = 0
+    seen = []
+    for padding in (0.0, 1.0):
+        pictures = torch.where(mask > 0, restored, padding)
+        monkeypatch.setattr(stage, "reconstruct", lambda batch, made=pictures: (made, torch.zeros(())))
+        seen.append(stage.validate({"hq": hq, "lq": pictures, "mask": mask}, torch.Generator())[0])
+    assert seen[0] == seen[1]
+    each = [peak_signal_noise_ratio(*(one[i, :, 16:].numpy() for one in (hq, restored)), data_range=2) for i in (0, 1)]
+    assert seen[0]["psnr"] == pytest.approx(sum(each) / 2, abs=1e-4)
+
+
+def test_padding_makes_nobody_anybody_else(recogniser: Path):
+    network = load_face_recogniser(recogniser)
+    hq = 2 * torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) - 1
+    mask = torch.ones(2, 1, 64, 64)
+    mask[:, :, :16] = 0
+    numbers = compare("x", torch.where(mask > 0, hq, -1.0), hq, mask, network)
+    assert numbers["identity_x"] == pytest.approx(1, abs=1e-5)
 
 
 def test_references_are_shown_as_they_are_but_for_the_mirror(photographs: Path, tmp_path: Path):

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
-from torchmetrics.functional.image import peak_signal_noise_ratio
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 from faceref.faces.sharpness import sharpness
 from faceref.models.identity import FaceRecogniser
+from faceref.training.losses import identity_similarity
 
 
 def contact_sheet(rows: Sequence[Tensor]) -> Image.Image:
@@ -21,18 +21,33 @@ def contact_sheet(rows: Sequence[Tensor]) -> Image.Image:
     return Image.fromarray(_pixels(sheet))
 
 
-def psnr(pictures: Tensor, truth: Tensor) -> float:
-    """The mean over pictures [B, 3, H, W] in [-1, 1] of what each one has, in dB."""
-    each = peak_signal_noise_ratio(pictures, truth, data_range=(-1, 1), reduction="none", dim=(1, 2, 3))  # [B]
-    return each.mean().item()
+def psnr(pictures: Tensor, truth: Tensor, mask: Tensor) -> float:
+    """The mean over pictures [B, 3, H, W] in [-1, 1] of what each one has, in dB.
+
+    mask [B, 1, H, W]: 0 in padding, which does not count; nor does a picture of padding alone.
+    """
+    error = (pictures.float().clamp(-1, 1) - truth.float()).square().mean(1, keepdim=True)
+    counted, squared = mask.sum(dim=(1, 2, 3)), (error * mask).sum(dim=(1, 2, 3))  # [B]
+    own = counted > 0
+    return (10 * (4 * counted[own] / squared[own]).log10()).mean().item()
 
 
-def compare(name: str, restored: Tensor, hq: Tensor, recogniser: FaceRecogniser | None) -> dict[str, float]:
-    """Means over pictures [B, 3, H, W] in [-1, 1]: PSNR (dB) and, with a recogniser, cosine of identities."""
-    metrics = {f"psnr_{name}": psnr(restored, hq)}
+def ssim(pictures: Tensor, truth: Tensor, mask: Tensor) -> float:
+    """The mean of pictures [B, 3, H, W] in [-1, 1]; where mask [B, 1, H, W] is 0 (padding) both are the truth."""
+    pictures = torch.where(mask > 0, pictures, truth)
+    return float(structural_similarity_index_measure(pictures, truth, data_range=(-1, 1)))  # type: ignore[arg-type]
+
+
+def compare(
+    name: str, restored: Tensor, hq: Tensor, mask: Tensor, recogniser: FaceRecogniser | None
+) -> dict[str, float]:
+    """Means over pictures [B, 3, H, W] in [-1, 1]: PSNR (dB) and, with a recogniser, cosine of identities.
+
+    mask [B, 1, H, W]: 0 in padding, which does not count.
+    """
+    metrics = {f"psnr_{name}": psnr(restored, hq, mask)}
     if recogniser is not None:
-        similarity = F.cosine_similarity(recogniser.embed(restored), recogniser.embed(hq))
-        metrics[f"identity_{name}"] = similarity.mean().item()
+        metrics[f"identity_{name}"] = identity_similarity(recogniser, restored, hq, mask, None).mean().item()
     return metrics
 
 

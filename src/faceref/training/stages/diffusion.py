@@ -166,7 +166,7 @@ class DiffusionStage(DenoisingStage):
         for name, given in cases.items():
             result = pipeline(lq, given, latents=noise, output_type="raw", **self.model.sampling.arguments())
             rows.append(torch.as_tensor(result.images))
-            metrics |= compare(name, rows[-1], hq, self.recogniser)
-        metrics |= compare("lq", lq, hq, self.recogniser)
+            metrics |= compare(name, rows[-1], hq, batch["mask"], self.recogniser)
+        metrics |= compare("lq", lq, hq, batch["mask"], self.recogniser)
         rows += [hq, *references[:, :1].unbind(1)]
         return metrics, contact_sheet([row[:8] for row in rows])

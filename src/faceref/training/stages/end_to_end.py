@@ -44,6 +44,6 @@ class EndToEndStage(DrawingStage):
         pictures = {"lq": batch["lq"], "alone": self._draw(alone, batch), "drawn": self._draw(shown, batch)}
         metrics: dict[str, float] = {}
         for name, row in pictures.items():
-            metrics |= compare(name, row, batch["hq"], self.recogniser)
+            metrics |= compare(name, row, batch["hq"], batch["mask"], self.recogniser)
         rows = [*pictures.values(), batch["hq"], *batch["references"][:, :1].unbind(1)]
         return metrics, contact_sheet([row[:8] for row in rows])

@@ -106,7 +106,7 @@ class FusionStage(ReconstructionStage):
         pictures = {"lq": batch["lq"], "before": batch["restored"], "corrected": self.reconstruct(batch)[0].float()}
         metrics: dict[str, float] = {}
         for name, row in pictures.items():
-            metrics |= compare(name, row, batch["hq"], self.recogniser)
+            metrics |= compare(name, row, batch["hq"], batch["mask"], self.recogniser)
         return metrics, contact_sheet([row[:8] for row in (*pictures.values(), batch["hq"])])
 
     def export(self, folder: Path) -> None:

@@ -11,7 +11,6 @@ from typing import Self
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from faceref.data.dataset import FaceDataset
 from faceref.errors import UsageError
@@ -21,7 +20,7 @@ from faceref.models.ldbfr import InjectedUNet, RestoringVQModel
 from faceref.models.loading import load_component
 from faceref.pipelines.ldbfr import LDBFRPipeline
 from faceref.training.losses import masked_mean
-from faceref.training.pictures import compare, contact_sheet, psnr
+from faceref.training.pictures import compare, contact_sheet, psnr, ssim
 from faceref.training.stages.components import (
     autoencoder_of,
     check_features,
@@ -95,8 +94,8 @@ class RestoringVQStage(ReconstructionStage):
         restored = self.reconstruct(batch)[0].float().clamp(-1, 1)
         metrics = {}
         for name, pictures in (("", restored), ("_lq", lq)):
-            metrics[f"psnr{name}"] = psnr(pictures, hq)
-            metrics[f"ssim{name}"] = float(structural_similarity_index_measure(pictures, hq, data_range=(-1, 1)))  # type: ignore[arg-type]
+            metrics[f"psnr{name}"] = psnr(pictures, hq, batch["mask"])
+            metrics[f"ssim{name}"] = ssim(pictures, hq, batch["mask"])
         return metrics, contact_sheet([lq[:8], restored[:8], hq[:8]])
 
     def export(self, folder: Path) -> None:
@@ -170,5 +169,5 @@ class LDBFRStage(DenoisingStage):
         pictures = {"lq": lq, "stage1": pipeline.restore_stage1(lq), "restored": torch.as_tensor(result.images)}
         metrics: dict[str, float] = {}
         for name, row in pictures.items():
-            metrics |= compare(name, row, hq, self.recogniser)
+            metrics |= compare(name, row, hq, batch["mask"], self.recogniser)
         return metrics, contact_sheet([row[:8] for row in (*pictures.values(), hq)])

@@ -11,7 +11,6 @@ from diffusers import VQModel
 from diffusers.models.autoencoders.vae import DecoderOutput
 from PIL import Image
 from torch import Tensor, nn
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from faceref.data.dataset import FaceDataset
 from faceref.data.decoded import DecodedPhotographs
@@ -29,7 +28,7 @@ from faceref.training.losses import (
     masked_mean,
     perceptual_distance,
 )
-from faceref.training.pictures import contact_sheet, psnr
+from faceref.training.pictures import contact_sheet, psnr, ssim
 from faceref.training.stages.components import judges, new_network
 from faceref.training.stages.configs import AutoencoderConfig, ReconstructionConfig, VQGANConfig
 from faceref.training.stages.stage import Batch, Losses, Stage
@@ -214,8 +213,8 @@ class VQGANStage(ReconstructionStage):
         reconstruction = self.reconstruct(batch)[0].float().clamp(-1, 1)
         of = "" if self.quantized else "_unquantized"
         metrics = {
-            f"psnr{of}": psnr(reconstruction, batch["hq"]),
-            f"ssim{of}": float(structural_similarity_index_measure(reconstruction, batch["hq"], data_range=(-1, 1))),  # type: ignore[arg-type]
+            f"psnr{of}": psnr(reconstruction, batch["hq"], batch["mask"]),
+            f"ssim{of}": ssim(reconstruction, batch["hq"], batch["mask"]),
         }
         if self._has_codebook() and self.quantized:
             codes = self.vae.quantize(encode(self.vae, batch["hq"]))[2][2]
