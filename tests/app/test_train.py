@@ -80,6 +80,7 @@ def test_too_little_memory_is_said_with_what_to_lower(faceref, config, error, mo
     failed = faceref("train", "tiny.yaml")
     assert failed.code == 1
     assert "too little memory for a step; lower loop.batch_size" in failed.errors
+    assert "loop.pool.at_once where there is a pool" in failed.errors
 
 
 def test_a_dry_run_writes_nothing(faceref, config, monkeypatch):

@@ -191,6 +191,27 @@ def test_a_dry_run_counts_the_work_and_writes_nothing(photographs: Path, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("at_once", [2, 6])
+def test_a_dry_run_makes_as_many_samples_at_once_as_the_run(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+):
+    make, forward, made, trained = VQGANStage.make_batch, VQGANStage.forward, set(), set()
+
+    def spy_on_making(stage: VQGANStage, items: Batch, generator: torch.Generator) -> Batch:
+        made.add(len(items["hq"]))
+        return make(stage, items, generator)
+
+    def spy_on_training(stage: VQGANStage, batch: Batch, generator: torch.Generator, step: int, turn: str) -> Losses:
+        trained.add(len(batch["hq"]))
+        return forward(stage, batch, generator, step, turn)
+
+    monkeypatch.setattr(VQGANStage, "make_batch", spy_on_making)
+    monkeypatch.setattr(VQGANStage, "forward", spy_on_training)
+    config = tiny_vqgan(photographs, steps=1, pool={"samples": 6, "at_once": at_once, "visits": 2})
+    assert train_from(config, tmp_path / "run", dry_run=True).gigaflops_per_sample > 0
+    assert (made, trained) == ({at_once}, {3})
+
+
 def test_damaged_photographs_calibrate_nothing(photographs: Path, tmp_path: Path):
     root = shutil.copytree(photographs, tmp_path / "photographs")
     (root / "faces" / "ada" / "0.png").write_text("no picture")

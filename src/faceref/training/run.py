@@ -54,8 +54,8 @@ def _memory_is_enough() -> Iterator[None]:
             raise
         raise FacerefError(
             "There is too little memory for a step",
-            hint="lower loop.batch_size (loop.accumulate makes up for it), loop.validation_samples where it is in "
-            "validation, or set loop.gradient_checkpointing",
+            hint="lower loop.batch_size (loop.accumulate makes up for it), loop.pool.at_once where there is a pool, "
+            "loop.validation_samples where it is in validation, or set loop.gradient_checkpointing",
             code="step_too_large",
         ) from error
 

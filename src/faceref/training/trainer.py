@@ -119,11 +119,18 @@ class Trainer:
     def measure_step(self, step: int) -> tuple[float, float]:
         """FLOPs per sample and seconds of one forward and backward pass, beside the run: nothing of it stays.
 
-        Making the sample counts by its share where a pool has it trained on several times.
+        With a pool, as many samples are made as it makes at once; making counts by the share of it that is a step's.
         """
         loop = self.config.loop
-        items = default_collate([self.dataset[i] for i in range(loop.batch_size)])
+        size, visits = (loop.batch_size, 1) if loop.pool is None else (loop.pool.at_once, loop.pool.visits)
+        share = loop.batch_size / size / visits
+        rows = torch.arange(loop.batch_size, device=self.accelerator.device) % size
+        items = default_collate([self.dataset[i] for i in range(size)])
         generator = seeded_generator(self.accelerator.device, loop.seed)
+
+        def make() -> Batch:
+            batch = self._make_batch(items, generator)
+            return batch if loop.pool is None else {name: values[rows] for name, values in batch.items()}
 
         def passes(batch: Batch) -> None:
             for turn in self.stage.turns(step):
@@ -134,19 +141,18 @@ class Trainer:
 
         before = [buffer.clone() for buffer in self.stage.buffers()]  # spectral norms move theirs in each pass
         with FlopCounterMode(display=False) as making:
-            batch = self._make_batch(items, generator)
+            batch = make()
         with FlopCounterMode(display=False) as training:
             passes(batch)
         started = time.perf_counter()
-        batch = self._make_batch(items, generator)
+        batch = make()
         made = time.perf_counter()
         passes(batch)
         trained = time.perf_counter()
         for buffer, values in zip(self.stage.buffers(), before, strict=True):
             buffer.copy_(values)
-        visits = 1 if loop.pool is None else loop.pool.visits
-        flops = making.get_total_flops() / visits + training.get_total_flops()
-        return flops / loop.batch_size, (made - started) / visits + trained - made
+        flops = share * making.get_total_flops() + training.get_total_flops()
+        return flops / loop.batch_size, share * (made - started) + trained - made
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
