@@ -70,9 +70,10 @@ class Blend:
         box = _box(photo.size, face.alignment)
         if box is None or strength == 0:
             return cls([], change.on, None, strength)
-        parts = _in_rows(box, ROWS)
+        parts, room = _in_rows(box, ROWS), MOST_GRAIN**2 - change.left**2
         on = functools.cache(change.on) if len(parts) == 1 else change.on  # several would take too much memory
-        return cls(parts, on, _lost_grain(photo, on, box, COARSEST * face.alignment.side, rng), strength)
+        grain = _lost_grain(photo, on, box, COARSEST * face.alignment.side, max(room, 0.0) ** 0.5, rng)
+        return cls(parts, on, grain, strength)
 
     def onto(self, picture: Image.Image) -> None:
         """Correct a picture, the photo or one on which other faces were corrected; what is off the face is kept."""
@@ -154,12 +155,14 @@ class _Change:
 
     correction, float32 [S, S, 3]: as the model draws it; broad: without its fine detail; alike, [S, S]: 0 where they
     are too different to be one face; mask, [M, M, 2]: `face_weights`; alignment: of the square in the photograph. Of
-    what the photograph holds beyond `seen`, [S, S, 3], which the model could see, so much is `kept`.
+    what the photograph holds beyond `seen`, [S, S, 3], which the model could see, so much is `kept`; left: how strong
+    noise in that is, its deviation in levels.
     """
 
     photo: Image.Image
     seen: np.ndarray
     kept: float
+    left: float
     correction: np.ndarray
     broad: np.ndarray
     alike: np.ndarray
@@ -176,12 +179,15 @@ class _Change:
         colour: Colour,
         head: bool,
     ) -> Self:
-        side, seen, kept = restored.width, _seen(face, restored.size), _kept(_noise(photo, landmarks))
+        side, seen, noise = restored.width, _seen(face, restored.size), _noise(photo, landmarks)
+        kept = _part_of(MOST_GRAIN, noise)
+        beyond = 1 - min(side / face.alignment.side, 1) ** 2  # share of a white noise's variance
         correction = _correction(seen, restored, face, colour)
         unlike = np.abs(blur(correction, SHAPE * side)).max(-1)
         alike = 1 - smooth_step((unlike - UNLIKE[0]) / (UNLIKE[1] - UNLIKE[0]))
         square, mask = Alignment(face.alignment.quad, side), face_weights(landmarks, face.alignment, head=head)
-        return cls(photo, seen, kept, correction, blur(correction, DETAIL * side), alike, mask, square)
+        left = kept * noise * beyond**0.5
+        return cls(photo, seen, kept, left, correction, blur(correction, DETAIL * side), alike, mask, square)
 
     def on(self, box: Box) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Correction and its broad part [h, w, 3], and weights [h, w, 2] in [0, 1], on the photo's pixels within it."""
@@ -200,12 +206,15 @@ def _in_rows(box: Box, rows: int) -> list[Box]:
     return [(left, start, right, min(start + rows, bottom)) for start in range(top, bottom, rows)]
 
 
-def _lost_grain(photo: Image.Image, on: ChangeOn, box: Box, coarsest: float, rng: np.random.Generator) -> Grain | None:
+def _lost_grain(
+    photo: Image.Image, on: ChangeOn, box: Box, coarsest: float, most: float, rng: np.random.Generator
+) -> Grain | None:
     """The like of the grain that correcting the photograph within a box takes away; None if there is none.
 
     In each octave it is as strong as it was around the face, and no stronger than it was in the face itself or in what
     the correction changed: hair and cloth are no grain, nor is a face's own texture, nor what is coarser than so many
-    pixels. Of large faces it is measured in a few strips. Beyond MOST_GRAIN it is noise, as bad as what was restored.
+    pixels. Of large faces it is measured in a few strips. most: of its deviation in red, green and blue, in levels;
+    beyond, it is noise, as bad as what was restored.
     """
     parts = _in_rows(box, ROWS)
     measured = [_grain_levels(photo, on, part) for part in parts[:: -(-len(parts) // STRIPS)]]
@@ -214,12 +223,12 @@ def _lost_grain(photo: Image.Image, on: ChangeOn, box: Box, coarsest: float, rng
         return None
     levels = np.ma.median(np.ma.masked_invalid(known), axis=0).filled(np.nan)
     grain = Grain(plausible(levels, coarsest), box[3] - box[1], box[2] - box[0], rng)
-    return grain.times(_kept(np.sqrt((TO_RGB**2 @ grain.deviation**2).mean())))
+    return grain.times(_part_of(most, np.sqrt((TO_RGB**2 @ grain.deviation**2).mean())))
 
 
-def _kept(noise: float) -> float:
-    """How much of noise of that deviation, in levels of red, green and blue, a restored face may have."""
-    return min(1.0, MOST_GRAIN / max(noise, 1e-6))
+def _part_of(most: float, deviation: float) -> float:
+    """How much of noise of a deviation is no more than `most`."""
+    return min(1.0, most / max(deviation, 1e-6))
 
 
 def _noise(photo: Image.Image, landmarks: np.ndarray) -> float:
