@@ -104,7 +104,7 @@ def test_what_is_no_model_is_refused(tmp_path, spandrel):
     }.items():
         with pytest.raises(CheckpointError, match=sentence):
             load_upscaler(tmp_path / name, "cpu")
-    with pytest.raises(UsageError, match="is no way to enlarge a picture; use lanczos"):
+    with pytest.raises(UsageError, match="is no background; use clean, lanczos"):
         load_upscaler(tmp_path / "nothing.pth", "cpu")
 
 

@@ -19,6 +19,7 @@ from faceref.training.config_files import load_config, save_config
 from faceref.training.optimizer import make_optimizer
 from faceref.training.run import train_from
 from faceref.training.stages.configs import (
+    CleaningConfig,
     CrispConfig,
     DenoisingConfig,
     DiffusionConfig,
@@ -117,6 +118,8 @@ def test_a_shipped_configuration_trains_two_steps(path: Path, photographs: Path,
     if isinstance(config, DrawingConfig):
         goes_on = isinstance(config, CrispConfig) and not config.detail  # with the decoder of the one that ships
         settings += [f"model={SMALL if goes_on else without_decoder(tmp_path / 'model')}", "unet=null", as_it_is]
+    if isinstance(config, CleaningConfig):
+        settings.append("crop=32")
     if config.loop.pool is not None:
         settings += ["loop.pool.samples=2", "loop.pool.at_once=1"]
     config = load_config(path, settings)

@@ -1,4 +1,4 @@
-"""Networks that enlarge any picture: Real-ESRGAN as a package ships it (ncnn), or a file that spandrel recognises."""
+"""Networks that draw any picture anew: Real-ESRGAN as a package ships it (ncnn), or a file that spandrel recognises."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,10 +20,11 @@ _OTHER_PURPOSES = {
 
 @dataclass(frozen=True)
 class Upscaler:
-    """A network that makes pictures larger.
+    """A network that makes pictures larger, or draws them at their own size (factor 1).
 
     enlarge: RGB float32 [h, w, 3] in [0, 1] -> [factor * h, factor * w, 3], from any thread. tile, overlap: how much of
-    a picture it is shown at once, and how much around that, in pixels.
+    a picture it is shown at once, and how much around that, in pixels; multiple: at which of them
+    tiles begin.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Upscaler:
     enlarge: Callable[[np.ndarray], np.ndarray]
     tile: int = 128
     overlap: int = 32
+    multiple: int = 1
 
     def check(self, scale: int) -> None:
         """Raises UsageError if pictures cannot become `scale` times larger by this network."""
@@ -78,8 +80,8 @@ def load_upscaler(path: Path, device: torch.device | str) -> Upscaler:
     network that enlarges colour pictures.
     """
     if not path.is_file():
-        hint = "use lanczos, realesrgan, or the file of a model (.pth, .safetensors)"
-        raise UsageError("is no way to enlarge a picture", subject=path, hint=hint, code="no_upscaler")
+        hint = "use clean, lanczos, realesrgan, or the file of a model (.pth, .safetensors)"
+        raise UsageError("is no background", subject=path, hint=hint, code="no_upscaler")
     try:
         import spandrel  # type: ignore[import-not-found]
     except ImportError:  # also of torchvision, which it needs

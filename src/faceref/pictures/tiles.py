@@ -17,17 +17,19 @@ def enlarge_in_tiles(
     *,
     tile: int,
     overlap: int,
+    multiple: int = 1,
     on_tile: Callable[[int, int], None] = lambda *_: None,
 ) -> Image.Image:
     """An RGB picture `scale` times larger, by a function that makes what it is given `factor` times larger.
 
     enlarge: RGB float32 [h, w, 3] in [0, 1] -> [factor * h, factor * w, 3]. factor: a multiple of scale; what is too
     large is averaged. tile: the largest side, in pixels of `image`; each is shown with `overlap` pixels around it. What
-    no pixel further away than that decides is the same as if the picture were enlarged whole. on_tile: called with
-    (tiles done, tiles in all).
+    no pixel further away than that decides is the same as if the picture were enlarged whole. multiple: tiles begin at
+    multiples of so many pixels, as JPEG's blocks do; the overlap is one, too. on_tile: called with (tiles done, tiles
+    in all).
     """
     enlarged = Image.new("RGB", (scale * image.width, scale * image.height))
-    shown = [(box, _grown(box, overlap, image.size)) for box in _tiles(image.size, tile)]
+    shown = [(box, _grown(box, overlap, image.size)) for box in _tiles(image.size, tile, multiple)]
     shown.sort(key=lambda one: _area(one[1]), reverse=True)  # each then fits into the memory that the first has left
     on_tile(0, len(shown))
     for number, (box, around) in enumerate(shown, 1):
@@ -40,10 +42,15 @@ def enlarge_in_tiles(
     return enlarged
 
 
-def _tiles(size: tuple[int, int], tile: int) -> list[Box]:
+def _tiles(size: tuple[int, int], tile: int, multiple: int) -> list[Box]:
     """Boxes that cover a picture, row by row, nearly alike: none is a thin rest."""
-    columns, rows = (np.linspace(0, side, -(-side // tile) + 1).round().astype(int).tolist() for side in size)
+    columns, rows = (_edges(side, -(-side // tile), multiple) for side in size)
     return [(left, top, right, bottom) for top, bottom in pairwise(rows) for left, right in pairwise(columns)]
+
+
+def _edges(side: int, tiles: int, multiple: int) -> list[int]:
+    even = np.linspace(0, side, tiles + 1)[:-1]
+    return [*((even / multiple).round() * multiple).astype(int).tolist(), side]
 
 
 def _grown(box: Box, by: int, size: tuple[int, int]) -> Box:

@@ -19,6 +19,7 @@ from faceref.training.config import DataConfig
 from faceref.training.loop import TrainingSummary, make_accelerator, measure, train
 from faceref.training.run_folder import check_made_of, check_run_folder, claimed
 from faceref.training.stages.begun_from import with_folders
+from faceref.training.stages.cleaning import CleaningStage
 from faceref.training.stages.configs import TrainConfig, check_used
 from faceref.training.stages.crisp import CrispStage
 from faceref.training.stages.diffusion import DiffusionStage
@@ -41,6 +42,7 @@ STAGES: dict[str, type[Stage]] = {
     "end_to_end": EndToEndStage,
     "crisp": CrispStage,
     "recognition": RecognitionStage,
+    "cleaning": CleaningStage,
 }
 
 

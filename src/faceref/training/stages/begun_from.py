@@ -7,6 +7,7 @@ from diffusers import ModelMixin
 
 from faceref.checkpoints.info import NAMED, find_model
 from faceref.models.autoencoder import AUTOENCODERS
+from faceref.models.cleaner import PictureCleaner
 from faceref.models.fusion import PixelFusion
 from faceref.models.ldbfr import InjectedUNet, RestoringVQModel
 from faceref.models.loading import find_component
@@ -29,6 +30,7 @@ INITIAL: dict[str, Network] = {  # by the stage that begins with one
     "refldm": (REFERENCE_UNETS, "unet"),
     "ldbfr": ((InjectedUNet,), "unet"),
     "fusion": ((PixelFusion,), "fusion"),
+    "cleaning": ((PictureCleaner,), "cleaner"),
 }
 
 

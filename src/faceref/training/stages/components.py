@@ -17,7 +17,8 @@ from faceref.models.ldbfr import RestoringVQModel
 from faceref.models.loading import load_component
 from faceref.models.recogniser_files import load_face_recogniser
 from faceref.training.backbones import TimmFeatures
-from faceref.training.stages.configs import DenoisingConfig, DrawingConfig, JudgedConfig, LikenessWeights
+from faceref.training.stages.configs import DenoisingConfig, DrawingConfig, JudgedConfig
+from faceref.training.stages.loss_weights import LikenessWeights
 from faceref.training.stages.unet_arguments import UNetArguments
 
 Model = TypeVar("Model", bound=ModelMixin)

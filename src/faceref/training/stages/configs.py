@@ -1,7 +1,7 @@
 """The configuration of each stage: what it has beside data, optimizer and loop."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -10,11 +10,11 @@ from faceref.pipelines.sampling import make_sampler
 from faceref.pipelines.scheduler_name import SchedulerName
 from faceref.pipelines.settings import RELEASED, Sampling
 from faceref.training.config import DRAW_DETAIL, Config, DataConfig, LowRankConfig, NetworkFolder, Share, StageConfig
+from faceref.training.stages.loss_weights import JudgedWeights, LikenessWeights, ReconstructionWeights, Weight
 from faceref.training.stages.noise import NoiseConfig, build_scheduler
 from faceref.training.stages.unet_arguments import UNetArguments, check_unet
 
 Part = Literal["eyes", "mouth"]
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class AutoencoderConfig(Config):
@@ -22,34 +22,6 @@ class AutoencoderConfig(Config):
 
     kind: Literal["vq", "pixel_unshuffle"] = "vq"
     arguments: dict[str, Any] = Field(default={})  # handed to the class's constructor, which checks them
-
-
-class LikenessWeights(Config):
-    """Weights of the losses that ask for what is most likely."""
-
-    l1: Weight = 1.0
-    coarse: Weight = 0.0  # ours; of L1 between the pictures at half their size, where sharpness costs nothing
-    identity: Weight = 0.0  # ours
-
-
-class JudgedWeights(LikenessWeights):
-    """And of those by which pictures are judged as a whole."""
-
-    # the released code has 1 for LPIPS; the gradient of a recogniser's features is some hundred times L1's
-    perceptual: Weight = 0.02
-    adversarial: Weight = 0.8
-    adversarial_from: int = Field(default=30_001, ge=0)  # step
-    warm_up: int = Field(default=0, ge=0)  # steps that the discriminator learns alone before its loss counts
-
-    def discriminator_learns(self, step: int) -> bool:
-        return step >= self.adversarial_from - self.warm_up
-
-
-class ReconstructionWeights(JudgedWeights):
-    """Weights of the VQGAN losses (ReF-LDM's released configuration, but for the perceptual one)."""
-
-    codebook: Weight = 1.0
-    adaptive: bool = True  # the adversarial loss is weighed by the gradients, too (VQGAN, Eq. 7); else by its weight
 
 
 class JudgedConfig(StageConfig):
@@ -251,6 +223,23 @@ class RecognitionConfig(StageConfig):
     jitter: float = Field(default=0.03, ge=0)  # of the chips
 
 
+class CleaningConfig(StageConfig):
+    """A network that cleans photographs, for what lies around faces (ours)."""
+
+    stage: Literal["cleaning"]
+    crop: int = Field(default=128, ge=16, multiple_of=16)  # side of what is trained on, of each photograph a part
+    white: Share = 0.2  # share of the samples that get white noise and nothing else: degradations end in JPEG
+    white_noise: float = Field(default=50.0, ge=0, le=255)  # its deviation on the 0..255 scale, up to
+    cleaner: dict[str, Any] = Field(default={})  # constructor arguments of a new PictureCleaner
+    initial: NetworkFolder | None = None  # or go on from this one
+
+    @model_validator(mode="after")
+    def _new_or_trained(self) -> Self:
+        if self.initial is not None and self.cleaner:
+            raise ValueError("cleaner is of a new one: leave it out, or leave out initial")
+        return self
+
+
 def check_used(config: StageConfig) -> None:
     """Raises UsageError for a setting of the data that says nothing to the stage.
 
@@ -272,4 +261,5 @@ TrainConfig = (
     | EndToEndConfig
     | CrispConfig
     | RecognitionConfig
+    | CleaningConfig
 )
