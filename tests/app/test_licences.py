@@ -12,8 +12,8 @@ from faceref.licences import PARTS
 
 LANDMARKS, MESH, MTCNN, UNIFACE = "68 landmarks", "--landmarks mesh (", "face detector MTCNN", "uniface (extra"
 SMALL, REFLDM, FFHQ = "the model small", "the model refldm-512", "the data set ffhq-ref"
-REALESRGAN, PROBES = "realesrgan (extra", "recogniser of degraded faces"
-TOLD = (REALESRGAN, PROBES, LANDMARKS, MESH, MTCNN, UNIFACE, SMALL, REFLDM, FFHQ)
+REALESRGAN, PROBES, CLEANER = "realesrgan (extra", "recogniser of degraded faces", "clean (weights/cleaner/)"
+TOLD = (CLEANER, REALESRGAN, PROBES, LANDMARKS, MESH, MTCNN, UNIFACE, SMALL, REFLDM, FFHQ)
 
 
 def test_the_document_has_the_same_table():
@@ -38,9 +38,10 @@ def test_without_a_command_all_parts_are_told(faceref):
         ("restore old.jpg --detector uniface", {LANDMARKS, UNIFACE, SMALL, PROBES}),
         ("restore old.jpg --landmarks mesh --detector dlib --recogniser dlib", {MESH, SMALL}),
         ("restore old.jpg --background realesrgan --scale 2", {LANDMARKS, MTCNN, SMALL, REALESRGAN, PROBES}),
+        ("restore old.jpg --background clean", {LANDMARKS, MTCNN, SMALL, CLEANER, PROBES}),
         ("restore face.png --aligned", {LANDMARKS, SMALL, PROBES}),
         ("restore face.png --aligned --ref good.png", {LANDMARKS, SMALL, PROBES}),
-        ("serve", {LANDMARKS, MTCNN, SMALL, PROBES}),
+        ("serve", {LANDMARKS, MTCNN, SMALL, CLEANER, PROBES}),
         ("people enroll Grandma good/", {LANDMARKS, MTCNN, PROBES}),
         ("people list", set()),
         ("data align photos faces", {LANDMARKS}),

@@ -1,6 +1,8 @@
-"""The whole picture made larger: by Lanczos or an upscaler, its faces in their places and never drawn by it."""
+"""The whole picture cleaned, or made larger by Lanczos or an upscaler, its faces in their places."""
 
+import io
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +14,11 @@ from faceref.models.upscaler import Upscaler, find_realesrgan
 from faceref.pictures import decode
 from faceref.restore import background
 from faceref.restore.background import background_fingerprint, check_result
+from faceref.restore.layers import Layers
+from faceref.restore.left_alone import LeftAlone
 from faceref.restore.options import RestoreOptions
 from faceref.restore.restorer import Restorer
+from faceref.restore.steps import compose
 
 
 def negative(pixels: np.ndarray) -> np.ndarray:
@@ -117,7 +122,7 @@ def test_who_is_not_the_person_is_enlarged_and_left_alone(restorer, stranger, mi
         ({"scale": 2}, "scale cannot be 2: it is for a background"),
         ({"scale": 3, "background": "lanczos"}, "scale cannot be 3"),
         ({"aligned": True, "background": "lanczos"}, "background cannot be 'lanczos': an aligned face"),
-        ({"background": "no/model.pth"}, "no/model.pth is no way to enlarge a picture"),
+        ({"background": "no/model.pth"}, "no/model.pth is no background"),
     ],
 )
 def test_what_cannot_be_enlarged_is_one_sentence(restorer, portrait, settings, sentence):
@@ -154,3 +159,97 @@ def test_another_model_under_the_same_name_is_another_setting(tmp_path):
     (tmp_path / "model.pth").write_bytes(b"two")
     assert background_fingerprint(options) != first
     assert background_fingerprint(RestoreOptions(background="lanczos")) == "lanczos"
+
+
+def darker(pixels: np.ndarray) -> np.ndarray:
+    """A cleaner whose traces are seen everywhere."""
+    return (0.9 * pixels).astype(np.float32)
+
+
+@pytest.fixture
+def cleaning(restorer, monkeypatch) -> Restorer:
+    """A restorer whose cleaner is `darker`."""
+    monkeypatch.setattr(background, "load_cleaner", lambda _: Upscaler("clean", 1, darker))
+    return Restorer(restorer.model, restorer.blind, restorer.detector, restorer.recogniser)
+
+
+def test_the_rest_is_cleaned_and_a_face_that_is_left_alone_with_it(cleaning, couple, mirrored):
+    """The stranger is left alone, the astronaut restored."""
+    result = restore(cleaning, couple, mirrored, background="clean", face=2)
+    assert (result.image.size, result.enlargement) == (couple.size, 1)
+    expected = np.rint(0.9 * pixels(couple))
+    assert np.abs(pixels(result.image) - expected)[middle(result, 1, 1)].max() == 0
+    assert not np.abs(pixels(result.image) - expected)[:40, :40].any()
+    assert result.metadata["Description"].endswith("The whole picture was cleaned (clean).")
+    assert result.is_generated
+
+
+def test_a_restored_face_is_what_the_model_drew_however_it_was_cleaned(cleaning, portrait):
+    """Here the model draws what the photograph has."""
+    result = restore(cleaning, portrait, background="clean")
+    drawn = [replace(one, image=one.face.crop.image) for one in result.faces]
+    cleaned = background.clean(result.photo, Upscaler("clean", 1, darker))
+    composed = pixels(compose(cleaned, background.over(cleaned, drawn), RestoreOptions()))
+    assert np.abs(composed - pixels(portrait))[middle(result, 1, 1)].mean() < 1
+    assert np.abs(pixels(cleaned.image) - pixels(portrait))[middle(result, 1, 1)].mean() > 10
+
+
+def test_a_face_that_was_only_noisy_is_cleaned_and_not_restored(restorer, portrait, mirrored):
+    rng = np.random.default_rng(0)
+    noisy = Image.fromarray((pixels(portrait) + rng.normal(0, 30, (*portrait.size, 3))).clip(0, 255).astype(np.uint8))
+    plain = restore(restorer, noisy, mirrored, always=False)
+    cleaned = restore(restorer, noisy, mirrored, always=False, background="clean")
+    assert plain.faces
+    assert [one.left_alone for one in cleaned.assignments] == [LeftAlone.CLEANED]
+    assert cleaned.account().faces[0].strength == 0
+    there = middle(cleaned, 1, 1)
+    before, after = (np.abs(pixels(one) - pixels(portrait))[there].mean() for one in (noisy, cleaned.image))
+    assert after < before / 4
+    said = restore(restorer, noisy, mirrored, always=False, background="clean", strength=0.5)
+    assert [one.assignment.strength for one in said.faces] == [0.5]
+
+
+def test_how_strongly_a_face_is_restored_is_how_much_of_it_is_not_just_cleaned(cleaning, portrait, mirrored):
+    half, full = (
+        restore(cleaning, portrait, mirrored, background="clean", colour="allow", strength=strength)
+        for strength in (0.5, 1.0)
+    )
+    cleaned, there = np.rint(0.9 * pixels(portrait)), middle(full, 1, 1)
+    between = (cleaned + pixels(full.image)) / 2
+    assert np.abs(pixels(half.image) - between)[there].mean() < 1.5
+
+
+def test_what_is_cleaned_may_be_made_larger_too(cleaning, portrait, mirrored):
+    result = restore(cleaning, portrait, mirrored, background="clean", scale=2)
+    assert "was cleaned and made 2 times larger (clean)" in result.metadata["Description"]
+    assert result.image.size == (2 * portrait.width, 2 * portrait.height)
+    darkened = Image.fromarray(np.rint(0.9 * pixels(portrait)).astype(np.uint8))
+    assert not np.abs(pixels(result.image) - lanczos(darkened, 2))[:, :20].any()
+
+
+def test_a_photograph_without_a_face_is_cleaned_and_that_is_said(cleaning):
+    wall = Image.effect_noise((60, 40), 50).convert("RGB")
+    result = restore(cleaning, wall, background="clean")
+    assert (pixels(result.image) == np.rint(0.9 * pixels(wall))).all()
+    assert any("nothing was restored. The whole picture was cleaned" in warning for warning in result.warnings)
+
+
+def test_a_cleaned_picture_is_shown_at_another_strength_without_cleaning_it_again(cleaning, portrait, mirrored):
+    result = restore(cleaning, portrait, mirrored, background="clean")
+    layers = Layers.model_validate_json(Layers.of(result, "keep").model_dump_json())
+    for strength in (0.4, 0.0):
+        expected = restore(cleaning, portrait, mirrored, background="clean", strength=strength)
+        data, _ = layers.at(strength).encode(result.photo, "PNG")
+        shown = Image.open(io.BytesIO(data))
+        assert (pixels(shown) == pixels(expected.image)).all()
+        assert "cleaned (clean)" in shown.info["Description"]
+
+
+def test_another_cleaner_is_another_setting(tmp_path, monkeypatch):
+    monkeypatch.setattr(background, "CLEANER", tmp_path)
+    weights = tmp_path / "diffusion_pytorch_model.safetensors"
+    found = set()
+    for content in (b"one", b"two"):
+        weights.write_bytes(content)
+        found.add(background_fingerprint(RestoreOptions(background="clean")))
+    assert len(found) == 2

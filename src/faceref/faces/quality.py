@@ -21,6 +21,8 @@ WORST, BEST = 18.0, 42.0  # dB: an estimated PSNR of these is a score of 0 and 1
 
 # Scores up to which a face is restored fully, and from which on it is left alone: benchmarks/strength.py --choose
 RESTORED, ALONE = 0.35, 0.55
+# By how much a cleaned face seems better than it is: noise is gone, but no detail has come back (docs/background.md)
+FLATTERED = 0.1
 
 
 @dataclass(frozen=True)
@@ -90,12 +92,13 @@ def size_in_photo(face: AlignedFace, enlargement: int = 1) -> int:
     return int(np.clip(round(face.alignment.side * enlargement), JUDGED_AT, FINEST))
 
 
-def strength(judged: FaceQuality) -> float:
+def strength(judged: FaceQuality, *, cleaned: bool = False) -> float:
     """How much of a restoration a face needs, in [0, 1]: all of it if it is bad, none if it is good already.
 
-    judged: at its `size_in_photo`.
+    judged: at its `size_in_photo`; cleaned: by `faceref.models.cleaner`, which the estimate has not learnt from.
     """
-    return float(np.clip((ALONE - judged.score) / (ALONE - RESTORED), 0, 1))
+    score = judged.score - FLATTERED if cleaned else judged.score
+    return float(np.clip((ALONE - score) / (ALONE - RESTORED), 0, 1))
 
 
 def face_pixels(face: AlignedFace) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from faceref.restore.left_alone import LeftAlone
-from faceref.restore.options import FaceChoice
+from faceref.restore.options import CLEAN, FaceChoice
 
 
 class ReferenceLeftOut(BaseModel):
@@ -68,15 +68,24 @@ class Account(BaseModel):
     )
     faces: list[FaceAccount] = Field(description="all faces that were found, from left to right")
     background: str | None = Field(
-        default=None, description="what made the whole picture larger: lanczos, realesrgan or a model file's name"
+        default=None,
+        description="what drew the rest of the picture: clean, lanczos, realesrgan or a model file's name; null: "
+        "nothing, it is the photograph's",
     )
     enlargement: int = Field(default=1, description="how many times larger than the photograph the result is")
     references_left_out: list[ReferenceLeftOut]
     warnings: list[str]
     seconds: dict[str, float] = Field(
-        description="by phase: open, find, references, assign, choose, restore, enlarge, compose, compare"
+        description="by phase: open, find, references, assign, choose, restore, clean or enlarge, compose, compare"
     )
     version: str = Field(description="of faceref")
+
+
+def what_became(background: str, enlargement: int) -> str:
+    """What was done with the whole picture by the background of that name, as a sentence."""
+    larger = [f"made {enlargement} times larger"] if enlargement > 1 else []
+    became = ["cleaned", *larger] if background == CLEAN else larger
+    return f"The whole picture was {' and '.join(became)} ({background})."
 
 
 def called(name: str | None, files: Sequence[str]) -> str:

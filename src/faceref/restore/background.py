@@ -1,4 +1,4 @@
-"""The rest of the picture: the whole photograph made larger; its faces by Lanczos, whatever draws the rest."""
+"""The whole picture: cleaned, or made larger; faces are then enlarged by Lanczos, whatever draws the rest."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,17 +7,20 @@ from threading import Lock
 
 import numpy as np
 import torch
+from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
 from PIL import Image
 
+from faceref.faces.align import AlignedFace
 from faceref.faces.blend import placed_weights
+from faceref.models.cleaner import CLEANER, load_cleaner
 from faceref.models.upscaler import Upscaler, find_realesrgan, load_realesrgan, load_upscaler
 from faceref.pictures.output import check_side
 from faceref.pictures.photo import Photo, PhotoSource, sides
 from faceref.pictures.search import photo_digest
 from faceref.pictures.tiles import enlarge_in_tiles
-from faceref.restore.faces import FoundFace, RestoredFace
+from faceref.restore.faces import FoundFace, RestoredFace, crop_of
 from faceref.restore.model import OnStep
-from faceref.restore.options import LANCZOS, NAMED_BACKGROUNDS, REALESRGAN, RestoreOptions
+from faceref.restore.options import CLEAN, LANCZOS, NAMED_BACKGROUNDS, REALESRGAN, RestoreOptions
 
 
 class Upscalers:
@@ -43,10 +46,29 @@ class Upscalers:
             return None
         with self._lock:
             if name not in self._loaded:
-                named = name == REALESRGAN
-                self._loaded[name] = load_realesrgan() if named else load_upscaler(Path(name), self._device)
-        self._loaded[name].check(options.enlargement)
-        return self._loaded[name]
+                self._loaded[name] = self._load(name)
+        found = self._loaded[name]
+        if found.factor > 1:
+            found.check(options.enlargement)
+        return found
+
+    def _load(self, name: str) -> Upscaler:
+        if name == CLEAN:
+            return load_cleaner(self._device)
+        return load_realesrgan() if name == REALESRGAN else load_upscaler(Path(name), self._device)
+
+
+def clean(photo: Photo, cleaner: Upscaler, on_step: OnStep = lambda *_: None) -> Photo:
+    """The photograph without noise and compression, its faces too; one without colours gets none.
+
+    on_step: (tiles done, tiles in all).
+    """
+    return replace(photo, image=_drawn(photo, cleaner, 1, on_step))
+
+
+def over(photo: Photo, restored: Sequence[RestoredFace]) -> tuple[RestoredFace, ...]:
+    """Restored faces as corrections of the cleaned photograph."""
+    return tuple(_over(one, replace(one.face, crop=_crop_in(photo, one.face))) for one in restored)
 
 
 def enlarge(
@@ -69,16 +91,7 @@ def enlarge(
     if upscaler is None:
         image = photo.image.resize((width, height), Image.Resampling.LANCZOS)
     else:
-        image = enlarge_in_tiles(
-            photo.image,
-            upscaler.enlarge,
-            upscaler.factor,
-            scale,
-            tile=upscaler.tile,
-            overlap=upscaler.overlap,
-            on_tile=on_step,
-        )
-        image = image.convert("L").convert("RGB") if photo.grayscale else image
+        image = _drawn(photo, upscaler, scale, on_step)
         for face in faces:
             _keep_face(image, photo.image, _at_scale(face, scale), scale)
     left, top, right, bottom = (scale * edge for edge in photo.readable)
@@ -86,15 +99,15 @@ def enlarge(
     larger = [_at_scale(one.face, scale) for one in restored]
     if upscaler is not None:  # it has drawn the hair already
         larger = [replace(face, head=False) for face in larger]
-    placed = [
-        replace(one, assignment=replace(one.assignment, face=face)) for one, face in zip(restored, larger, strict=True)
-    ]
-    return replace(photo, image=image, alpha=alpha, readable=(left, top, right, bottom)), tuple(placed)
+    placed = tuple(_over(one, face) for one, face in zip(restored, larger, strict=True))
+    return replace(photo, image=image, alpha=alpha, readable=(left, top, right, bottom)), placed
 
 
 def background_fingerprint(options: RestoreOptions) -> str | None:
-    """What enlarges the picture, by name, or of a model's file by what is in it. Raises PhotoError if it is gone."""
+    """What draws the picture: its name, or of a file by what is in it, ours too. Raises PhotoError if it is gone."""
     name = options.background
+    if name == CLEAN:
+        return photo_digest(CLEANER / SAFETENSORS_WEIGHTS_NAME)
     return name if name is None or name in NAMED_BACKGROUNDS else photo_digest(Path(name))
 
 
@@ -107,6 +120,31 @@ def check_result(photo: PhotoSource, options: RestoreOptions, format: str, name:
 def at_scale(points: np.ndarray, scale: int) -> np.ndarray:
     """Points [N, 2] of a photograph in one that is so many times larger; the centre of the first pixel is (0, 0)."""
     return (points + 0.5) * scale - 0.5
+
+
+def _drawn(photo: Photo, upscaler: Upscaler, scale: int, on_step: OnStep) -> Image.Image:
+    """The picture as a network draws it; without colours if the photograph has none."""
+    image = enlarge_in_tiles(
+        photo.image,
+        upscaler.enlarge,
+        upscaler.factor,
+        scale,
+        tile=upscaler.tile,
+        overlap=upscaler.overlap,
+        multiple=upscaler.multiple,
+        on_tile=on_step,
+    )
+    return image.convert("L").convert("RGB") if photo.grayscale else image
+
+
+def _over(restored: RestoredFace, face: FoundFace) -> RestoredFace:
+    """The restored face over another picture of it."""
+    return replace(restored, assignment=replace(restored.assignment, face=face))
+
+
+def _crop_in(photo: Photo, face: FoundFace) -> AlignedFace:
+    """The face's square in another picture of its photograph."""
+    return crop_of(photo, None if face.place is None else face.place.landmarks)
 
 
 def _at_scale(face: FoundFace, scale: int) -> FoundFace:

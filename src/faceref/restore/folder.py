@@ -55,7 +55,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a photograph; enlarged: and nothing in it was restored.
+    """What became of a photograph; cleaned, enlarged: and nothing in it was restored.
 
     digest: of its file; result: name in the tree of results; reason: why nothing was restored; account: the fields of
     `faceref.restore.account.Account`, in which its warnings are; warnings: those of a photograph that has none;
@@ -63,7 +63,7 @@ class Outcome:
     """
 
     photo: str
-    status: Literal["restored", "enlarged", "copied", "passed over", "failed"]
+    status: Literal["restored", "cleaned", "enlarged", "copied", "passed over", "failed"]
     digest: str | None = None
     result: str | None = None
     reason: str | None = None
@@ -249,13 +249,15 @@ def _is_done(known: Outcome, item: Item, photos: Path, out: Path) -> bool:
     return False
 
 
-def _status(result: Result) -> tuple[Literal["restored", "enlarged", "copied"], str | None]:
+def _status(result: Result) -> tuple[Literal["restored", "cleaned", "enlarged", "copied"], str | None]:
     """What becomes of a photograph, and why no face in it was or is to be restored; None if one is."""
     reasons = [one.left_alone.reason for one in result.assignments if one.left_alone]
     if len(reasons) < len(result.assignments):
         return "restored", None
     reason = "; ".join(dict.fromkeys(reasons)) or "no face was found"
-    return "copied" if result.background is None else "enlarged", reason
+    if result.background is None:
+        return "copied", reason
+    return "cleaned" if result.enlargement == 1 else "enlarged", reason
 
 
 def _check_may_be_replaced(target: Path, written: Sequence[str], same: Sequence[str] = ()) -> None:

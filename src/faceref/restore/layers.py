@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import numpy as np
@@ -18,6 +18,8 @@ from faceref.restore.faces import RestoredFace, crop_of
 from faceref.restore.options import RestoreOptions, Strength
 from faceref.restore.result import Result, of_faces
 from faceref.threads import in_threads
+
+FAST = 1  # compression of whole pictures: a fifth of the time, an eighth larger
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,11 +83,9 @@ class _LayerFile(BaseModel):
     @classmethod
     def of(cls, one: RestoredFace) -> Self:
         layer = Layer.of(one)
-        buffer = io.BytesIO()
-        layer.image.save(buffer, "PNG")
         return cls.model_construct(
             number=one.face.number,
-            png=buffer.getvalue(),
+            png=_png(layer.image),
             landmarks=None if layer.landmarks is None else [(x, y) for x, y in layer.landmarks.tolist()],
             strength=layer.strength,
             seed=layer.seed,
@@ -99,28 +99,41 @@ class _LayerFile(BaseModel):
         return self.model_copy(update={"strength": strength, "metadata": metadata})
 
     def over(self, photo: Photo) -> Layer:
-        image = Image.open(io.BytesIO(self.png), formats=("PNG",)).convert("RGB")
         landmarks = None if self.landmarks is None else np.array(self.landmarks, dtype=np.float32)
-        return Layer(image, crop_of(photo, landmarks), landmarks, self.strength, self.seed, self.head)
+        return Layer(_opened(self.png), crop_of(photo, landmarks), landmarks, self.strength, self.seed, self.head)
 
 
 class Layers(BaseModel):
     """The layers of a result as JSON, to be shown at another strength later; the photograph is kept beside it.
 
-    metadata: of the result, but for its faces; enlarged: the result is larger than the photograph, which the layers do
-    not know how to make.
+    metadata: of the result, but for its faces; below: what they lie on, a PNG, where that is not the photograph itself,
+    and its metadata; enlarged: the result is larger than the photograph, which the layers do not know how to make.
     """
 
     faces: list[_LayerFile]
     colour: Literal["keep", "allow"]
     metadata: dict[str, str]
+    below: Base64Bytes | None = None
+    metadata_below: dict[str, str] = {}
     enlarged: bool = False
 
     @classmethod
     def of(cls, result: Result, colour: Colour) -> Self:
         faces = [_LayerFile.of(one) for one in result.faces]
-        enlarged = result.enlargement > 1
-        return cls.model_construct(faces=faces, colour=colour, metadata=result.origin, enlarged=enlarged)
+        below = None if result.under is None else _png(result.under.image, compress_level=FAST)
+        return cls.model_construct(
+            faces=faces,
+            colour=colour,
+            metadata=result.origin(with_faces=True),
+            below=below,
+            metadata_below=result.origin(with_faces=False),
+            enlarged=result.enlargement > 1,
+        )
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the picture is another one than the photograph."""
+        return bool(self.faces) or self.below is not None
 
     def at(self, strength: Strength) -> Self:
         """As restoring these faces with that strength gives them: one of which nothing is shown has no layer.
@@ -138,7 +151,19 @@ class Layers(BaseModel):
 
     def encode(self, photo: Photo, format: str) -> tuple[bytes, tuple[str, ...]]:
         """The picture with its restored faces, as `Result.encode` gives it."""
+        if self.below is not None:
+            photo = replace(photo, image=_opened(self.below))
         image = compose_layers(photo, [face.over(photo) for face in self.faces], self.colour)
-        told = self.metadata | of_faces([face.metadata for face in self.faces])
-        metadata = told if self.faces else None
+        told = self.metadata | of_faces([face.metadata for face in self.faces]) if self.faces else self.metadata_below
+        metadata = told if self.is_new else None
         return encode_picture(image, format, file=photo.file, metadata=metadata)
+
+
+def _png(image: Image.Image, **settings: int) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", **settings)
+    return buffer.getvalue()
+
+
+def _opened(png: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(png), formats=("PNG",)).convert("RGB")

@@ -25,7 +25,7 @@ from pydantic_core import from_json
 from faceref.errors import UsageError
 from faceref.pipelines.scheduler_name import SchedulerName
 
-LANCZOS, REALESRGAN = NAMED_BACKGROUNDS = ("lanczos", "realesrgan")
+CLEAN, LANCZOS, REALESRGAN = NAMED_BACKGROUNDS = ("clean", "lanczos", "realesrgan")
 Edge = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -161,11 +161,14 @@ class RestoreOptions(BaseModel):
     background: str | None = Field(
         default=None,
         min_length=1,
-        description="What makes the whole picture larger: lanczos, realesrgan (extra background), or the file of a "
-        "model for it (extra spandrel). Faces are not drawn by it. By default the picture keeps its size.",
+        description="What becomes of the whole picture: clean takes noise and compression away, from faces, too; "
+        "lanczos, realesrgan (extra background), or the file of a model for it (extra spandrel) make the whole picture "
+        "larger, and draw no faces. By default it stays as it is.",
     )
     scale: Literal[2, 4] | None = Field(
-        default=None, description="How much larger the background makes the whole picture: 2 (the default) or 4 times."
+        default=None,
+        description="How much larger the background makes the whole picture: 2 (the default) or 4 times; clean keeps "
+        "its size by default.",
     )
 
     @field_validator("background")
@@ -179,13 +182,13 @@ class RestoreOptions(BaseModel):
     @classmethod
     def _has_a_background(cls, scale: int | None, info: ValidationInfo) -> int | None:
         if scale is not None and info.data.get("background") is None:
-            raise ValueError("it is for a background (lanczos, realesrgan or a model), and none was given")
+            raise ValueError("it is for a background (clean, lanczos, realesrgan or a model), and none was given")
         return scale
 
     @property
     def enlargement(self) -> int:
         """How many times larger than the photograph the result is."""
-        return 1 if self.background is None else self.scale or 2
+        return self.scale or (1 if self.background in (None, CLEAN) else 2)
 
     @property
     def may_be_blind(self) -> bool:

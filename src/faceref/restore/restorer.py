@@ -26,13 +26,13 @@ from faceref.people.references import read_person
 from faceref.people.seen import pixel_digest
 from faceref.pictures.decode import check_size
 from faceref.pictures.photo import Photo, PhotoSource, open_photo
-from faceref.restore.background import Upscalers, enlarge
+from faceref.restore.background import Upscalers, clean, enlarge, over
 from faceref.restore.faces import Assignment, FoundFace
 from faceref.restore.left_alone import LeftAlone
 from faceref.restore.model import Model, OnStep
-from faceref.restore.options import Options, RestoreOptions, options_of
+from faceref.restore.options import CLEAN, Options, RestoreOptions, options_of
 from faceref.restore.result import Result
-from faceref.restore.steps import assign, compose, find_faces, restore_faces, show_references
+from faceref.restore.steps import as_needed_when_cleaned, assign, compose, find_faces, restore_faces, show_references
 
 People = Identity[Any] | PhotoSource | Iterable[Identity[Any]] | Iterable[PhotoSource]
 
@@ -97,7 +97,7 @@ class Restorer:
         photo: a file or a PIL picture of any size. people: references (files, folders, pictures; a folder may be an
         album of several people), or people read beforehand (`people`, `person`); nobody: the face is restored from the
         photograph alone, by the model that this one brings along for that if there is one. options: or a mapping of
-        such settings. on_step: called with (steps done, steps in all) of the faces, then anew of the tiles of a
+        such settings. on_step: called with (steps done, steps in all) of the faces, and anew of the tiles of a
         background; on_photo: before, of references that are read.
 
         Raises PhotoError, NoFaceError, NoReferenceError, OtherPersonError or UsageError (see `faceref.errors`).
@@ -106,23 +106,30 @@ class Restorer:
         """
         options = options_of(options)
         looked_at = self.match(photo, people, options, on_photo=on_photo)
-        time = Timings(self.model.device)
+        time, under, assignments = Timings(self.model.device), looked_at.photo, looked_at.assignments
+        upscaler = self._upscalers.get(options)
+        cleaner = upscaler if options.background == CLEAN else None
+        if cleaner is not None:
+            with time("clean"):
+                under = clean(under, cleaner, on_step)
+                assignments = as_needed_when_cleaned(assignments, under, options)
         with time("choose"):
-            assignments = show_references(looked_at.assignments, options, self._landmarker)
+            assignments = show_references(assignments, options, self._landmarker)
         with time("restore"):
             restored = restore_faces(assignments, self.model, self.blind, options, on_step)
-        larger, placed = looked_at.photo, restored
-        if options.background:
+        placed = over(under, restored) if cleaner else restored
+        if options.enlargement > 1:
             with time("enlarge"):
-                faces, upscaler = [one.face for one in assignments], self._upscalers.get(options)
-                larger, placed = enlarge(larger, faces, restored, options.enlargement, upscaler, on_step)
+                faces, by = [one.face for one in assignments], None if cleaner else upscaler
+                under, placed = enlarge(under, faces, placed, options.enlargement, by, on_step)
         with time("compose"):
-            image = compose(larger, placed, options)
+            image = compose(under, placed, options)
         with time("compare"):
             embeddings = self.recogniser.embed_aligned([one.image for one in restored])
         return replace(
             looked_at,
             image=image,
+            under=under if cleaner and options.enlargement == 1 else None,
             assignments=assignments,
             faces=restored,
             embeddings=embeddings,
@@ -228,7 +235,7 @@ class Restorer:
         self._upscalers.check(options)
 
     def _find(self, photo: Photo, options: RestoreOptions) -> tuple[FoundFace, ...]:
-        """The faces; that there are none is no error where the picture is made larger all the same."""
+        """The faces; that there are none is no error where the rest of the picture is drawn all the same."""
         if options.background:
             check_size(photo.image.size, photo.name, options.enlargement)
         try:
@@ -256,7 +263,7 @@ def _warning_of(photo: Photo) -> Iterator[None]:
 def _assign(
     faces: Sequence[FoundFace], people: Sequence[Identity[Any]], options: RestoreOptions
 ) -> tuple[Assignment, ...]:
-    """As `assign`; that no face is the person's is no error where the picture is made larger all the same."""
+    """As `assign`; that no face is the person's is no error where the rest of the picture is drawn all the same."""
     try:
         return assign(faces, people, options) if faces else ()
     except OtherPersonError:

@@ -18,7 +18,7 @@ from faceref.pictures.colour import as_srgb
 from faceref.pictures.output import encode_picture, save_picture
 from faceref.pictures.photo import Photo
 from faceref.pictures.sheets import below, comparison
-from faceref.restore.account import Account, FaceAccount, MatchAccount, ReferenceLeftOut, called
+from faceref.restore.account import Account, FaceAccount, MatchAccount, ReferenceLeftOut, called, what_became
 from faceref.restore.background import at_scale
 from faceref.restore.faces import Assignment, RestoredFace
 from faceref.restore.options import LANCZOS, FaceChoice
@@ -33,8 +33,9 @@ class Result:
 
     photo: the photograph as it was opened; assignments: what became of each face that was found; faces: the restored
     ones; embeddings: dlib's of these, float32 [N, 128]; people: those who were looked for, whose references may not
-    be read yet; timings: seconds by phase; background: what made the whole picture `enlargement` times larger than the
-    photograph, None if it has its size; choice: which face was chosen (`RestoreOptions.face`).
+    be read yet; timings: seconds by phase; background: what drew the rest of the picture, `enlargement` times larger
+    than the photograph, None if it is the photograph's; under: the cleaned photograph, without restored faces, where it
+    kept its size; choice: which face was chosen (`RestoreOptions.face`).
     """
 
     image: Image.Image
@@ -44,6 +45,7 @@ class Result:
     embeddings: np.ndarray
     people: tuple[Identity[Any], ...]
     timings: dict[str, float]
+    under: Photo | None = None
     background: str | None = None
     enlargement: int = 1
     choice: FaceChoice | None = None
@@ -72,7 +74,7 @@ class Result:
         if self.faces and not self.people:
             said.append("No references were given: the face is a guess from the photograph alone.")
         if not self.assignments:
-            said.append(f"No face was found in {self.photo.name}: it was made larger, and nothing was restored.")
+            said.append(f"No face was found in {self.photo.name}: nothing was restored. {self._of_the_whole}")
         for one in self.faces:
             said += _doubts(one, self.photo.name, self.enlargement)
         return tuple(dict.fromkeys(said))
@@ -101,20 +103,18 @@ class Result:
     @property
     def metadata(self) -> dict[str, str]:
         """What files made from this result say of its origin."""
-        return self.origin | of_faces([one.metadata for one in self.faces])
+        return self.origin(with_faces=bool(self.faces)) | of_faces([one.metadata for one in self.faces])
+
+    def origin(self, *, with_faces: bool) -> dict[str, str]:
+        """The same, but for what is said of each face; without restored faces if none of them is shown."""
+        said = ["AI-restored: the faces in this picture were made by a trained model."] if with_faces else []
+        if self.background is not None:
+            said.append(self._of_the_whole)
+        return {"Software": f"faceref {version('faceref')}", "Description": " ".join(said)}
 
     @property
-    def origin(self) -> dict[str, str]:
-        """The same, but for what is said of its faces."""
-        return {"Software": f"faceref {version('faceref')}", "Description": self._description}
-
-    @property
-    def _description(self) -> str:
-        faces = "AI-restored: the faces in this picture were made by a trained model." if self.faces else ""
-        if self.background is None:
-            return faces
-        by = Path(self.background).name
-        return f"{faces} The whole picture was made {self.enlargement} times larger ({by}).".lstrip()
+    def _of_the_whole(self) -> str:
+        return what_became(Path(self.background or "").name, self.enlargement)
 
     def save(self, path: str | Path) -> tuple[str, ...]:
         """Write the picture, with the photograph's EXIF, XMP and colour profile and, if it is new, this metadata.

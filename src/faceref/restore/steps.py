@@ -106,6 +106,27 @@ def assign(
     return tuple(needed(face) for face in faces)
 
 
+def as_needed_when_cleaned(
+    assignments: Sequence[Assignment], cleaned: Photo, options: RestoreOptions
+) -> tuple[Assignment, ...]:
+    """The same, but that faces are restored no more than they still need in the cleaned photograph.
+
+    Noise alone is gone there. Faces of which somebody has said how much stay as they are.
+
+        >>> assignments = as_needed_when_cleaned(assignments, clean(photo, load_cleaner("cpu")), options)
+    """
+
+    def judged(one: Assignment) -> Assignment:
+        if one.left_alone or options.always or options.strength_of(one.face.number) is not None:
+            return one
+        crop = crop_of(cleaned, one.face.place and one.face.place.landmarks)
+        needed, _ = judge(crop, one.face.levels, options.enlargement)
+        shown = min(one.strength, strength(needed, cleaned=True))
+        return replace(one, strength=shown, left_alone=None if shown else LeftAlone.CLEANED)
+
+    return tuple(in_threads(judged, assignments))
+
+
 def show_references(
     assignments: Sequence[Assignment], options: RestoreOptions, landmarker: Landmarker
 ) -> tuple[Assignment, ...]:

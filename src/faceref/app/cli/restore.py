@@ -17,7 +17,7 @@ from faceref.app.cli.wording import left_alone, sentence
 from faceref.compute import Compute
 from faceref.errors import FacerefError, UsageError, printable
 from faceref.lean import import_late, importing
-from faceref.restore.account import called
+from faceref.restore.account import called, what_became
 from faceref.restore.left_alone import LeftAlone
 from faceref.restore.options import RestoreOptions, help_text
 
@@ -250,7 +250,7 @@ def _print(account: "Account") -> None:
         if face.references:
             output.print(f"references of face {face.number}: {', '.join(Path(name).name for name in face.references)}")
     if account.background:
-        output.print(f"the whole picture {account.enlargement} times larger, by {account.background}")
+        output.print(what_became(account.background, account.enlargement))
     restored = [face.settings for face in account.faces]
     settings = {key: {str(of_one[key]): None for of_one in restored if key in of_one} for key in SETTINGS}
     if any(settings.values()):

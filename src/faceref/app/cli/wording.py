@@ -28,7 +28,7 @@ HINTS: dict[str, str] = {
     "nothing_to_resume": "leave out --resume to start",
     "worker_ended": "run the command again with fewer --workers",
     "no_ray": "pip install 'faceref[ray]', or leave --ray out",
-    "no_upscaler": "give lanczos, realesrgan, or the file of a model (.pth, .safetensors) with --background",
+    "no_upscaler": "give clean, lanczos, realesrgan, or the file of a model (.pth, .safetensors) with --background",
     "scale": "give another --scale or another --background",
     "model_not_here": "faceref models download refldm-512",
     "hub_refuses": "look at its name, and set HF_TOKEN (or hf auth login) if it is private or gated",

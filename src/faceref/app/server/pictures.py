@@ -45,9 +45,9 @@ def at_strength(photo: bytes, layers: Layers, strength: Strength) -> Picture:
     """
     if layers.enlarged:
         hint = "restore it again with that strength"
-        raise UsageError("A picture with an enlarged background is kept at one strength", hint=hint)
+        raise UsageError("A picture that was made larger is kept at one strength", hint=hint)
     shown = layers.at(strength)
-    if not shown.faces:
+    if not shown.is_new:
         return Picture.as_it_came(photo)
     opened = open_photo(photo)
     format = OUTPUT_FORMATS[output_suffix(opened)]

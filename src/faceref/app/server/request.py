@@ -34,8 +34,8 @@ class JobRequest:
         check_count("people", len(self.people), limits.people)
         check_pictures({PHOTOGRAPH: self.photo, **numbered("Reference", self.references)}, limits)
         if self.options.background not in (None, *NAMED):  # a path on the server's disk is nobody's business
-            hint = f"use {' or '.join(NAMED)}"
-            raise UsageError("is no way to enlarge a picture", subject=self.options.background, hint=hint)
+            hint = f"use {', '.join(NAMED[:-1])} or {NAMED[-1]}"
+            raise UsageError("is no background", subject=self.options.background, hint=hint)
         check_pictures({PHOTOGRAPH: self.photo}, limits, self.options.enlargement)
 
     def settings_json(self) -> str:

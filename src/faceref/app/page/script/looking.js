@@ -142,6 +142,7 @@ function newPhoto(id, name, file) {
     problem: null,
     refused: false,
     full: null,
+    cleaned: null,
     exact: null,
     strength: new Map(),
     changed: false,

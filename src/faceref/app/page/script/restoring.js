@@ -48,7 +48,7 @@ export class Restoring {
   remove(photo) {
     photo.asking.abort();
     for (const job of [photo.job, photo.earlier?.job]) this.#forget(job?.id);
-    for (const shown of [photo.shown, photo.full, photo.exact]) forget(shown);
+    for (const shown of [photo.shown, photo.full, photo.cleaned, photo.exact]) forget(shown);
     this.store.change((state) => {
       const at = state.photos.indexOf(photo);
       if (at < 0) return;
@@ -187,18 +187,21 @@ export class Restoring {
     const blob = await result(job.id, "", signal);
     const exact = { ...(await show(blob)), blob, strength: "" };
     if (signal.aborted) return forget(exact);
-    for (const shown of [photo.full, photo.exact]) forget(shown);
+    for (const shown of [photo.full, photo.cleaned, photo.exact]) forget(shown);
     this.#forget(photo.earlier?.job.id);
     this.store.change(() => {
-      Object.assign(photo, { state: "done", account: job.account, earlier: null, exact, full: null, problem: null });
+      const none = { earlier: null, full: null, cleaned: null, problem: null };
+      Object.assign(photo, { state: "done", account: job.account, exact, ...none });
     });
     const numbers = new Set(restoredFaces(photo).map(({ number }) => number));
     const strength = new Map([...photo.strength].filter(([face]) => numbers.has(face)));
     this.store.change(() => (photo.strength = strength)); // as it was set for the result before
-    if (!isRestored(photo)) return;
+    if (!numbers.size) return; // there is nothing to set the strength of
     const full = await show(await result(job.id, "1", signal));
     if (signal.aborted) return forget(full);
-    this.store.change(() => (photo.full = full));
+    const cleaned = job.account?.background ? await show(await result(job.id, "0", signal)) : null;
+    if (signal.aborted) return [full, cleaned].forEach(forget);
+    this.store.change(() => Object.assign(photo, { full, cleaned }));
     await this.strength.settle(photo, signal);
   }
 

@@ -73,9 +73,10 @@ export function isToDo(photo) {
   return photo.state === "ready" || photo.changed;
 }
 
-/** Whether there is a result with a restored face to show. @param {Photo} photo */
+/** Whether there is another picture to show than the photograph: with a restored face, or cleaned. @param {Photo} photo */
 export function isRestored(photo) {
-  return photo.state === "done" && photo.exact !== null && restoredFaces(photo).length > 0;
+  const isNew = restoredFaces(photo).length > 0 || Boolean(photo.job?.account?.background);
+  return photo.state === "done" && photo.exact !== null && isNew;
 }
 
 /** Whether it has faces, and none of them is or would be restored. @param {Photo} photo */

@@ -4,7 +4,7 @@
  * @typedef {{person: string | null, distance: number, certainty: number}} Match
  * @typedef {{number: number, box: [number, number, number, number] | null, restored: boolean, left_alone: string | null,
  *   strength: number, person: string | null, references: string[], matches: Match[], matched: boolean}} Face
- * @typedef {{faces: Face[], warnings: string[], references_left_out: {name: string, reason: string}[]}} Account
+ * @typedef {{faces: Face[], background: string | null, warnings: string[], references_left_out: {name: string, reason: string}[]}} Account
  * @typedef {{code: string, subject: string | null, reason: string, hint: string | null}} Said
  * @typedef {{id: string, state: "waiting" | "running" | "done" | "failed", ahead: number, steps_done: number,
  *   steps: number | null, account: Account | null, problem: Said | null}} Job
@@ -35,6 +35,7 @@
  * @property {string | null} problem
  * @property {boolean} refused  whether it is no photograph that the server takes
  * @property {Shown | null} full  with its faces restored fully
+ * @property {Shown | null} cleaned  as it is below them, where that is not the photograph itself
  * @property {(Shown & {blob: Blob, strength: string}) | null} exact  as it is downloaded, and at which strength, as asked
  * @property {Map<number, number>} strength  0 to 1, of the faces for which it was set; the others: as much as they need
  * @property {boolean} changed  since it was sent to be restored

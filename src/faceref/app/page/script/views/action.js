@@ -2,7 +2,7 @@
 
 import { find, say } from "../dom.js";
 import { progress } from "../restoring.js";
-import { isLeftAlone, isRestored, isSomebodyGiven, isToDo } from "../store.js";
+import { isLeftAlone, isRestored, isSomebodyGiven, isToDo, restoredFaces } from "../store.js";
 
 /** @typedef {import("../store.js").Store} Store */
 /** @typedef {import("../restoring.js").Restoring} Restoring */
@@ -47,8 +47,8 @@ function label(todo) {
 
 /** @param {State} state @param {Photo[]} todo */
 function advice(state, todo) {
-  if (todo.length && todo.every(isLeftAlone)) return "";
-  return todo.length && !isSomebodyGiven(state) ? "No good photographs are given: more of a face will be invented." : "";
+  const restored = todo.filter((photo) => !isLeftAlone(photo) && photo.account?.faces.length !== 0);
+  return restored.length && !isSomebodyGiven(state) ? "No good photographs are given: more of a face will be invented." : "";
 }
 
 /** @param {Photo[]} busy */
@@ -67,5 +67,7 @@ function drawProgress(busy) {
 function status(state, busy) {
   if (busy.length) return busy.length === 1 ? "Restoring" : `Restoring ${busy.length} photographs`;
   if (!state.photos.some((photo) => photo.state === "done")) return "";
-  return `${state.photos.filter(isRestored).length} of ${state.photos.length} photographs restored`;
+  const results = state.photos.filter(isRestored);
+  const became = results.every((photo) => restoredFaces(photo).length) ? "restored" : "done";
+  return `${results.length} of ${state.photos.length} photographs ${became}`;
 }

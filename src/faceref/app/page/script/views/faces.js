@@ -47,7 +47,8 @@ function said(photo) {
   if (photo.looking) return "Looking for faces…";
   const faces = photo.account?.faces ?? [];
   const count = faces.length;
-  const found = count === 1 ? "One face was found." : count ? `${count} faces were found, numbered from the left.` : "";
+  const none = photo.account ? "No face was found." : "";
+  const found = count === 1 ? "One face was found." : count ? `${count} faces were found, numbered from the left.` : none;
   if (!isLeftAlone(photo)) return found;
   return photo.state === "done" && !photo.changed ? "Nothing was restored, for the reasons below." : `${found} None would be restored, for the reasons below.`;
 }

@@ -16,7 +16,8 @@ export function drawLayers(photo) {
   const blend = find("#blend", HTMLElement);
   const exact = find("#exact", HTMLImageElement);
   setSource(before, photo.shown?.url);
-  before.alt = compared ? `${photo.name}, before on the left and restored on the right` : photo.name;
+  const became = restoredFaces(photo).length ? "restored" : "cleaned";
+  before.alt = compared ? `${photo.name}, before on the left and ${became} on the right` : photo.name;
   for (const id of ["#after", "#seam", "#divide"]) find(id, HTMLElement).hidden = !compared;
   setSource(exact, compared ? photo.exact?.url : undefined);
   drawBlend(blend, photo, compared);
@@ -24,12 +25,14 @@ export function drawLayers(photo) {
   exact.hidden = !settled && photo.full !== null;
 }
 
-/** Fully restored faces over the photograph, each as strongly as it is shown. @param {HTMLElement} blend @param {Photo} photo @param {boolean} compared */
+/** Fully restored faces over the photograph or what it was cleaned to, each as strongly as it is shown. @param {HTMLElement} blend @param {Photo} photo @param {boolean} compared */
 function drawBlend(blend, photo, compared) {
-  const { full } = photo;
-  keep(blend, compared && full ? parts(photo) : [], {
-    key: ({ face }) => `${full?.url} ${face?.number}`,
-    make: () => make("img", { src: full?.url, alt: "" }),
+  const { full, cleaned } = photo;
+  const below = cleaned ? [{ shown: cleaned, face: null, opacity: 1 }] : [];
+  const above = full ? parts(photo).map((part) => ({ shown: full, ...part })) : [];
+  keep(blend, compared ? [...below, ...above] : [], {
+    key: ({ shown, face }) => `${shown.url} ${face?.number}`,
+    make: ({ shown }) => make("img", { src: shown.url, alt: "" }),
     update(image, { face, opacity }) {
       image.style.opacity = String(opacity);
       image.style.clipPath = face ? around(face, photo) : "none";

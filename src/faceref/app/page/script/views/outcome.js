@@ -48,17 +48,20 @@ function draw(state, slider, reset) {
   const shown = photo !== null && isRestored(photo);
   find("#outcome", HTMLElement).hidden = !shown;
   if (!shown) return;
+  find("#download-all", HTMLElement).hidden = state.photos.filter(isRestored).length < 2;
+  keep(find("#warnings", HTMLElement), photo.job?.account?.warnings ?? [], {
+    key: (warning) => warning,
+    make: (warning) => make("li", {}, warning),
+  });
+  const hasFaces = restoredFaces(photo).length > 0;
+  find("#strength-of-all", HTMLElement).hidden = !hasFaces;
+  if (!hasFaces) return;
   const asNeeded = photo.strength.size === 0;
   const said = asNeeded ? `${range(photo)}, as needed` : range(photo);
   slider.valueAsNumber = Math.round(100 * mean(restoredFaces(photo).map((face) => strengthOf(photo, face))));
   slider.setAttribute("aria-valuetext", said);
   say(find("#strength-said", HTMLElement), said);
   reset.hidden = asNeeded;
-  find("#download-all", HTMLElement).hidden = state.photos.filter(isRestored).length < 2;
-  keep(find("#warnings", HTMLElement), photo.job?.account?.warnings ?? [], {
-    key: (warning) => warning,
-    make: (warning) => make("li", {}, warning),
-  });
 }
 
 /** From the face of which least is shown to the one of which most is. @param {Photo} photo */
