@@ -67,20 +67,6 @@ def test_another_strength_is_what_restoring_with_it_gives(client, restorer, phot
     assert client.result(job.id, strength=0)[0] == photo
 
 
-def test_a_cleaned_picture_has_any_strength_too_and_a_photograph_without_a_face_is_cleaned(
-    client, restorer, photo, wall
-):
-    asked = FULLY.model_copy(update={"background": "clean"})
-    job = client.submit(photo, options=asked)
-    assert list(client.follow(job.id))[-1].state == State.DONE
-    for strength in (0.3, 0.0):
-        expected = restorer.restore(photo, options=asked.model_copy(update={"strength": strength})).encode("PNG")[0]
-        assert client.result(job.id, strength=strength, keep=True)[0] == expected != photo
-    cleaned = client.restore(wall, options=asked)
-    assert cleaned.data == restorer.restore(wall, options=asked).encode("PNG")[0] != wall
-    assert cleaned.account.background == "clean"
-
-
 @pytest.fixture
 def two(portrait) -> bytes:
     """A photograph of two faces, the second the smaller."""

@@ -10,13 +10,11 @@ import pytest
 from PIL import Image, ImageOps
 from playwright.sync_api import Page, expect
 from serving import png, until
-from visiting import choose, downloaded, faces_of, job_id, pixels, restore, restore_half, shown, wait_for_faces
+from visiting import SET, choose, downloaded, faces_of, job_id, pixels, restore, restore_half, shown, wait_for_faces
 
 from faceref import RestoreOptions
 from faceref.app.server.schema import State
 from faceref.client import Client
-
-SET = "slider => {{ slider.value = {}; slider.dispatchEvent(new Event('input')); }}"
 
 
 @pytest.fixture
@@ -189,36 +187,6 @@ def test_many_photographs_are_restored_and_downloaded_together(page, bad, two, w
         with Image.open(archive.open("group_restored.png")) as picture:
             assert picture.size == two.size
             assert picture.info["Description"].startswith("AI-restored")
-
-
-def test_the_whole_picture_is_cleaned_and_of_one_without_a_face_that_is_all(page, restorer, bad, on_disk):
-    wall = Image.effect_noise((64, 64), 40).convert("RGB")
-    choose(page, "photos", on_disk(wall=wall, old=bad))
-    page.get_by_role("button", name="wall.png: problem").wait_for()
-    page.get_by_text("Settings", exact=True).click()
-    page.get_by_role("checkbox", name="Clean the whole picture").check()
-    expect(page.locator("#faces-said")).to_have_text("No face was found.")
-    page.get_by_role("button", name="Restore 2 photographs").click()
-    expect(page.locator("#status")).to_have_text("2 of 2 photographs done")
-    expect(page.locator("#strength")).to_be_hidden()
-    expect(page.locator("#warnings")).to_contain_text("The whole picture was cleaned")
-    cleaned = restorer.restore(png(wall), options=RestoreOptions(background="clean"))
-    assert downloaded(page, "#download") == ("wall_restored.png", cleaned.encode("PNG")[0])
-    assert pixels(shown(page, "#exact")) == cleaned.image.tobytes()
-    page.get_by_role("button", name="old.png: done").click()
-    expect(page.locator("#blend img")).to_have_count(2)  # what is cleaned lies below what is restored
-    held = []
-    page.route("**/result?*strength=0.4", lambda route: held.append(route))
-    page.locator("#strength").evaluate(SET.format(40))
-    expect(page.locator("#blend img").last).to_be_visible()  # before the server has answered
-    assert page.locator("#blend img").evaluate_all("all => all.map((one) => one.style.opacity)") == ["1", "0.4"]
-    until(lambda: page.wait_for_timeout(50) or bool(held))
-    page.unroute("**/result?*strength=0.4")  # lets it go
-    asked = RestoreOptions(background="clean", strength=0.4)
-    assert downloaded(page, "#download") == (
-        "old_restored.png",
-        restorer.restore(png(bad), options=asked).encode("PNG")[0],
-    )
 
 
 def test_photographs_that_browsers_cannot_show_are_shown(page, bad, tmp_path):

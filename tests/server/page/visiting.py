@@ -11,6 +11,8 @@ from playwright.sync_api import Page, expect
 from faceref.app.server.schema import Job
 from faceref.restore.account import FaceAccount
 
+# what moves a slider to a value
+SET = "slider => {{ slider.value = {}; slider.dispatchEvent(new Event('input')); }}"
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 
 

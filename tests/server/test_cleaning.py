@@ -1,0 +1,28 @@
+"""Photographs that are cleaned over HTTP: at any strength, and without a face."""
+
+import io
+
+import numpy as np
+from PIL import Image
+from serving import FULLY, png
+
+from faceref.app.server.schema import State
+
+CLEANED = FULLY.model_copy(update={"background": "clean"})
+
+
+def test_a_cleaned_picture_has_any_strength_too(client, restorer, photo):
+    job = client.submit(photo, options=CLEANED)
+    assert list(client.follow(job.id))[-1].state == State.DONE
+    for strength in (0.3, 0.0):
+        asked = CLEANED.model_copy(update={"strength": strength})
+        expected = restorer.restore(photo, options=asked).encode("PNG")[0]
+        assert client.result(job.id, strength=strength, keep=True)[0] == expected
+
+
+def test_a_photograph_without_a_face_is_cleaned(client, restorer):
+    noisy = Image.effect_noise((64, 64), 40).convert("RGB")
+    cleaned = client.restore(png(noisy), options=CLEANED)
+    assert cleaned.data == restorer.restore(png(noisy), options=CLEANED).encode("PNG")[0]
+    assert np.std(Image.open(io.BytesIO(cleaned.data))) < np.std(noisy) / 2
+    assert cleaned.account.background == "clean"
