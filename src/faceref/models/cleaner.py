@@ -29,7 +29,7 @@ class PictureCleaner(ModelMixin, ConfigMixin):
     """
 
     @register_to_config
-    def __init__(self, channels: tuple[int, ...] = (48, 64, 64), blocks: int = 3) -> None:
+    def __init__(self, channels: tuple[int, ...] = (40, 56, 64), blocks: int = 2) -> None:
         """channels: of each level, the first at half the resolution; blocks: residual ones of each, on either side."""
         super().__init__()
         self.conv_in = nn.Conv2d(3 * PATCH**2, channels[0], 3, padding=1)

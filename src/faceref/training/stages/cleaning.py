@@ -1,4 +1,4 @@
-"""A network that cleans any photograph of noise, compression and a little blur, for what lies around faces (ours)."""
+"""A network that cleans any photograph of noise and compression, for what lies around faces (ours)."""
 
 from pathlib import Path
 from typing import Self
