@@ -4,7 +4,7 @@ import { cancel, follow, photoOf, readJob, referenceOf, result, submit } from ".
 import { forget, show } from "./pictures.js";
 import { isAbort, isAway, Problem, words } from "./problem.js";
 import { remembered } from "./session.js";
-import { isRestored, isToDo, optionsFor, restoredFaces, whoOf } from "./store.js";
+import { isToDo, optionsFor, restoredFaces, whoOf } from "./store.js";
 
 /** @typedef {import("./store.js").Store} Store */
 /** @typedef {import("./looking.js").Looking} Looking */

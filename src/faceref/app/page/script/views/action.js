@@ -47,8 +47,8 @@ function label(todo) {
 
 /** @param {State} state @param {Photo[]} todo */
 function advice(state, todo) {
-  const restored = todo.filter((photo) => !isLeftAlone(photo) && photo.account?.faces.length !== 0);
-  return restored.length && !isSomebodyGiven(state) ? "No good photographs are given: more of a face will be invented." : "";
+  const restored = todo.some((photo) => photo.account?.faces.length && !isLeftAlone(photo));
+  return restored && !isSomebodyGiven(state) ? "No good photographs are given: more of a face will be invented." : "";
 }
 
 /** @param {Photo[]} busy */

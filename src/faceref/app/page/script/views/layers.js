@@ -27,10 +27,10 @@ export function drawLayers(photo) {
 
 /** Fully restored faces over the photograph or what it was cleaned to, each as strongly as it is shown. @param {HTMLElement} blend @param {Photo} photo @param {boolean} compared */
 function drawBlend(blend, photo, compared) {
-  const { full, cleaned } = photo;
+  const { full, cleaned } = compared ? photo : { full: null, cleaned: null }; // nothing while it is restored again
   const below = cleaned ? [{ shown: cleaned, face: null, opacity: 1 }] : [];
   const above = full ? parts(photo).map((part) => ({ shown: full, ...part })) : [];
-  keep(blend, compared ? [...below, ...above] : [], {
+  keep(blend, [...below, ...above], {
     key: ({ shown, face }) => `${shown.url} ${face?.number}`,
     make: ({ shown }) => make("img", { src: shown.url, alt: "" }),
     update(image, { face, opacity }) {
