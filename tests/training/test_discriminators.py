@@ -64,10 +64,11 @@ def test_a_part_is_judged_as_a_whole():
 
 
 @pytest.mark.parametrize(
-    "discriminator", [PatchDiscriminator(channels=32), UNetDiscriminator(channels=8), PartDiscriminator(64, 64, 8)]
+    ("kind", "sizes"), [(PatchDiscriminator, (32,)), (UNetDiscriminator, (8,)), (PartDiscriminator, (64, 64, 8))]
 )
-def test_it_learns_to_tell_sharp_from_blurred(discriminator: nn.Module):
+def test_it_learns_to_tell_sharp_from_blurred(kind: type[nn.Module], sizes: tuple[int, ...]):
     torch.manual_seed(0)
+    discriminator = kind(*sizes)
     sharp = pictures()
     blurred = F.avg_pool2d(sharp, 5, 1, 2)
     optimizer = torch.optim.Adam(discriminator.parameters(), 2e-3)
