@@ -21,7 +21,7 @@ WORST, BEST = 18.0, 42.0  # dB: an estimated PSNR of these is a score of 0 and 1
 
 # Scores up to which a face is restored fully, and from which on it is left alone: benchmarks/strength.py --choose
 RESTORED, ALONE = 0.35, 0.55
-# By how much a cleaned face seems better than it is: noise is gone, but no detail has come back (docs/background.md)
+# By how much a cleaned face seems better than it is: noise is gone, but no detail has come back (docs/experiments.md)
 FLATTERED = 0.15
 
 
