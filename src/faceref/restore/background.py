@@ -10,7 +10,6 @@ import torch
 from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
 from PIL import Image
 
-from faceref.faces.align import AlignedFace
 from faceref.faces.blend import placed_weights
 from faceref.models.cleaner import CLEANER, load_cleaner
 from faceref.models.upscaler import Upscaler, find_realesrgan, load_realesrgan, load_upscaler
@@ -18,7 +17,7 @@ from faceref.pictures.output import check_side
 from faceref.pictures.photo import Photo, PhotoSource, sides
 from faceref.pictures.search import photo_digest
 from faceref.pictures.tiles import enlarge_in_tiles
-from faceref.restore.faces import FoundFace, RestoredFace, crop_of
+from faceref.restore.faces import FoundFace, RestoredFace
 from faceref.restore.model import OnStep
 from faceref.restore.options import CLEAN, LANCZOS, NAMED_BACKGROUNDS, REALESRGAN, RestoreOptions
 
@@ -68,7 +67,7 @@ def clean(photo: Photo, cleaner: Upscaler, on_step: OnStep = lambda *_: None) ->
 
 def over(photo: Photo, restored: Sequence[RestoredFace]) -> tuple[RestoredFace, ...]:
     """Restored faces as corrections of the cleaned photograph."""
-    return tuple(_over(one, replace(one.face, crop=_crop_in(photo, one.face))) for one in restored)
+    return tuple(_over(one, replace(one.face, crop=one.face.crop_in(photo))) for one in restored)
 
 
 def enlarge(
@@ -140,11 +139,6 @@ def _drawn(photo: Photo, upscaler: Upscaler, scale: int, on_step: OnStep) -> Ima
 def _over(restored: RestoredFace, face: FoundFace) -> RestoredFace:
     """The restored face over another picture of it."""
     return replace(restored, assignment=replace(restored.assignment, face=face))
-
-
-def _crop_in(photo: Photo, face: FoundFace) -> AlignedFace:
-    """The face's square in another picture of its photograph."""
-    return crop_of(photo, None if face.place is None else face.place.landmarks)
 
 
 def _at_scale(face: FoundFace, scale: int) -> FoundFace:

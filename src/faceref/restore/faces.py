@@ -45,6 +45,10 @@ class FoundFace:
         """The aligned face with full levels, as networks are shown it."""
         return self.levels.stretched(self.crop.image)
 
+    def crop_in(self, photo: Photo) -> AlignedFace:
+        """Its square in another picture of the same size, as its photograph is when cleaned."""
+        return crop_of(photo, self.place and self.place.landmarks)
+
 
 @dataclass(frozen=True, eq=False)
 class Assignment:

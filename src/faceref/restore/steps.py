@@ -119,8 +119,7 @@ def as_needed_when_cleaned(
     def judged(one: Assignment) -> Assignment:
         if one.left_alone or options.always or options.strength_of(one.face.number) is not None:
             return one
-        crop = crop_of(cleaned, one.face.place and one.face.place.landmarks)
-        needed, _ = judge(crop, one.face.levels, options.enlargement)
+        needed, _ = judge(one.face.crop_in(cleaned), one.face.levels, options.enlargement)
         shown = min(one.strength, strength(needed, cleaned=True))
         return replace(one, strength=shown, left_alone=None if shown else LeftAlone.CLEANED)
 
