@@ -29,6 +29,7 @@ from faceref.pictures.naming import check_name, check_tree, plan_tree
 from faceref.pictures.photo import read_bytes
 from faceref.pictures.search import check_exists, photo_digest, photos_below
 from faceref.restore.background import check_result
+from faceref.restore.only_background import made_in_folder
 from faceref.restore.request import Request
 from faceref.restore.restorer import Restorer
 from faceref.restore.result import Result
@@ -92,7 +93,7 @@ class MatchWork:
         try:
             if is_marked_restored(photo):
                 return Outcome(item.photo, "passed over", reason=OURS)
-            result = restorer.match(photo, people, self.request.options)
+            result = made_in_folder(restorer.match, photo, people, self.request.options)
         except NOTHING_TO_RESTORE as error:
             return Outcome(item.photo, "copied", reason=error.reason, warnings=error.warnings)
         except FacerefError as error:
@@ -144,7 +145,7 @@ class RestoreWork:
         format = OUTPUT_FORMATS[target.suffix.lower()]
         check_result(photo, self.request.options, format, printable(target))
         try:
-            result = restorer.restore(photo, people, self.request.options)
+            result = made_in_folder(restorer.restore, photo, people, self.request.options)
         except NOTHING_TO_RESTORE as error:
             copied = Outcome(item.photo, "copied", None, item.photo, error.reason, warnings=error.warnings)
             return copied, read_bytes(photo)
@@ -172,9 +173,10 @@ def restore_folder(
 ) -> Iterator[Outcome]:
     """Restore all photographs below `photos` into the same tree below `out`; the outcomes as they are reached.
 
-    A photograph with nothing to restore is copied byte for byte; results of ours are passed over; one that cannot be
-    read is told as failed. What an earlier run with the same settings did comes first and is not done again, whatever
-    ended that run. again: do all of it again, with other settings perhaps. on_photo: told how far it is.
+    A photograph with nothing to restore is copied byte for byte, if it gets no background; results of ours are passed
+    over; one that cannot be read is told as failed. What an earlier run with the same settings did comes first and is
+    not done again, whatever ended that run. again: do all of it again, with other settings perhaps. on_photo: told how
+    far it is.
 
     Raises UsageError for trees within one another, and (code "other_settings") if `out` was made with other settings;
     PhotoError if there is no photograph, or their folder or one of references vanishes; OutputError if `out` cannot be

@@ -9,6 +9,7 @@ class LeftAlone(StrEnum):
 
     NOT_CHOSEN = "not_chosen", "another face was chosen"
     SAID_SO = "said_so", "you said so"
+    OWN_REFERENCE = "own_reference", "all references are this photograph itself"
     NOBODY = "nobody", "it is not surely anybody whose references were given"
     NOT_SURE = "not_sure", "it is not sure which of the people it is"
     BACKGROUND = "background", "it is in the background"
