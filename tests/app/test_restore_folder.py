@@ -106,6 +106,15 @@ def test_a_dry_run_shows_who_would_be_matched_and_writes_nothing(restore, album)
     assert {path.name for path in album.iterdir()} == {"photos", "references"}
 
 
+@pytest.mark.parametrize(("background", "becomes"), [("clean", "cleaned"), ("lanczos", "enlarged")])
+def test_a_dry_run_shows_photographs_without_a_face_that_are_cleaned_or_enlarged(restore, background, becomes):
+    done = restore("--dry-run", "--background", background)
+    assert done.code == 0, done.errors
+    assert f"2 photographs would be: 1 restored, 1 {becomes}; no picture was written" in done.output
+    (row,) = (line.split() for line in done.output.splitlines() if "wall.png" in line)
+    assert row == ["wall.png", *"----", "no", "face", "was", "found"]
+
+
 def test_a_dry_run_names_what_is_no_unicode(restore, album):
     (album / "photos" / "photo.jpg").rename(album / "photos" / os.fsdecode(b"gro\xdfmutter.jpg"))
     done = restore("--dry-run")

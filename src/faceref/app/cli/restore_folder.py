@@ -121,7 +121,7 @@ def _matches(outcomes: list["Outcome"]) -> Table:
             whose = names[0] if face.matched and names else "-"
             why = left_alone(face, account.face if account else None)
             table.add_row(printable(outcome.photo), str(face.number), whose, *[*sure, "-", "-"][:2], why)
-        if account is None:
+        if not (account and account.faces):  # a background has an account without a face, too
             table.add_row(printable(outcome.photo), "-", "-", "-", "-", outcome.reason)
     return table
 
