@@ -5,6 +5,7 @@ import json
 import os
 
 import pytest
+from PIL import Image
 
 
 @pytest.fixture
@@ -113,6 +114,17 @@ def test_a_dry_run_shows_photographs_without_a_face_that_are_cleaned_or_enlarged
     assert f"2 photographs would be: 1 restored, 1 {becomes}; no picture was written" in done.output
     (row,) = (line.split() for line in done.output.splitlines() if "wall.png" in line)
     assert row == ["wall.png", *"----", "no", "face", "was", "found"]
+
+
+@pytest.mark.parametrize(("asked", "said"), [((), True), (("--always",), False), (("--background", "lanczos"), False)])
+def test_a_dry_run_says_that_it_judges_faces_before_they_are_cleaned(faceref, album, tiny_model, asked, said):
+    with Image.open(album / "photo.jpg") as photo:
+        bad = photo.convert("RGB").resize((64, 64)).resize(photo.size)
+    (album / "photos").mkdir()
+    bad.save(album / "photos" / "old.png")
+    done = faceref("restore", album / "photos", "--dry-run", "--background", "clean", "--model", tiny_model, *asked)
+    assert "1 photograph would be: 1 restored; " in done.output
+    assert ("; faces were judged before cleaning: some may need no more than that; no picture" in done.output) == said
 
 
 def test_a_dry_run_names_what_is_no_unicode(restore, album):

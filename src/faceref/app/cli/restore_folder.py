@@ -14,6 +14,7 @@ from faceref.app.cli.data_options import UseRay
 from faceref.app.cli.wording import FOLDER_HINTS, left_alone
 from faceref.errors import FacerefError, UsageError, printable
 from faceref.restore.account import Account, called
+from faceref.restore.options import CLEAN, RestoreOptions
 
 if TYPE_CHECKING:  # at run time imported on use: --help need not wait for torch
     from faceref.restore.folder import Outcome
@@ -106,7 +107,8 @@ def _dry_run(photos: Path, request: "Request", jobs: int, ray: bool, as_json: bo
     else:
         show(_matches(outcomes))
         would_be = f"{counted(len(outcomes), 'photograph')} would be: {_counts(outcomes)}"
-        output.print(f"{would_be}; no picture was written{_not_looked_at(photos)}")
+        early = _judged_early(outcomes, request.options)
+        output.print(f"{would_be}{early}; no picture was written{_not_looked_at(photos)}")
     return _say_failures(outcomes)
 
 
@@ -124,6 +126,14 @@ def _matches(outcomes: list["Outcome"]) -> Table:
         if not (account and account.faces):  # a background has an account without a face, too
             table.add_row(printable(outcome.photo), "-", "-", "-", "-", outcome.reason)
     return table
+
+
+def _judged_early(outcomes: list["Outcome"], options: RestoreOptions) -> str:
+    """That fewer faces may be restored, where that is so: to clean a megapixel takes seconds that a dry run saves."""
+    as_needed = not options.always and not isinstance(options.strength, float)
+    if options.background != CLEAN or not as_needed or not any(one.status == "restored" for one in outcomes):
+        return ""
+    return "; faces were judged before cleaning: some may need no more than that"
 
 
 def _counts(outcomes: list["Outcome"]) -> str:
