@@ -3,10 +3,14 @@
 import io
 
 import numpy as np
+import pytest
 from PIL import Image
 from serving import FULLY, png
 
+from faceref.app.server import restoring
+from faceref.app.server.restoring import StoppedError, Task
 from faceref.app.server.schema import State
+from faceref.restore.layers import Layers
 
 CLEANED = FULLY.model_copy(update={"background": "clean"})
 
@@ -27,3 +31,19 @@ def test_a_photograph_without_a_face_is_cleaned(client, restorer):
     before, after = (np.asarray(one).std() for one in (noisy, Image.open(io.BytesIO(cleaned.data))))
     assert after < before / 2
     assert cleaned.account.background == "clean"
+
+
+@pytest.mark.parametrize("before", ["layers", "picture"])
+def test_of_a_job_that_is_cancelled_no_more_pictures_are_compressed(before, restorer, photo, monkeypatch):
+    made = []
+    for owner, name, what in ((Layers, "of", "layers"), (restoring, "encoded", "picture")):
+        make = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *given, make=make, what=what: made.append(what) or make(*given))
+
+    def check() -> None:
+        if before == "layers" or made:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        restoring.restored(restorer, Task(photo, (), CLEANED), lambda *_: None, check)
+    assert made == ([] if before == "layers" else ["layers"])

@@ -79,9 +79,11 @@ def outcome_of(make: Callable[[], T]) -> T | Failed:
 def restored(restorer: Restorer, task: Task, on_step: OnStep, check: Callable[[], None]) -> Done:
     """Do a task. Raises as `Restorer.restore`, and what `on_step` and `check` raise, which is called in between."""
     result = restorer.restore(task.photo, task.people, task.options, on_step=on_step, on_photo=lambda *_: check())
+    check()  # pictures are compressed from here on, which takes seconds
     account, layers = result.account(), Layers.of(result, task.options.colour)
     if not result.is_new:  # nothing was to be restored
         return Done(Picture.as_it_came(task.photo), layers, account)
+    check()
     picture, left_out = encoded(result)
     account.warnings += left_out
     return Done(picture, layers, account)
