@@ -66,3 +66,24 @@ def test_below_a_face_that_is_shown_less_the_picture_is_cleaned(page, restorer, 
     expect(page.locator("#exact")).to_be_visible()
     expect(page.locator("#blend")).to_be_hidden()
     assert pixels(shown(page, "#exact")) == pixels(expected)
+
+
+def test_nothing_of_a_result_stays_in_memory_where_the_cleaned_picture_does_not_come(page, bad, on_disk):
+    page.evaluate("""() => {
+        window.kept = new Set();
+        const { createObjectURL: create, revokeObjectURL: revoke } = URL;
+        URL.createObjectURL = (blob) => (kept.add(create(blob)), [...kept].at(-1));
+        URL.revokeObjectURL = (url) => (kept.delete(url), revoke(url));
+    }""")
+    choose(page, "photos", on_disk(old=bad))
+    page.get_by_text("Settings", exact=True).click()
+    page.get_by_role("checkbox", name="Clean the whole picture").check()
+    expect(page.locator("#faces-said")).to_have_text("One face was found.")
+    refusal = '{"code": "internal", "subject": null, "reason": "It cannot be read", "hint": null}'
+    page.route("**/result?*strength=0", lambda route: route.fulfill(status=500, body=refusal))
+    page.locator("#restore").click()
+    expect(page.locator("#problem")).to_have_text("It cannot be read.")
+    assert page.evaluate("kept.size") == 2  # the photograph, and the result
+    page.get_by_role("button", name="Start over").click()
+    page.locator("#welcome").wait_for()
+    assert page.evaluate("kept.size") == 0

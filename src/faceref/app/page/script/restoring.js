@@ -198,9 +198,14 @@ export class Restoring {
     this.store.change(() => (photo.strength = strength)); // as it was set for the result before
     if (!numbers.size) return; // there is nothing to set the strength of
     const full = await show(await result(job.id, "1", signal));
-    if (signal.aborted) return forget(full);
-    const cleaned = job.account?.background ? await show(await result(job.id, "0", signal)) : null;
-    if (signal.aborted) return [full, cleaned].forEach(forget);
+    let cleaned = null;
+    try {
+      if (job.account?.background) cleaned = await show(await result(job.id, "0", signal));
+      signal.throwIfAborted();
+    } catch (error) {
+      [full, cleaned].forEach(forget); // nobody is going to see them
+      throw error;
+    }
     this.store.change(() => Object.assign(photo, { full, cleaned }));
     await this.strength.settle(photo, signal);
   }
