@@ -14,7 +14,7 @@ from torch import Tensor
 
 from faceref import Person, RestoreOptions, Restorer, Result
 from faceref.errors import NoFaceError, OtherPersonError, UsageError
-from faceref.restore.options import FaceChoice
+from faceref.restore.options import NAMED_BACKGROUNDS, FaceChoice
 
 from .images import to_images, to_pictures
 from .progress import progress
@@ -22,7 +22,8 @@ from .progress import progress
 CATEGORY = "faceref"
 LARGEST_SEED = 2**53 - 1  # the largest whole number that the page, JavaScript, holds exactly
 OWN = -1.0  # in place of a number: what the model, or the face, says
-OWN_BY_DEFAULT = ("strength", "guidance", "steps", "crisp")
+OWN_BY_DEFAULT = ("strength", "guidance", "steps", "crisp", "scale")
+AS_IT_IS = "none"  # no background is drawn
 
 
 class LoadModel:
@@ -113,6 +114,8 @@ class RestoreFaces:
                 "people": ("FACEREF_PERSON",),
                 "crisp": _option("FLOAT", "crisp", default=OWN, min=OWN, max=1.0, step=0.05),
                 "face_only": _option("BOOLEAN", "face_only", default=False),
+                "background": _option([AS_IT_IS, *NAMED_BACKGROUNDS], "background", default=AS_IT_IS),
+                "scale": _option("INT", "scale", default=0, min=0, max=4, step=2),
             },
         }
 
@@ -133,6 +136,8 @@ class RestoreFaces:
         people: list[Person] | None = None,
         crisp: float = OWN,
         face_only: bool = False,
+        background: str = AS_IT_IS,
+        scale: int = 0,
     ) -> tuple[Tensor, list[Result], str]:
         options = RestoreOptions.of(
             face=_chosen(face),
@@ -147,6 +152,8 @@ class RestoreFaces:
             always=always,
             aligned=aligned,
             face_only=face_only,
+            background=None if background == AS_IT_IS else background,
+            scale=scale or None,
         )
         photographs = to_pictures(images)
         tell = progress(len(photographs))

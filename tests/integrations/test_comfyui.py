@@ -27,13 +27,14 @@ def ours() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def pictures(astronaut: Image.Image, tmp_path_factory) -> Path:
-    """ComfyUI's folder `input`: a blurred portrait, two good ones of the same person, and nothing but grey."""
+    """ComfyUI's folder `input`: a blurred portrait, two good ones of the same person, nothing but grey, and noise."""
     folder = tmp_path_factory.mktemp("input")
     portrait = astronaut.crop((96, 0, 352, 256))
     portrait.resize((64, 64)).resize((256, 256)).save(folder / "old.png")
     ImageOps.mirror(portrait).save(folder / "good_1.png")
     portrait.transpose(Image.Transpose.ROTATE_90).save(folder / "good_2.png")
     Image.new("RGB", (128, 128), "grey").save(folder / "grey.png")
+    Image.effect_noise((256, 256), 40).save(folder / "noise.png")
     return folder
 
 
@@ -97,6 +98,29 @@ def test_of_a_batch_a_picture_without_a_face_stays_as_it_is_and_the_others_are_r
 
 
 @pytest.mark.parametrize(
+    ("asked", "side"),
+    [({"background": "clean"}, 256), ({"background": "lanczos"}, 512), ({"background": "lanczos", "scale": 4}, 1024)],
+)
+def test_whole_pictures_are_cleaned_or_enlarged_those_without_a_face_too(
+    asked, side, prompt, nodes, tiny_model, pictures
+):
+    prompt["11"] = {"class_type": "LoadImage", "inputs": {"image": "noise.png"}}
+    prompt["12"] = {"class_type": "ImageBatch", "inputs": {"image1": ["2", 0], "image2": ["11", 0]}}
+    prompt[RESTORE]["inputs"] |= asked | {"images": ["12", 0]}
+    assert comfyui.problems(prompt, nodes) == []
+    done = comfyui.execute(prompt, nodes)
+    assert done[SAVED][0].shape == (2, side, side, 3)
+    noise = Image.open(pictures / "noise.png").convert("RGB")
+    expected = Restorer.from_pretrained(tiny_model).restore(noise, options=asked)
+    np.testing.assert_allclose(done[SAVED][0][1].numpy() * 255, np.asarray(expected.image), atol=1)
+    told = json.loads(done[RESTORE][2][0])
+    assert [(one["background"], len(one["faces"])) for one in told] == [
+        (asked["background"], 1),
+        (asked["background"], 0),
+    ]
+
+
+@pytest.mark.parametrize(
     ("typed", "chosen"), [("auto", None), ("2", 2), ("largest", "largest"), ("70,60,170.5,185", (70, 60, 170.5, 185))]
 )
 def test_a_face_is_chosen_as_it_is_typed(nodes, typed, chosen):
@@ -145,6 +169,7 @@ def test_a_face_that_is_good_already_is_compared_as_it_is(prompt, nodes):
         (PERSON, {"folder": "/nowhere"}, "/nowhere"),
         (RESTORE, {"face": "5"}, "has no face 5; choose 1, largest or all."),
         (RESTORE, {"face": "left"}, "face cannot be 'left'"),
+        (RESTORE, {"scale": 2}, "scale cannot be 2: it is for a background"),
         (RESTORE, {"crisp": 0.5}, "cannot be told how crisply to draw"),
         (RESTORE, {"steps": 1000, "guidance": 0.0, "images": ["11", 0]}, "No face was found"),
     ],
@@ -164,6 +189,7 @@ def test_what_goes_wrong_is_said_in_facerefs_own_sentence(node: str, inputs: dic
         (RESTORE, {"strength": 1.5}, "strength cannot be 1.5"),
         (RESTORE, {"seed": 2**60}, "seed cannot be"),
         (RESTORE, {"colour": "sepia"}, "colour cannot be 'sepia'"),
+        (RESTORE, {"background": "model.pth"}, "background cannot be 'model.pth'"),
         (RESTORE, {"images": [MODEL, 0]}, "images is FACEREF_RESTORER, not IMAGE"),
         (COMPARE, {"results": [RESTORE, 0]}, "results is IMAGE, not FACEREF_RESULTS"),
     ],
