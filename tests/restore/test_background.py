@@ -245,6 +245,33 @@ def test_a_cleaned_picture_is_shown_at_another_strength_without_cleaning_it_agai
         assert "cleaned (clean)" in shown.info["Description"]
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "L", "LA"])
+def test_what_is_cleaned_keeps_its_alpha_and_gets_no_colours_at_any_strength(
+    restorer, portrait, mirrored, mode, monkeypatch
+):
+    tinted = Upscaler("clean", 1, lambda pixels: (pixels * (0.9, 0.8, 0.7)).astype(np.float32))
+    monkeypatch.setattr(background, "load_cleaner", lambda _: tinted)
+    cleaning = Restorer(restorer.model, restorer.blind, restorer.detector, restorer.recogniser)
+    photo, alpha = portrait.convert(mode.removesuffix("A")), Image.linear_gradient("L").resize(portrait.size)
+    if "A" in mode:
+        photo.putalpha(alpha)
+    photo.save(file := io.BytesIO(), "PNG")
+    fully = restore(cleaning, file.getvalue(), mirrored, background="clean")
+    layers = Layers.model_validate_json(Layers.of(fully, "keep").model_dump_json())
+    for strength in (1.0, 0.4, 0.0):
+        result = restore(cleaning, file.getvalue(), mirrored, background="clean", strength=strength)
+        data, _ = result.encode("PNG")
+        assert layers.at(strength).encode(fully.photo, "PNG")[0] == data
+        made = Image.open(io.BytesIO(data))
+        assert made.mode == mode
+        if "A" in mode:
+            assert (np.asarray(made.getchannel("A")) == np.asarray(alpha)).all()
+        shares = (0.9, 0.8, 0.7) if mode == "RGBA" else (0.299 * 0.9 + 0.587 * 0.8 + 0.114 * 0.7,) * 3
+        assert np.abs(pixels(made) - pixels(photo) * shares)[:40, :40].max() < 1.5
+    before, after = (pixels(one)[middle(fully, 1, 1)] for one in (made, fully.image))
+    assert np.abs(after - before).mean() > 1
+
+
 def test_another_cleaner_is_another_setting(tmp_path, monkeypatch):
     monkeypatch.setattr(background, "CLEANER", tmp_path)
     weights = tmp_path / "diffusion_pytorch_model.safetensors"
