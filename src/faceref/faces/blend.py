@@ -70,7 +70,7 @@ class Blend:
         box = _box(photo.size, face.alignment)
         if box is None or strength == 0:
             return cls([], change.on, None, strength)
-        parts, room = _in_rows(box, ROWS), MOST_GRAIN**2 - change.left**2
+        parts, room = in_rows(box), MOST_GRAIN**2 - change.left**2
         on = functools.cache(change.on) if len(parts) == 1 else change.on  # several would take too much memory
         grain = _lost_grain(photo, on, box, COARSEST * face.alignment.side, max(room, 0.0) ** 0.5, rng)
         return cls(parts, on, grain, strength)
@@ -124,6 +124,12 @@ def warp(pixels: np.ndarray, alignment: Alignment, box: Box) -> np.ndarray:
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     fine = cv2.warpAffine(pixels, to_crop, shape, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return cv2.resize(fine, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
+
+
+def in_rows(box: Box) -> list[Box]:
+    """The box in parts of at most ROWS rows, from top to bottom."""
+    left, top, right, bottom = box
+    return [(left, start, right, min(start + ROWS, bottom)) for start in range(top, bottom, ROWS)]
 
 
 def _box(size: tuple[int, int], alignment: Alignment) -> Box | None:
@@ -200,12 +206,6 @@ class _Change:
         return correction, broad, (weights * alike[..., None]).clip(0, 1)  # cubic interpolation overshoots
 
 
-def _in_rows(box: Box, rows: int) -> list[Box]:
-    """The box in parts of at most so many rows, from top to bottom."""
-    left, top, right, bottom = box
-    return [(left, start, right, min(start + rows, bottom)) for start in range(top, bottom, rows)]
-
-
 def _lost_grain(
     photo: Image.Image, on: ChangeOn, box: Box, coarsest: float, most: float, rng: np.random.Generator
 ) -> Grain | None:
@@ -216,7 +216,7 @@ def _lost_grain(
     pixels. Of large faces it is measured in a few strips. most: of its deviation in red, green and blue, in levels;
     beyond, it is noise, as bad as what was restored.
     """
-    parts = _in_rows(box, ROWS)
+    parts = in_rows(box)
     measured = [_grain_levels(photo, on, part) for part in parts[:: -(-len(parts) // STRIPS)]]
     known = [levels for levels in measured if levels is not None]
     if not known or (box[2] - box[0]) * (box[3] - box[1]) < FEWEST:

@@ -11,13 +11,14 @@ from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
 from PIL import Image
 
 from faceref.faces.blend import placed_weights
+from faceref.faces.surroundings import Outline
 from faceref.models.cleaner import CLEANER, load_cleaner
 from faceref.models.upscaler import Upscaler, find_realesrgan, load_realesrgan, load_upscaler
 from faceref.pictures.output import check_side
 from faceref.pictures.photo import Photo, PhotoSource, sides
 from faceref.pictures.search import photo_digest
 from faceref.pictures.tiles import enlarge_in_tiles
-from faceref.restore.faces import FoundFace, RestoredFace
+from faceref.restore.faces import Assignment, FoundFace, RestoredFace
 from faceref.restore.model import OnStep
 from faceref.restore.options import CLEAN, LANCZOS, NAMED_BACKGROUNDS, REALESRGAN, RestoreOptions
 
@@ -68,6 +69,12 @@ def clean(photo: Photo, cleaner: Upscaler, on_step: OnStep = lambda *_: None) ->
 def over(photo: Photo, restored: Sequence[RestoredFace]) -> tuple[RestoredFace, ...]:
     """Restored faces as corrections of the cleaned photograph."""
     return tuple(_over(one, replace(one.face, crop=one.face.crop_in(photo))) for one in restored)
+
+
+def kept_around(assignments: Sequence[Assignment], scale: int = 1) -> tuple[Outline, ...]:
+    """The faces that stay as they are while it becomes sharper around others, in a picture so many times larger."""
+    left = [one.face for one in assignments if one.left_alone]
+    return tuple(Outline(at_scale(face.place.landmarks, scale), face.head) for face in left if face.place)
 
 
 def enlarge(

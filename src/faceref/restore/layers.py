@@ -12,8 +12,10 @@ from pydantic import Base64Bytes, BaseModel
 from faceref.errors import UsageError
 from faceref.faces.align import AlignedFace
 from faceref.faces.blend import Blend, Colour, blend_aligned
+from faceref.faces.surroundings import Outline, Sharpened, sharpen_around
 from faceref.pictures.output import encode_picture
 from faceref.pictures.photo import Photo
+from faceref.restore.background import kept_around
 from faceref.restore.faces import RestoredFace, crop_of
 from faceref.restore.options import RestoreOptions, Strength
 from faceref.restore.result import Result, of_faces
@@ -44,8 +46,12 @@ class Layer:
         return cls(one.image, one.face.crop, landmarks, one.assignment.strength, one.settings.seed, one.face.head)
 
 
-def compose_layers(photo: Photo, layers: Sequence[Layer], colour: Colour) -> Image.Image:
+def compose_layers(
+    photo: Photo, layers: Sequence[Layer], colour: Colour, kept: Sequence[Outline] | None = None
+) -> Image.Image:
     """The photograph under its layers; see `faceref.restore.steps.compose`."""
+    if kept is not None:
+        photo, layers = _sharpened(photo, layers, kept)
     image = photo.image.copy()
     for layer in layers:
         if layer.landmarks is None:
@@ -56,6 +62,20 @@ def compose_layers(photo: Photo, layers: Sequence[Layer], colour: Colour) -> Ima
     if photo.alpha is not None:
         image.putalpha(photo.alpha.resize(image.size))
     return image
+
+
+def _sharpened(photo: Photo, layers: Sequence[Layer], kept: Sequence[Outline]) -> tuple[Photo, list[Layer]]:
+    """The photograph, as much sharper around its layers as these are, and the layers over that."""
+    outlines = [None if layer.landmarks is None else Outline(layer.landmarks, layer.head) for layer in layers]
+    faces = [
+        Sharpened.of(outline, layer.crop, layer.image, layer.strength)
+        for outline, layer in zip(outlines, layers, strict=True)
+        if outline
+    ]
+    if not any(face.gains.any() for face in faces):
+        return photo, list(layers)
+    sharper = replace(photo, image=sharpen_around(photo.image, faces, kept))
+    return sharper, [replace(layer, crop=crop_of(sharper, layer.landmarks)) for layer in layers]
 
 
 def _blend(photo: Image.Image, layer: Layer, landmarks: np.ndarray, colour: Colour) -> Blend:
@@ -69,6 +89,19 @@ def _blend(photo: Image.Image, layer: Layer, landmarks: np.ndarray, colour: Colo
         rng=np.random.default_rng(layer.seed),
         head=layer.head,
     )
+
+
+class _OutlineFile(BaseModel):
+    landmarks: list[tuple[float, float]]
+    head: bool
+
+    @classmethod
+    def of(cls, outline: Outline) -> Self:
+        return cls.model_construct(landmarks=_listed(outline.landmarks), head=outline.head)
+
+    @property
+    def outline(self) -> Outline:
+        return Outline(np.array(self.landmarks, dtype=np.float32), self.head)
 
 
 class _LayerFile(BaseModel):
@@ -86,7 +119,7 @@ class _LayerFile(BaseModel):
         return cls.model_construct(
             number=one.face.number,
             png=_png(layer.image),
-            landmarks=None if layer.landmarks is None else [(x, y) for x, y in layer.landmarks.tolist()],
+            landmarks=None if layer.landmarks is None else _listed(layer.landmarks),
             strength=layer.strength,
             seed=layer.seed,
             head=layer.head,
@@ -98,6 +131,11 @@ class _LayerFile(BaseModel):
         metadata = self.metadata | {"strength": f"{strength:.2f}"}
         return self.model_copy(update={"strength": strength, "metadata": metadata})
 
+    @property
+    def kept(self) -> _OutlineFile:
+        """Where it is, in a picture that shows nothing of it; it is no whole picture."""
+        return _OutlineFile(landmarks=self.landmarks or [], head=self.head)
+
     def over(self, photo: Photo) -> Layer:
         landmarks = None if self.landmarks is None else np.array(self.landmarks, dtype=np.float32)
         return Layer(_opened(self.png), crop_of(photo, landmarks), landmarks, self.strength, self.seed, self.head)
@@ -107,7 +145,8 @@ class Layers(BaseModel):
     """The layers of a result as JSON, to be shown at another strength later; the photograph is kept beside it.
 
     metadata: of the result, but for its faces; below: what they lie on, a PNG, where that is not the photograph itself,
-    and its metadata; enlarged: the result is larger than the photograph, which the layers do not know how to make.
+    and its metadata; kept: faces that stay as they are while it becomes sharper around the layers', None where it does
+    not; enlarged: the result is larger than the photograph, which the layers do not know how to make.
     """
 
     faces: list[_LayerFile]
@@ -115,6 +154,7 @@ class Layers(BaseModel):
     metadata: dict[str, str]
     below: Base64Bytes | None = None
     metadata_below: dict[str, str] = {}
+    kept: list[_OutlineFile] | None = None
     enlarged: bool = False
 
     @classmethod
@@ -127,6 +167,7 @@ class Layers(BaseModel):
             metadata=result.origin(with_faces=True),
             below=below,
             metadata_below=result.origin(with_faces=False),
+            kept=None if below is None else [_OutlineFile.of(one) for one in kept_around(result.assignments)],
             enlarged=result.enlargement > 1,
         )
 
@@ -147,16 +188,23 @@ class Layers(BaseModel):
         if missing := by_face.keys() - set(numbers):
             raise UsageError(f"Face {min(missing)} was not restored", hint="restore it first")
         faces = [face.shown(by_face[face.number]) if face.number in by_face else face for face in self.faces]
-        return self.model_copy(update={"faces": [face for face in faces if face.strength > 0]})
+        hidden = [face.kept for face in faces if face.strength == 0 and face.landmarks]
+        kept = None if self.kept is None else self.kept + hidden
+        return self.model_copy(update={"faces": [face for face in faces if face.strength > 0], "kept": kept})
 
     def encode(self, photo: Photo, format: str) -> tuple[bytes, tuple[str, ...]]:
         """The picture with its restored faces, as `Result.encode` gives it."""
         if self.below is not None:
             photo = replace(photo, image=_opened(self.below))
-        image = compose_layers(photo, [face.over(photo) for face in self.faces], self.colour)
+        kept = None if self.kept is None else [one.outline for one in self.kept]
+        image = compose_layers(photo, [face.over(photo) for face in self.faces], self.colour, kept)
         told = self.metadata | of_faces([face.metadata for face in self.faces]) if self.faces else self.metadata_below
         metadata = told if self.is_new else None
         return encode_picture(image, format, file=photo.file, metadata=metadata)
+
+
+def _listed(landmarks: np.ndarray) -> list[tuple[float, float]]:
+    return [(x, y) for x, y in landmarks.tolist()]
 
 
 def _png(image: Image.Image, **settings: int) -> bytes:

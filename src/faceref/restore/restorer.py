@@ -26,7 +26,7 @@ from faceref.people.references import read_person
 from faceref.people.seen import pixel_digest
 from faceref.pictures.decode import check_size
 from faceref.pictures.photo import Photo, PhotoSource, open_photo
-from faceref.restore.background import Upscalers, clean, enlarge, over
+from faceref.restore.background import Upscalers, clean, enlarge, kept_around, over
 from faceref.restore.faces import Assignment, FoundFace
 from faceref.restore.left_alone import LeftAlone
 from faceref.restore.model import Model, OnStep
@@ -123,7 +123,8 @@ class Restorer:
                 faces, by = [one.face for one in assignments], None if cleaner else upscaler
                 under, placed = enlarge(under, faces, placed, options.enlargement, by, on_step)
         with time("compose"):
-            image = compose(under, placed, options)
+            kept = kept_around(assignments, options.enlargement) if cleaner else None
+            image = compose(under, placed, options, kept)
         with time("compare"):
             embeddings = self.recogniser.embed_aligned([one.image for one in restored])
         return replace(

@@ -14,6 +14,7 @@ from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.faces.face import Detector, Face, Landmarker
 from faceref.faces.landmarks import landmarks_of_aligned
 from faceref.faces.quality import JUDGED_AT, FaceQuality, quality, size_in_photo, strength
+from faceref.faces.surroundings import Outline
 from faceref.faces.tone import Tone
 from faceref.people.choice import choose_references
 from faceref.people.matching import Match, is_sure, match
@@ -181,14 +182,20 @@ def restore_faces(
     return tuple(sorted(restored, key=lambda one: one.face.number))
 
 
-def compose(photo: Photo, restored: Sequence[RestoredFace], options: RestoreOptions) -> Image.Image:
+def compose(
+    photo: Photo,
+    restored: Sequence[RestoredFace],
+    options: RestoreOptions,
+    kept: Sequence[Outline] | None = None,
+) -> Image.Image:
     """The photograph with its restored faces in their places: RGB, or RGBA if it has alpha.
 
-    What is off the faces keeps its bytes. With `options.aligned` it is the face itself, at the model's resolution.
+    What is off the faces keeps its bytes, or becomes as much sharper as they if it is told which faces are kept
+    (`faceref.faces.surroundings`). With `options.aligned` it is the face itself, at the model's resolution.
 
         >>> compose(photo, restored, RestoreOptions()).show()
     """
-    return compose_layers(photo, [Layer.of(one) for one in restored], options.colour)
+    return compose_layers(photo, [Layer.of(one) for one in restored], options.colour, kept)
 
 
 def judge(crop: AlignedFace, levels: Levels = FULL, enlargement: int = 1) -> tuple[FaceQuality, FaceQuality]:
