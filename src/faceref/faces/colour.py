@@ -3,6 +3,8 @@
 import numpy as np
 from PIL import Image
 
+from faceref.faces.mask import smooth_step
+
 # The face in an FFHQ-aligned square, as shares of its side: an ellipse from hair line to chin and ear to ear, which
 # fades out over the hair and stays off the square's rim, where restored hair would meet unrestored hair.
 CENTRE = (0.5, 0.53)
@@ -30,5 +32,4 @@ def match_color(face: Image.Image, degraded: Image.Image, mask: np.ndarray) -> I
 def _face_weight(points: np.ndarray) -> np.ndarray:
     """float32 [N] of points [N, 2] in the unit square: 1 on the face, falling smoothly to 0 at the ellipse's rim."""
     radius = np.hypot(*((points - CENTRE) / RADII).T)
-    fade = np.clip((1 - radius) / (1 - OPAQUE), 0, 1)
-    return (fade * fade * (3 - 2 * fade)).astype(np.float32)
+    return smooth_step((1 - radius) / (1 - OPAQUE)).astype(np.float32)
