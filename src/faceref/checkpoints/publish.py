@@ -11,9 +11,7 @@ from faceref.errors import UsageError
 CARD = "README.md"
 
 
-def push_model(
-    name_or_path: str | Path, repository: str, *, token: str | None = None, public: bool = False, message: str = ""
-) -> str:
+def push_model(name_or_path: str | Path, repository: str, *, token: str | None = None, public: bool = False) -> str:
     """Upload a model as org/name, made if it is not there; the URL of the commit.
 
     Its card is made of faceref.json unless the folder has a README.md. token: of somebody who may write; None: the one
@@ -39,6 +37,6 @@ def push_model(
         done = api.create_commit(
             repository,
             [CommitOperationAdd(path, content) for path, content in files.items()],
-            commit_message=message or f"{info.name}, pushed by faceref",
+            commit_message=f"{info.name}, pushed by faceref",
         )
     return str(done.commit_url)

@@ -29,7 +29,7 @@ def output_suffix(photo: Photo | Path) -> str:
         return suffix_for(OUTPUT_FORMATS.get(photo.suffix.lower()))
 
 
-def plan_outputs(photos: Sequence[Path], out: Path | None, ending: str = "_restored") -> dict[Path, Path]:
+def plan_outputs(photos: Sequence[Path], out: Path | None) -> dict[Path, Path]:
     """Where each photograph's result goes: `out` itself if it names a picture, else NAME_restored in that folder.
 
     Without `out` a result lies beside its photograph. The photograph's format is kept. Results that would have the same
@@ -44,7 +44,7 @@ def plan_outputs(photos: Sequence[Path], out: Path | None, ending: str = "_resto
         if out is not None and not out.exists() and out.suffix.lower() in _picture_suffixes():
             hint = f"use {', '.join(OUTPUT_FORMATS)}, or a folder"
             raise UsageError("is not a picture that can be written", subject=out, hint=hint)
-        planned = _numbered({photo: (out or photo.parent) / f"{photo.stem}{ending}" for photo in photos})
+        planned = _numbered({photo: (out or photo.parent) / f"{photo.stem}_restored" for photo in photos})
     for target in planned.values():
         check_name(target)
     return planned
