@@ -1,21 +1,16 @@
 """A release page on this machine whose server misbehaves as asked."""
 
 import hashlib
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
+
+from local_server import local_server
 
 GOLDEN = Path(__file__).parent / "golden" / "refldm-mini"
 SHA256 = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(GOLDEN.glob("*.ckpt"))}
-
-
-class Server(ThreadingHTTPServer):
-    def handle_error(self, request: object, client_address: object) -> None:
-        if not isinstance(sys.exception(), ConnectionError):  # a client that goes away is what some tests are about
-            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 class Release:
@@ -74,13 +69,5 @@ def release_server(folder: Path = GOLDEN) -> Iterator[Release]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = Server(("127.0.0.1", 0), Handler)
-    release.url = f"http://127.0.0.1:{server.server_port}"
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with local_server(Handler) as release.url:
         yield release
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
