@@ -1,4 +1,4 @@
-"""Which number format a network computes in fastest: measured on this machine in some 50 ms, and remembered.
+"""Which number format a network computes in fastest: measured on this machine in some 60 ms, and remembered.
 
 It cannot be assumed: bfloat16 was half as fast as float32 on one Xeon and twice as fast on an EPYC.
 """

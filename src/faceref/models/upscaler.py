@@ -70,7 +70,7 @@ def load_realesrgan() -> Upscaler:
         _, enlarged = extractor.extract("output")
         return np.array(enlarged).transpose(1, 2, 0)
 
-    return Upscaler("realesrgan", 4, enlarge, tile=96)  # 160x160 with what is around it: 1.7 GB
+    return Upscaler("realesrgan", 4, enlarge, tile=96)  # 160x160 with what is around it: 1.8 GB
 
 
 def load_upscaler(path: Path, device: torch.device | str) -> Upscaler:
