@@ -74,7 +74,7 @@ def test_padding_makes_nobody_anybody_else(recogniser: Path):
     hq = 2 * torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) - 1
     mask = torch.ones(2, 1, 64, 64)
     mask[:, :, :16] = 0
-    numbers = compare("x", torch.where(mask > 0, hq, -1.0), hq, mask, network)
+    numbers = compare({"x": torch.where(mask > 0, hq, -1.0)}, hq, mask, network)
     assert numbers["identity_x"] == pytest.approx(1, abs=1e-5)
 
 

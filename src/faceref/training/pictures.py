@@ -1,6 +1,6 @@
 """Pictures to look at while training, and how good they are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,12 +12,13 @@ from faceref.faces.sharpness import sharpness
 from faceref.models.identity import FaceRecogniser
 from faceref.training.losses import identity_similarity
 
+SHOWN = 8  # faces of a batch, in a contact sheet
+
 
 def contact_sheet(rows: Sequence[Tensor]) -> Image.Image:
-    """Rows of faces under one another: each [N, 3, H, W] in [-1, 1], all of one size."""
-    sheet = torch.cat(
-        [torch.cat(list(row.detach().float().cpu()), dim=2) for row in rows], dim=1
-    )  # [3, rows * H, N * W]
+    """Rows of faces under one another, the first SHOWN of each [N, 3, H, W] in [-1, 1], all of one size."""
+    shown = [torch.cat(list(row[:SHOWN].detach().float().cpu()), dim=2) for row in rows]
+    sheet = torch.cat(shown, dim=1)  # [3, rows * H, N * W]
     return Image.fromarray(_pixels(sheet))
 
 
@@ -39,15 +40,17 @@ def ssim(pictures: Tensor, truth: Tensor, mask: Tensor) -> float:
 
 
 def compare(
-    name: str, restored: Tensor, hq: Tensor, mask: Tensor, recogniser: FaceRecogniser | None
+    restored: Mapping[str, Tensor], hq: Tensor, mask: Tensor, recogniser: FaceRecogniser | None
 ) -> dict[str, float]:
-    """Means over pictures [B, 3, H, W] in [-1, 1]: PSNR (dB) and, with a recogniser, cosine of identities.
+    """Means over pictures [B, 3, H, W] in [-1, 1], by name: PSNR (dB) and, with a recogniser, cosine of identities.
 
     mask [B, 1, H, W]: 0 in padding, which does not count.
     """
-    metrics = {f"psnr_{name}": psnr(restored, hq, mask)}
-    if recogniser is not None:
-        metrics[f"identity_{name}"] = identity_similarity(recogniser, restored, hq, mask, None).mean().item()
+    metrics = {}
+    for name, pictures in restored.items():
+        metrics[f"psnr_{name}"] = psnr(pictures, hq, mask)
+        if recogniser is not None:
+            metrics[f"identity_{name}"] = identity_similarity(recogniser, pictures, hq, mask, None).mean().item()
     return metrics
 
 

@@ -81,10 +81,8 @@ class CleaningStage(Stage):
     def validate(self, batch: Batch, generator: torch.Generator) -> tuple[dict[str, float], Image.Image]:
         """Crops of held-out photographs; rows: degraded, cleaned, truth."""
         pictures = {"lq": batch["lq"], "cleaned": self.cleaner(batch["lq"]).float()}
-        metrics: dict[str, float] = {}
-        for name, row in pictures.items():
-            metrics |= compare(name, row, batch["hq"], batch["mask"], None)
-        return metrics, contact_sheet([row[:8] for row in (*pictures.values(), batch["hq"])])
+        metrics = compare(pictures, batch["hq"], batch["mask"], None)
+        return metrics, contact_sheet([*pictures.values(), batch["hq"]])
 
     def export(self, folder: Path) -> None:
         """Write the network in half precision."""

@@ -167,6 +167,6 @@ class CrispStage(DrawingStage):
         }
         metrics: dict[str, float] = {}
         for name, row in pictures.items():
-            metrics |= compare(name, row, batch["hq"], batch["mask"], self.recogniser)
+            metrics |= compare({name: row}, batch["hq"], batch["mask"], self.recogniser)
             metrics[f"sharpness_{name}"] = median_sharpness(row) / median_sharpness(batch["hq"])
-        return metrics, contact_sheet([row[:8] for row in (*pictures.values(), batch["hq"])])
+        return metrics, contact_sheet([*pictures.values(), batch["hq"]])

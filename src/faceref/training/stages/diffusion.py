@@ -160,13 +160,11 @@ class DiffusionStage(DenoisingStage):
         pipeline = self.pipeline()
         hq, lq, references = batch["hq"], batch["lq"], batch["references"]
         noise = torch.randn(batch["hq_latent"].shape, generator=generator, device=hq.device)
-        rows, metrics = [lq], {}
         own = [photos if has else None for photos, has in zip(references, batch["has_references"], strict=True)]
         cases = {"alone": None} | ({"referenced": own} if self.use_references else {})
+        restored = {}
         for name, given in cases.items():
             result = pipeline(lq, given, latents=noise, output_type="raw", **self.model.sampling.arguments())
-            rows.append(torch.as_tensor(result.images))
-            metrics |= compare(name, rows[-1], hq, batch["mask"], self.recogniser)
-        metrics |= compare("lq", lq, hq, batch["mask"], self.recogniser)
-        rows += [hq, *references[:, :1].unbind(1)]
-        return metrics, contact_sheet([row[:8] for row in rows])
+            restored[name] = torch.as_tensor(result.images)
+        metrics = compare({**restored, "lq": lq}, hq, batch["mask"], self.recogniser)
+        return metrics, contact_sheet([lq, *restored.values(), hq, *references[:, :1].unbind(1)])

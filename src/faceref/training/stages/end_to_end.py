@@ -42,8 +42,6 @@ class EndToEndStage(DrawingStage):
         """Held-out faces; rows: LQ, drawn without references and with, truth, first reference."""
         alone, shown = (self.denoise(batch, counts) for counts in (0 * batch["counts"], batch["counts"]))
         pictures = {"lq": batch["lq"], "alone": self._draw(alone, batch), "drawn": self._draw(shown, batch)}
-        metrics: dict[str, float] = {}
-        for name, row in pictures.items():
-            metrics |= compare(name, row, batch["hq"], batch["mask"], self.recogniser)
+        metrics = compare(pictures, batch["hq"], batch["mask"], self.recogniser)
         rows = [*pictures.values(), batch["hq"], *batch["references"][:, :1].unbind(1)]
-        return metrics, contact_sheet([row[:8] for row in rows])
+        return metrics, contact_sheet(rows)

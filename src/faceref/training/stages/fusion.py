@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from faceref.checkpoints.info import ModelInfo
-from faceref.checkpoints.store import Pipeline, load_blind, load_pipeline, save_model
+from faceref.checkpoints.store import load_blind, load_pipeline, save_model
 from faceref.data.dataset import FaceDataset
 from faceref.errors import UsageError
 from faceref.models.autoencoder import encode
@@ -16,6 +16,7 @@ from faceref.models.fusion import PixelFusion
 from faceref.models.identity import FaceRecogniser
 from faceref.models.loading import load_component
 from faceref.models.reference import ReferenceCache
+from faceref.pipelines.protocol import FacePipeline
 from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.training.pictures import compare, contact_sheet
 from faceref.training.stages.components import judges, new_network
@@ -33,7 +34,7 @@ class FusionStage(ReconstructionStage):
         self,
         config: FusionConfig,
         fusion: PixelFusion,
-        pipeline: Pipeline,
+        pipeline: FacePipeline,
         info: ModelInfo,
         perceptual: nn.Module | None,
         recogniser: FaceRecogniser | None = None,
@@ -104,10 +105,8 @@ class FusionStage(ReconstructionStage):
     def validate(self, batch: Batch, generator: torch.Generator) -> tuple[dict[str, float], Image.Image]:
         """Held-out faces, with their references; rows: LQ, restored as before, corrected, truth."""
         pictures = {"lq": batch["lq"], "before": batch["restored"], "corrected": self.reconstruct(batch)[0].float()}
-        metrics: dict[str, float] = {}
-        for name, row in pictures.items():
-            metrics |= compare(name, row, batch["hq"], batch["mask"], self.recogniser)
-        return metrics, contact_sheet([row[:8] for row in (*pictures.values(), batch["hq"])])
+        metrics = compare(pictures, batch["hq"], batch["mask"], self.recogniser)
+        return metrics, contact_sheet([*pictures.values(), batch["hq"]])
 
     def export(self, folder: Path) -> None:
         """The model with the fusion as its own, and nothing of what was measured of it without."""

@@ -96,7 +96,7 @@ class RestoringVQStage(ReconstructionStage):
         for name, pictures in (("", restored), ("_lq", lq)):
             metrics[f"psnr{name}"] = psnr(pictures, hq, batch["mask"])
             metrics[f"ssim{name}"] = ssim(pictures, hq, batch["mask"])
-        return metrics, contact_sheet([lq[:8], restored[:8], hq[:8]])
+        return metrics, contact_sheet([lq, restored, hq])
 
     def export(self, folder: Path) -> None:
         """Write the model in diffusers' format."""
@@ -167,7 +167,4 @@ class LDBFRStage(DenoisingStage):
         pipeline = self.pipeline()
         result = pipeline(lq, latents=noise, output_type="raw", **sampling.arguments())
         pictures = {"lq": lq, "stage1": pipeline.restore_stage1(lq), "restored": torch.as_tensor(result.images)}
-        metrics: dict[str, float] = {}
-        for name, row in pictures.items():
-            metrics |= compare(name, row, hq, batch["mask"], self.recogniser)
-        return metrics, contact_sheet([row[:8] for row in (*pictures.values(), hq)])
+        return compare(pictures, hq, batch["mask"], self.recogniser), contact_sheet([*pictures.values(), hq])

@@ -81,7 +81,7 @@ class RecognitionStage(Stage):
             distances = torch.cdist(network(pictures[has]).float(), batch["others"][has])
             nearer = distances[own][:, None] < distances[~own]  # than a stranger
             metrics[name] = float(nearer.float().mean().nan_to_num(0.5))  # alone: as good as chance
-        return metrics, contact_sheet([pictures[:8] / 127.5 - 1])
+        return metrics, contact_sheet([pictures / 127.5 - 1])
 
     def export(self, folder: Path) -> None:
         """Write recogniser.safetensors, in half precision."""

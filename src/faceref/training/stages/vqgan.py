@@ -219,7 +219,7 @@ class VQGANStage(ReconstructionStage):
         if self._has_codebook() and self.quantized:
             codes = self.vae.quantize(encode(self.vae, batch["hq"]))[2][2]
             metrics["codes"] = len(codes.unique())
-        return metrics, contact_sheet([batch["hq"][:8], reconstruction[:8]])
+        return metrics, contact_sheet([batch["hq"], reconstruction])
 
     def export(self, folder: Path) -> None:
         """Write the autoencoder in diffusers' format."""
