@@ -20,8 +20,6 @@ from faceref.pipelines.families import PIPELINES
 from faceref.pipelines.protocol import FacePipeline
 from faceref.precision import LayerSize, to_dtype
 
-Pipeline = FacePipeline
-
 
 def load_pipeline(
     name_or_path: str | os.PathLike[str],
@@ -29,7 +27,7 @@ def load_pipeline(
     dtype: torch.dtype | DtypeName = torch.float32,
     memory: Memory = "normal",
     backend: Backend | None = None,
-) -> tuple[Pipeline, ModelInfo]:
+) -> tuple[FacePipeline, ModelInfo]:
     """A model ready to restore, and its description. No code of the folder is ever run.
 
     device, dtype, memory, backend: see `faceref.compute.Compute`.
@@ -51,7 +49,7 @@ def load_pipeline(
     return place(pipeline, device, memory), info
 
 
-def place(pipeline: Pipeline, device: torch.device, memory: Memory) -> Pipeline:
+def place(pipeline: FacePipeline, device: torch.device, memory: Memory) -> FacePipeline:
     """A pipeline where it is to compute, in as much memory as it may take (see `faceref.compute.Compute`)."""
     pipeline.set_progress_bar_config(disable=True)  # whoever loads a model by its name has a bar of his own
     if memory == "low":
@@ -68,7 +66,7 @@ def load_blind(
     dtype: torch.dtype | DtypeName = torch.float32,
     memory: Memory = "normal",
     backend: Backend | None = None,
-) -> tuple[Pipeline, ModelInfo] | None:
+) -> tuple[FacePipeline, ModelInfo] | None:
     """The model that a model brings along for photographs without references, if any; as `load_pipeline`."""
     folder = find_model(name_or_path) / BLIND
     return load_pipeline(folder, device, dtype, memory, backend) if folder.is_dir() else None
@@ -85,10 +83,10 @@ def _layer_sizes(folder: Path, info: ModelInfo) -> list[LayerSize]:
 
 
 def save_model(
-    pipeline: Pipeline,
+    pipeline: FacePipeline,
     info: ModelInfo,
     folder: str | os.PathLike[str],
-    blind: tuple[Pipeline, ModelInfo] | None = None,
+    blind: tuple[FacePipeline, ModelInfo] | None = None,
 ) -> None:
     """Write a model folder: all of it or none. Raises OutputError if it exists already or cannot be written.
 
@@ -111,7 +109,7 @@ def copy_network(folder: str | os.PathLike[str], out: Path, dtype: torch.dtype) 
     return type(network).__name__
 
 
-def _write(pipeline: Pipeline, info: ModelInfo, folder: Path) -> None:
+def _write(pipeline: FacePipeline, info: ModelInfo, folder: Path) -> None:
     pipeline.save_pretrained(folder, safe_serialization=True)
     for path in folder.glob("*/config.json"):  # diffusers notes where a network was loaded from: nobody else's business
         config = json.loads(path.read_text())

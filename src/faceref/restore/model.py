@@ -11,11 +11,11 @@ from accelerate.utils.memory import clear_device_cache
 from PIL import Image
 
 from faceref.checkpoints.info import ModelInfo
-from faceref.checkpoints.store import Pipeline
 from faceref.devices import is_out_of_memory
 from faceref.errors import FacerefError
 from faceref.models.reference import ReferenceCache
 from faceref.people.person import Person
+from faceref.pipelines.protocol import FacePipeline
 from faceref.pipelines.scheduler_name import SchedulerName
 from faceref.pipelines.settings import Sampling
 from faceref.restore.options import RestoreOptions
@@ -55,7 +55,7 @@ class Settings:
 class Model:
     """A pipeline and its description. Threads may share it."""
 
-    def __init__(self, pipeline: Pipeline, info: ModelInfo) -> None:
+    def __init__(self, pipeline: FacePipeline, info: ModelInfo) -> None:
         """pipeline: its weights are laid out anew (`FacePipeline.use_channels_last`)."""
         pipeline.use_channels_last()
         self.pipeline = pipeline

@@ -11,12 +11,13 @@ from diffusers import DDIMScheduler, UNet2DModel
 from torch import Tensor, nn
 
 from faceref.checkpoints.info import ModelInfo
-from faceref.checkpoints.store import Pipeline, save_model
+from faceref.checkpoints.store import save_model
 from faceref.errors import UsageError
 from faceref.models.autoencoder import Autoencoder, encode
 from faceref.models.identity import FaceRecogniser
 from faceref.models.low_rank import merged
 from faceref.pipelines.loading import load_scheduler
+from faceref.pipelines.protocol import FacePipeline
 from faceref.training.stages.components import model_around
 from faceref.training.stages.configs import DenoisingConfig
 from faceref.training.stages.noise import build_scheduler
@@ -115,7 +116,7 @@ class DenoisingStage(Stage):
                 return output
 
     @abstractmethod
-    def pipeline(self) -> Pipeline:
+    def pipeline(self) -> FacePipeline:
         """The model as it is used, on the present weights."""
 
     def export(self, folder: Path) -> None:
