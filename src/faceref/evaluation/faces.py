@@ -11,7 +11,6 @@ from faceref.data.decoded import decode_face
 from faceref.data.table import read_table
 from faceref.errors import DataError
 from faceref.faces.centre import Centre
-from faceref.faces.detect import DlibDetector
 from faceref.faces.landmarks import landmarks_of_aligned
 from faceref.faces.recognise import DlibRecogniser
 
@@ -41,7 +40,6 @@ class FaceDescriber:
     def __init__(self, recogniser: DlibRecogniser, size: int) -> None:
         self.recogniser = recogniser
         self.size = size
-        self._landmarker = DlibDetector()
         self._known: dict[Path, DescribedFace] = {}
 
     def photographs(self, paths: Sequence[Path]) -> list[DescribedFace]:
@@ -50,7 +48,7 @@ class FaceDescriber:
         for start in range(0, len(new), BATCH):
             batch = new[start : start + BATCH]
             images = [Image.fromarray(read_face(path, self.size).pixels) for path in batch]
-            landmarks = [landmarks_of_aligned(image, self._landmarker) for image in images]
+            landmarks = [landmarks_of_aligned(image, self.recogniser.landmarker) for image in images]
             embeddings = self.recogniser.embed_batch(images, landmarks)
             self._known |= {
                 path: DescribedFace(*face) for path, *face in zip(batch, landmarks, embeddings, strict=True)
