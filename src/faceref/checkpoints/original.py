@@ -76,9 +76,7 @@ def import_refldm(
     check_needed(vqgan, vae_weights, "encoder.conv_out.weight", "quantize.embedding.weight")
     unet = assemble(refldm, unet_weights, ReferenceUNet, *unet_layout(unet_weights))
     vae = assemble(vqgan, vae_weights, VQModel, *vqgan_layout(vae_weights))
-    scheduler = read_scheduler(
-        refldm, denoiser, "trailing"
-    )  # from the last timestep on, as the authors' script samples
+    scheduler = read_scheduler(refldm, denoiser, "trailing")  # from the last timestep on, as the authors' script does
     info = ModelInfo(
         name=Path(folder).name,
         family="refldm",

@@ -20,6 +20,7 @@ _ALLOWED = {
     ("torch._utils", "_rebuild_parameter"): _utils._rebuild_parameter,
     # (torch.load itself resolves the names of storages)
 }
+LISTED = 8  # keys in an error message, of those that are wrong
 
 
 class _Inert:
@@ -92,7 +93,7 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     return state_dict
 
 
-def list_keys(keys: list[str], shown: int = 8) -> str:
+def list_keys(keys: list[str]) -> str:
     """Keys for an error message: the first few and how many more."""
-    more = f" and {len(keys) - shown} more" if len(keys) > shown else ""
-    return ", ".join(keys[:shown]) + more
+    more = f" and {len(keys) - LISTED} more" if len(keys) > LISTED else ""
+    return ", ".join(keys[:LISTED]) + more

@@ -124,17 +124,13 @@ def _read(cache: Path) -> dict[str, tuple[tuple[int, int], np.ndarray]]:
 
 def _keep(cache: Path, known: dict[str, tuple[tuple[int, int], np.ndarray]]) -> None:
     """For later runs; where a data set cannot be written, they embed it again."""
-    try:
-        _write(cache, known)
-    except OutputError as error:
-        logger.warning("Embeddings are not kept: %s", error)
-
-
-def _write(cache: Path, known: dict[str, tuple[tuple[int, int], np.ndarray]]) -> None:
     files = sorted(known)  # in whatever order they were finished
     stamps, vectors = zip(*(known[file] for file in files), strict=True)
-    with write_atomically(cache) as temporary:
-        np.savez(temporary, files=np.array(files), stamps=np.array(stamps), vectors=np.stack(vectors))
+    try:
+        with write_atomically(cache) as temporary:
+            np.savez(temporary, files=np.array(files), stamps=np.array(stamps), vectors=np.stack(vectors))
+    except OutputError as error:
+        logger.warning("Embeddings are not kept: %s", error)
 
 
 @contextmanager
