@@ -24,6 +24,7 @@ from faceref.restore.options import RestoreOptions, help_text
 if TYPE_CHECKING:  # at run time imported on use, as what opens photographs is: --help need not wait
     from faceref.people.person import Identity
     from faceref.restore.account import Account, FaceAccount
+    from faceref.restore.restorer import Restorer
 
 DEFAULTS = RestoreOptions()
 PERHAPS = 0.1  # certainty from which on it is told whom a face that was left alone may be
@@ -127,7 +128,6 @@ def restore(
     from faceref.checkpoints.info import find_model
     from faceref.people.library import Library
     from faceref.people.person import distinct
-    from faceref.pictures.formats import OUTPUT_FORMATS
     from faceref.pictures.naming import check_outputs, plan_outputs
     from faceref.pictures.photo import check_photo
     from faceref.pictures.search import check_exists, list_photos
@@ -166,7 +166,6 @@ def restore(
     check_outputs([*targets.values(), *comparisons.values()], [*photos, *good])
     with importing(), working("Loading the model"):  # seconds, most of them torch's
         from faceref.people.album_index import AlbumIndex
-        from faceref.restore.background import check_result
         from faceref.restore.request import load_restorer
 
         restorer = load_restorer(model, compute, detector, landmarks, recogniser)
@@ -174,6 +173,22 @@ def restore(
     if references:
         with progress("references", "photographs") as on_photo:
             people = restorer.people(references, options, index=AlbumIndex(data_dir), on_photo=on_photo)
+    _restore_each(restorer, targets, people, options, comparisons, as_json=as_json)
+
+
+def _restore_each(
+    restorer: "Restorer",
+    targets: dict[Path, Path],
+    people: "list[Identity[Any]]",
+    options: RestoreOptions,
+    comparisons: dict[Path, Path],
+    *,
+    as_json: bool,
+) -> None:
+    """One photograph after the other; errors are told once all had their turn, and the last one is raised."""
+    from faceref.pictures.formats import OUTPUT_FORMATS
+    from faceref.restore.background import check_result
+
     failures: list[FacerefError] = []
     for photo, target in targets.items():
         try:
