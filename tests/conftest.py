@@ -10,10 +10,9 @@ import skimage.data
 import torch
 from accelerate.state import AcceleratorState, GradientState
 from diffusers import DDIMScheduler
-from networks import MODEL_UNET
+from networks import MODEL_UNET, model_info
 from PIL import Image
 
-from faceref.checkpoints.info import ModelInfo
 from faceref.checkpoints.store import load_pipeline, save_model
 from faceref.devices import PEAK_SIDE
 from faceref.models.autoencoder import PixelUnshuffleVQModel
@@ -55,6 +54,12 @@ def astronaut() -> Image.Image:
 
 
 @pytest.fixture(scope="session")
+def portrait(astronaut) -> Image.Image:
+    """Her face with some of what is around it, RGB 254x254."""
+    return astronaut.crop((96, 0, 350, 254))
+
+
+@pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with golden numbers and research photographs; a test that asks for it is skipped without it."""
     folder = Path(os.environ.get("FACEREF_SHARED", Path(__file__).parents[2] / "shared"))
@@ -70,18 +75,8 @@ def tiny_model(tmp_path_factory) -> Path:
     unet = ReferenceUNet(**MODEL_UNET)
     vae = PixelUnshuffleVQModel(patch_size=4, base_channels=32, latent_channels=4, codebook_size=16)
     scheduler = DDIMScheduler(beta_start=0.0015, beta_end=0.0155, beta_schedule="scaled_linear", clip_sample=False)
-    info = ModelInfo(
-        name="tiny",
-        family="refldm",
-        resolution=64,
-        steps=2,
-        guidance=1.5,
-        scheduler="ddim",
-        training_data="none",
-        licence="none",
-    )
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    save_model(ReFLDMPipeline(unet, vae, scheduler), info, folder)  # type: ignore[arg-type]
+    save_model(ReFLDMPipeline(unet, vae, scheduler), model_info(name="tiny"), folder)  # type: ignore[arg-type]
     return folder
 
 
@@ -96,16 +91,7 @@ def tiny_blind_model(tmp_path_factory) -> Path:
         unet = InjectedUNet(**(MODEL_UNET | {"in_channels": 4}), feature_channels=16, feature_size=4)
         vae = PixelUnshuffleVQModel(patch_size=4, base_channels=32, latent_channels=4, codebook_size=16)
     scheduler = DDIMScheduler(beta_start=0.0015, beta_end=0.0195, beta_schedule="scaled_linear", clip_sample=False)
-    info = ModelInfo(
-        name="tiny-blind",
-        family="ldbfr",
-        resolution=64,
-        steps=3,
-        guidance=1,
-        scheduler="ddim",
-        training_data="none",
-        licence="none",
-    )
+    info = model_info(name="tiny-blind", family="ldbfr", steps=3, guidance=1)
     folder = tmp_path_factory.mktemp("models") / "tiny-blind"
     save_model(LDBFRPipeline(vq, unet, vae, scheduler), info, folder)
     return folder

@@ -75,9 +75,8 @@ def test_every_make_target_shown_exists(target):
 
 
 @pytest.fixture
-def readers_folder(tmp_path, astronaut, tiny_model, monkeypatch) -> Path:
+def readers_folder(tmp_path, portrait, tiny_model, monkeypatch) -> Path:
     """The files that the README speaks of; `small` and `refldm-512` are the tiny model."""
-    portrait = astronaut.crop((96, 0, 350, 254))
     for name in ("old.jpg", "photo.jpg", "face.png"):
         portrait.save(tmp_path / name)
     group = Image.new("RGB", (2 * portrait.width, portrait.height))

@@ -42,9 +42,8 @@ def restore(faceref, tiny_model):
 
 
 @pytest.fixture
-def album(tmp_path, astronaut) -> Path:
+def album(tmp_path, portrait) -> Path:
     """A folder with photo.jpg and references/new.jpg."""
-    portrait = astronaut.crop((96, 0, 350, 254))
     (tmp_path / "references").mkdir()
     portrait.save(tmp_path / "photo.jpg", quality=95)
     ImageOps.mirror(portrait).save(tmp_path / "references" / "new.jpg", quality=95)

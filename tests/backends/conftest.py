@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import DDIMScheduler, VQModel
-from networks import MODEL_UNET
+from networks import MODEL_UNET, model_info
 
-from faceref.checkpoints.info import ModelInfo
 from faceref.checkpoints.store import save_model
 from faceref.compute import Backend
 from faceref.models.autoencoder import PixelUnshuffleVQModel
@@ -52,17 +51,6 @@ def whole_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for parameter in network.parameters():
                 if not parameter.any():  # as some are at first, so that what comes before them would not matter
                     torch.nn.init.normal_(parameter, std=0.1)
-    info = ModelInfo(
-        name="whole",
-        family="refldm",
-        resolution=64,
-        steps=2,
-        guidance=1.5,
-        scheduler="ddim",
-        crisp=0.4,
-        training_data="none",
-        licence="none",
-    )
     folder = tmp_path_factory.mktemp("models") / "whole"
     scheduler = DDIMScheduler(beta_start=0.0015, beta_end=0.0155, beta_schedule="scaled_linear", clip_sample=False)
     pipeline = ReFLDMPipeline(
@@ -73,5 +61,5 @@ def whole_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         detail=detail,
         identity_encoder=encoder,  # type: ignore[arg-type]
     )
-    save_model(pipeline, info, folder)
+    save_model(pipeline, model_info(name="whole", crisp=0.4), folder)
     return folder

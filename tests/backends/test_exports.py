@@ -81,8 +81,8 @@ def test_it_says_what_it_is(openvino_folder: Path):
     assert fingerprint_of(openvino_folder) == before
 
 
-def test_a_face_is_restored_by_an_export_and_the_result_says_so(openvino_folder: Path, tmp_path: Path, astronaut):
-    astronaut.crop((96, 0, 350, 254)).save(tmp_path / "face.png")
+def test_a_face_is_restored_by_an_export_and_the_result_says_so(openvino_folder: Path, tmp_path: Path, portrait):
+    portrait.save(tmp_path / "face.png")
     done = faceref("restore", tmp_path / "face.png", "--aligned", "--model", openvino_folder, "--always", "--json")
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["faces"][0]["settings"]["backend"] == "openvino"

@@ -29,11 +29,6 @@ PEOPLE: dict[str, dict[str, Variant]] = {
 
 
 @pytest.fixture(scope="session")
-def portrait(astronaut: Image.Image) -> Image.Image:
-    return astronaut.crop((96, 0, 350, 254))
-
-
-@pytest.fixture(scope="session")
 def photographs(portrait: Image.Image, tmp_path_factory) -> Path:
     """Eileen/{a,b,c,d}.png and Solara/{a,b,c,d}.png; not to be changed."""
     folder = tmp_path_factory.mktemp("photographs")

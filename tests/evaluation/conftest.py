@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import DDIMScheduler
-from networks import UNET
+from networks import UNET, model_info
 from PIL import Image, ImageEnhance
 
-from faceref.checkpoints.info import ModelInfo
 from faceref.checkpoints.store import save_model
 from faceref.models.autoencoder import PixelUnshuffleVQModel
 from faceref.models.unet import ReferenceUNet
@@ -60,15 +59,6 @@ def _save_model(folder: Path, seed: int) -> Path:
         set_alpha_to_one=False,
         clip_sample=False,
     )
-    info = ModelInfo(
-        name=folder.name,
-        family="refldm",
-        resolution=SIZE,
-        steps=2,
-        guidance=1.5,
-        scheduler="ddim",
-        training_data="none",
-        licence="none",
-    )
+    info = model_info(name=folder.name, resolution=SIZE)
     save_model(ReFLDMPipeline(unet=unet, vae=vae, scheduler=scheduler), info, folder)
     return folder

@@ -10,18 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from invented_album import CountingDetector, save_album, strangers, variants
-from PIL import Image, PngImagePlugin
+from PIL import PngImagePlugin
 
 from faceref.errors import PhotoError
 from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.people.album import Album, AlbumPhoto, read_album
 from faceref.people.album_index import FILE, AlbumIndex
 from faceref.people.album_people import people_of, shows_one_person
-
-
-@pytest.fixture(scope="module")
-def portrait(astronaut) -> Image.Image:
-    return astronaut.crop((96, 0, 350, 254))
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +119,7 @@ def test_our_own_results_are_left_out(folder, portrait):
     assert [(Path(one.name).name, one.reason) for one in album.skipped] == [("0.png", "it is AI-restored itself")]
 
 
-def test_a_photograph_that_vanishes_while_the_album_is_read_is_skipped(folder, monkeypatch):
+def test_a_photograph_that_vanishes_while_the_album_is_read_is_skipped(folder):
     def vanish(done: int, _: int) -> None:
         (folder / "album" / "2.png").unlink(missing_ok=True)
 

@@ -14,9 +14,9 @@ from diffusers import (
     EulerDiscreteScheduler,
     UniPCMultistepScheduler,
 )
+from networks import model_info
 from PIL import Image
 
-from faceref.checkpoints.info import ModelInfo
 from faceref.checkpoints.store import load_pipeline, save_model
 from faceref.errors import UsageError
 from faceref.pipelines.refldm import ReFLDMPipeline
@@ -36,10 +36,7 @@ def pictures(tensor: torch.Tensor) -> list[Image.Image]:
 def model(mini, tmp_path_factory) -> Path:
     """The golden model with a faceref.json that asks for three steps of DPM-Solver++ with guidance."""
     folder = tmp_path_factory.mktemp("conventions") / "model"
-    info = ModelInfo(
-        name="mini", family="refldm", resolution=32, steps=3, guidance=2.0, scheduler="dpmsolver++",
-        training_data="none", licence="none",
-    )  # fmt: skip
+    info = model_info(name="mini", resolution=32, steps=3, guidance=2.0, scheduler="dpmsolver++")
     save_model(mini[0], info, folder)
     return folder
 

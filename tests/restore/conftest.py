@@ -1,4 +1,4 @@
-"""A real face, somebody else, both in one photograph, a tree of photographs; a restorer with a tiny model."""
+"""The portrait mirrored, somebody else, both in one photograph, a tree of photographs; a tiny model's restorer."""
 
 from pathlib import Path
 
@@ -13,11 +13,6 @@ from faceref.restore.request import Request
 @pytest.fixture(scope="session")
 def restorer(tiny_model) -> Restorer:
     return Restorer.from_pretrained(tiny_model, device="cpu", detector=DlibDetector())
-
-
-@pytest.fixture(scope="session")
-def portrait(astronaut) -> Image.Image:
-    return astronaut.crop((96, 0, 350, 254))
 
 
 @pytest.fixture(scope="session")

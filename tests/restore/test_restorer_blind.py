@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from faceref import RestoreOptions, Restorer
 from faceref.checkpoints.store import load_blind
@@ -23,11 +23,6 @@ def blind(tiny_blind_model) -> Restorer:
 @pytest.fixture(scope="module")
 def both(tiny_model_with_blind) -> Restorer:
     return Restorer.from_pretrained(tiny_model_with_blind, device="cpu")
-
-
-@pytest.fixture(scope="module")
-def portrait(astronaut) -> Image.Image:
-    return astronaut.crop((96, 0, 350, 254))
 
 
 def test_a_blind_model_restores_by_itself(blind, portrait):

@@ -21,11 +21,6 @@ def restorer(tiny_model) -> Restorer:
 
 
 @pytest.fixture(scope="session")
-def portrait(astronaut) -> Image.Image:
-    return astronaut.crop((96, 0, 350, 254))
-
-
-@pytest.fixture(scope="session")
 def photo(portrait) -> bytes:
     return png(portrait)
 

@@ -20,6 +20,16 @@ from faceref.training.stages.configs import (
     VQGANConfig,
 )
 
+UNET: dict[str, Any] = {
+    "in_channels": 8,
+    "out_channels": 4,
+    "block_out_channels": [32, 32],
+    "layers_per_block": 1,
+    "down_block_types": ["DownBlock2D", "AttnDownBlock2D"],
+    "up_block_types": ["AttnUpBlock2D", "UpBlock2D"],
+    "attention_head_dim": 16,
+}
+
 
 def tiny_vqgan(photographs: Path, steps: int, **loop) -> VQGANConfig:
     """An autoencoder of a few thousand parameters, with its discriminator from the third step on."""
@@ -54,15 +64,7 @@ def tiny_refldm(photographs: Path, folder: Path, steps: int) -> DiffusionConfig:
             "data": config.data.model_dump() | {"references": 2},
             "autoencoder": folder / "vae",
             "recogniser": folder / "recogniser.safetensors",
-            "unet": {
-                "in_channels": 8,
-                "out_channels": 4,
-                "block_out_channels": [32, 32],
-                "layers_per_block": 1,
-                "down_block_types": ["DownBlock2D", "AttnDownBlock2D"],
-                "up_block_types": ["AttnUpBlock2D", "UpBlock2D"],
-                "attention_head_dim": 16,
-            },
+            "unet": UNET,
             "model": {"name": "tiny", "training_data": "none", "licence": "none", "steps": 1},
             "optimizer": config.optimizer,
             "loop": config.loop,
@@ -122,18 +124,7 @@ def tiny_ldbfr(photographs: Path, folder: Path, steps: int, **settings) -> LDBFR
             "data": _data(photographs),
             "autoencoder": save_autoencoder(folder / "second"),
             "restoring": folder / "restoring",
-            "unet": {
-                "sample_size": 16,
-                "in_channels": 4,
-                "out_channels": 4,
-                "block_out_channels": [32, 32],
-                "layers_per_block": 1,
-                "down_block_types": ["DownBlock2D", "AttnDownBlock2D"],
-                "up_block_types": ["AttnUpBlock2D", "UpBlock2D"],
-                "attention_head_dim": 16,
-                "feature_channels": 16,
-                "feature_size": 8,
-            },
+            "unet": UNET | {"sample_size": 16, "in_channels": 4, "feature_channels": 16, "feature_size": 8},
             "model": {"name": "tiny", "training_data": "none", "licence": "none", "steps": 1, "guidance": 1},
             "optimizer": OptimizerConfig(learning_rate=RATE),
             "loop": _loop(steps),
