@@ -76,11 +76,11 @@ def abandoned(address: str, count: int, said: str) -> Iterator[None]:
 
 
 @contextmanager
-def dripping(address: str, count: int = 50) -> Iterator[None]:
-    """Uploads that come a byte at a time."""
+def dripping(address: str) -> Iterator[None]:
+    """50 uploads that come a byte at a time."""
     ended = Event()
     with ExitStack() as stack:
-        slow = [stack.enter_context(connection(address)) for _ in range(count)]
+        slow = [stack.enter_context(connection(address)) for _ in range(50)]
 
         def drip() -> None:
             for i in range(len(UPLOAD)):

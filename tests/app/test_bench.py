@@ -77,7 +77,7 @@ def test_a_photograph_in_two_number_formats_is_compared_with_itself_in_each(benc
     assert all("bfloat16" in line for line in worse)
 
 
-def test_it_ends_with_one_where_it_became_worse(bench, faceref, tiny_model, tmp_path):
+def test_it_ends_with_one_where_it_became_worse(bench, tiny_model, tmp_path):
     arguments = tiny_model, "--references", "0"
     _, report = bench(*arguments)
     before = tmp_path / "before.json"

@@ -70,7 +70,7 @@ def test_how_many_files_were_not_looked_at_is_said_at_the_end(restore, album):
 
 
 @pytest.mark.parametrize("name", ["summary.csv", "contact_sheet_holidays.png"])
-def test_what_somebody_else_wrote_there_is_left_alone(restore, album, wall, name):
+def test_what_somebody_else_wrote_there_is_left_alone(restore, album, name):
     (album / "out").mkdir()
     (album / "out" / name).write_bytes((album / "photos" / "wall.png").read_bytes())
     done = restore("-o", album / "out")

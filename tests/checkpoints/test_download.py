@@ -51,7 +51,7 @@ def test_nothing_is_fetched_before_the_licence_is_accepted(release, folder):
     assert not release.ranges
 
 
-def test_the_licence_is_accepted_once_for_each_version(release, folder, monkeypatch):
+def test_the_licence_is_accepted_once_for_each_version(release, folder):
     assert accepted_on(REFLDM, folder.parent) is None
     get(release.url, folder)
     assert accepted_on(REFLDM, folder.parent) == datetime.now(UTC).date().isoformat()

@@ -64,7 +64,7 @@ def get(mirror, tmp_path):
     return get
 
 
-def test_it_has_the_layout_that_evaluate_reads_and_nothing_else(get, mirror, tmp_path):
+def test_it_has_the_layout_that_evaluate_reads_and_nothing_else(get, mirror):
     done = get()
     found = {str(path.relative_to(done.folder)) for path in done.folder.rglob("*") if path.is_file()}
     assert found == {*LISTS, *(f"{name}/00001.png" for name in LQ_SETS)}

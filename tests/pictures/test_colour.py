@@ -83,7 +83,7 @@ def test_alpha_is_kept_beside_the_picture(astronaut: Image.Image):
     assert open_photo(with_alpha).alpha is None
 
 
-def test_gray_with_a_profile_of_its_own_is_brought_to_srgb(astronaut: Image.Image):
+def test_gray_with_a_profile_of_its_own_is_brought_to_srgb():
     # An ICC profile of gray with linear values, as ICC.1 lays it out: header, tag table, white point, curve
     white = b"XYZ \0\0\0\0" + b"".join(int(v * 65536).to_bytes(4, "big") for v in (0.9642, 1.0, 0.8249))
     curve = b"curv\0\0\0\0\0\0\0\0"  # no entries: the identity

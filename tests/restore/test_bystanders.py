@@ -71,7 +71,7 @@ def test_a_lone_face_is_restored_however_small_or_cut_off(looking, portrait):
     assert became(looking, cut_off(at(1, portrait, blur=3))) == [None]
 
 
-def test_a_face_that_the_border_cuts_off_is_left_alone_beside_a_whole_one(looking, large, portrait):
+def test_a_face_that_the_border_cuts_off_is_left_alone_beside_a_whole_one(looking, portrait):
     whole, cut = at(1, portrait, blur=3), cut_off(at(1, portrait, blur=3))
     assert became(looking, beside(whole, cut)) == [None, LeftAlone.CUT_OFF]
     assert became(looking, beside(whole, whole)) == [None, None]

@@ -51,7 +51,7 @@ def test_what_is_done_is_not_done_again_and_what_changed_is(tree, request_, port
     assert is_marked_restored(tree / "out" / "1950/summer/wall.png")  # in the place of the copy
 
 
-def test_other_settings_are_refused_until_all_is_to_be_done_again(tree, request_, tiny_model):
+def test_other_settings_are_refused_until_all_is_to_be_done_again(tree, request_):
     list(restore_folder(tree / "photos", tree / "out", request_))
     first = files(tree / "out")
     other = Request(request_.model, "dlib", request_.references, options=RestoreOptions(always=True, seed=1))

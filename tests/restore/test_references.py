@@ -134,9 +134,7 @@ def test_who_is_left_of_several_people_is_not_taken_to_be_on_the_photograph(rest
     assert (face.person, face.left_alone_code) == (None, LeftAlone.NOBODY)
 
 
-def test_references_chosen_of_many_are_judged_and_encoded_once_for_all_photographs(
-    restorer, portrait, mirrored, monkeypatch
-):
+def test_references_chosen_of_many_are_judged_and_encoded_once_for_all_photographs(restorer, portrait, monkeypatch):
     model = Model(restorer.model.pipeline, restorer.model.info)
     fresh = Restorer(model, detector=restorer.detector, recogniser=restorer.recogniser)
     person = fresh.person([portrait, *variants(portrait)[:3]])  # one of them is the photograph

@@ -55,14 +55,14 @@ def tiny_stage(
     return DiffusionStage(config, unet, vae, recogniser, identity_encoder=identity_encoder_of(unet, None))
 
 
-def latents(batch: int = 2, references: int = 2) -> dict[str, torch.Tensor]:
+def latents() -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
     return {
-        "hq_latent": torch.randn(batch, 4, 8, 8, generator=generator),
-        "lq_latent": torch.randn(batch, 4, 8, 8, generator=generator),
-        "reference_latents": torch.randn(batch, references, 4, 8, 8, generator=generator),
-        "mask": torch.ones(batch, 1, 32, 32),
-        "mask_latent": torch.ones(batch, 1, 8, 8),
+        "hq_latent": torch.randn(2, 4, 8, 8, generator=generator),
+        "lq_latent": torch.randn(2, 4, 8, 8, generator=generator),
+        "reference_latents": torch.randn(2, 2, 4, 8, 8, generator=generator),
+        "mask": torch.ones(2, 1, 32, 32),
+        "mask_latent": torch.ones(2, 1, 8, 8),
     }
 
 
