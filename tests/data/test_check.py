@@ -114,6 +114,14 @@ def test_a_mapping_of_another_split_than_the_indexs_is_named(folder: Path):
     }
 
 
+def test_a_mapping_of_a_split_that_nobody_is_in_any_more_is_named(folder: Path):
+    write_mapping(folder, "val", "ann/0.png,['ann/1.png']")
+    write_mapping(folder, "everybody", "ann/0.png,['ann/1.png']", "bob/0.png,['bob/1.png']")  # is none of a split
+    assert problems(folder) == {
+        "the mapping of val": "names 2 files of other splits of the index: ann/0.png is in train"
+    }
+
+
 def test_two_files_of_one_name_are_named(folder: Path):
     Image.new("RGB", (8, 8)).save(folder / "ann/0.jpg")
     write_index(folder, [*ROWS, {"file": "ann/0.jpg", "person": "ann", "split": "train"}])

@@ -98,6 +98,36 @@ def test_a_split_without_references_does_not_keep_others_from_theirs(faces: Path
     assert "left_out.csv says why" in capsys.readouterr().err
 
 
+def test_who_is_in_another_split_now_is_in_no_mapping_of_the_one_before(faces: Path):
+    for eileens in ("val", "train"):
+        rows = [{**row, "person": row["file"].split("/")[0]} for row in read_index(faces)]
+        write_index(faces, [{**row, "split": eileens if row["person"] == "Eileen" else "test"} for row in rows])
+        assert run("data", "references", faces, "--workers", 1) == 0
+    mappings = faces / "reference_mapping"
+    assert sorted(path.name for path in mappings.glob("*_references.csv")) == [
+        "test_references.csv",
+        "train_references.csv",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rules", "says"),
+    [
+        (("--at-least", 5, "--at-most", 3), "No target has 5 references or more and at most 3; give an --at-least"),
+        (("--min-distance", 0.5, "--max-distance", 0.3), "No distance is 0.5 or more and below 0.3; give a --min-"),
+        (("--max-distance", 0.1), "No distance is 0.2 or more and below 0.1"),  # near-duplicates are below 0.2
+    ],
+)
+def test_rules_that_no_reference_satisfies_replace_no_mapping(faces: Path, capsys, rules, says: str):
+    write_index(faces, [{**row, "person": row["file"][0], "split": "test"} for row in read_index(faces)])
+    assert run("data", "references", faces, "--workers", 1) == 0
+    before = (faces / "reference_mapping/test_references.csv").read_bytes()
+    capsys.readouterr()
+    assert run("data", "references", faces, "--workers", 1, *rules) == 2
+    assert says in capsys.readouterr().err
+    assert (faces / "reference_mapping/test_references.csv").read_bytes() == before
+
+
 def test_corrections_are_applied_on_the_next_run_without_embedding_again(faces: Path, monkeypatch):
     assert run("data", "identities", faces, "--workers", 1) == 0
     with (faces / "corrections.csv").open("a") as file:

@@ -11,6 +11,7 @@ import numpy as np
 from faceref.data.index import INDEX, read_index
 from faceref.data.mapping import ReferenceMapping
 from faceref.data.reference_rules import FOLDER as MAPPINGS
+from faceref.data.splits import SPLITS
 from faceref.data.table import Row
 from faceref.errors import DataError
 from faceref.jobs import OnItem
@@ -140,7 +141,7 @@ class DataSet:
     ) -> Iterator[Problem]:
         named = dict.fromkeys(file for entry in mapping for file in (entry.gt_image, *entry.ref_images))
         others = [file for file in named if self.in_index.get(file, "") not in ("", split)]
-        if others and split in self.in_index.values():
+        if others and (split in SPLITS or split in self.in_index.values()):
             where = f"{others[0]} is in {self.in_index[others[0]]}"
             yield Problem(f"the mapping of {split}", f"names {len(others)} files of other splits of the index: {where}")
         listed = Counter(entry.gt_image for entry in mapping)

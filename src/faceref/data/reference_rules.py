@@ -11,6 +11,7 @@ from faceref.data.embedding import Embeddings
 from faceref.data.lq_set import lq_name
 from faceref.data.mapping import ReferenceEntry, ReferenceMapping
 from faceref.data.table import Row, write_table
+from faceref.errors import UsageError
 from faceref.files import write_atomically
 from faceref.people.choice import farthest_points
 from faceref.people.measure import Measure
@@ -26,6 +27,15 @@ class ReferenceRules:
     maximum: float
     at_least: int = 1
     at_most: int = 9
+
+    def check(self) -> None:
+        """Raises UsageError for rules that no reference can satisfy."""
+        if self.minimum >= self.maximum:
+            reason = f"No distance is {self.minimum:g} or more and below {self.maximum:g}"
+            raise UsageError(reason, hint="give a minimum below the maximum", code="no_distance")
+        if self.at_least > self.at_most:
+            reason = f"No target has {self.at_least} references or more and at most {self.at_most}"
+            raise UsageError(reason, hint="ask for as many as it may have, or fewer", code="no_number")
 
 
 @dataclass(frozen=True)
@@ -82,10 +92,19 @@ def choose_references(
 
 def write_mapping(folder: Path, split: str, mapping: ReferenceMapping) -> Path:
     """Write FOLDER/reference_mapping/{split}_references.csv, whole or not at all."""
-    path = folder / FOLDER / f"{split}_references.csv"
+    path = _path(folder, split)
     with write_atomically(path) as temporary:
         mapping.write(temporary)
     return path
+
+
+def remove_mapping(folder: Path, split: str) -> None:
+    """Remove what `write_mapping` wrote of a split that nobody is in any more: who was may be in another."""
+    _path(folder, split).unlink(missing_ok=True)
+
+
+def _path(folder: Path, split: str) -> Path:
+    return folder / FOLDER / f"{split}_references.csv"
 
 
 def write_left_out(folder: Path, left_out: dict[str, list[tuple[str, str]]]) -> Path:

@@ -172,8 +172,15 @@ def references(
     ray: UseRay = False,
 ) -> None:
     """Write reference_mapping/{train,val,test}_references.csv in the format of FFHQ-Ref's files."""
+    from faceref.data.embedding_space import embedding_space
     from faceref.data.index import read_index
-    from faceref.data.reference_rules import ReferenceRules, choose_references, write_left_out, write_mapping
+    from faceref.data.reference_rules import (
+        ReferenceRules,
+        choose_references,
+        remove_mapping,
+        write_left_out,
+        write_mapping,
+    )
     from faceref.data.splits import SPLITS
 
     rows = read_index(faces)
@@ -184,13 +191,20 @@ def references(
             subject=faces / "index.csv",
             hint="run faceref data splits first",
         )
-    space, embeddings = embed(faces, rows, recogniser, workers, ray, device)
-    left_out, targets = {}, 0
+    space = embedding_space(recogniser)
+    farthest = space.reference_distance if max_distance is None else max_distance
+    rules = {}
     for split in (split for split in SPLITS if split in present):
         closest = (0.0 if split == "train" else space.near_duplicate) if min_distance is None else min_distance
-        farthest = space.reference_distance if max_distance is None else max_distance
-        rules = ReferenceRules(closest, farthest, at_least, at_most)
-        done = choose_references(rows, split, embeddings, space.measure, rules)
+        rules[split] = ReferenceRules(closest, farthest, at_least, at_most)
+        rules[split].check()  # before mappings of other rules are replaced
+    space, embeddings = embed(faces, rows, recogniser, workers, ray, device)
+    left_out, targets = {}, 0
+    for split in SPLITS:
+        if split not in rules:
+            remove_mapping(faces, split)  # of those who were in it, and are in another now
+            continue
+        done = choose_references(rows, split, embeddings, space.measure, rules[split])
         left_out[split] = done.left_out
         path = write_mapping(faces, split, done.mapping)
         shown = sum(len(entry.ref_images) for entry in done.mapping)

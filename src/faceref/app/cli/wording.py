@@ -24,6 +24,8 @@ HINTS: dict[str, str] = {
     "no_people": "give --mapping or --index",
     "no_identities": "run faceref data identities first",
     "threshold_joins_all": "give a lower --threshold",
+    "no_distance": "give a --min-distance below --max-distance",
+    "no_number": "give an --at-least no larger than --at-most",
     "run_exists": "add --resume, or choose another folder with --run-dir",
     "nothing_to_resume": "leave out --resume to start",
     "worker_ended": "run the command again with fewer --workers",
