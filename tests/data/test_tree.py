@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 from unittest.mock import Mock
@@ -101,6 +102,18 @@ def test_what_gives_no_face_is_named_with_its_reason(tree: Path, tmp_path: Path)
         "Eileen/c_restored.png": "restored",
     }
     assert len(done.rows) + len(kinds) == len(list(tree.rglob("*.*"))) + 1  # which follows no link
+
+
+def test_a_name_that_is_no_text_is_left_out_and_keeps_no_other_from_the_index(tree: Path, tmp_path: Path):
+    try:
+        shutil.copy(tree / "Eileen/a.png", os.fsencode(tree / "Eileen") + b"/\xfe.png")
+        shutil.copy(tree / "Eileen/a.png", os.fsencode(tree / "Eileen") + b"/a\xff.png")
+    except OSError:
+        pytest.skip("This file system has names of text only.")
+    done = align_tree(tree, tmp_path / "out", size=64)
+    left_out = {row["file"]: row["kind"] for row in done.left_out}
+    assert left_out == {"Eileen/a\\xff.png": "unreadable", "Eileen/\\xfe.png": "unreadable"}
+    assert [row["source"] for row in read_index(tmp_path / "out")] == ["Eileen/a.png", "Solara/a.png"]
 
 
 def test_what_was_done_is_not_done_again_and_changes_are(tree: Path, tmp_path: Path, detections: list):

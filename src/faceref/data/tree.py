@@ -10,7 +10,7 @@ from PIL import Image
 
 from faceref.data.index import INDEX, measure_face, read_index, write_index
 from faceref.data.table import Row, write_table
-from faceref.errors import DataError, PhotoError, UsageError
+from faceref.errors import DataError, PhotoError, UsageError, printable
 from faceref.faces.align import AlignedFace, align
 from faceref.faces.detect import DlibDetector
 from faceref.files import write_atomically
@@ -84,7 +84,8 @@ class AlignWork:
             aligned = align(photo.image, face.landmarks, self.size)
             corners = np.concatenate([aligned.alignment.quad.min(0), aligned.alignment.quad.max(0)])
             if not photo.is_readable((corners[0], corners[1], corners[2], corners[3])):
-                outcome.left_out.append(("truncated", f"{path} is truncated through the face; use another copy of it"))
+                reason = f"{printable(path)} is truncated through the face; use another copy of it"
+                outcome.left_out.append(("truncated", reason))
                 continue
             file = Path(name).with_suffix("").as_posix() + (f"_{number}.png" if self.all_faces else ".png")
             with write_atomically(self.out / file) as temporary:
@@ -147,17 +148,23 @@ def align_tree(
 
 
 def _photos(folder: Path, out: Path) -> tuple[list[str], list[Row]]:
-    """Names of the photographs to align, and those left out before: copies, and second files of one name."""
+    """Names of the photographs to align, and those left out before.
+
+    That are copies, second files of one name, and names that are no text, which no table can hold.
+    """
     if not folder.is_dir():
         raise DataError("is not a folder", subject=folder, hint="give the one that holds the photographs")
     if out.resolve().is_relative_to(folder.resolve()):
         reason = f"lies in {folder}, where its faces would be taken for photographs"
         raise UsageError(reason, subject=out, hint="choose another")
-    photographs = list_photos([folder])
+    found = {path: path.relative_to(folder).as_posix() for path in list_photos([folder])}
+    no_text = {"kind": "unreadable", "reason": "its name is no text in UTF-8; rename it"}
+    left_out = [{"file": printable(name)} | no_text for name in found.values() if not _is_text(name)]
+    photographs = [path for path, name in found.items() if _is_text(name)]
     taken = distinct(photographs)
-    names = [path.relative_to(folder).as_posix() for path in taken]
+    names = [found[path] for path in taken]
     copy = {"kind": "copy", "reason": "its bytes are those of another photograph here"}
-    left_out = [{"file": path.relative_to(folder).as_posix()} | copy for path in sorted({*photographs} - {*taken})]
+    left_out += [{"file": found[path]} | copy for path in sorted({*photographs} - {*taken})]
     first: dict[str, str] = {}
     for name in names:
         other = first.setdefault(Path(name).with_suffix("").as_posix(), name)
@@ -165,6 +172,14 @@ def _photos(folder: Path, out: Path) -> tuple[list[str], list[Row]]:
             reason = f"its face would have the name of that of {other}, which comes first; rename one of them"
             left_out.append({"file": name, "kind": "same name", "reason": reason})
     return list(first.values()), left_out
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _still_valid(outcome: Outcome, photos: Path, out: Path) -> bool:
