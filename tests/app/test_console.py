@@ -37,6 +37,16 @@ def test_a_table_that_the_terminal_is_too_narrow_for_is_a_line_for_each_row(tabl
     ]
 
 
+def test_a_name_is_printed_as_it_is(capsys):
+    table = Table("photograph", box=None)
+    table.add_row("a:heart:[b].jpg")
+    console.show(table)
+    console.output.print("c:sun:[d].jpg")
+    printed = capsys.readouterr().out
+    assert "a:heart:[b].jpg" in printed
+    assert "c:sun:[d].jpg" in printed
+
+
 def test_a_table_that_fits_is_a_table(table, monkeypatch):
     heading, first, second = shown(table, 200, monkeypatch).splitlines()
     assert heading.index("certainty") == first.index("97%")

@@ -10,15 +10,16 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.spinner import Spinner
 from rich.table import Table
 
-output = Console(highlight=False, markup=False, soft_wrap=True)
+# what is printed are names: nothing in them is markup, or the name of a picture as in a:heart:b.jpg
+output = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 WIDE = 100_000  # characters, more than any line has
 SLOW = 3600.0  # seconds: what takes so long for two of its units has no estimate of the time left
-remarks = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+remarks = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def show(table: Table) -> None:
     """Print a table as wide as its values; for a terminal that is narrower a line for each row: nothing is cut."""
-    wide = Console(width=WIDE, highlight=False, markup=False)
+    wide = Console(width=WIDE, highlight=False, markup=False, emoji=False)
     if output.is_terminal and wide.measure(table).maximum > output.width:
         headings = [str(column.header) for column in table.columns]
         for row in zip(*(column.cells for column in table.columns), strict=True):
