@@ -1,6 +1,12 @@
 """What all commands do alike: refuse a value before any work, say in one sentence what the system refused."""
 
+import logging
+import sys
+from io import BytesIO, TextIOWrapper
+
 import pytest
+
+from faceref.app.cli.main import app
 
 
 @pytest.mark.parametrize(
@@ -49,3 +55,21 @@ def test_what_the_system_refuses_is_one_sentence(faceref, tmp_path):
     assert refused.code == 1
     assert refused.errors.endswith(f"/{'x' * 300}/faceref.json: File name too long.\n")
     assert refused.errors.count("\n") == 1
+
+
+def test_letters_that_the_output_has_not_end_no_command(tiny_model, tmp_path, monkeypatch):
+    (tmp_path / "Łukasz").symlink_to(tiny_model)
+    output = TextIOWrapper(BytesIO(), encoding="cp1252")  # what Windows gives a pipe
+    monkeypatch.setattr(sys, "stdout", output)
+    with pytest.raises(SystemExit) as ended:
+        app(["models", "info", str(tmp_path / "Łukasz")], prog_name="faceref")
+    output.flush()
+    assert ended.value.code == 0
+    assert b"\\u0141ukasz" in output.buffer.getvalue()
+
+
+@pytest.mark.parametrize(("flags", "level"), [((), logging.WARNING), (("--verbose",), logging.INFO)])
+def test_what_the_library_warns_of_is_said(faceref, tiny_model, flags, level):
+    assert faceref("models", "info", tiny_model, *flags).code == 0
+    for of in ("faceref.data.dataset", "faceref.data.embedding", "faceref.models.low_rank"):
+        assert logging.getLogger(of).getEffectiveLevel() == level

@@ -114,7 +114,10 @@ class Graphs:
             self._graphs[key] = _Graph(evaluation, x, timestep)
         except RuntimeError:
             self._failed = True
-            logger.warning("No CUDA graph of the denoiser could be made; restoring goes on without", exc_info=True)
+            logger.warning(
+                "No CUDA graph of the denoiser could be made; restoring goes on without",
+                exc_info=logger.isEnabledFor(logging.INFO),
+            )
             return None
         return self._graphs[key]
 

@@ -1,8 +1,10 @@
 """The command `faceref`: its subcommands, one file each, and what happens when one of them fails."""
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -91,8 +93,10 @@ def _global_options(
     ] = False,
 ) -> None:
     """Restore faces in photographs so that they stay the persons they are."""
+    if isinstance(sys.stdout, TextIOWrapper):  # a name may have letters that a pipe or a terminal has not
+        sys.stdout.reconfigure(errors="backslashreplace")  # as Python has it for standard error
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    logging.getLogger("faceref").setLevel(logging.INFO if verbose or debug else logging.ERROR)
+    logging.getLogger("faceref").setLevel(logging.INFO if verbose or debug else logging.WARNING)
     logging.getLogger("faceref.checkpoints.exported").setLevel(logging.INFO)  # it says why one waits for a minute
 
 
