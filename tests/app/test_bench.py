@@ -140,9 +140,20 @@ def test_a_report_that_cannot_be_written_is_said_before_anything_is_measured(
     assert "is a folder; name the file to write" in refused.errors
 
 
-def test_another_model_is_no_comparison(bench, tiny_model, tiny_blind_model, tmp_path):
+@pytest.mark.parametrize("arguments", [("--photo", "nowhere"), ("--photo", "photo.jpg", "--ref", "nowhere")])
+def test_a_photograph_that_is_not_there_is_said_before_anything_is_measured(
+    faceref, tiny_model, album, monkeypatch, arguments
+):
+    monkeypatch.setattr("faceref.bench.run.run", lambda *_: pytest.fail("measured"))
+    monkeypatch.chdir(album)
+    refused = faceref("bench", tiny_model, *arguments)
+    assert (refused.code, refused.errors) == (1, "nowhere does not exist; check the name.\n")
+
+
+def test_another_model_is_no_comparison(bench, tiny_model, tiny_blind_model, tmp_path, monkeypatch):
     bench(tiny_model, "--references", "0")
     (tmp_path / "measured.json").rename(tmp_path / "before.json")
+    monkeypatch.setattr("faceref.bench.run.run", lambda *_: pytest.fail("measured"))
     outcome, _ = bench(tiny_blind_model, "--references", "0", "--against", tmp_path / "before.json")
     assert outcome.code == 2
     assert "measure the same model" in outcome.errors

@@ -153,12 +153,23 @@ class Ratio:
 
 def compare(now: Report, before: Report) -> list[Ratio]:
     """The stages that both have, with the same settings. Raises UsageError if there are none or the model differs."""
+    check_comparable(before, now.model, now.guidance)
     known = {stage.measures: stage for stage in before.stages}
     pairs = [Ratio(stage, known[stage.measures]) for stage in now.stages if stage.measures in known]
-    if (now.model, now.guidance) != (before.model, before.guidance) or not pairs:
-        reason = f"What was measured before ({before.model}) is not what is measured now ({now.model})"
-        raise UsageError(reason, hint="measure the same model with the same settings")
+    if not pairs:
+        raise _not_comparable(before, now.model)
     return pairs
+
+
+def check_comparable(before: Report, model: str, guidance: float | None) -> None:
+    """Raises UsageError unless a model, with this guidance, is what was measured before."""
+    if (model, guidance) != (before.model, before.guidance):
+        raise _not_comparable(before, model)
+
+
+def _not_comparable(before: Report, model: str) -> UsageError:
+    reason = f"What was measured before ({before.model}) is not what is measured now ({model})"
+    return UsageError(reason, hint="measure the same model with the same settings")
 
 
 def ratio_table(ratios: list[Ratio], margin: float) -> Table:

@@ -42,6 +42,11 @@ class Plan:
     compute: Compute = field(default_factory=Compute)
     repetitions: int = 3
 
+    @property
+    def called(self) -> str:
+        """The model, as a report names it."""
+        return self.model or f"{REFLDM.name}, random weights"
+
 
 def run(plan: Plan, on_stage: Callable[[Stage], None] = lambda _: None) -> Report:
     """Measure. on_stage: called with each stage as soon as it is measured.
@@ -54,7 +59,7 @@ def run(plan: Plan, on_stage: Callable[[Stage], None] = lambda _: None) -> Repor
         device = model.pipeline.execution_device
         report = report or Report(
             faceref=version("faceref"),
-            model=plan.model or f"{REFLDM.name}, random weights",
+            model=plan.called,
             guidance=plan.guidance,
             machine=Machine.here(device),
             peak_flops={},

@@ -60,12 +60,19 @@ def bench(
     if wrong:
         raise UsageError(f"There is no number format {min(wrong)!r}", hint=f"give {', '.join(get_args(DtypeName))}")
     with working("Loading torch"):
-        from faceref.bench.report import compare, heading, ratio_table, read_report, tables
+        from faceref.bench.report import check_comparable, compare, heading, ratio_table, read_report, tables
         from faceref.bench.run import Plan, run
         from faceref.files import check_writable
+        from faceref.pictures.photo import check_photo
+        from faceref.pictures.search import check_exists, list_photos
 
+    # what is wrong with any of it is said before minutes of measuring
     if ref and photo is None:
         raise UsageError("The references are those of a photograph", hint="name it with --photo")
+    if photo is not None:
+        check_exists(photo)
+        check_photo(photo)
+        list_photos(ref or ())
     before = against and read_report(against)
     if json is not None:
         check_writable(json)
@@ -81,6 +88,8 @@ def bench(
         compute=Compute(device, memory=memory, backend=backend),
         repetitions=repetitions,
     )
+    if before is not None:
+        check_comparable(before, plan.called, plan.guidance)
     with working("Measuring"):
         report = run(plan)
     output.print(heading(report))
