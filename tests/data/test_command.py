@@ -163,6 +163,19 @@ def test_ray_embeds_to_the_same_bytes(faces: Path, tmp_path: Path):
         assert (faces / file).read_bytes() == (tmp_path / "ray" / file).read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("ranges", "says"),
+    [
+        (("--sigma", 5, 2), "cannot be used: sigma must be (low, high) with low <= high"),
+        (("--quality", 0, 90), "cannot be used: --quality: Input should be greater than or equal to 1"),
+        (("--noise", -1, 5), "cannot be used: --noise: Input should be greater than or equal to 0"),
+    ],
+)
+def test_a_range_that_is_none_is_named_by_its_option(faces: Path, tmp_path: Path, capsys, ranges, says: str):
+    assert run("data", "degrade", faces, tmp_path / "lq", *ranges) == 2
+    assert says in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("share", [-1, 2])
 def test_a_share_that_is_none_is_named_by_its_option(faces: Path, capsys, share: int):
     assert run("data", "splits", faces, "--val", share) == 2

@@ -49,7 +49,10 @@ def degrade(
     try:
         ranges = type(base).model_validate({**base.model_dump(), **given})
     except ValidationError as error:
-        raise UsageError(f"These ranges cannot be used: {error.errors()[0]['msg']}") from error
+        problem = error.errors()[0]
+        where = "".join(f"--{name}: " for name in problem["loc"][:1])  # nowhere: it names the range itself
+        reason = problem["msg"].removeprefix("Value error, ")
+        raise UsageError(f"These ranges cannot be used: {where}{reason}") from error
     names = files_to_degrade(faces, split, mapping)
     with progress("degrading", "faces") as on_file:
         made, failed = degrade_files(
