@@ -276,6 +276,7 @@ def test_results_among_the_photographs_are_refused_unless_a_table_says_which_tho
         (("--index", "i.csv", "--steps", 2000), "2000 denoising steps are not possible; choose 1 to 1000."),
         (("--index", "i.csv", "--guidance", -2), "A guidance of -2.0 is not possible"),
         (("--index", "i.csv", "--guidance", "nan"), "A guidance of nan is not possible"),
+        (("--mapping", "m.csv", "--split", "val"), "no index that tells who is in it; give --index, or no --split."),
     ],
 )
 def test_requests_that_contradict_themselves_end_with_one_sentence(

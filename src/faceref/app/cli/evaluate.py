@@ -10,6 +10,7 @@ from faceref.app.cli.compute_options import DEFAULTS as COMPUTE
 from faceref.app.cli.compute_options import BackendName, Device, Dtype, MemoryUse
 from faceref.app.cli.console import progress
 from faceref.compute import Compute
+from faceref.errors import UsageError
 
 
 def evaluate(
@@ -40,7 +41,7 @@ def evaluate(
         Path | None, typer.Option(help="CSV of targets and references: gt_image, ref_image[, lq_image].")
     ] = None,
     index: Annotated[Path | None, typer.Option(help="index.csv instead of a mapping: file, person, split.")] = None,
-    split: Annotated[str, typer.Option(help="Split of the index to measure on.")] = "test",
+    split: Annotated[str | None, typer.Option(help="Split of the index to measure on.", show_default="test")] = None,
     lq: Annotated[Path | None, typer.Option(help="Folder of degraded targets; without it they are made.")] = None,
     degradation: Annotated[
         list[str] | None, typer.Option(help="severe, moderate or mild, also several times; severe if there is no --lq.")
@@ -100,6 +101,8 @@ def evaluate(
     from faceref.evaluation.study import run_study
     from faceref.processes import together
 
+    if split is not None and index is None:
+        raise UsageError("A split was given, and no index that tells who is in it", hint="give --index, or no --split")
     if memory == "normal":
         keep_freed_memory()
     default = SamplingChanges(steps, guidance, scheduler, crisp)
@@ -111,7 +114,7 @@ def evaluate(
         hq=hq,
         mapping=mapping,
         index=index,
-        split=split,
+        split="test" if split is None else split,
         lq=lq,
         degradations=tuple(degradation or ()),
         references=references,
