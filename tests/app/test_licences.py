@@ -52,6 +52,7 @@ def test_without_a_command_all_parts_are_told(faceref):
         ("models export small -o copy", {SMALL}),
         ("models push small me/small", {SMALL}),
         ("bench small", {SMALL}),
+        ("bench --random refldm-512", set()),  # of its sizes alone
         ("bench small --photo x.jpg", {LANDMARKS, MTCNN, SMALL, PROBES}),
         ("evaluate small --hq faces --product", {LANDMARKS, MTCNN, SMALL, PROBES}),
         ("evaluate small refldm-512,steps=8 --hq faces", {LANDMARKS, SMALL, REFLDM}),

@@ -182,3 +182,10 @@ def test_a_model_that_never_takes_references_needs_no_other_beside_it(faceref, t
     assert refused.errors.count("\n") == 1
     assert f"{tiny_blind_model} is of the family ldbfr" in refused.errors
     assert not (tmp_path / "both").exists()
+
+
+def test_a_stage_that_leaves_one_network_has_no_graphs(faceref, tiny_model, tmp_path):
+    refused = faceref("models", "export", tiny_model / "vae", "--to", "onnx", "-o", tmp_path / "graphs")
+    told = f"{tiny_model / 'vae'} is one network, and graphs are of whole models; leave --to out.\n"
+    assert (refused.code, refused.errors) == (2, told)
+    assert not (tmp_path / "graphs").exists()

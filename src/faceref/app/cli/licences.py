@@ -55,7 +55,7 @@ def _use(group: Any, arguments: Sequence[str]) -> Use:
         names.append(rest.pop(0))
         command = command.commands[names[-1]]
     given = command.make_context(command.name, rest, resilient_parsing=True).params
-    models = given.get("models") or given.get("model") or ()
+    models = () if given.get("random") else given.get("models") or given.get("model") or ()
     models = [models] if isinstance(models, str) else [str(model).partition(",")[0] for model in models]
     shown = bool(given.get("product")) or (names == ["bench"] and bool(given.get("photo")))  # a whole photograph
     in_photographs = names == ["restore"] and not given["aligned"]

@@ -226,6 +226,8 @@ def export(
         with _written_out(model) as folder, working("Exporting"):
             from faceref.checkpoints.exported import export_model
 
+            if Path(folder, "config.json").is_file():
+                raise UsageError("is one network, and graphs are of whole models", subject=model, hint="leave --to out")
             graphs = export_model(folder, to.value, out)
         output.print(f"{out}: {', '.join(graphs)}; as --model {out}.")
         return
