@@ -1,5 +1,6 @@
 """An album is looked at once, whatever lies in it; its faces are grouped into people, whose photographs wait."""
 
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -75,6 +76,19 @@ def test_a_changed_photograph_is_looked_at_again(folder, portrait):
     strangers(portrait)[3].save(folder / "album" / "1.png")
     detector = CountingDetector()
     assert groups(look(folder, detector)) == [["1.png", "4.png", "5.png", "6.png"], ["2.png", "3.png", "6.png"]]
+    assert detector.shown == 1
+
+
+def test_a_photograph_that_was_changed_behind_its_time_of_modification_is_looked_at_again(folder):
+    path = folder / "album" / "1.png"
+    before = path.stat()
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1  # of the last checksum: as a program does that turns a photograph and keeps its time
+    look(folder)
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    detector = CountingDetector()
+    look(folder, detector)
     assert detector.shown == 1
 
 

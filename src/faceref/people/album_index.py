@@ -1,7 +1,7 @@
 """What was seen in photographs, remembered between runs: a database in the user's cache folder, by the files' bytes.
 
 Nothing is written into an album. A file that was moved or renamed is known by its bytes; one whose path, size and time
-of modification are as before is not read at all. What was seen depends on who looked: that is part of the key.
+of change are as before is not read at all. What was seen depends on who looked: that is part of the key.
 """
 
 import json
@@ -45,7 +45,11 @@ COLUMNS = "box, landmarks, confidence, found_by, embedding, probe, score, side, 
 
 @dataclass(frozen=True)
 class Stamp:
-    """What tells without reading it that a file is the one of before: size in bytes, time of modification in ns."""
+    """What tells without reading it that a file is the one of before: size in bytes, time of its last change in ns.
+
+    Programs that turn a photograph, or write into its EXIF, may leave its size and set back its time of modification;
+    the system's own time of change is set by nobody.
+    """
 
     size: int
     modified: int
@@ -54,7 +58,7 @@ class Stamp:
     def of(cls, path: Path) -> "Stamp":
         """Raises OSError."""
         found = path.stat()
-        return cls(found.st_size, found.st_mtime_ns)
+        return cls(found.st_size, max(found.st_mtime_ns, found.st_ctime_ns))
 
 
 class AlbumIndex:
