@@ -1,10 +1,12 @@
 """Pixels of every kind become 8-bit RGB of the same colours."""
 
+import io
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from picture_files import difference, pixels
 from PIL import Image, ImageCms
 
@@ -35,6 +37,26 @@ def test_a_16_bit_png_is_scaled_to_8_bit(tmp_path: Path):
     ramp = np.linspace(0, 65535, 40 * 40).reshape(40, 40).astype(np.uint16)
     Image.fromarray(ramp).save(tmp_path / "ramp.png")
     assert np.abs(pixels(open_photo(tmp_path / "ramp.png").image)[..., 0] - ramp / 257).max() <= 0.5
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_a_16_bit_negative_of_a_scanner_is_seen_as_the_print(compression: str | None, astronaut: Image.Image):
+    grey = np.asarray(astronaut.convert("L"))
+    buffer = io.BytesIO()
+    stored = 65535 - grey.astype(np.uint16) * 257
+    tifffile.imwrite(buffer, stored, photometric="miniswhite", compression=compression)
+    assert (pixels(open_photo(buffer.getvalue()).image)[..., 0] == grey).all()
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_a_tiff_of_16_bits_with_a_plane_for_each_channel_is_read(order: str, in_memory: bool, astronaut: Image.Image):
+    buffer = io.BytesIO()
+    planes = np.moveaxis(np.asarray(astronaut).astype(np.uint16) * 257, -1, 0)
+    tifffile.imwrite(buffer, planes, photometric="rgb", planarconfig="separate", byteorder=order)
+    photo = open_photo(Image.open(buffer) if in_memory else buffer.getvalue())
+    assert difference(photo, astronaut) == 0
+    assert "more than 8 bits" in photo.losses[0]
 
 
 def test_palette_and_cmyk_become_rgb(tmp_path: Path, astronaut: Image.Image):

@@ -12,6 +12,7 @@ _CICP_AS_SRGB = {(1, transfer) for transfer in (1, 6, 13, 14, 15)}  # ITU-T H.27
 LUMINANCE = (0.299, 0.587, 0.114)  # of RGB: Rec. 601
 YCC = (LUMINANCE, (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))  # JFIF: RGB -> Y, Cb, Cr
 _GREY_WHITES = (255, 1023, 4095, 65535)  # 8, 10, 12 and 16 bits
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # TIFF's tag, and its value for grey that is stored as a negative
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +106,8 @@ def _scaled_to_8_bit(image: Image.Image) -> tuple[Image.Image, str | None]:
     A picture of 10 or 12 bits in 16 would be black otherwise; a remark says so.
     """
     values = np.asarray(image)
+    if image.mode == "I;16" and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        values = 65535 - values  # Pillow does so with fewer bits
     if values.dtype.kind != "u":  # a table is enough for 16 bits, and takes a quarter of the memory
         values = np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0).clip(0)
     highest = values.max()

@@ -23,7 +23,7 @@ SMALLEST_SIDE = 20  # pixels
 LARGEST_AREA = 400_000_000  # pixels
 _ALWAYS_FITS = 100_000_000  # pixels: 1.4 GB
 _BYTES_PER_PIXEL = 14  # of memory: RGB takes 8 at the peak, RGBA 13 (measured at 144 megapixels), the result 3 more
-_NEW_SUBFILE_TYPE, _SUB_IFDS, _DNG_VERSION = 254, 330, 50706  # TIFF's tags, and DNG's
+_NEW_SUBFILE_TYPE, _BITS, _SUB_IFDS, _DNG_VERSION = 254, 258, 330, 50706  # TIFF's tags, and DNG's
 # What damaged files make Pillow's readers raise
 DAMAGED = (OSError, SyntaxError, ValueError, IndexError, TypeError, KeyError, RuntimeError, EOFError)
 
@@ -49,6 +49,7 @@ def decode(data: bytes, name: str, smallest: int = SMALLEST_SIDE) -> Decoded:
         hint = "save it as JPEG or TIFF with the camera's program"
         raise PhotoError("is a camera's raw file, of which only the preview could be read", subject=name, hint=hint)
     check_size(image.size, name, smallest=smallest)
+    _mend_planes(image)
     if image.format in JPEG:
         check_scans(data, name)
     losses: tuple[str, ...] = ()
@@ -92,9 +93,23 @@ def _is_preview(image: TiffImageFile, data: bytes) -> bool:
     return is_reduced and (_SUB_IFDS in image.tag_v2 or _DNG_VERSION in image.tag_v2)
 
 
+def _mend_planes(image: Image.Image) -> None:
+    """Pillow reads a TIFF's uncompressed planes of 16 bits, one for each channel, as if they had 8."""
+    if not isinstance(image, TiffImageFile) or image.tag_v2.get(_BITS) not in ((16,) * 3, (16,) * 4):
+        return
+    order = "B" if image.tag_v2.prefix == b"MM" else "L"
+    image.tile = [
+        tile._replace(args=(f"{tile.args[0]};16{order}", *tile.args[1:]))
+        if tile.codec_name == "raw" and len(tile.args[0]) == 1
+        else tile
+        for tile in image.tile
+    ]
+
+
 def decode_in_memory(image: Image.Image, name: str) -> Decoded:
     """The same of a picture that Pillow has opened already; it may not be decoded yet."""
     check_size(image.size, name)
+    _mend_planes(image)
     losses = tuple(file_losses(image, b""))
     try:
         image.load()
