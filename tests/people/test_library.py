@@ -137,6 +137,8 @@ def test_a_name_twice_or_unknown_is_one_sentence(library):
         library.enroll("ADA", invented(2))
     with pytest.raises(UsageError, match="Nobody is enrolled as 'Bob'; choose one of Ada"):
         library.remove("Bob")
+    with pytest.raises(UsageError, match="Nobody is enrolled as"):
+        library.get("Ad\udce4")  # a byte that is no text
 
 
 def test_only_the_owner_may_read(library):

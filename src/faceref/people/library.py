@@ -233,6 +233,10 @@ def check_name(name: str) -> str:
 
 def _id(rows: sqlite3.Connection, name: str) -> int | None:
     """The person of a name. SQLite's index of names knows the case of ASCII only: of the others each is looked at."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # what was typed is no text, and so nobody's name
+        return None
     found = rows.execute("SELECT id FROM person WHERE name IN (?, ?)", (name, compared(name))).fetchone()
     if found is not None:
         return found[0]
