@@ -42,7 +42,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection to the file, which exists. Raises CheckpointError (damaged) or OutputError (locked).
+        """A connection to one state of the file, which exists. Raises CheckpointError (damaged) or OutputError (locked).
 
         Before its tables are made, as where the disk was full for them, it is read as one that holds nothing.
         """
@@ -52,6 +52,7 @@ class Database:
             if _is_new(rows):
                 rows = stack.enter_context(closing(sqlite3.connect(":memory:")))
                 make(rows, self.tables)
+            rows.execute("BEGIN")
             check_version(rows, self.path, self.tables)
             yield rows
 
