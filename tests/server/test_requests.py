@@ -31,6 +31,9 @@ from faceref.client import Client, ServerError
         ("PUT", "/v1/people", 405),
         ("POST", "/v1/jobs/a", 405),
         ("POST", "/script/main.js", 405),
+        ("GET", "/%00", 404),
+        ("POST", f"/{'a' * 300}", 404),
+        ("GET", f"/{'a/' * 3000}", 404),
     ],
 )
 def test_what_is_not_there_is_not_found_and_another_method_is_one(serve, method, path, status):

@@ -27,8 +27,14 @@ class Page(StaticFiles):
         super().__init__(directory=FOLDER, html=True)
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        if self.lookup_path(path)[1] is None:  # whatever is to be done with it
+        if not self._has(path):  # whatever is to be done with it
             raise HTTPException(404)
         answer = await super().get_response(path, scope)
         answer.headers.update(HEADERS)
         return answer
+
+    def _has(self, path: str) -> bool:
+        try:
+            return self.lookup_path(path)[1] is not None
+        except (OSError, ValueError):  # longer than the name of any file, or with a zero in it
+            return False
