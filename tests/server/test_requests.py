@@ -8,12 +8,13 @@ from contextlib import contextmanager
 import httpx2 as httpx
 import pytest
 from PIL import Image
-from serving import HeldDetector, listening, png
+from serving import HeldDetector, listening, png, until
 
 from faceref import Restorer
 from faceref.app.server.api import create_app
 from faceref.app.server.jobs import _seconds
 from faceref.app.server.limits import Limits
+from faceref.app.server.schema import State
 from faceref.client import Client, ServerError
 
 
@@ -53,6 +54,38 @@ def test_what_is_not_there_is_not_found_and_another_method_is_one(serve, method,
 )
 def test_how_long_to_wait_is_heard_in_all_its_forms(prefer, seconds):
     assert _seconds(prefer) == seconds
+
+
+@pytest.mark.parametrize(
+    ("path", "sent", "said"),
+    [
+        ("restore", {"data": {"photo": "old.jpg"}}, ("photo", "is no file", "send one: with curl, -F photo=@NAME")),
+        (
+            "restore",
+            {"files": {"photo": b"1"}, "data": {"references": ["a.jpg"]}},
+            ("references", "is no file", "send one: with curl, -F references=@NAME"),
+        ),
+        ("people/Eileen/merge", {"json": {}}, ("other", "cannot be used: Field required", None)),
+        (
+            "people/Eileen/merge",
+            {"content": b"{'", "headers": {"Content-Type": "application/json"}},
+            ("body", "cannot be used: JSON decode error", None),
+        ),
+    ],
+)
+def test_what_is_of_another_kind_is_said_by_its_fields_name(serve, path, sent, said):
+    answer = serve().post(f"/v1/{path}", **sent)
+    assert answer.status_code == 422
+    assert tuple(answer.json()[part] for part in ("subject", "reason", "hint")) == said
+
+
+def test_a_body_that_nobody_asked_for_is_no_failure_of_the_server(serve, photo, caplog):
+    http = serve(megabytes=1)
+    job = http.post("/v1/restore", files={"photo": photo}).json()["id"]
+    until(lambda: http.get(f"/v1/jobs/{job}").json()["state"] == State.DONE)
+    look = {"strength": 0.5, "keep": True}
+    assert http.request("GET", f"/v1/jobs/{job}/result", params=look, content=bytes(2**21)).status_code < 500
+    assert not any("failed with" in line for line in caplog.messages)
 
 
 def test_a_preference_in_the_second_of_two_lines_is_heard(serve, wall):

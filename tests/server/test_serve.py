@@ -28,6 +28,7 @@ from faceref.client import Client
         (["--token", "a token with a blank "], "has blanks or letters"),
         (["--limit", "waiting=0"], "The limit waiting cannot be set"),
         (["--limit", "weight=1"], "The limit weight cannot be set"),
+        (["--limit", "keep_seconds=inf"], "The limit keep_seconds cannot be set"),
         (["--model", "nowhere"], "There is no model 'nowhere'"),
     ],
 )

@@ -145,8 +145,12 @@ def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        reason, subject = f"cannot be used: {first['msg']}", str(first["loc"][-1])
-        return JSONResponse(Problem(code="request", subject=subject, reason=reason, hint=None).model_dump(), 422)
+        # numbers in "loc" are places in a list, or in JSON's text
+        field = next(part for part in reversed(first["loc"]) if isinstance(part, str))
+        reason, hint = f"cannot be used: {first['msg']}", None
+        if "UploadFile" in first["msg"]:
+            reason, hint = "is no file", f"send one: with curl, -F {field}=@NAME"
+        return JSONResponse(Problem(code="request", subject=field, reason=reason, hint=hint).model_dump(), 422)
 
     @app.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> JSONResponse:

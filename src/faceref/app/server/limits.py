@@ -10,7 +10,7 @@ from faceref.errors import UsageError
 class Limits(BaseModel):
     """Bounds of one request and of the whole server."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     megabytes: int = Field(default=64, gt=0, description="of a request, all its pictures together (2**20 bytes)")
     arriving: int = Field(default=64, gt=0, description="requests that are being sent at once")

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Annotated, Any, TypeVar
@@ -10,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 import anyio
 from fastapi import Depends, Request, Response, UploadFile
 from fastapi.responses import StreamingResponse
+from starlette.exceptions import HTTPException
 from starlette.types import Receive
 
 from faceref.app.server.errors import RefusedError, took_too_long
@@ -73,9 +75,10 @@ class Turn:
         raise _gone()
 
     async def _watch(self, waiting: anyio.CancelScope) -> None:
-        """Leave the line when the client goes."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+        """Leave the line when the client goes, or sends what is not taken from it."""
+        with suppress(HTTPException):
+            while (await self._receive())["type"] != "http.disconnect":
+                pass
         self._has_gone.set()
         waiting.cancel()
 
