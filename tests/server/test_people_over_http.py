@@ -2,6 +2,7 @@
 
 import io
 import re
+from threading import Thread
 
 import pytest
 from PIL import Image, ImageFilter
@@ -139,6 +140,25 @@ def test_a_job_that_waits_keeps_its_people_whatever_they_are_called_meanwhile(se
             references,
             "Marie" if references else None,
         )
+
+
+def test_who_is_renamed_while_a_job_is_accepted_is_whom_it_looks_for(client, photo, reference, monkeypatch):
+    client.enroll("Eileen", [reference])
+    renaming = Thread(target=lambda: client.rename("Eileen", "Marie"))
+    stamp = Library.stamp
+
+    def stamp_and_rename(library: Library, name: str):
+        found = stamp(library, name)
+        if renaming.ident is None:
+            renaming.start()
+            renaming.join(1)  # or until the job is there, for which it may have to wait
+        return found
+
+    monkeypatch.setattr(Library, "stamp", stamp_and_rename)
+    job = client.submit(photo, people=["Eileen"], options=FULLY)
+    done = list(client.follow(job.id))[-1]
+    assert done.account is not None, done.problem
+    assert done.account.faces[0].person == "Marie"
 
 
 def test_people_in_memory_are_those_on_the_disk_and_not_many(tmp_path, restorer, reference, monkeypatch):

@@ -153,9 +153,10 @@ def _accepted(caller: Caller, asked: JobRequest, key: str | None) -> Job:
         return known
     asked.check(service.limits)
     service.restorer.check(asked.options, with_references=bool(asked.references or asked.people))
-    for name in asked.people:
-        caller.library.stamp(name)  # an unknown one is said now
-    return service.queue.submit(caller.owner, asked, key)
+    with service.queue.work.naming:  # who is called otherwise from here on is so in the job, too
+        for name in asked.people:
+            caller.library.stamp(name)  # an unknown one is said now
+        return service.queue.submit(caller.owner, asked, key)
 
 
 async def _job(caller: Caller, id: str) -> Job:
