@@ -6,7 +6,7 @@ import re
 import httpx2 as httpx
 from playwright.sync_api import expect
 from serving import png, until
-from visiting import choose, job_id, restore_half, wait_for_faces
+from visiting import SET, choose, downloaded, job_id, pixels, restore, restore_half, shown, wait_for_faces
 
 from faceref.app.server.schema import State
 from faceref.client import Client
@@ -157,6 +157,40 @@ def test_what_is_changed_meanwhile_asks_for_another_restoration(served, page, ba
     choose(page, "references", [good])
     served.held.go.set()
     expect(page.get_by_role("button", name="Restore again")).to_be_enabled()
+
+
+def test_faces_are_matched_anew_where_that_was_changed_before_it_was_cancelled(served, page, bad, portrait, on_disk):
+    served.held.go.clear()
+    photo, good = on_disk(old=bad, good=portrait)
+    choose(page, "photos", [photo])
+    choose(page, "references", [good])
+    expect(page.locator("#faces strong")).to_have_text("1 Same person")
+    restore_half(page)
+    page.get_by_role("radio", name="Nobody").check()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#faces strong")).to_have_text("Face 1")
+
+
+def test_a_picture_that_comes_when_it_was_restored_again_is_not_shown(served, page, bad, on_disk):
+    choose(page, "photos", on_disk(old=bad))
+    wait_for_faces(page, 1)
+    restore(page)
+    before, late = job_id(page), []
+    page.route(f"**/{before}/result?*strength=0.4", lambda route: late.append((route, route.fetch())))
+    page.locator("#strength").evaluate(SET.format(40))
+    until(lambda: page.wait_for_timeout(50) or bool(late))
+    page.get_by_text("Settings", exact=True).click()
+    page.get_by_role("checkbox", name="Let colours change").check()
+    with page.expect_response(lambda answer: "strength=0.4" in answer.url and before not in answer.url):
+        page.get_by_role("button", name="Restore again").click()
+    expect(page.locator("#exact")).to_be_visible()
+    route, answer = late[0]
+    route.fulfill(response=answer)
+    page.wait_for_timeout(500)
+    with Client(served.address) as client:
+        expected = client.result(job_id(page), strength=0.4, keep=True)[0]
+    assert downloaded(page, "#download")[1] == expected != answer.body()
+    assert pixels(shown(page, "#exact")) == pixels(expected)
 
 
 def test_who_is_renamed_is_still_looked_for(served, page, bad, reference, on_disk):

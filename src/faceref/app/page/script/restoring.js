@@ -218,19 +218,19 @@ export class Restoring {
 
   /** Be as it was before it was sent. @param {Photo} photo @param {string | null} problem */
   #giveUp(photo, problem) {
-    const { job, earlier, file } = photo;
+    const { job, earlier, file, account, changed } = photo;
     this.#forget(job?.id);
     const result = earlier && { state: "done", ...earlier, changed: true };
     const lost = !file && { refused: true, problem: `${problem} Give ${photo.name} once more to try again.` };
     const ready = { state: "ready", job: null, problem };
     this.store.change(() => Object.assign(photo, { ...ready, ...result, ...lost, earlier: null }));
-    if (file && !photo.account) void this.#look(photo, problem);
+    if (file && (!account || changed)) void this.#look(photo, problem); // for what was changed while it was busy, too
   }
 
   /** What went wrong is still said when its faces were found. @param {Photo} photo @param {string | null} problem */
   async #look(photo, problem) {
     await this.looking.look(photo);
-    if (photo.state === "ready" && problem) this.store.change(() => (photo.problem ??= problem));
+    if (photo.state !== "busy" && problem) this.store.change(() => (photo.problem ??= problem));
   }
 
   /** Nothing of a job stays on the server, as soon as that can be reached. @param {string | null | undefined} id */

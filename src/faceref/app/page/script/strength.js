@@ -52,13 +52,15 @@ export class Strength {
     try {
       const blob = await result(job.id, strength, signal);
       const shown = { ...(await show(blob)), blob, strength };
-      this.store.change(() => {
-        forget(photo.exact);
-        photo.exact = shown;
-      });
+      if (photo.job?.id !== job.id) forget(shown); // it was restored again meanwhile: that has another picture
+      else
+        this.store.change(() => {
+          forget(photo.exact);
+          photo.exact = shown;
+        });
       return blob;
     } catch (error) {
-      if (!isAbort(error)) this.store.change((state) => (state.message = `${photo.name}: ${words(error)}`));
+      if (!isAbort(error) && photo.job?.id === job.id) this.store.change((state) => (state.message = `${photo.name}: ${words(error)}`));
       return null;
     }
   }
