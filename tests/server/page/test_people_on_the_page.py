@@ -2,8 +2,8 @@
 
 import pytest
 from playwright.sync_api import expect
-from serving import TOKENS, listening
-from visiting import choose, wait_for_faces
+from serving import TOKENS, listening, png
+from visiting import choose, restore, wait_for_faces
 
 from faceref.app.server.api import create_app
 from faceref.app.server.limits import Limits
@@ -76,6 +76,34 @@ def test_the_person_of_the_references_is_remembered(served, page, portrait, bad,
     expect(page.get_by_role("radio", name="People")).to_be_checked()
     expect(page.get_by_role("checkbox", name="Eileen")).to_be_checked()
     expect(page.locator("#faces strong")).to_have_text("1 Eileen")
+
+
+def test_more_photographs_of_who_is_looked_for_ask_for_another_restoration(
+    served, page, portrait, bad, reference, on_disk
+):
+    with Client(served.address) as client:
+        client.enroll("Eileen", [reference])
+        client.enroll("Uncle", [png(portrait.rotate(8))])
+    page.reload()
+    choose(page, "photos", on_disk(old=bad))
+    page.get_by_role("radio", name="People").check()
+    page.get_by_role("checkbox", name="Uncle").uncheck()
+    expect(page.locator("#faces strong")).to_have_text("1 Eileen")
+    people, again = page.get_by_role("dialog", name="People"), page.get_by_role("button", name="Restore again")
+    restore(page)
+    page.locator("#open-people").click()
+    with page.expect_file_chooser() as chooser:
+        people.get_by_role("button", name="Add photographs").first.click()
+    chooser.value.set_files(on_disk(more=portrait.rotate(5)))
+    people.get_by_role("button", name="Close").click()
+    again.click()
+    expect(again).to_be_hidden()
+    page.locator("#outcome").wait_for()
+    page.locator("#open-people").click()
+    people.get_by_label("Uncle is the same person as").select_option("Eileen")
+    people.get_by_role("button", name="Make Uncle and Eileen one for good").click()
+    people.get_by_role("button", name="Close").click()
+    expect(again).to_be_visible()
 
 
 def test_no_more_people_are_looked_for_by_themselves_than_the_server_takes(

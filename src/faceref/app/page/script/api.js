@@ -129,7 +129,7 @@ export async function enroll(name, photos) {
   return json(await send("POST", "/v1/people", { body }));
 }
 
-/** @param {string} name @param {Blob[]} photos @returns {Promise<Read>} */
+/** @param {string} name @param {Blob[]} photos @returns {Promise<{new: number} & Read>} */
 export async function addPhotos(name, photos) {
   return json(await send("POST", `${personPath(name)}/photos`, { body: photosForm(photos) }));
 }

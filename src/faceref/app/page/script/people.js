@@ -2,6 +2,8 @@
 
 import * as api from "./api.js";
 import { words } from "./problem.js";
+import { whoOf } from "./store.js";
+import { leftOut } from "./wording.js";
 
 /** @typedef {import("./store.js").Store} Store */
 /** @typedef {import("./looking.js").Looking} Looking */
@@ -33,14 +35,18 @@ export class People {
 
   /** @param {string} name @param {{name: string, blob: Blob}[]} photos */
   async addPhotos(name, photos) {
-    this.#sayWhatWasLeftOut(await this.#change(() => api.addPhotos(name, blobs(photos))), photos);
+    const added = await this.#change(() => api.addPhotos(name, blobs(photos)));
+    if (added?.new) this.#lookAgainFor(name);
+    this.#sayWhatWasLeftOut(added, photos);
   }
 
   /** @param {string} name @param {string} to */
   rename(name, to) {
     return this.#change(async () => {
       await api.rename(name, to);
-      this.#callOtherwise(name, to.normalize("NFC").trim().replace(/\s+/g, " "));
+      const now = to.normalize("NFC").trim().replace(/\s+/g, " ");
+      this.#callOtherwise(name, now);
+      this.#lookAgainFor(now);
     });
   }
 
@@ -49,6 +55,7 @@ export class People {
     return this.#change(async () => {
       await api.merge(into, name);
       this.#callOtherwise(name, into);
+      this.#lookAgainFor(into);
     });
   }
 
@@ -64,12 +71,17 @@ export class People {
     chosen.add(to);
     for (const { byHand } of photos)
       for (const [face, choice] of byHand) if (choice.person === name) byHand.set(face, { ...choice, person: to });
-    this.looking.lookAgain();
+  }
+
+  /** Somebody is called otherwise, or known by other photographs. @param {string} name */
+  #lookAgainFor(name) {
+    if (whoOf(this.store.state).people.includes(name)) this.looking.lookAgain();
   }
 
   /** @param {import("./api.js").Read | null} read @param {{name: string}[]} photos */
   #sayWhatWasLeftOut(read, photos) {
-    const said = [...(read?.references_left_out ?? []).map((one) => leftOut(one, photos)), ...(read?.warnings ?? [])];
+    const names = photos.map(({ name }) => name);
+    const said = [...(read?.references_left_out ?? []).map((one) => leftOut(one, names)), ...(read?.warnings ?? [])];
     if (said.length) this.say(said.join(" "));
   }
 
@@ -90,10 +102,4 @@ export class People {
 /** @param {{blob: Blob}[]} photos */
 function blobs(photos) {
   return photos.map(({ blob }) => blob);
-}
-
-/** The server knows photographs by their number. @param {{name: string, reason: string}} one @param {{name: string}[]} photos */
-function leftOut({ name, reason }, photos) {
-  const number = Number(/^picture (\d+)$/.exec(name)?.[1]);
-  return `${photos[number - 1]?.name ?? name} was left out: ${reason}.`;
 }

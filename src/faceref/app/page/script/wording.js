@@ -43,6 +43,12 @@ function became(face, photo) {
   return `restored${alone}, ${percent(strengthOf(photo, face))}`;
 }
 
+/** The server knows photographs by their number. @param {{name: string, reason: string}} one @param {string[]} names */
+export function leftOut({ name, reason }, names) {
+  const number = Number(/^picture (\d+)$/.exec(name)?.[1]);
+  return `${names[number - 1] ?? name} was left out: ${reason}.`;
+}
+
 /** @param {number} part 0 to 1 */
 export function percent(part) {
   return `${Math.round(100 * part)} %`;
