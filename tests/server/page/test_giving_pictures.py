@@ -7,7 +7,9 @@ import pytest
 from PIL import ImageOps
 from playwright.sync_api import Locator, Page, expect
 from serving import png
-from visiting import choose, wait_for_faces
+from visiting import choose, restore, wait_for_faces
+
+from faceref.pictures.formats import PHOTO_SUFFIXES
 
 PASTE = """pasted => {
     const data = new DataTransfer();
@@ -51,6 +53,39 @@ def test_photographs_folders_and_references_are_dropped_where_they_belong(page, 
     expect(page.locator("#faces strong")).to_have_text("1 Same person")
     drop(page, page.locator("header"), good)  # beside all places: nothing is opened instead of the page
     expect(page.locator("#photos button")).to_have_count(3)
+
+
+def test_of_a_folder_all_is_taken_that_the_command_takes_for_photographs(page, bad, tmp_path):
+    (tmp_path / "album").mkdir()
+    for suffix in PHOTO_SUFFIXES:
+        (tmp_path / "album" / f"photo{suffix}").write_bytes(png(bad))
+    (tmp_path / "album" / "photo.txt").write_bytes(b"Dear Sir")
+    drop(page, page.locator("#welcome [data-drop=photos]"), tmp_path / "album")
+    expect(page.locator("#photos button")).to_have_count(len(PHOTO_SUFFIXES))
+
+
+def test_the_example_is_taken_once_and_goes_by_its_own_reference(page, bad, portrait, on_disk):
+    photo, good = on_disk(old=bad, good=portrait)
+    choose(page, "photos", [photo])
+    choose(page, "references", [good])
+    expect(page.locator("#references img")).to_have_count(1)
+    page.locator("#remove-photo").click()
+    page.locator("#try-example").dblclick()
+    page.locator("#outcome").wait_for()
+    expect(page.locator("#photos button")).to_have_count(1)
+    expect(page.locator("#references img")).to_have_attribute("alt", "reference.jpg")
+
+
+def test_good_photographs_that_cannot_be_used_are_named(page, bad, portrait, wall, on_disk):
+    photo, good, grey = on_disk(old=bad, good=portrait, wall=wall)
+    choose(page, "photos", [photo])
+    choose(page, "references", [good, grey])
+    said = page.get_by_role("list", name="Photographs that were left out").get_by_role("listitem")
+    expect(said).to_have_text("wall.png was left out: no face was found in it.")
+    restore(page)
+    expect(said).to_have_text("wall.png was left out: no face was found in it.")
+    page.get_by_role("button", name="Remove wall.png").click()
+    expect(said).to_have_count(0)
 
 
 def test_a_pasted_picture_is_one_more_photograph(page, bad):

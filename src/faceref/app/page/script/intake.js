@@ -2,7 +2,7 @@
 
 import { find } from "./dom.js";
 
-const PICTURES = /\.(avif|bmp|hei[cf]|jpe?g|png|tiff?|webp)$/i; // of a folder all else is passed over
+const PICTURES = /\.(avif|bmp|hei[cf]|hif|jfif|jp(e|e?g)|png|tiff?|webp)$/i; // of a folder all else is passed over
 
 /** @param {Record<string, (files: File[]) => void>} into by the names in `data-choose` and `data-drop` */
 export function takeFiles(into) {

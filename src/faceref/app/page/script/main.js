@@ -40,7 +40,12 @@ takeFiles({
   references: (files) => void looking.addReferences(files),
   enroll: enrollPhotos,
 });
-find("#try-example", HTMLElement).addEventListener("click", () => attempt(restoreExample));
+const tryExample = find("#try-example", HTMLButtonElement);
+tryExample.addEventListener("click", async () => {
+  tryExample.disabled = true; // a second click would have it twice
+  await attempt(restoreExample);
+  tryExample.disabled = false;
+});
 find("#start-over", HTMLElement).addEventListener("click", startOver);
 find("#remove-photo", HTMLElement).addEventListener("click", () => {
   const photo = current(store.state);
@@ -61,6 +66,7 @@ async function begin() {
 
 /** NASA's portrait made bad, with the same portrait as its reference: examples/README.md says what that shows. */
 async function restoreExample() {
+  startOver(); // somebody else's references may be left
   store.change((state) => (state.who = "references"));
   await looking.addReferences([await example("reference.jpg")]);
   const photo = await example("photo.jpg");

@@ -1,6 +1,8 @@
 /** Who is looked for: the person of good photographs, people who are enrolled, or nobody. */
 
 import { find, keep, make } from "../dom.js";
+import { current } from "../store.js";
+import { leftOut } from "../wording.js";
 
 /** @typedef {import("../store.js").Store} Store */
 /** @typedef {import("../looking.js").Looking} Looking */
@@ -40,6 +42,7 @@ export function viewWho(store, looking, people) {
     form.hidden = state.references.length === 0;
     find("#nobody-enrolled", HTMLElement).hidden = state.people.length > 0;
     drawReferences(state, looking);
+    drawLeftOut(state);
     drawPeople(store, state, looking);
   });
 }
@@ -58,6 +61,17 @@ function drawReferences(state, looking) {
       remove.addEventListener("click", () => looking.removeReference(state.references.indexOf(reference)));
       return make("li", {}, make("img", { src: reference.shown.url, alt: reference.name }), remove);
     },
+  });
+}
+
+/** Which of them could not be used for the photograph that is shown, and why. @param {State} state */
+function drawLeftOut(state) {
+  const photo = current(state);
+  const account = photo && !photo.looking && photo.state !== "busy" ? photo.account : null; // else others may be given by now
+  const names = account && account === photo?.job?.account ? photo.sent : state.references.map(({ name }) => name);
+  keep(find("#left-out", HTMLElement), account?.references_left_out.map((one) => leftOut(one, names)) ?? [], {
+    key: (sentence) => sentence,
+    make: (sentence) => make("li", {}, sentence),
   });
 }
 
