@@ -4,7 +4,7 @@ import base64
 from pathlib import Path
 
 import pytest
-from PIL import ImageOps
+from PIL import Image, ImageOps
 from playwright.sync_api import Locator, Page, expect
 from serving import png
 from visiting import choose, restore, wait_for_faces
@@ -62,6 +62,18 @@ def test_of_a_folder_all_is_taken_that_the_command_takes_for_photographs(page, b
     (tmp_path / "album" / "photo.txt").write_bytes(b"Dear Sir")
     drop(page, page.locator("#welcome [data-drop=photos]"), tmp_path / "album")
     expect(page.locator("#photos button")).to_have_count(len(PHOTO_SUFFIXES))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "avif", "tif"])
+def test_a_photograph_that_lies_in_its_file_is_shown_upright(page, bad, tmp_path, suffix):
+    exif, photo = Image.Exif(), bad.crop((0, 0, bad.width, bad.height - 14))
+    exif[0x0112] = 8  # to be turned to the left
+    photo.transpose(Image.Transpose.ROTATE_270).save(tmp_path / f"photo.{suffix}", exif=exif)
+    choose(page, "photos", [tmp_path / f"photo.{suffix}"])
+    wait_for_faces(page, 1)
+    expect(page.locator("#caption")).to_contain_text(f"{photo.width} × {photo.height}")
+    restore(page)
+    expect(page.locator("#exact")).to_have_js_property("naturalWidth", photo.width)
 
 
 def test_the_example_is_taken_once_and_goes_by_its_own_reference(page, bad, portrait, on_disk):

@@ -4,16 +4,21 @@ import { preview } from "./api.js";
 
 /** @typedef {import("./types.js").Shown} Shown */
 
+const EXIF = 0x45584946; // WebP's chunk of that name
+const ORIENTATION = 0x0112; // EXIF's tag
+
 /**
- * By the browser itself, or by the server where it cannot (HEIC, TIFF). Throws the server's `Problem` for no picture.
+ * By the browser itself, or by the server where it cannot (HEIC, TIFF) or would show it lying (WebP). Throws the
+ * server's `Problem` for no picture.
  * @param {Blob} blob @returns {Promise<Shown>}
  */
 export async function show(blob) {
   try {
-    return await load(blob);
+    if (!(await isTurnedWebp(blob))) return await load(blob);
   } catch {
-    return load(await preview(blob));
+    // no picture for a browser
   }
+  return load(await preview(blob));
 }
 
 /** @param {Shown | null} shown */
@@ -33,4 +38,28 @@ async function load(blob) {
     throw error;
   }
   return { url, image };
+}
+
+/** Whether it is a WebP whose EXIF says that it is to be turned, which not all browsers do. @param {Blob} blob */
+async function isTurnedWebp(blob) {
+  const head = await blob.slice(0, 12).text();
+  if (!head.startsWith("RIFF") || !head.endsWith("WEBP")) return false;
+  const file = new DataView(await blob.arrayBuffer());
+  for (let at = 12; at + 8 <= file.byteLength; ) {
+    const size = file.getUint32(at + 4, true);
+    if (file.getUint32(at) === EXIF) return orientation(new DataView(file.buffer, at + 8, size)) > 1;
+    at += 8 + size + (size % 2);
+  }
+  return false;
+}
+
+/** EXIF's, from 1, which is upright. @param {DataView} exif */
+function orientation(exif) {
+  const little = exif.getUint16(0) === 0x4949;
+  const start = exif.getUint32(4, little);
+  for (let number = 0; number < exif.getUint16(start, little); number++) {
+    const field = start + 2 + 12 * number;
+    if (exif.getUint16(field, little) === ORIENTATION) return exif.getUint16(field + 8, little);
+  }
+  return 1;
 }
