@@ -42,7 +42,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection to one state of the file, which exists. Raises CheckpointError (damaged) or OutputError (locked).
+        """A connection to one state of the file, which exists. Raises CheckpointError (damaged), OutputError (locked).
 
         Before its tables are made, as where the disk was full for them, it is read as one that holds nothing.
         """
