@@ -45,7 +45,7 @@ CHOSEN_ON = (
     "Walter_Mondale",
 )
 # blur, times smaller, noise in levels, JPEG's quality
-WAYS = {
+WAYS: dict[str, tuple[float, float, float, int]] = {
     "blur 1.5": (1.5, 1, 0, 95),
     "blur 3": (3, 1, 0, 90),
     "blur 2, noise 8, JPEG 60": (2, 1, 8, 60),

@@ -106,8 +106,8 @@ def test_what_gives_no_face_is_named_with_its_reason(tree: Path, tmp_path: Path)
 
 def test_a_name_that_is_no_text_is_left_out_and_keeps_no_other_from_the_index(tree: Path, tmp_path: Path):
     try:
-        shutil.copy(tree / "Eileen/a.png", os.fsencode(tree / "Eileen") + b"/\xfe.png")
-        shutil.copy(tree / "Eileen/a.png", os.fsencode(tree / "Eileen") + b"/a\xff.png")
+        for name in (b"\xfe.png", b"a\xff.png"):
+            shutil.copy(tree / "Eileen/a.png", tree / "Eileen" / os.fsdecode(name))
     except OSError:
         pytest.skip("This file system has names of text only.")
     done = align_tree(tree, tmp_path / "out", size=64)

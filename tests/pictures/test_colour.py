@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -50,7 +51,9 @@ def test_a_16_bit_negative_of_a_scanner_is_seen_as_the_print(compression: str | 
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("in_memory", [False, True])
-def test_a_tiff_of_16_bits_with_a_plane_for_each_channel_is_read(order: str, in_memory: bool, astronaut: Image.Image):
+def test_a_tiff_of_16_bits_with_a_plane_for_each_channel_is_read(
+    order: Literal["<", ">"], in_memory: bool, astronaut: Image.Image
+):
     buffer = io.BytesIO()
     planes = np.moveaxis(np.asarray(astronaut).astype(np.uint16) * 257, -1, 0)
     tifffile.imwrite(buffer, planes, photometric="rgb", planarconfig="separate", byteorder=order)

@@ -164,8 +164,8 @@ class _Part:
         """What is added to it on the photograph's own pixels, some rows at a time: boxes, and float32 [rows, w]."""
         scale = self._scale
         for left, top, right, bottom in in_rows(self.box):
-            offset = (0.5, top - self.box[1] + 0.5) * scale - 0.5  # the photograph's first pixel, in those of `change`
-            matrix = np.column_stack([np.diag(scale), offset])
+            first = np.array([0.5, top - self.box[1] + 0.5]) * scale - 0.5  # pixel of the rows, in those of `change`
+            matrix = np.column_stack([np.diag(scale), first])
             flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
             shape = (right - left, bottom - top)
             rows = cv2.warpAffine(change, matrix, shape, flags=flags, borderMode=cv2.BORDER_REPLICATE)

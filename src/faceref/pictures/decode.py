@@ -100,7 +100,7 @@ def _mend_planes(image: Image.Image) -> None:
     order = "B" if image.tag_v2.prefix == b"MM" else "L"
     image.tile = [
         tile._replace(args=(f"{tile.args[0]};16{order}", *tile.args[1:]))
-        if tile.codec_name == "raw" and len(tile.args[0]) == 1
+        if tile.codec_name == "raw" and tile.args and len(tile.args[0]) == 1
         else tile
         for tile in image.tile
     ]
