@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 import httpx2 as httpx
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image, ImageOps
@@ -137,6 +138,24 @@ def test_a_photograph_is_shown_as_a_jpeg_of_its_size(serve, portrait):
     long = http.post("/v1/preview", files={"photo": png(Image.new("L", (66_000, 40)))})
     with Image.open(io.BytesIO(long.content)) as shown:
         assert (long.headers["content-type"], shown.format, shown.size) == ("image/png", "PNG", (66_000, 40))
+
+
+def test_a_result_that_is_larger_than_a_request_may_be_is_shown_too(serve, portrait):
+    tiff = io.BytesIO()
+    photo = portrait.resize((32, 32)).resize((700, 700))
+    photo.save(tiff, "TIFF", compression="tiff_adobe_deflate")  # results are not compressed
+    http = serve(megabytes=1)
+    client = Client(http=http)
+    id = client.submit(tiff.getvalue()).id
+    assert list(client.follow(id))[-1].state == State.DONE
+    for strength in (1, 0.5):
+        data, _ = client.result(id, strength=strength, keep=True)
+        assert len(data) > 2**20
+        answer = http.get(f"/v1/jobs/{id}/result?keep=true&preview=true&strength={strength}")
+        assert answer.headers["content-type"] == "image/jpeg"
+        with Image.open(io.BytesIO(answer.content)) as shown, Image.open(io.BytesIO(data)) as made:
+            assert shown.size == photo.size
+            assert np.abs(np.asarray(shown, float) - np.asarray(made, float)).mean() < 3
 
 
 def test_a_job_tells_how_far_it_is(serve, held, photo):

@@ -9,7 +9,7 @@ from fastapi import APIRouter, File, Form, Header, Path, Query, Response, Upload
 from fastapi.responses import StreamingResponse
 
 from faceref.app.server.errors import FailedJobError, RefusedError
-from faceref.app.server.pictures import at_strength
+from faceref.app.server.pictures import at_strength, preview
 from faceref.app.server.request import JobRequest
 from faceref.app.server.schema import Job, Problem, read_options
 from faceref.app.server.service import PROBLEMS, RETRY_AFTER, Caller, CallerOf, as_response, read_all
@@ -29,6 +29,7 @@ Strength = Annotated[
     ),
 ]
 Keep = Annotated[bool, Query(description="look at it, and have it kept until its time is over")]
+AsJpeg = Annotated[bool, Query(alias="preview", description="as a JPEG, which browsers show")]
 PICTURE = {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}, "description": "The picture"}
 CONTENT_LOCATION = {"Content-Location": {"schema": {"type": "string"}, "description": "where the job's result is"}}
 RESULT = {
@@ -96,7 +97,9 @@ async def events(caller: CallerOf, id: str) -> Response:
 
 
 @router.get("/jobs/{id}/result", response_class=Response, responses=RESULT)
-async def result(caller: CallerOf, id: str, keep: Keep = False, strength: Strength = None) -> Response:
+async def result(
+    caller: CallerOf, id: str, keep: Keep = False, strength: Strength = None, as_jpeg: AsJpeg = False
+) -> Response:
     """The picture, in the photograph's format, which the server forgets a minute later if it is not to be kept.
 
     With another strength it is composed again, not restored again. What a job failed of is forgotten as a picture is.
@@ -115,6 +118,8 @@ async def result(caller: CallerOf, id: str, keep: Keep = False, strength: Streng
         picture = await caller.look(
             lambda _: at_strength(queue.upload(caller.owner, id, 0).data, queue.layers(caller.owner, id), wanted)
         )
+    if as_jpeg:
+        picture = await caller.look(lambda _, data=picture.data: preview(data))
     if not keep:
         await anyio.to_thread.run_sync(queue.fetched, caller.owner, id)
     return as_response(picture, where)

@@ -95,6 +95,12 @@ export async function result(id, strength, signal) {
   return picture(await sendAgain("GET", `/v1/jobs/${id}/result?keep=true${shown}`, { signal }));
 }
 
+/** The same as a JPEG, which the server makes of what it has: some results are larger than it takes. @param {string} id @param {string} strength @param {AbortSignal} [signal] @returns {Promise<Blob>} */
+export async function resultPreview(id, strength, signal) {
+  const shown = strength && `&strength=${strength}`;
+  return picture(await sendAgain("GET", `/v1/jobs/${id}/result?keep=true&preview=true${shown}`, { signal }));
+}
+
 /** @param {string} id @returns {Promise<Blob>} */
 export async function photoOf(id) {
   return picture(await sendAgain("GET", `/v1/jobs/${id}/photo`));

@@ -1,8 +1,10 @@
 /** Pictures of any format as something that the browser can show. */
 
-import { preview } from "./api.js";
+import { preview, result, resultPreview } from "./api.js";
+import { isAbort, isAway, words } from "./problem.js";
 
 /** @typedef {import("./types.js").Shown} Shown */
+/** @typedef {import("./types.js").Result} Result */
 
 const EXIF = 0x45584946; // WebP's chunk of that name
 const ORIENTATION = 0x0112; // EXIF's tag
@@ -10,18 +12,32 @@ const ORIENTATION = 0x0112; // EXIF's tag
 /**
  * By the browser itself, or by the server where it cannot (HEIC, TIFF) or would show it lying (WebP). Throws the
  * server's `Problem` for no picture.
- * @param {Blob} blob @returns {Promise<Shown>}
+ * @param {Blob} blob @param {() => Promise<Blob>} [asJpeg] the server's preview of it @returns {Promise<Shown>}
  */
-export async function show(blob) {
+export async function show(blob, asJpeg = () => preview(blob)) {
   try {
     if (!(await isTurnedWebp(blob))) return await load(blob);
   } catch {
     // no picture for a browser
   }
-  return load(await preview(blob));
+  return load(await asJpeg());
 }
 
-/** @param {Shown | null} shown */
+/**
+ * A result, also where nothing can show it: it is there to be downloaded. Throws where the server cannot be reached.
+ * @param {string} id of its job @param {string} strength see `strengthAsked` @param {AbortSignal} [signal] @returns {Promise<Result>}
+ */
+export async function showResult(id, strength, signal) {
+  const blob = await result(id, strength, signal);
+  try {
+    return { blob, strength, shown: await show(blob, () => resultPreview(id, strength, signal)), unshown: null };
+  } catch (error) {
+    if (isAbort(error) || isAway(error)) throw error;
+    return { blob, strength, shown: null, unshown: `The result can be downloaded, but not shown here: ${words(error)}` };
+  }
+}
+
+/** @param {Shown | null} [shown] */
 export function forget(shown) {
   if (shown) URL.revokeObjectURL(shown.url);
 }

@@ -1,7 +1,7 @@
 /** Photographs are restored: sent, followed, cancelled, and gone on with after a reload. */
 
-import { cancel, follow, photoOf, readJob, referenceOf, result, submit } from "./api.js";
-import { forget, show } from "./pictures.js";
+import { cancel, follow, photoOf, readJob, referenceOf, submit } from "./api.js";
+import { forget, show, showResult } from "./pictures.js";
 import { isAbort, isAway, Problem, words } from "./problem.js";
 import { remembered } from "./session.js";
 import { isToDo, optionsFor, restoredFaces, whoOf } from "./store.js";
@@ -48,7 +48,7 @@ export class Restoring {
   remove(photo) {
     photo.asking.abort();
     for (const job of [photo.job, photo.earlier?.job]) this.#forget(job?.id);
-    for (const shown of [photo.shown, photo.full, photo.cleaned, photo.exact]) forget(shown);
+    for (const shown of [photo.shown, photo.full, photo.cleaned, photo.exact?.shown]) forget(shown);
     this.store.change((state) => {
       const at = state.photos.indexOf(photo);
       if (at < 0) return;
@@ -98,9 +98,8 @@ export class Restoring {
   async #resumeEarlier(photo, id, signal) {
     try {
       const job = await readJob(id);
-      const blob = await result(id, "", signal);
-      const exact = { ...(await show(blob)), blob, strength: "" };
-      if (signal.aborted) return forget(exact);
+      const exact = await showResult(id, "", signal);
+      if (signal.aborted) return forget(exact.shown);
       this.store.change(() => Object.assign(photo, { account: job.account, exact, earlier: { job, sent: photo.sent } }));
     } catch (error) {
       if (isAbort(error) || isAway(error)) throw error;
@@ -184,10 +183,9 @@ export class Restoring {
 
   /** @param {Photo} photo @param {Job} job @param {AbortSignal} signal */
   async #finish(photo, job, signal) {
-    const blob = await result(job.id, "", signal);
-    const exact = { ...(await show(blob)), blob, strength: "" };
-    if (signal.aborted) return forget(exact);
-    for (const shown of [photo.full, photo.cleaned, photo.exact]) forget(shown);
+    const exact = await showResult(job.id, "", signal);
+    if (signal.aborted) return forget(exact.shown);
+    for (const shown of [photo.full, photo.cleaned, photo.exact?.shown]) forget(shown);
     this.#forget(photo.earlier?.job.id);
     this.store.change(() => {
       const none = { earlier: null, full: null, cleaned: null, problem: null };
@@ -197,10 +195,10 @@ export class Restoring {
     const strength = new Map([...photo.strength].filter(([face]) => numbers.has(face)));
     this.store.change(() => (photo.strength = strength)); // as it was set for the result before
     if (!numbers.size) return; // there is nothing to set the strength of
-    const full = await show(await result(job.id, "1", signal));
+    const { shown: full } = await showResult(job.id, "1", signal);
     let cleaned = null;
     try {
-      if (job.account?.background) cleaned = await show(await result(job.id, "0", signal));
+      if (job.account?.background) cleaned = (await showResult(job.id, "0", signal)).shown;
       signal.throwIfAborted();
     } catch (error) {
       [full, cleaned].forEach(forget); // nobody is going to see them

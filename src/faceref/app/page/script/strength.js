@@ -1,7 +1,6 @@
 /** How much of the restored faces is shown: blended at once here, then composed by the server as it is downloaded. */
 
-import { result } from "./api.js";
-import { forget, show } from "./pictures.js";
+import { forget, showResult } from "./pictures.js";
 import { isAbort, words } from "./problem.js";
 import { restoredFaces, strengthAsked } from "./store.js";
 
@@ -50,15 +49,14 @@ export class Strength {
     if (exact && exact.strength === strength) return exact.blob;
     if (!job) return null;
     try {
-      const blob = await result(job.id, strength, signal);
-      const shown = { ...(await show(blob)), blob, strength };
-      if (photo.job?.id !== job.id) forget(shown); // it was restored again meanwhile: that has another picture
+      const result = await showResult(job.id, strength, signal);
+      if (photo.job?.id !== job.id) forget(result.shown); // it was restored again meanwhile: that has another picture
       else
         this.store.change(() => {
-          forget(photo.exact);
-          photo.exact = shown;
+          forget(photo.exact?.shown);
+          photo.exact = result;
         });
-      return blob;
+      return result.blob;
     } catch (error) {
       if (!isAbort(error) && photo.job?.id === job.id) this.store.change((state) => (state.message = `${photo.name}: ${words(error)}`));
       return null;

@@ -13,6 +13,9 @@
  * A picture that the browser can show.
  * @typedef {{url: string, image: HTMLImageElement}} Shown
  *
+ * A result as it is downloaded, at which strength, as asked, and as it is shown; null where it cannot be, and why.
+ * @typedef {{blob: Blob, strength: string, shown: Shown | null, unshown: string | null}} Result
+ *
  * What becomes of a face by hand; person null: the one of the references.
  * @typedef {{become: "person" | "blind" | "skip", person: string | null}} Choice
  *
@@ -36,7 +39,7 @@
  * @property {boolean} refused  whether it is no photograph that the server takes
  * @property {Shown | null} full  with its faces restored fully
  * @property {Shown | null} cleaned  as it is below them, where that is not the photograph itself
- * @property {(Shown & {blob: Blob, strength: string}) | null} exact  as it is downloaded, and at which strength, as asked
+ * @property {Result | null} exact  what is downloaded
  * @property {Map<number, number>} strength  0 to 1, of the faces for which it was set; the others: as much as they need
  * @property {boolean} changed  since it was sent to be restored
  *

@@ -10,7 +10,7 @@ const AROUND = 0.75; // of a face's box, on each side: farther than restoring ch
 
 /** @param {Photo} photo */
 export function drawLayers(photo) {
-  const compared = isRestored(photo);
+  const compared = isRestored(photo) && photo.exact?.shown !== null;
   const settled = photo.exact?.strength === strengthAsked(photo);
   const before = find("#before", HTMLImageElement);
   const blend = find("#blend", HTMLElement);
@@ -19,7 +19,7 @@ export function drawLayers(photo) {
   const became = restoredFaces(photo).length ? "restored" : "cleaned";
   before.alt = compared ? `${photo.name}, before on the left and ${became} on the right` : photo.name;
   for (const id of ["#after", "#seam", "#divide"]) find(id, HTMLElement).hidden = !compared;
-  setSource(exact, compared ? photo.exact?.url : undefined);
+  setSource(exact, compared ? photo.exact?.shown?.url : undefined);
   drawBlend(blend, photo, compared);
   blend.hidden = settled;
   exact.hidden = !settled && photo.full !== null;

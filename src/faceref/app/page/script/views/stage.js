@@ -48,8 +48,9 @@ export function viewStage(store) {
     const photo = current(state);
     frame.hidden = !photo?.shown;
     say(find("#caption", HTMLElement), photo ? caption(photo, scaleOf(size, photo, state.face, stage)) : "");
-    find("#problem", HTMLElement).hidden = !photo?.problem;
-    say(find("#problem", HTMLElement), photo?.problem ?? "");
+    const problem = photo?.problem ?? photo?.exact?.unshown;
+    find("#problem", HTMLElement).hidden = !problem;
+    say(find("#problem", HTMLElement), problem ?? "");
     for (const [kind, id] of toggles) {
       find(id, HTMLElement).hidden = !photo?.shown;
       find(id, HTMLElement).setAttribute("aria-pressed", String(size === kind));

@@ -20,7 +20,7 @@ export function viewStrip(store) {
       update(element, photo) {
         const [button] = element.children;
         const [image, mark] = button.children;
-        const url = (photo.exact ?? photo.shown)?.url;
+        const url = (photo.exact?.shown ?? photo.shown)?.url;
         if (url && image.getAttribute("src") !== url) image.setAttribute("src", url);
         /** @type {HTMLElement} */ (image).hidden = !url;
         button.setAttribute("aria-current", String(photo.id === state.current));

@@ -1,0 +1,47 @@
+"""Results that are too large for something, or that no browser shows: they can be downloaded all the same."""
+
+import io
+
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+from serving import listening
+from visiting import choose, downloaded, job_id, restore, wait_for_faces
+
+from faceref.app.server.api import create_app
+from faceref.app.server.limits import Limits
+from faceref.client import Client
+
+
+@pytest.fixture
+def scan(bad, tmp_path):
+    """A compressed TIFF file, of which the result, which is not compressed, has more than a megabyte."""
+    bad.resize((700, 700)).save(tmp_path / "scan.tif", compression="tiff_adobe_deflate")
+    return tmp_path / "scan.tif"
+
+
+def test_a_result_that_is_larger_than_a_request_may_be_is_shown(visit, restorer, scan, tmp_path):
+    with listening(create_app(restorer, (), tmp_path / "small", Limits(megabytes=1))) as address:
+        page = visit(address)
+        choose(page, "photos", [scan])
+        wait_for_faces(page, 1)
+        restore(page)
+        expect(page.locator("#exact")).to_have_js_property("naturalWidth", 700)
+        expect(page.locator("#problem")).to_be_hidden()
+        assert len(downloaded(page, "#download")[1]) > 2**20
+        page.context.close()
+
+
+def test_a_result_that_cannot_be_shown_is_kept_and_downloaded(served, page, scan):
+    choose(page, "photos", [scan])
+    wait_for_faces(page, 1)
+    said = {"code": "time", "subject": None, "reason": "It took longer than 600 seconds", "hint": None}
+    page.route("**/result?*preview=true*", lambda route: route.fulfill(status=422, json=said))
+    restore(page)
+    reason = "The result can be downloaded, but not shown here: It took longer than 600 seconds."
+    expect(page.locator("#problem")).to_have_text(reason)
+    expect(page.locator("#seam")).to_be_hidden()
+    name, data = downloaded(page, "#download")
+    assert (name, Image.open(io.BytesIO(data)).size) == ("scan_restored.tif", (700, 700))
+    with Client(served.address) as client:
+        assert client.result(job_id(page), keep=True)[0] == data
