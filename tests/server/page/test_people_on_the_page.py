@@ -106,6 +106,30 @@ def test_more_photographs_of_who_is_looked_for_ask_for_another_restoration(
     expect(again).to_be_visible()
 
 
+def test_people_are_those_of_now_whoever_has_changed_them(served, page, portrait, bad, reference, stranger, on_disk):
+    page.locator("#model").filter(has_text="tiny").wait_for(state="attached")
+    with Client(served.address) as client:
+        client.enroll("Eileen", [png(stranger)])
+        page.locator("#open-people").click()
+        people = page.get_by_role("dialog", name="People")
+        expect(people.locator("#enrolled strong")).to_have_text(["Eileen"])
+        people.get_by_role("button", name="Close").click()
+        choose(page, "photos", on_disk(old=bad))
+        page.get_by_role("radio", name="People").check()
+        expect(page.locator("#faces strong")).to_have_text("Face 1")
+        client.add("Eileen", [reference])
+        client.enroll("Uncle", [png(portrait.rotate(8))])
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # one comes back to the tab
+        expect(page.locator("#chosen-people label")).to_have_text(["Eileen", "Uncle"])
+        expect(page.locator("#faces strong")).to_have_text("1 Eileen")  # it was looked for her anew
+        page.context.set_offline(True)
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        page.wait_for_timeout(200)
+        expect(page.locator("#message")).to_be_hidden()
+        page.locator("#open-people").click()
+        expect(people.get_by_role("alert")).to_contain_text("The server does not answer")
+
+
 def test_no_more_people_are_looked_for_by_themselves_than_the_server_takes(
     visit, held, tmp_path, reference, bad, on_disk
 ):

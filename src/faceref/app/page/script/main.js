@@ -51,6 +51,9 @@ find("#remove-photo", HTMLElement).addEventListener("click", () => {
   const photo = current(store.state);
   if (photo) restoring.remove(photo);
 });
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "visible") people.read().catch(() => {}); // nobody has asked for it
+});
 void attempt(begin);
 
 async function begin() {

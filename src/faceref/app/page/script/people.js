@@ -16,14 +16,25 @@ export class People {
     this.say = say;
   }
 
-  /** @returns {Promise<void>} */
+  /** Who is enrolled now: another tab and the command change that, too. @returns {Promise<void>} */
   async read() {
     const people = await api.people();
-    const names = new Set(people.map(({ name }) => name));
-    const { chosen } = this.store.state;
-    const left = new Set([...chosen].filter((name) => names.has(name)));
+    const { chosen, people: known } = this.store.state;
+    const [before, now] = [known, people].map((some) => new Map(some.map((one) => [one.name, versionOf(one)])));
+    const isOther = (/** @type {string} */ name) => before.has(name) && before.get(name) !== now.get(name);
+    const isStale = whoOf(this.store.state).people.some((name) => !now.has(name) || isOther(name));
+    const left = new Set([...chosen].filter((name) => now.has(name)));
     this.store.change((state) => Object.assign(state, { people, chosen: left }));
-    if (left.size < chosen.size) this.looking.lookAgain();
+    if (isStale) this.looking.lookAgain();
+  }
+
+  /** As `read`; says where that fails. */
+  async refresh() {
+    try {
+      await this.read();
+    } catch (error) {
+      this.say(words(error));
+    }
   }
 
   /** @param {string} name @param {{name: string, blob: Blob}[]} photos */
@@ -36,7 +47,6 @@ export class People {
   /** @param {string} name @param {{name: string, blob: Blob}[]} photos */
   async addPhotos(name, photos) {
     const added = await this.#change(() => api.addPhotos(name, blobs(photos)));
-    if (added?.new) this.#lookAgainFor(name);
     this.#sayWhatWasLeftOut(added, photos);
   }
 
@@ -97,6 +107,11 @@ export class People {
       return null;
     }
   }
+}
+
+/** What changes whenever somebody is known by other photographs. @param {import("./types.js").Enrolled} person */
+export function versionOf({ name, references, enrolled }) {
+  return `${name} ${references} ${enrolled}`;
 }
 
 /** @param {{blob: Blob}[]} photos */

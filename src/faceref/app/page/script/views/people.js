@@ -3,6 +3,7 @@
 import { faceOf } from "../api.js";
 import { find, keep, make, say } from "../dom.js";
 import { pick } from "../intake.js";
+import { versionOf } from "../people.js";
 import { forget, show } from "../pictures.js";
 import { words } from "../problem.js";
 
@@ -18,12 +19,13 @@ export function viewPeople(store, people) {
     button.addEventListener("click", () => {
       people.say(null);
       dialog.showModal();
+      void people.refresh();
     });
   }
   find("[data-close]", HTMLElement, dialog).addEventListener("click", () => dialog.close());
   store.subscribe((state) => {
     keep(find("#enrolled", HTMLElement), state.people, {
-      key: ({ name, references }) => `${name} ${references}`,
+      key: versionOf,
       make: (person) => personItem(people, person),
       update: (item, person) => offerOthers(item, person, state.people),
     });
