@@ -59,6 +59,38 @@ def test_the_example_is_restored_and_compared_with_keys_alone(page):
     assert {"divide", "strength", "download", "toggle-size", "remove-photo"} <= reached
 
 
+def test_what_is_removed_with_keys_leaves_the_focus_to_what_is_next_to_it(served, page, bad, portrait, on_disk):
+    photo, *good = on_disk(old=bad, one=portrait, two=portrait.rotate(5), three=portrait.rotate(9))
+    focus = page.locator(":focus")
+    choose(page, "photos", [photo])
+    choose(page, "references", good)
+    expect(page.locator("#references img")).to_have_count(3)
+    for removed, next in (("two", "Remove three.png"), ("three", "Remove one.png"), ("one", "Add good photographs")):
+        page.get_by_role("button", name=f"Remove {removed}.png").press("Enter")
+        expect(page.locator("#references").get_by_role("button", name=f"Remove {removed}.png")).to_have_count(0)
+        expect(focus).to_have_accessible_name(next)
+    page.locator("#open-people").click()
+    choose(page, "enroll", good[:2])
+    people = page.get_by_role("dialog", name="People")
+    people.get_by_role("button", name="Remove one.png").press("Enter")
+    expect(focus).to_have_accessible_name("Remove two.png")
+    people.get_by_label("Name", exact=True).fill("Eileen")
+    people.get_by_role("button", name="Enroll").click()
+    people.get_by_role("button", name="Show faces").press("Enter")
+    expect(people.get_by_role("img", name="Eileen, photograph 1")).to_be_visible()
+    expect(focus).to_have_accessible_name("Add photographs")
+    people.get_by_role("button", name="Rename").press("Enter")
+    people.get_by_label("New name of Eileen").fill("Grandma")
+    people.get_by_label("New name of Eileen").press("Enter")
+    expect(focus).to_have_accessible_name("Show faces")
+    people.get_by_role("button", name="Remove").press("Enter")
+    people.get_by_role("button", name="Forget Grandma for good").press("Enter")
+    expect(focus).to_have_accessible_name("Name")
+    people.get_by_role("button", name="Close").click()
+    page.locator("#remove-photo").press("Enter")
+    expect(focus).to_have_accessible_name("Choose photographs")
+
+
 def test_touch_moves_the_seam(visit, served, bad, on_disk):
     page = visit(served.address, viewport=NARROW, has_touch=True, is_mobile=True)
     choose(page, "photos", on_disk(old=bad))

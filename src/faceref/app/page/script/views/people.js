@@ -96,6 +96,7 @@ function personItem(people, person) {
 function facesButton(people, { name, references }, faces) {
   const button = make("button", { type: "button" }, "Show faces");
   button.addEventListener("click", async () => {
+    /** @type {HTMLElement | null} */ (button.nextElementSibling)?.focus(); // this one is gone when they are shown
     button.disabled = true;
     faces.replaceChildren();
     try {

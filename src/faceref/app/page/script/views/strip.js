@@ -11,9 +11,11 @@ export function viewStrip(store) {
   const strip = find("#strip", HTMLElement);
   store.subscribe((state) => {
     const empty = state.photos.length === 0;
+    const held = document.activeElement?.closest("#work, #start-over");
     find("#welcome", HTMLElement).hidden = !empty;
     find("#work", HTMLElement).hidden = empty;
     find("#start-over", HTMLElement).hidden = empty;
+    if (empty && held) find("#welcome button", HTMLElement).focus(); // what had the focus has gone
     keep(find("#photos", HTMLElement), state.photos, {
       key: (photo) => photo.id,
       make: (photo) => item(store, photo),
