@@ -161,6 +161,26 @@ def test_who_is_renamed_while_a_job_is_accepted_is_whom_it_looks_for(client, pho
     assert done.account.faces[0].person == "Marie"
 
 
+def test_a_job_that_waits_is_not_done_for_somebody_else_who_has_the_name(serve, held, photo, reference):
+    client = Client(http=serve(by=held))
+    turned = [png(Image.open(io.BytesIO(reference)).rotate(angle)) for angle in (4, 8)]
+    client.enroll("Eileen", [reference])
+    client.submit(photo, options=FULLY)
+    assert held.begun.wait(60)
+    hers = client.submit(photo, people=["Eileen"], options=FULLY)
+    client.remove("Eileen")
+    client.enroll("Eileen", turned[:1])
+    others = client.submit(photo, people=["Eileen"], options=FULLY)
+    client.add("Eileen", turned[1:])  # the same person, known by one more
+    held.go.set()
+    failed, done = (list(client.follow(job.id))[-1] for job in (hers, others))
+    assert failed.problem is not None
+    assert done.account is not None, done.problem
+    reason = "Who was looked for is not enrolled any more, and somebody else has the name"
+    assert (failed.problem.code, failed.problem.reason) == ("unknown_person", reason)
+    assert len(done.account.faces[0].references) == 2
+
+
 def test_people_in_memory_are_those_on_the_disk_and_not_many(tmp_path, restorer, reference, monkeypatch):
     monkeypatch.setattr(kept_people, "KEPT", 2)
     library, people = Library(tmp_path), kept_people.KeptPeople(lambda owner: Library(tmp_path))

@@ -90,6 +90,10 @@ class Library:
             )
             return (_spelled(rows, key), *found.fetchall())
 
+    def digests(self, name: str) -> list[str]:
+        """Of the photographs by which a person is known. Raises UsageError if unknown."""
+        return [digest for digest, *_ in self.stamp(name)[1:]]
+
     def check_free(self, name: str) -> None:
         """Raises UsageError for a name that is taken."""
         if self.path.exists():

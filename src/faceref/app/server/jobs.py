@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Annotated
 
 import anyio
@@ -159,9 +160,8 @@ def _accepted(caller: Caller, asked: JobRequest, key: str | None) -> Job:
     asked.check(service.limits)
     service.restorer.check(asked.options, with_references=bool(asked.references or asked.people))
     with service.queue.work.naming:  # who is called otherwise from here on is so in the job, too
-        for name in asked.people:
-            caller.library.stamp(name)  # an unknown one is said now
-        return service.queue.submit(caller.owner, asked, key)
+        known_by = [digest for name in asked.people for digest in caller.library.digests(name)]  # unknown: said now
+        return service.queue.submit(caller.owner, replace(asked, known_by=tuple(known_by)), key)
 
 
 async def _job(caller: Caller, id: str) -> Job:

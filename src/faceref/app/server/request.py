@@ -3,13 +3,13 @@
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 from faceref.app.server.limits import Limits
 from faceref.errors import PhotoError, UsageError
-from faceref.people.person import same_name
+from faceref.people.person import Person, same_name
 from faceref.pictures.decode import open_header
 from faceref.restore.options import NAMED_BACKGROUNDS as NAMED
 from faceref.restore.options import RestoreOptions
@@ -19,12 +19,16 @@ PHOTOGRAPH = "The photograph"  # how sentences call the one to be restored
 
 @dataclass(frozen=True)
 class JobRequest:
-    """A photograph, and one person's references or the names of enrolled people, or nobody."""
+    """A photograph, and one person's references or the names of enrolled people, or nobody.
+
+    known_by: digests of the photographs by which these people were known when the request was accepted.
+    """
 
     photo: bytes
     references: tuple[bytes, ...]
     people: tuple[str, ...]
     options: RestoreOptions
+    known_by: tuple[str, ...] = ()
 
     def check(self, limits: Limits) -> None:
         """Raises UsageError or PhotoError for what can be seen without decoding anything."""
@@ -38,16 +42,26 @@ class JobRequest:
             raise UsageError("is no background", subject=self.options.background, hint=hint)
         check_pictures({PHOTOGRAPH: self.photo}, limits, self.options.enlargement)
 
+    def check_people(self, people: Iterable[Person]) -> None:
+        """Raises UsageError if those who have the names are not those who had them when the request was accepted."""
+        if not {one.digest for person in people for one in person.references} >= set(self.known_by):
+            reason = "Who was looked for is not enrolled any more, and somebody else has the name"
+            raise UsageError(reason, hint="send the photograph again", code="unknown_person")
+
     def settings_json(self) -> str:
         """All but the pictures."""
-        return json.dumps({"people": self.people, "options": self.options.model_dump(mode="json")})
+        return json.dumps(self._asked() | {"known_by": self.known_by})
+
+    def _asked(self) -> dict[str, Any]:
+        return {"people": self.people, "options": self.options.model_dump(mode="json")}
 
     @classmethod
     def of(cls, settings: str, pictures: Sequence[bytes]) -> Self:
         """From `settings_json()` and the photograph before its references."""
         read = json.loads(settings)
         options = RestoreOptions.model_validate(read["options"])
-        return cls(pictures[0], tuple(pictures[1:]), tuple(read["people"]), options)
+        known_by = tuple(read.get("known_by", ()))  # a job of an earlier version has none
+        return cls(pictures[0], tuple(pictures[1:]), tuple(read["people"]), options, known_by)
 
     def renamed(self, name: str, new: str) -> Self:
         """The same, with somebody called otherwise."""
@@ -62,7 +76,7 @@ class JobRequest:
     def digest(self) -> str:
         """The same for the same request."""
         parts = [hashlib.sha256(part).digest() for part in (self.photo, *self.references)]
-        return hashlib.sha256(b"".join(parts) + self.settings_json().encode()).hexdigest()
+        return hashlib.sha256(b"".join(parts) + json.dumps(self._asked()).encode()).hexdigest()
 
 
 def check_count(what: str, given: int, most: int) -> None:

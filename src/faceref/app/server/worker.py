@@ -80,9 +80,10 @@ class Worker:
             self.work.let_go(job.id)
 
     def _task(self, job: Claimed) -> Task:
-        """Raises UsageError if a person is not enrolled any more."""
+        """Raises UsageError if a person is not enrolled any more, or somebody else is by that name."""
         request = job.request
         people = tuple(self.people.get(job.owner, name) for name in distinct(request.people))
+        request.check_people(people)
         return Task(request.photo, people or request.references, request.options)
 
     def _keep(self, job: Claimed, outcome: Done | Failed, seconds: float) -> None:
