@@ -22,6 +22,17 @@ def overflow(page: Page) -> int:
     return page.evaluate("document.documentElement.scrollWidth - innerWidth")
 
 
+def drag(page: Page, start: float, end: float, y: float) -> None:
+    """From left to right or back, with a finger, slowly."""
+    devtools = page.context.new_cdp_session(page)
+    for part in range(13):
+        at = [{"x": start + (end - start) * part / 12, "y": y}]
+        devtools.send("Input.dispatchTouchEvent", {"type": "touchMove" if part else "touchStart", "touchPoints": at})
+        page.wait_for_timeout(20)
+    devtools.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_timeout(300)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["wide", "narrow"])
 def test_each_step_is_accessible_and_as_wide_as_the_screen(visit, served, two, portrait, on_disk, viewport, scheme):
@@ -100,6 +111,26 @@ def test_touch_moves_the_seam(visit, served, bad, on_disk):
     box = page.locator("#frame").bounding_box()
     page.touchscreen.tap(box["x"] + 0.25 * box["width"], box["y"] + 0.5 * box["height"])
     expect(page.get_by_label(re.compile("Before and after"))).to_have_value("25")
+
+
+def test_touch_moves_a_picture_that_is_wider_than_the_screen_and_the_seam_by_its_handle(visit, served, bad, on_disk):
+    page = visit(served.address, viewport=NARROW, has_touch=True, is_mobile=True)
+    choose(page, "photos", on_disk(old=bad.resize((1200, 1200))))
+    wait_for_faces(page, 1)
+    restore(page)
+    page.get_by_role("button", name="Full size").click()
+    page.locator("#stage").evaluate("stage => stage.scrollTo(400, 400)")
+    seam, stage = page.get_by_label(re.compile("Before and after")), page.locator("#stage").bounding_box()
+    before, top, middle = seam.input_value(), stage["y"] + 40, stage["y"] + stage["height"] / 2
+    drag(page, 250, 130, top)
+    assert page.locator("#stage").evaluate("stage => stage.scrollLeft") == pytest.approx(520, abs=20)
+    assert seam.input_value() == before
+    left = page.locator("#frame").bounding_box()["x"]
+    page.touchscreen.tap(250, top)
+    expect(seam).to_have_value(f"{100 * (250 - left) / 1200:.0f}")
+    drag(page, 258, 130, middle)
+    expect(seam).to_have_value(f"{100 * (130 - left) / 1200:.0f}")
+    assert page.locator("#frame").bounding_box()["x"] == left
 
 
 def test_the_page_loads_nothing_from_elsewhere_and_no_script_in_line(served):

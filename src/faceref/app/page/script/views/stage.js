@@ -17,12 +17,16 @@ export function viewStage(store) {
   const stage = find("#stage", HTMLElement);
   const frame = find("#frame", HTMLElement);
   const divide = find("#divide", HTMLInputElement);
+  const seam = find("#seam", HTMLElement);
   const toggles = new Map(Object.entries({ full: "#toggle-size", near: "#toggle-near" }));
   let size = "fit";
   let divided = ""; // the picture whose seam was placed
   let near = ""; // the face that was scrolled to
 
-  divide.addEventListener("input", () => frame.style.setProperty("--at", `${divide.value}%`));
+  divide.addEventListener("input", drawSeam);
+  seam.addEventListener("pointerdown", ({ pointerId }) => seam.setPointerCapture(pointerId));
+  seam.addEventListener("pointermove", (event) => seam.hasPointerCapture(event.pointerId) && divideAt(event));
+  frame.addEventListener("click", (event) => event.target instanceof HTMLImageElement && divideAt(event));
   for (const [kind, id] of toggles) {
     find(id, HTMLElement).addEventListener("click", () => {
       size = size === kind ? "fit" : kind;
@@ -32,6 +36,17 @@ export function viewStage(store) {
   }
   find("#toggle-faces", HTMLElement).addEventListener("click", () => store.change((state) => (state.boxes = !state.boxes)));
   new ResizeObserver(() => draw(store.state)).observe(stage);
+
+  function drawSeam() {
+    frame.style.setProperty("--at", `${divide.value}%`);
+  }
+
+  /** Where the slider is out of the way, so that touch moves the picture. @param {MouseEvent} event */
+  function divideAt({ clientX }) {
+    const { left, width } = frame.getBoundingClientRect();
+    divide.valueAsNumber = Math.round((100 * (clientX - left)) / width);
+    drawSeam();
+  }
 
   function scrollToFace() {
     const photo = current(store.state);
@@ -62,11 +77,12 @@ export function viewStage(store) {
     const scale = scaleOf(size, photo, state.face, stage) / devicePixelRatio;
     frame.style.width = `${width * scale}px`;
     frame.style.height = `${height * scale}px`;
+    stage.classList.toggle("wider", width * scale > stage.clientWidth);
     drawLayers(photo);
     if (isRestored(photo) && divided !== `${photo.job?.id} ${state.face}`) {
       divided = `${photo.job?.id} ${state.face}`;
       divide.valueAsNumber = middleOf(seenFace(photo, state.face), photo);
-      frame.style.setProperty("--at", `${divide.value}%`);
+      drawSeam();
     }
     drawBoxes(store, state, photo);
     if (photo.account && near !== `${photo.id} ${state.face}`) {
