@@ -57,6 +57,14 @@ def test_the_lines_for_python_work(address, tmp_path, capsys):
     assert '"person": "Grandma"' in capsys.readouterr().out
 
 
+def test_nginx_waits_longer_than_a_request_may_take():
+    (seconds,) = re.findall(r"proxy_read_timeout (\d+)s;", DOCUMENT.read_text())
+    (megabytes,) = re.findall(r"client_max_body_size (\d+)m;", DOCUMENT.read_text())
+    limits = Limits()
+    assert int(seconds) > max(limits.seconds, limits.wait_seconds)
+    assert int(megabytes) >= limits.megabytes
+
+
 def test_the_table_of_limits_is_that_of_the_server():
     told = dict(re.findall(r"^\| `(\w+)` \| (\d+) \|", DOCUMENT.read_text(), flags=re.MULTILINE))
     assert {name: float(value) for name, value in told.items()} == Limits().model_dump()
