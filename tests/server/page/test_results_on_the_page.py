@@ -45,3 +45,13 @@ def test_a_result_that_cannot_be_shown_is_kept_and_downloaded(served, page, scan
     assert (name, Image.open(io.BytesIO(data)).size) == ("scan_restored.tif", (700, 700))
     with Client(served.address) as client:
         assert client.result(job_id(page), keep=True)[0] == data
+
+
+def test_results_that_are_too_large_for_one_archive_are_refused_and_not_spoilt(page, bad, two, on_disk):
+    choose(page, "photos", on_disk(old=bad, group=two))
+    page.get_by_role("button", name="Restore 2 photographs").click()
+    expect(page.locator("#status")).to_have_text("2 of 2 photographs restored")
+    page.evaluate("Object.defineProperty(Blob.prototype, 'size', { get: () => 2.1e9 })")
+    page.locator("#download-all").click()
+    said = "The results are more than 4 GB together, which no archive of this page holds; download them one by one."
+    expect(page.locator("#message")).to_have_text(said)

@@ -8,13 +8,18 @@ import { zip } from "./zip.js";
 /** @type {Record<string, string>} */
 const SUFFIXES = { "image/jpeg": "jpg", "image/tiff": "tif", "image/heic": "heic" };
 
+const MOST = 4e9; // bytes: without ZIP64 an archive has at most 2 ** 32, of which its headers take some
+
 /** @param {Result} result */
 export function downloadOne(result) {
   save(result.blob, fileNames([result])[0]);
 }
 
-/** @param {Result[]} results */
+/** As one archive. Throws where they are too large for that. @param {Result[]} results */
 export async function downloadAll(results) {
+  if (results.reduce((sum, { blob }) => sum + blob.size, 0) > MOST) {
+    throw new Error("The results are more than 4 GB together, which no archive of this page holds; download them one by one.");
+  }
   const names = fileNames(results);
   const read = results.map(async ({ blob }, i) => ({ name: names[i], data: new Uint8Array(await blob.arrayBuffer()) }));
   save(zip(await Promise.all(read), new Date()), "restored.zip");

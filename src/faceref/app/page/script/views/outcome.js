@@ -2,6 +2,7 @@
 
 import { downloadAll, downloadOne } from "../download.js";
 import { find, keep, make, say } from "../dom.js";
+import { words } from "../problem.js";
 import { current, isRestored, restoredFaces, strengthOf } from "../store.js";
 import { percent } from "../wording.js";
 
@@ -31,7 +32,7 @@ export function viewOutcome(store, strength) {
       const blob = await strength.settle(photo);
       if (blob) results.push({ name: photo.name, blob });
     }
-    await downloadAll(results);
+    await downloadAll(results).catch((error) => store.change((state) => (state.message = words(error))));
   });
 
   /** @param {(photo: Photo) => unknown} use */
