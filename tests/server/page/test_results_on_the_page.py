@@ -47,6 +47,16 @@ def test_a_result_that_cannot_be_shown_is_kept_and_downloaded(served, page, scan
         assert client.result(job_id(page), keep=True)[0] == data
 
 
+def test_a_picture_is_made_visible_though_the_server_is_busy_for_a_while(page, scan):
+    said = {"code": "queue_full", "subject": None, "reason": "64 requests are waiting already", "hint": None}
+    answers = [{"status": 429, "headers": {"Retry-After": "1"}, "json": said}, {"status": 502, "body": "Bad Gateway"}]
+    page.route("**/v1/preview", lambda route: route.fulfill(**answers.pop()) if answers else route.continue_())
+    choose(page, "photos", [scan])
+    wait_for_faces(page, 1)
+    expect(page.locator("#before")).to_have_js_property("naturalWidth", 700)
+    expect(page.locator("#problem")).to_be_hidden()
+
+
 def test_results_that_are_too_large_for_one_archive_are_refused_and_not_spoilt(page, bad, two, on_disk):
     choose(page, "photos", on_disk(old=bad, group=two))
     page.get_by_role("button", name="Restore 2 photographs").click()

@@ -120,7 +120,7 @@ export async function cancel(id) {
 export async function preview(photo) {
   const body = new FormData();
   body.append("photo", photo, "photo");
-  return (await send("POST", "/v1/preview", { body })).blob();
+  return picture(await sendAgain("POST", "/v1/preview", { body }));
 }
 
 /** @returns {Promise<Enrolled[]>} */
