@@ -102,6 +102,23 @@ def test_what_is_removed_with_keys_leaves_the_focus_to_what_is_next_to_it(served
     expect(focus).to_have_accessible_name("Choose photographs")
 
 
+def test_who_restores_with_keys_goes_on_with_the_result_or_where_they_were(served, page, bad, on_disk):
+    focus = page.locator(":focus")
+    choose(page, "photos", on_disk(old=bad))
+    wait_for_faces(page, 1)
+    served.held.go.clear()
+    page.locator("#restore").press("Enter")
+    expect(page.locator("#progress")).to_be_focused()
+    page.keyboard.press("Enter")  # once too often
+    page.keyboard.press("Tab")
+    expect(focus).to_have_accessible_name("Cancel")
+    page.keyboard.press("Enter")
+    expect(focus).to_have_accessible_name("Restore")
+    served.held.go.set()
+    page.keyboard.press("Enter")
+    expect(focus).to_have_accessible_name("Download")
+
+
 def test_touch_moves_the_seam(visit, served, bad, on_disk):
     page = visit(served.address, viewport=NARROW, has_touch=True, is_mobile=True)
     choose(page, "photos", on_disk(old=bad))

@@ -12,15 +12,16 @@ import { isLeftAlone, isRestored, isSomebodyGiven, isToDo, restoredFaces } from 
 /** @param {Store} store @param {Restoring} restoring */
 export function viewAction(store, restoring) {
   const button = find("#restore", HTMLButtonElement);
+  const waiting = find("#progress", HTMLElement);
   button.addEventListener("click", () => void restoring.restoreAll());
   find("#cancel", HTMLElement).addEventListener("click", () => {
     for (const photo of store.state.photos.filter(isBusy)) void restoring.cancel(photo);
-    queueMicrotask(() => button.focus()); // once it is drawn again
   });
   store.subscribe((state) => {
+    const held = document.activeElement;
     const busy = state.photos.filter(isBusy);
     const todo = state.photos.filter(isToDo);
-    find("#progress", HTMLElement).hidden = busy.length === 0;
+    waiting.hidden = busy.length === 0;
     const allDone = todo.length === 0 && state.photos.some((photo) => photo.state === "done");
     find("#action", HTMLElement).hidden = allDone && busy.length === 0;
     button.hidden = busy.length > 0;
@@ -31,7 +32,15 @@ export function viewAction(store, restoring) {
     say(button, label(todo));
     drawProgress(busy);
     say(find("#status", HTMLElement), status(state, busy));
+    if (held === button && button.hidden) waiting.focus({ preventScroll: true }); // not on what a second Enter cancels
+    if (waiting.contains(held) && waiting.hidden) nextButton(button)?.focus({ preventScroll: true });
   });
+}
+
+/** What one does when nothing is waited for any more. @param {HTMLElement} restore @returns {HTMLElement | undefined} */
+function nextButton(restore) {
+  const possible = [restore, find("#download", HTMLElement), find("#all-the-same", HTMLElement)];
+  return possible.find((one) => one.getClientRects().length);
 }
 
 /** @param {Photo} photo */
