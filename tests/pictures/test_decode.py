@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from picture_files import encoded, pixels
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
@@ -41,6 +42,25 @@ def test_a_raw_file_is_refused_as_what_of_it_can_be_read_is_its_preview(
         return
     with pytest.raises(PhotoError, match="is a camera's raw file, of which only the preview could be read; save it"):
         open_photo(data)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "kind"),
+    [
+        (np.zeros((32, 32, 3), np.float32), "RGB, 3 x 32 bits, floating-point numbers"),
+        (np.zeros((32, 32), np.float16), "grey, 16 bits, floating-point numbers"),
+        (np.zeros((32, 32), np.int8), "grey, 8 bits, signed numbers"),
+        (np.zeros((32, 32, 4), np.uint32), "RGB, 4 x 32 bits"),
+    ],
+)
+@pytest.mark.parametrize("bigtiff", [False, True])
+def test_a_tiff_that_is_not_read_is_no_other_format_but_of_a_kind_that_is_said(
+    pixels: np.ndarray, kind: str, bigtiff: bool
+):
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, pixels, photometric="rgb" if pixels.ndim == 3 else "minisblack", bigtiff=bigtiff)
+    with pytest.raises(PhotoError, match=f"is a TIFF of a kind that is not read \\({kind}\\); save it as PNG"):
+        open_photo(buffer.getvalue())
 
 
 def test_heic_without_its_library_names_the_extra(

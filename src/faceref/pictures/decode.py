@@ -11,21 +11,18 @@ from typing import BinaryIO
 import numpy as np
 import psutil
 from PIL import Image
-from PIL.TiffImagePlugin import TiffImageFile
 
 from faceref.errors import PhotoError
-from faceref.pictures.formats import HEAD, NAMES, READERS, format_of
+from faceref.pictures.formats import DAMAGED, HEAD, NAMES, READERS, format_of
 from faceref.pictures.jpeg import JPEG, check_scans
 from faceref.pictures.metadata import file_losses
 from faceref.pictures.quiet import pillow_warnings
+from faceref.pictures.tiff import check_kind, mend_planes, refusal
 
 SMALLEST_SIDE = 20  # pixels
 LARGEST_AREA = 400_000_000  # pixels
 _ALWAYS_FITS = 100_000_000  # pixels: 1.4 GB
 _BYTES_PER_PIXEL = 14  # of memory: RGB takes 8 at the peak, RGBA 13 (measured at 144 megapixels), the result 3 more
-_NEW_SUBFILE_TYPE, _BITS, _SUB_IFDS, _DNG_VERSION = 254, 258, 330, 50706  # TIFF's tags, and DNG's
-# What damaged files make Pillow's readers raise
-DAMAGED = (OSError, SyntaxError, ValueError, IndexError, TypeError, KeyError, RuntimeError, EOFError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +42,9 @@ def decode(data: bytes, name: str, smallest: int = SMALLEST_SIDE) -> Decoded:
     smallest: pixels that each side needs.
     """
     image = open_header(io.BytesIO(data), name)
-    if isinstance(image, TiffImageFile) and _is_preview(image, data):
-        hint = "save it as JPEG or TIFF with the camera's program"
-        raise PhotoError("is a camera's raw file, of which only the preview could be read", subject=name, hint=hint)
+    check_kind(image, data, name)
     check_size(image.size, name, smallest=smallest)
-    _mend_planes(image)
+    mend_planes(image)
     if image.format in JPEG:
         check_scans(data, name)
     losses: tuple[str, ...] = ()
@@ -80,36 +75,11 @@ def _check_palette(image: Image.Image, name: str) -> None:
         raise _cannot_be_decoded(name)
 
 
-def _is_preview(image: TiffImageFile, data: bytes) -> bool:
-    """Whether a file that begins as TIFF is a raw one, whose picture lies beside the small one that it begins with."""
-    if data[8:11] == b"CR\2":  # Canon's
-        return True
-    try:
-        with pillow_warnings():
-            kind = image.tag_v2.get(_NEW_SUBFILE_TYPE)
-    except DAMAGED:
-        return False
-    is_reduced = isinstance(kind, int) and kind & 1 == 1
-    return is_reduced and (_SUB_IFDS in image.tag_v2 or _DNG_VERSION in image.tag_v2)
-
-
-def _mend_planes(image: Image.Image) -> None:
-    """Pillow reads a TIFF's uncompressed planes of 16 bits, one for each channel, as if they had 8."""
-    if not isinstance(image, TiffImageFile) or image.tag_v2.get(_BITS) not in ((16,) * 3, (16,) * 4):
-        return
-    order = "B" if image.tag_v2.prefix == b"MM" else "L"
-    image.tile = [
-        tile._replace(args=(f"{tile.args[0]};16{order}", *tile.args[1:]))
-        if tile.codec_name == "raw" and tile.args and len(tile.args[0]) == 1
-        else tile
-        for tile in image.tile
-    ]
-
-
 def decode_in_memory(image: Image.Image, name: str) -> Decoded:
     """The same of a picture that Pillow has opened already; it may not be decoded yet."""
+    check_kind(image, b"", name)
     check_size(image.size, name)
-    _mend_planes(image)
+    mend_planes(image)
     losses = tuple(file_losses(image, b""))
     try:
         image.load()
@@ -138,7 +108,8 @@ def open_header(file: BinaryIO, name: str) -> Image.Image:
         file.seek(0)
         if format in _REPAIRS and (image := _open_repaired(_REPAIRS[format](file.read()), format)):
             return image
-        raise _is_no_picture(name) from error
+        refused = refusal(file, name) if format == "TIFF" else None
+        raise refused or _is_no_picture(name) from error
     except Image.DecompressionBombError as error:  # WebP allocates its canvas when it is opened, and checks by itself
         raise _too_large_for_pillow(name) from error
 

@@ -18,6 +18,8 @@ READERS = {
     "TIFF": TiffImagePlugin.TiffImageFile,
     **({"AVIF": AvifImagePlugin.AvifImageFile} if AVIF else {}),
 }
+# What damaged files make them raise
+DAMAGED = (OSError, SyntaxError, ValueError, IndexError, TypeError, KeyError, RuntimeError, EOFError)
 # Suffix of a result -> Pillow's name of its format; the first of a format is the usual one
 OUTPUT_FORMATS = {
     ".png": "PNG",
