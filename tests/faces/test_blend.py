@@ -209,6 +209,14 @@ def test_a_face_outside_of_the_photo_changes_nothing(astronaut: Image.Image, ast
     np.testing.assert_array_equal(np.asarray(result), np.asarray(photo))
 
 
+def test_a_face_larger_than_pillow_cuts_out_is_blended(large: Image.Image, large_face: Face, monkeypatch):
+    crop = align(large, large_face.landmarks, 128)
+    monkeypatch.setattr(blend, "ROWS", 8)
+    expected = blended(large, crop.image, crop, large_face)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)
+    np.testing.assert_array_equal(blended(large, crop.image, crop, large_face), expected)
+
+
 def test_a_large_face_is_blended_in_parts_without_a_seam(astronaut: Image.Image, astronaut_face: Face, monkeypatch):
     crop = align(astronaut, astronaut_face.landmarks, 128)
     softer = crop.image.filter(ImageFilter.GaussianBlur(2)).point([min(value + 20, 255) for value in range(256)] * 3)

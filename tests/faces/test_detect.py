@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from faceref.faces.detect import DlibDetector, Face
+from faceref.faces.detect import DlibDetector, Face, load_detector, load_landmarker
 
 # Read off the enlarged picture by eye (x, y): the astronaut's pupils, corners of the mouth, head
 EYES = ((203.5, 101), (247, 103.5))
@@ -37,6 +37,17 @@ def test_landmarks_follow_the_size_of_the_photo(
     # within 3 % of the face's width: the predictor works in whole pixels from a box on a grid of scales
     expected = (astronaut_face.landmarks + 0.5) * scale - 0.5
     assert np.abs(face.landmarks - expected).mean() < 0.03 * 90 * scale
+
+
+@pytest.mark.parametrize("landmarks", ["dlib", "mesh"])
+def test_a_face_larger_than_pillow_cuts_out_is_found_as_another(
+    landmarks: str, astronaut: Image.Image, monkeypatch: pytest.MonkeyPatch
+):
+    detector = load_detector("dlib", load_landmarker(landmarks))
+    (expected,) = detector.detect(astronaut)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    (face,) = detector.detect(astronaut)
+    np.testing.assert_array_equal(face.landmarks, expected.landmarks)
 
 
 def test_a_thumbnail_of_a_face_is_found(detector: DlibDetector, astronaut: Image.Image):

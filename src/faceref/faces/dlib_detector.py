@@ -85,7 +85,9 @@ class DlibDetector:
         width, height = right - left, bottom - top
         x0, y0 = max(int(left - width), 0), max(int(top - height), 0)
         x1, y1 = min(int(right + width) + 1, image.width), min(int(bottom + height) + 1, image.height)
-        cut, scale = _resized(image.crop((x0, y0, x1, y1)), np.clip(width, *LANDMARK_BOX) / width)
+        # crop refuses more than 178 megapixels
+        around = image.transform((x1 - x0, y1 - y0), Image.Transform.EXTENT, (x0, y0, x1, y1))
+        cut, scale = _resized(around, np.clip(width, *LANDMARK_BOX) / width)
         corner = np.array([x0, y0])
         (l, t), (r, b) = ((np.reshape(box, (2, 2)) - corner) * scale).round().astype(int).tolist()  # noqa: E741
         shape = self._predictor(np.asarray(cut), dlib.rectangle(l, t, r - 1, b - 1))
