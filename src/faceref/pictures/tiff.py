@@ -69,13 +69,13 @@ def _is_preview(image: TiffImageFile, data: bytes) -> bool:
 
 
 def _is_not_read(tags: ImageFileDirectory_v2, name: str) -> PhotoError:
-    bits: tuple[int, ...] = tags[_BITS]
+    first, *others = tags[_BITS]
     formats: tuple[int, ...] = tags.get(_FORMAT, ())
     compression = tags.get(_COMPRESSION, 1)
-    times = f"{len(bits)} x " if len(bits) > 1 else ""
+    times = f"{1 + len(others)} x " if others else ""
     said = [
         _COLOUR_NAMES.get(tags.get(_COLOURS, 1), "of unusual colours"),
-        f"{times}{bits[0]} bits",
+        f"{times}{first} bits",
         *(_FORMAT_NAMES[format] for format in set(formats) & set(_FORMAT_NAMES)),
         *([] if compression in _USUAL_COMPRESSIONS else [f"compression {compression}"]),
     ]
