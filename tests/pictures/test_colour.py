@@ -50,6 +50,31 @@ def test_a_16_bit_negative_of_a_scanner_is_seen_as_the_print(compression: str | 
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize(
+    ("dtype", "white", "photometric"),
+    [
+        (np.int16, 32767, "minisblack"),
+        (np.uint32, 2**32 - 1, "minisblack"),
+        (np.int32, 2**31 - 1, "minisblack"),
+        (np.float32, 1, "minisblack"),
+        (np.float32, 1, "miniswhite"),
+    ],
+)
+def test_grey_of_other_numbers_is_read_as_it_is_whatever_the_order_of_their_bytes(
+    dtype: type, white: int, photometric: str, compression: str | None, order: Literal["<", ">"], astronaut: Image.Image
+):
+    if dtype == np.uint32 and order == ">":
+        pytest.skip("Pillow does not open it, and it is refused")
+    grey = np.asarray(astronaut.convert("L")).astype(np.float64) / 255
+    stored = ((1 - grey if photometric == "miniswhite" else grey) * white).astype(dtype)
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, stored, photometric=photometric, compression=compression, byteorder=order)
+    photo = open_photo(buffer.getvalue())
+    assert np.abs(pixels(photo.image)[..., 0] - grey * 255).max() <= 1
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("in_memory", [False, True])
 def test_a_tiff_of_16_bits_with_a_plane_for_each_channel_is_read(
     order: Literal["<", ">"], in_memory: bool, astronaut: Image.Image

@@ -13,6 +13,7 @@ LUMINANCE = (0.299, 0.587, 0.114)  # of RGB: Rec. 601
 YCC = (LUMINANCE, (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))  # JFIF: RGB -> Y, Cb, Cr
 _GREY_WHITES = (255, 1023, 4095, 65535)  # 8, 10, 12 and 16 bits
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # TIFF's tag, and its value for grey that is stored as a negative
+_BITS, _FORMAT, _UNSIGNED = 258, 339, 1  # TIFF's tags of its numbers, and the value for those without a sign
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,15 +106,22 @@ def _scaled_to_8_bit(image: Image.Image) -> tuple[Image.Image, str | None]:
 
     A picture of 10 or 12 bits in 16 would be black otherwise; a remark says so.
     """
-    values = np.asarray(image)
-    if image.mode == "I;16" and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+    values, tags = np.asarray(image), getattr(image, "tag_v2", {})
+    is_negative = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+    if image.mode == "I;16" and is_negative:
         values = 65535 - values  # Pillow does so with fewer bits
-    if values.dtype.kind != "u":  # a table is enough for 16 bits, and takes a quarter of the memory
+    if image.mode == "I" and tags.get(_FORMAT, (_UNSIGNED,)) == (_UNSIGNED,) and tags.get(_BITS) == (32,):
+        values = values.view(np.uint32)  # Pillow has no mode for it
+    if values.itemsize != 2:  # a table is enough for 16 bits, and takes a quarter of the memory
         values = np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0).clip(0)
     highest = values.max()
     whites = (1, 255, 65535) if image.mode == "F" else _GREY_WHITES
+    if image.mode == "I" and tags.get(_BITS) == (16,):  # one of them for the sign
+        whites = (*_GREY_WHITES[:-1], 32767)
     white = next((white for white in whites if highest <= white), highest)
-    if values.dtype.kind == "u":
+    if image.mode == "F" and is_negative:
+        values = white - values
+    if values.itemsize == 2:
         scaled = np.rint(np.arange(white + 1) * (255 / white)).astype(np.uint8)[values]
     else:
         scaled = np.rint(values * (255 / white)).astype(np.uint8)

@@ -17,7 +17,7 @@ from faceref.pictures.formats import DAMAGED, HEAD, NAMES, READERS, format_of
 from faceref.pictures.jpeg import JPEG, check_scans
 from faceref.pictures.metadata import file_losses
 from faceref.pictures.quiet import pillow_warnings
-from faceref.pictures.tiff import check_kind, mend_planes, refusal
+from faceref.pictures.tiff import check_kind, mend_samples, refusal
 
 SMALLEST_SIDE = 20  # pixels
 LARGEST_AREA = 400_000_000  # pixels
@@ -44,7 +44,7 @@ def decode(data: bytes, name: str, smallest: int = SMALLEST_SIDE) -> Decoded:
     image = open_header(io.BytesIO(data), name)
     check_kind(image, data, name)
     check_size(image.size, name, smallest=smallest)
-    mend_planes(image)
+    mend_samples(image)
     if image.format in JPEG:
         check_scans(data, name)
     losses: tuple[str, ...] = ()
@@ -79,7 +79,7 @@ def decode_in_memory(image: Image.Image, name: str) -> Decoded:
     """The same of a picture that Pillow has opened already; it may not be decoded yet."""
     check_kind(image, b"", name)
     check_size(image.size, name)
-    mend_planes(image)
+    mend_samples(image)
     losses = tuple(file_losses(image, b""))
     try:
         image.load()

@@ -15,6 +15,7 @@ _DNG_VERSION = 50706
 _COLOUR_NAMES = {0: "grey", 1: "grey", 2: "RGB", 3: "with a palette", 5: "CMYK", 6: "YCbCr", 8: "Lab"}  # by _COLOURS
 _SIGNED = 2
 _FORMAT_NAMES = {_SIGNED: "signed numbers", 3: "floating-point numbers"}  # by _FORMAT
+_IN_OWN_ORDER = {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}  # Pillow's names of kinds of samples
 _USUAL_COMPRESSIONS = (1, 5, 7, 8, 32773)  # none, LZW, JPEG, Deflate, PackBits
 
 
@@ -42,15 +43,22 @@ def refusal(file: BinaryIO, name: str) -> PhotoError | None:
         return None
 
 
-def mend_planes(image: Image.Image) -> None:
-    """Pillow reads uncompressed planes of 16 bits, one for each channel, as if they had 8."""
-    if not isinstance(image, TiffImageFile) or image.tag_v2.get(_BITS) not in ((16,) * 3, (16,) * 4):
+def mend_samples(image: Image.Image) -> None:
+    """Have Pillow read what a picture that is not decoded yet holds: it mistakes two kinds of samples."""
+    if not isinstance(image, TiffImageFile):
         return
-    order = "B" if image.tag_v2.prefix == b"MM" else "L"
+    is_motorola = image.tag_v2.prefix == b"MM"
+    planes = image.tag_v2.get(_BITS) in ((16,) * 3, (16,) * 4)
+
+    def mended(raw_mode: str, codec: str) -> str:
+        if codec == "raw" and planes and len(raw_mode) == 1:  # one for each channel, read as if they had 8 bits
+            return f"{raw_mode};16{'B' if is_motorola else 'L'}"
+        if codec == "libtiff" and is_motorola:  # which has brought them to this machine's order already
+            return _IN_OWN_ORDER.get(raw_mode, raw_mode)
+        return raw_mode
+
     image.tile = [
-        tile._replace(args=(f"{tile.args[0]};16{order}", *tile.args[1:]))
-        if tile.codec_name == "raw" and tile.args and len(tile.args[0]) == 1
-        else tile
+        tile._replace(args=(mended(tile.args[0], tile.codec_name), *tile.args[1:])) if tile.args else tile
         for tile in image.tile
     ]
 
