@@ -97,6 +97,13 @@ def remove_leftovers(folder: Path) -> None:
                 path.unlink()
 
 
+def check_new(folder: str | Path) -> None:
+    """Raise OutputError now, as `new_folder` would after long work, if `folder` exists already (an empty one may)."""
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError("exists already", subject=folder, hint="choose another name or remove it")
+
+
 @contextmanager
 def new_folder(folder: str | Path) -> Iterator[Path]:
     """Yield a temporary folder to fill; it becomes `folder` if the block ends well, else it is removed.
@@ -104,8 +111,7 @@ def new_folder(folder: str | Path) -> Iterator[Path]:
     Raises OutputError if `folder` exists already (an empty one may), cannot be written, or the disk is full.
     """
     folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError("exists already", subject=folder, hint="choose another name or remove it")
+    check_new(folder)
     with _scratch_beside(folder) as scratch:
         yield scratch
         _make_readable(scratch)

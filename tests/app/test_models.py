@@ -153,6 +153,15 @@ def test_an_exported_model_is_half_as_large_and_restores_the_same(faceref, tiny_
     assert np.abs(pictures[0] - pictures[1]).mean() < 1
 
 
+@pytest.mark.parametrize("to", ["faceref", "onnx"])
+def test_that_an_export_would_replace_something_is_said_before_the_work(faceref, tmp_path, to):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").touch()
+    told = faceref("models", "export", tmp_path / "not read", "--to", to, "-o", tmp_path / "mine")
+    assert told.code == 1
+    assert told.errors == f"{tmp_path / 'mine'} exists already; choose another name or remove it.\n"
+
+
 def test_an_export_can_bring_a_model_for_photographs_without_references(
     faceref, tiny_model, tiny_blind_model, album, tmp_path
 ):

@@ -188,7 +188,7 @@ def test_a_model_folder_is_never_overwritten_and_nothing_is_left_after_a_failure
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine.txt").write_text("keep")
     with pytest.raises(OutputError, match="exists already"):
-        import_refldm(REFLDM, VQGAN, tmp_path / "model")
+        import_refldm(tmp_path / "gigabytes", VQGAN, tmp_path / "model")  # which are not read for nothing
     assert [path.name for path in tmp_path.rglob("*")] == ["model", "mine.txt"]
 
 

@@ -20,6 +20,7 @@ from faceref.checkpoints.layout import (
 from faceref.checkpoints.store import save_model
 from faceref.checkpoints.unpickle import read_state_dict
 from faceref.errors import CheckpointError
+from faceref.files import check_new
 from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.pipelines.settings import RELEASED
@@ -66,6 +67,7 @@ def import_refldm(
 
     Raises CheckpointError (damaged, another family, keys that are unknown or missing) or OutputError.
     """
+    check_new(folder)
     denoiser, autoencoder = read_state_dict(refldm), read_state_dict(vqgan)
     check_family(refldm, denoiser, "model.diffusion_model.input_blocks.")
     check_family(vqgan, autoencoder, "quantize.embedding.weight")

@@ -30,6 +30,7 @@ from faceref.checkpoints.layout import (
 from faceref.checkpoints.original import ImportSummary, check_family
 from faceref.checkpoints.store import save_model
 from faceref.checkpoints.unpickle import read_state_dict
+from faceref.files import check_new
 from faceref.models.ldbfr import InjectedUNet, RestoringVQModel
 from faceref.pipelines.ldbfr import LDBFRPipeline
 
@@ -46,6 +47,7 @@ def import_ldbfr(checkpoint: PathLike, folder: PathLike, resolution: int = 256) 
 
     Raises CheckpointError (damaged, another family, keys that are unknown or missing) or OutputError.
     """
+    check_new(folder)
     tensors = read_state_dict(checkpoint)
     check_family(checkpoint, tensors, "cross_adaLN_modulation.")
     denoiser, ema = denoiser_weights(checkpoint, tensors, (_RESTORING, _LATENT))

@@ -13,6 +13,7 @@ from rich.table import Table
 from faceref.app.cli.console import output, show, working
 from faceref.app.cli.downloads import AcceptLicence, Source, agreed, bytes_bar, check_digest
 from faceref.errors import UsageError
+from faceref.files import check_new
 
 LARGEST = 4096  # pixels to a side
 
@@ -220,6 +221,7 @@ def export(
 
     With --to, its networks as graphs (docs/performance.md).
     """
+    check_new(out)
     if to != Kind.FACEREF:
         if precision is not None or blind is not None:
             raise UsageError("--precision and --blind are for copies", hint="leave them out, or leave --to out")
