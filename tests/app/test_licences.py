@@ -34,6 +34,7 @@ def test_without_a_command_all_parts_are_told(faceref):
     [
         ("restore", {LANDMARKS, MTCNN, SMALL, PROBES}),
         ("restore old.jpg --ref good/ --model refldm-512", {LANDMARKS, MTCNN, REFLDM, PROBES}),
+        ("restore --ref good/ --model refldm-512", {LANDMARKS, MTCNN, REFLDM, PROBES}),
         ("restore old.jpg --detector dlib", {LANDMARKS, SMALL, PROBES}),
         ("restore old.jpg --detector uniface", {LANDMARKS, UNIFACE, SMALL, PROBES}),
         ("restore old.jpg --landmarks mesh --detector dlib --recogniser dlib", {MESH, SMALL}),

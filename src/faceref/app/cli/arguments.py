@@ -43,7 +43,8 @@ class PhotosThenReferences(TyperCommand):
             else:
                 had_photo = True
             spread.append(argument)
-        if had_ref and not had_photo and "--help" not in args:
+        # with resilient_parsing a command is looked at, not run
+        if had_ref and not had_photo and "--help" not in args and not ctx.resilient_parsing:
             raise UsageError("No photograph to restore was given", hint="put it before --ref, which takes all after it")
         return super().parse_args(ctx, spread)
 
