@@ -26,6 +26,22 @@ def test_a_seed_that_a_generator_would_not_take_is_refused(faceref, command):
 
 
 @pytest.mark.parametrize(
+    ("command", "behind"),
+    [
+        (["restore", ""], "restore"),
+        (["restore", "photo.jpg", "--ref", ""], "--ref"),
+        (["restore", "photo.jpg", "--out="], "--out"),
+        (["data", "align", "", "faces"], "align"),
+        (["evaluate", "small", "--hq", "", "--reference-counts", ""], "--hq"),  # the latter may be empty
+    ],
+)
+def test_an_empty_name_is_not_taken_for_the_folder_one_is_in(faceref, command, behind):
+    refused = faceref(*command)
+    assert refused.code == 2
+    assert refused.errors == f"The argument behind {behind} is empty, and names nothing; see faceref --help.\n"
+
+
+@pytest.mark.parametrize(
     ("command", "sentence"),
     [
         ("restore photo.jpg --seed -1", "Invalid value for '--seed': "),

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
+from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +17,7 @@ from faceref.app.cli.wording import OUT_OF_MEMORY, sentence
 from faceref.errors import FacerefError
 
 GLOBAL_FLAGS = ("--debug", "--verbose", "-v")
+MAY_BE_EMPTY = ("--reference-counts",)  # "" for none
 MisusedCommand: Any = typer.BadParameter.__base__  # click's UsageError, of whichever click typer brings along
 
 
@@ -27,6 +29,7 @@ class FacerefGroup(TyperGroup):
         flags = [argument for argument in args[:end] if argument in GLOBAL_FLAGS]
         others = [argument for argument in args[:end] if argument not in GLOBAL_FLAGS]
         with _misuse_in_a_sentence():
+            _check_not_empty(args)
             return super().parse_args(ctx, [*flags, *others, *args[end:]])
 
     def invoke(self, ctx: Any) -> Any:
@@ -55,6 +58,14 @@ class FacerefGroup(TyperGroup):
         except KeyboardInterrupt as error:
             say("Interrupted; no half-written picture or model was left behind.")
             raise typer.Exit(1) from error
+
+
+def _check_not_empty(args: list[str]) -> None:
+    """Nothing is no file's name, as where a shell's variable is not set; pathlib takes it for the folder one is in."""
+    for before, argument in pairwise(["faceref", *args]):
+        option, has_value, value = argument.partition("=") if argument.startswith("--") else (before, True, argument)
+        if has_value and not value and option not in MAY_BE_EMPTY:
+            raise MisusedCommand(f"The argument behind {option} is empty, and names nothing")
 
 
 @contextmanager
