@@ -1,5 +1,6 @@
 """LQ sets: what becomes of a file depends on the seed and its name alone."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -55,6 +56,17 @@ def test_severe_is_worse_than_moderate_and_seeds_differ(hq: Path, tmp_path: Path
         errors[key] = np.mean([np.abs(x - pixels(hq / name)).mean() for x, name in zip(lq, names, strict=True)])
     assert errors["severe"] > 1.2 * errors["moderate"]
     assert errors["severe"] != errors["other"]
+
+
+def test_a_name_that_is_no_text_is_left_out(hq: Path, tmp_path: Path):
+    name = os.fsdecode(b"p/caf\xe9.png")
+    try:
+        shutil.copy(hq / "a.png", hq / name)
+    except OSError:
+        pytest.skip("This file system has names of text only.")
+    made, failed = make(hq, tmp_path / "lq", files_to_degrade(hq, None, None))
+    assert (made, failed) == (3, [{"file": "p/caf\\xe9.png", "reason": "its name is no text in UTF-8; rename it"}])
+    assert "caf\\xe9" in (tmp_path / "lq" / "left_out.csv").read_text()
 
 
 def test_what_is_there_is_kept_and_other_settings_are_refused(hq: Path, tmp_path: Path):

@@ -1,5 +1,6 @@
 """What cannot be measured is said by name and counted; who is measured and shown does not depend on order."""
 
+import os
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -60,6 +61,17 @@ def test_every_bad_photograph_is_named_and_the_good_ones_are_kept(photos: Path):
         ("ann/0.png", "same name"),
     ):
         assert any(name == who and words in why for who, why in reasons), (name, words)
+
+
+def test_names_that_are_no_text_are_left_out_since_tables_carry_them(photos: Path):
+    try:
+        shutil.copy(photos / "ann/1.png", photos / os.fsdecode(b"ann/\xe9.png"))
+    except OSError:
+        pytest.skip("This file system has names of text only.")
+    cases = load_cases(mapping_from_folders(photos), photos)
+    (left_out,) = (item for item in cases.left_out if item.name.startswith("ann"))
+    assert (left_out.name, left_out.reason) == ("ann/\\xe9.png", "its name is no text in UTF-8; rename it")
+    assert all(path.name.isascii() for case in cases.cases for path in case.references)
 
 
 def test_names_that_lead_out_of_the_folder_are_refused_since_results_carry_them(photos: Path):

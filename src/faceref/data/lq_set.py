@@ -12,8 +12,8 @@ from PIL import Image
 from faceref.data.degradation import GRADES, LDBFR, TRAINING, Degradation, DegradationRanges, degrade
 from faceref.data.index import INDEX, read_index
 from faceref.data.mapping import ReferenceMapping
-from faceref.data.table import Row, write_table
-from faceref.errors import DataError, UsageError
+from faceref.data.table import NO_TEXT, Row, is_text, write_table
+from faceref.errors import DataError, UsageError, printable
 from faceref.files import stamp_of, write_atomically
 from faceref.jobs import OnItem, run
 from faceref.journal import claim
@@ -42,6 +42,8 @@ class DegradeWork:
 
     def _degrade(self, name: str) -> tuple[str, Degradation | str]:
         """The name with what was done to the file, or with the reason why it could not be."""
+        if not is_text(name):
+            return name, NO_TEXT
         path = self.out / lq_name(name)
         try:
             face = open_face(self.faces / name).convert("RGB")
@@ -95,7 +97,7 @@ def degrade_files(
                 journal.record(name, asdict(outcome) | {STAMP: stamps[name]})
             else:
                 reasons[name] = outcome
-        failed = [{"file": name, "reason": reasons[name]} for name in names if name in reasons]
+        failed = [{"file": printable(name), "reason": reasons[name]} for name in names if name in reasons]
         write_table(out / LEFT_OUT, ("file", "reason"), failed)
         if len(failed) == len(names):
             raise DataError(f"No file below {faces} could be degraded; {out / LEFT_OUT} says why for each")

@@ -8,6 +8,7 @@ from faceref.errors import DataError
 from faceref.files import write_atomically
 
 Row = dict[str, str]
+NO_TEXT = "its name is no text in UTF-8; rename it"
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[Row]:
@@ -39,3 +40,12 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def is_text(name: str) -> bool:
+    """Whether a table can hold a file's name."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

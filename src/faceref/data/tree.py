@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from faceref.data.index import INDEX, measure_face, read_index, write_index
-from faceref.data.table import Row, write_table
+from faceref.data.table import NO_TEXT, Row, is_text, write_table
 from faceref.errors import DataError, PhotoError, UsageError, printable
 from faceref.faces.align import AlignedFace, align
 from faceref.faces.detect import DlibDetector
@@ -158,9 +158,9 @@ def _photos(folder: Path, out: Path) -> tuple[list[str], list[Row]]:
         reason = f"lies in {folder}, where its faces would be taken for photographs"
         raise UsageError(reason, subject=out, hint="choose another")
     found = {path: path.relative_to(folder).as_posix() for path in list_photos([folder])}
-    no_text = {"kind": "unreadable", "reason": "its name is no text in UTF-8; rename it"}
-    left_out = [{"file": printable(name)} | no_text for name in found.values() if not _is_text(name)]
-    photographs = [path for path, name in found.items() if _is_text(name)]
+    no_text = {"kind": "unreadable", "reason": NO_TEXT}
+    left_out = [{"file": printable(name)} | no_text for name in found.values() if not is_text(name)]
+    photographs = [path for path, name in found.items() if is_text(name)]
     taken = distinct(photographs)
     names = [found[path] for path in taken]
     copy = {"kind": "copy", "reason": "its bytes are those of another photograph here"}
@@ -172,14 +172,6 @@ def _photos(folder: Path, out: Path) -> tuple[list[str], list[Row]]:
             reason = f"its face would have the name of that of {other}, which comes first; rename one of them"
             left_out.append({"file": name, "kind": "same name", "reason": reason})
     return list(first.values()), left_out
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _still_valid(outcome: Outcome, photos: Path, out: Path) -> bool:

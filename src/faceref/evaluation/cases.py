@@ -11,7 +11,8 @@ from PIL import Image
 
 from faceref.data.lq_set import seed_for
 from faceref.data.mapping import ReferenceEntry, ReferenceMapping
-from faceref.errors import DataError
+from faceref.data.table import NO_TEXT, is_text
+from faceref.errors import DataError, printable
 from faceref.journal import fingerprint
 from faceref.people.graph import components
 from faceref.pictures.aligned import FileState, inspect_face
@@ -103,7 +104,7 @@ def load_cases(
 
     hq: folder the mapping's names are relative to; lq: folder of degraded targets, by the mapping's lq_image or else by
     the target's name with any suffix. Left out, with the reason: targets that are missing, unreadable, not square,
-    listed twice, without LQ, or (`with_references`) without a usable reference; references that are missing or
+    listed twice, no text, without LQ, or (`with_references`) without a usable reference; references that are missing or
     unreadable, or that are the target itself, by name or by content. Raises DataError if no case is left.
     """
     if not len(mapping):
@@ -113,13 +114,21 @@ def load_cases(
         if folder is not None and not folder.is_dir():
             hint = "give the one that the names in the mapping are relative to"
             raise DataError("is not a folder", subject=folder, hint=hint)
+    no_text = [LeftOut(printable(entry.gt_image), NO_TEXT) for entry in mapping if not is_text(entry.gt_image)]
+    mapping = ReferenceMapping(
+        tuple(
+            replace(entry, ref_images=tuple(filter(is_text, entry.ref_images)))
+            for entry in mapping
+            if is_text(entry.gt_image)
+        )
+    )
     photos = sorted({name for entry in mapping for name in (entry.gt_image, *entry.ref_images)})
     with ThreadPoolExecutor() as pool:
         checked = dict(zip(photos, pool.map(lambda name: inspect_face(hq / name), photos), strict=True))
     low_quality = {} if lq is None else pictures_by_stem(lq)
     identities = _identities(mapping)
     cases: list[Case] = []
-    left_out: list[LeftOut] = []
+    left_out: list[LeftOut] = [*no_text]
     outputs: dict[str, str] = {}  # name of the restored file -> target
     digests = [state.digest for state in checked.values()]
     for entry in mapping:
