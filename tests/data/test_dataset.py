@@ -115,6 +115,15 @@ def test_cache_gives_the_same_samples_and_notices_a_changed_file(
     assert dataset(people, cache=cache)[0]["hq"][0, 0, 0] == 99
 
 
+def test_a_cache_of_another_decoder_is_not_used(people: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch):
+    cache = tmp_path_factory.mktemp("cache")
+    dataset(people, cache=cache)
+    (before,) = cache.iterdir()
+    np.lib.format.open_memmap(before, "r+")[:] = 7
+    monkeypatch.setattr("faceref.data.decoded.DECODER", "Pillow 99")
+    assert (dataset(people, cache=cache)[0]["hq"] != 7).any()
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [

@@ -15,6 +15,7 @@ from PIL import Image
 from faceref.errors import DataError
 from faceref.files import write_atomically
 from faceref.pictures.aligned import open_face
+from faceref.pictures.decode import DECODER
 from faceref.processes import from_main
 
 log = logging.getLogger(__name__)
@@ -83,8 +84,11 @@ def open_photographs(
 
 
 def _fill(cache: Path, paths: Sequence[Path], resolution: int) -> tuple[Path, Damaged]:
-    """The file in `cache` that holds these very files, written if it is not there; rows of damaged ones are black."""
-    identity = [(str(path), path.stat().st_mtime_ns if path.exists() else None) for path in paths]
+    """The file in `cache` that holds these very files, written if it is not there; rows of damaged ones are black.
+
+    What another version of the decoder wrote is of another name.
+    """
+    identity = [DECODER, *((str(path), path.stat().st_mtime_ns if path.exists() else None) for path in paths)]
     file = cache / f"faces-{resolution}-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}.npy"
     list_of_damaged = file.with_suffix(".damaged.json")
     if not file.exists():

@@ -11,6 +11,7 @@ from typing import BinaryIO
 import numpy as np
 import psutil
 from PIL import Image
+from PIL import __version__ as PILLOW
 
 from faceref.errors import PhotoError
 from faceref.pictures.formats import DAMAGED, HEAD, NAMES, READERS, format_of
@@ -19,6 +20,8 @@ from faceref.pictures.metadata import file_losses
 from faceref.pictures.quiet import pillow_warnings
 from faceref.pictures.tiff import check_kind, mend_samples, refusal
 
+# By whom a file became its pixels, for who keeps what he knows of them. The number is ours: of the ways to read a file
+DECODER = f"Pillow {PILLOW}/2"
 SMALLEST_SIDE = 20  # pixels
 LARGEST_AREA = 400_000_000  # pixels
 _ALWAYS_FITS = 100_000_000  # pixels: 1.4 GB
