@@ -28,10 +28,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class AlbumPhoto:
-    """A photograph of an album and what was seen in it; copies: names of other files with the same pixels."""
+    """A photograph of an album and what was seen in it.
+
+    content: SHA-256 of its file; copies: names of other files with the same pixels.
+    """
 
     path: Path
     seen: Seen
+    content: str = ""
     copies: tuple[str, ...] = ()
 
     @property
@@ -71,11 +75,12 @@ def read_album(
     for done, path in enumerate(files, start=1):
         name = printable(path)
         try:
-            seen = known.get(path) or reader.read(path)
+            content, seen = known.get(path) or reader.read(path)
             if seen.ours:
                 raise PhotoError("it is AI-restored itself")
             same = photos.get(seen.pixels)
-            photos[seen.pixels] = replace(same, copies=(*same.copies, name)) if same else AlbumPhoto(path, seen)
+            new = AlbumPhoto(path, seen, content)
+            photos[seen.pixels] = replace(same, copies=(*same.copies, name)) if same else new
         except PhotoError as error:
             skipped.append(SkippedReference.because(name, error))
         on_photo(done, len(files))
@@ -101,17 +106,17 @@ class _Reader:
         self.detector, self.recogniser, self.index = detector, recogniser, index
         self.seen_by = seen_by(detector, recogniser)
 
-    def known(self, files: Sequence[Path]) -> dict[Path, Seen]:
-        """What was seen in files that are as they were."""
+    def known(self, files: Sequence[Path]) -> dict[Path, tuple[str, Seen]]:
+        """Digests of files that are as they were, and what was seen in them."""
         stamps: dict[Path, Stamp] = {}
         for path in files:
             with suppress(OSError):  # it is said when the file is read
                 stamps[path] = Stamp.of(path)
         digests = self._ask(lambda index: index.digests(stamps), {})
         seen = self._ask(lambda index: index.seen(list(digests.values()), self.seen_by), {})
-        return {path: seen[digest] for path, digest in digests.items() if digest in seen}
+        return {path: (digest, seen[digest]) for path, digest in digests.items() if digest in seen}
 
-    def read(self, path: Path) -> Seen:
+    def read(self, path: Path) -> tuple[str, Seen]:
         """The same of a file that is new, moved or changed. Raises PhotoError."""
         try:
             stamp, content = Stamp.of(path), path.read_bytes()
@@ -121,7 +126,7 @@ class _Reader:
         known = self._ask(lambda index: index.seen([digest], self.seen_by), {}).get(digest)
         seen = known or look(open_photo(content), self.detector, self.recogniser)
         self._ask(lambda index: index.remember(path, stamp, digest, None if known else seen, self.seen_by), None)
-        return seen
+        return digest, seen
 
     def _ask(self, question: Callable[[AlbumIndex], T], otherwise: T) -> T:
         """What the index says; one that cannot be used is said once, and done without."""

@@ -20,6 +20,7 @@ from faceref.people.references import no_reference
 from faceref.people.seen import SeenFace, pixel_digest
 from faceref.people.traits import Traits
 from faceref.pictures.photo import open_photo
+from faceref.pictures.search import photo_digest
 
 # Chosen on LFW's people by benchmarks/album.py choose
 SAME_PERSON = 0.48  # dlib's distance, in the mean of all pairs of two groups
@@ -34,7 +35,7 @@ class AlbumReference:
     """A photograph of an album that shows a person, not opened yet; see `faceref.people.person.Source`.
 
     name: of the file; place: the person's face; digest: of the photograph's pixels; known: its traits, by the
-    landmarker that the album was looked at with.
+    landmarker that the album was looked at with; content: SHA-256 of the file.
     """
 
     path: Path
@@ -43,16 +44,19 @@ class AlbumReference:
     embedding: np.ndarray
     digest: str
     known: Traits
+    content: str = ""
 
     def traits(self, landmarker: Landmarker) -> Traits:
         return self.known
 
     def reference(self) -> Reference:
         photo = open_photo(self.path)
-        if pixel_digest(photo) != self.digest:
+        digest = pixel_digest(photo)
+        # another decoder may round otherwise: then the file is the same all the same
+        if digest != self.digest and photo_digest(self.path) != self.content:
             raise PhotoError("has changed since it was looked at", subject=self.name)
         face = align(photo.image, self.place.landmarks, FACE_SIZE).image
-        return Reference(self.name, face, self.embedding, self.digest, photo.warnings)
+        return Reference(self.name, face, self.embedding, digest, photo.warnings)
 
 
 AlbumPerson = Identity[AlbumReference]
@@ -123,4 +127,5 @@ def _founds(face: SeenFace) -> bool:
 
 
 def _reference(photo: AlbumPhoto, face: SeenFace) -> AlbumReference:
-    return AlbumReference(photo.path, photo.name, face.place, face.embedding, photo.seen.pixels, face.traits)
+    digest = photo.seen.pixels
+    return AlbumReference(photo.path, photo.name, face.place, face.embedding, digest, face.traits, photo.content)
