@@ -1,6 +1,7 @@
 """`faceref train`: from settings to a model, and what it says of a wrong one (training: see tests/training)."""
 
 import re
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,24 @@ def config(tmp_path, astronaut):
     path = tmp_path / "tiny.yaml"
     path.write_text(yaml.safe_dump(settings))
     return path
+
+
+def test_what_comes_before_the_first_step_is_shown_until_then(faceref, config, monkeypatch):
+    shown = []
+
+    @contextmanager
+    def showing(what: str, *_: str):
+        shown.append(what)
+        yield lambda done, total: shown.append(done)
+        shown.append(f"no more {what}")
+
+    monkeypatch.setattr("faceref.app.cli.train.working", showing)
+    monkeypatch.setattr("faceref.app.cli.train.progress", showing)
+    assert faceref("train", config, "loop.steps=1", "--run-dir", config.parent / "run").code == 0
+    before, training = "Reading photographs and building networks", "training"
+    told = [item for item in shown if isinstance(item, str)]
+    assert told == [before, f"no more {before}", training, f"no more {training}"]
+    assert shown[-2] == 1
 
 
 def test_training_ends_with_a_model_in_the_folder_of_the_run(faceref, config, monkeypatch):

@@ -1,12 +1,14 @@
 """`faceref train`: one stage of training, as its configuration says."""
 
 import logging
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from faceref.app.cli.console import progress
+from faceref.app.cli.console import progress, working
 
 REQUEUE_EXIT_CODE = 75  # EX_TEMPFAIL: the same command is to be started again, with --resume
 
@@ -37,7 +39,18 @@ def train(
 
     logging.getLogger("faceref.training").setLevel(logging.INFO)
     settings_read = load_config(config, settings or ())
-    with progress("training", "steps") as on_step:
+    with ExitStack() as shown:
+        if is_first():
+            shown.enter_context(working("Reading photographs and building networks"))
+        update: Callable[[int, int], None] | None = None
+
+        def on_step(done: int, total: int) -> None:
+            nonlocal update
+            if update is None:
+                shown.close()
+                update = shown.enter_context(progress("training", "steps"))
+            update(done, total)
+
         summary = train_from(
             settings_read,
             run_dir or Path("runs") / config.stem,
