@@ -67,7 +67,7 @@ def import_refldm(
 
     Raises CheckpointError (damaged, another family, keys that are unknown or missing) or OutputError.
     """
-    check_new(folder)
+    check_new(Path(folder))
     denoiser, autoencoder = read_state_dict(refldm), read_state_dict(vqgan)
     check_family(refldm, denoiser, "model.diffusion_model.input_blocks.")
     check_family(vqgan, autoencoder, "quantize.embedding.weight")

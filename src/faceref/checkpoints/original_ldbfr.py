@@ -47,7 +47,7 @@ def import_ldbfr(checkpoint: PathLike, folder: PathLike, resolution: int = 256) 
 
     Raises CheckpointError (damaged, another family, keys that are unknown or missing) or OutputError.
     """
-    check_new(folder)
+    check_new(Path(folder))
     tensors = read_state_dict(checkpoint)
     check_family(checkpoint, tensors, "cross_adaLN_modulation.")
     denoiser, ema = denoiser_weights(checkpoint, tensors, (_RESTORING, _LATENT))
