@@ -1,9 +1,9 @@
-"""Fit the head that judges faces: `python benchmarks/fit_quality.py DATA` writes weights/face_quality.json.
+"""Fit the heads that judge faces, and write them to src/faceref/weights: `python benchmarks/fit_quality.py DATA`.
 
-DATA holds the aligned sets lfw128, cfp256 and pins256 with their index.csv, in which `faceref data splits` put people
-aside. Faces of the people of the splits "train" are degraded as Eq. 4 of ReF-LDM does, from not at all to severely, as
-photographs are, and by noise; some are grey. The head learns the PSNR in the face. Its error is printed for the people
-of the splits "val".
+One is for faces from 128 px on, one for smaller ones (`--only` fits one of them). DATA holds the aligned sets lfw128,
+cfp256 and pins256 with their index.csv, in which `faceref data splits` put people aside. Faces of the people of the
+splits "train" are degraded as Eq. 4 of ReF-LDM does, from not at all to severely, as photographs are, and by noise;
+some are grey. A head learns the PSNR in the face. Its error is printed for the people of the splits "val".
 """
 
 import argparse
@@ -27,6 +27,8 @@ from faceref.evaluation.pictures import to_pixels, to_tensor
 from faceref.faces.align import AlignedFace
 from faceref.faces.quality import (
     BEST,
+    HEADS,
+    JUDGED_AT,
     RESTORED,
     WORST,
     FaceQuality,
@@ -37,6 +39,7 @@ from faceref.faces.quality import (
     strength,
 )
 from faceref.files import write_atomically
+from faceref.restore.faces import FACE_SIZE
 
 LIGHT = DegradationRanges(sigma=(0, 4), downsample=(1, 4), noise=(0, 10), quality=(60, 100))
 COMPRESSED = DegradationRanges(sigma=(0, 2), downsample=(1, 2), noise=(0, 3), quality=(8, 60))
@@ -47,26 +50,56 @@ COARSE = DegradationRanges(sigma=(0, 2.5), downsample=(1, 5), noise=(5, 35), qua
 PHOTOGRAPHIC = PhotographicRanges()
 PHOTOGRAPHIC_NOISY = PhotographicRanges(side=(40, 256), noise=(4, 35))
 Ranges = DegradationRanges | PhotographicRanges | None
-PRESETS: dict[str, tuple[Ranges, ...]] = {  # what stands twice counts twice
-    "Eq. 4": (None, MILD, LIGHT, COMPRESSED, MODERATE, TRAINING, SEVERE),
-    "soft": (SOFT, SOFT),
-    "noisy": (NOISY, COARSE),
-    "photographic": (PHOTOGRAPHIC, PHOTOGRAPHIC, PHOTOGRAPHIC_NOISY),
-}
+# of small faces, which are as large in the photograph
+SMALL = DegradationRanges(sigma=(0, 0.5), downsample=(1, 1.3), noise=(0, 5), quality=(75, 100), resolution=64)
+SMALL_SOFT = DegradationRanges(sigma=(0.3, 3), downsample=(1, 4), noise=(0, 3), quality=(50, 100), resolution=64)
+SMALL_NOISY = DegradationRanges(sigma=(0, 1.5), downsample=(1, 1), noise=(3, 40), quality=(70, 100), resolution=64)
+SMALL_COARSE = DegradationRanges(sigma=(0, 1.5), downsample=(1, 4), noise=(3, 30), quality=(40, 95), resolution=64)
+SMALL_COMPRESSED = DegradationRanges(sigma=(0, 0.8), downsample=(1, 1.5), noise=(0, 3), quality=(8, 60), resolution=64)
 GREY = 0.12  # share of the faces
-# name, size, share of --faces: photographs of the kind that people have weigh most
-SETS = (
-    ("lfw128", 128, 1),
-    ("cfp256", 128, 0.25),
-    ("cfp256", 176, 0.25),
-    ("cfp256", 256, 0.25),
-    ("pins256", 128, 0.25),
-    ("pins256", 176, 0.25),
-    ("pins256", 256, 0.25),
-)
-HELD_OUT = (("lfw128", 128, 0.5), ("cfp256", 256, 0.25), ("pins256", 256, 0.25))
 HIDDEN, EPOCHS, BATCH, RATE = 24, 80, 256, 6e-3
 JITTER = 0.3  # of the standardised features: with less, photographs unlike these sets' have arbitrary scores
+
+
+class Lesson(NamedTuple):
+    """What a head learns of: degradations by kind (what stands twice counts twice), and faces.
+
+    train, val: (name of the set, size, share of --faces); photographs of the kind that people have weigh most.
+    """
+
+    presets: dict[str, tuple[Ranges, ...]]
+    train: tuple[tuple[str, int, float], ...]
+    val: tuple[tuple[str, int, float], ...]
+
+
+AS_PHOTOGRAPHS = (PHOTOGRAPHIC, PHOTOGRAPHIC, PHOTOGRAPHIC_NOISY)
+LESSONS = {
+    "large": Lesson(
+        {
+            "Eq. 4": (None, MILD, LIGHT, COMPRESSED, MODERATE, TRAINING, SEVERE),
+            "soft": (SOFT, SOFT),
+            "noisy": (NOISY, COARSE),
+            "photographic": AS_PHOTOGRAPHS,
+        },
+        train=(("lfw128", 128, 1), *((name, size, 0.25) for name in ("cfp256", "pins256") for size in (128, 176, 256))),
+        val=(("lfw128", 128, 0.5), ("cfp256", 256, 0.25), ("pins256", 256, 0.25)),
+    ),
+    "small": Lesson(
+        {
+            "sharp": (None, None, SMALL, SMALL, SMALL),
+            "soft": (SMALL_SOFT, SMALL_SOFT),
+            "noisy": (SMALL_NOISY, SMALL_COARSE),
+            "compressed": (SMALL_COMPRESSED,),
+            "photographic": AS_PHOTOGRAPHS,
+        },
+        train=tuple(
+            (name, size, share)
+            for name, share in (("lfw128", 0.3), ("cfp256", 0.35), ("pins256", 0.35))
+            for size in (48, 64, 80, 96, 112)
+        ),
+        val=tuple((name, size, 0.25) for name in ("lfw128", "cfp256") for size in (48, 64, 96)),
+    ),
+}
 
 
 class Example(NamedTuple):
@@ -83,29 +116,36 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--faces", type=int, default=400, help="of lfw128; of the other sets a quarter of that")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("-o", "--out", type=Path, default=Path("src/faceref/weights/face_quality.json"))
+    parser.add_argument("--only", choices=LESSONS, help="one of the heads")
+    parser.add_argument("-o", "--out", type=Path, default=Path("src/faceref/weights"), help="a folder")
     arguments = parser.parse_args()
-    torch.manual_seed(arguments.seed)
-    rng, generator = np.random.default_rng(arguments.seed), torch.Generator().manual_seed(arguments.seed)
+    for which, lesson in LESSONS.items():
+        if arguments.only in (None, which):
+            with write_atomically(arguments.out / HEADS[which]) as temporary:
+                temporary.write_text(json.dumps(learnt(lesson, arguments.data, arguments.faces, arguments.seed)) + "\n")
+
+
+def learnt(lesson: Lesson, data: Path, faces: int, seed: int) -> dict[str, Any]:
+    """The content of a head's file; prints what it says of faces that are held out."""
+    torch.manual_seed(seed)
+    rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
 
     def examples(name: str, split: str, size: int, share: float) -> Iterator[Example]:
-        return degraded_faces(arguments.data / name, split, size, int(arguments.faces * share), rng, generator)
+        return degraded_faces(data / name, split, size, int(faces * share), lesson.presets, rng, generator)
 
-    training = [one for name, size, share in SETS for one in examples(name, "train", size, share)]
+    training = [one for name, size, share in lesson.train for one in examples(name, "train", size, share)]
     head = fit(np.stack([one.features for one in training]), np.array([one.psnr for one in training]))
     table = Table(
         "held out", "", "faces", "error, dB", "spread", "correlation", "poor left alone", "untouched restored"
     )
-    for name, size, share in HELD_OUT:
+    for name, size, share in lesson.val:
         held = list(examples(name, "val", size, share))
-        for kind in PRESETS:
+        for kind in lesson.presets:
             table.add_row(f"{name}, {size} px", kind, *figures(head, [one for one in held if one.kind == kind]))
     Console(width=120).print(table)
     layers = [{"weight": _rounded(weight), "bias": _rounded(bias)} for weight, bias in head.layers]
-    content = {"mean": _rounded(head.mean), "scale": _rounded(head.scale), "layers": layers}
-    note = f"benchmarks/fit_quality.py --faces {arguments.faces} --seed {arguments.seed}, people of the splits train"
-    with write_atomically(arguments.out) as temporary:
-        temporary.write_text(json.dumps({"source": note} | content) + "\n")
+    note = f"benchmarks/fit_quality.py --faces {faces} --seed {seed}, people of the splits train"
+    return {"source": note, "mean": _rounded(head.mean), "scale": _rounded(head.scale), "layers": layers}
 
 
 def figures(head: QualityHead, held: list[Example]) -> Iterator[str]:
@@ -146,17 +186,23 @@ def fit(features: np.ndarray, psnr: np.ndarray) -> QualityHead:
 
 
 def degraded_faces(
-    folder: Path, split: str, size: int, faces: int, rng: np.random.Generator, generator: torch.Generator
+    folder: Path,
+    split: str,
+    size: int,
+    faces: int,
+    degradations: dict[str, tuple[Ranges, ...]],
+    rng: np.random.Generator,
+    generator: torch.Generator,
 ) -> Iterator[Example]:
     """So many faces of a split, each degraded in all ways."""
     names = [row["file"] for row in read_table(folder / "index.csv", ("file", "split")) if row["split"] == split]
     for name in track(rng.permutation(names)[:faces], description=f"{folder.name} {split} {size}"):
         picture = Image.open(folder / name).convert("RGBA").resize((size, size), Image.Resampling.LANCZOS)
         truth, mask = picture.convert("L" if rng.random() < GREY else "RGB").convert("RGB"), picture.getchannel("A")
-        for kind, presets in PRESETS.items():
+        for kind, presets in degradations.items():
             for ranges in presets:
                 bad = _degraded(truth, ranges, rng, generator)
-                pixels, where = face_pixels(AlignedFace.whole(bad, np.asarray(mask)))
+                pixels, where = face_pixels(AlignedFace.whole(_cut_out(bad), np.asarray(mask)))
                 psnr = _psnr(np.asarray(bad)[where], np.asarray(truth)[where])
                 yield Example(kind, ranges, quality_features(pixels, where), psnr)
 
@@ -166,6 +212,14 @@ def _degraded(truth: Image.Image, ranges: Ranges, rng: np.random.Generator, gene
         pictures = photograph(to_tensor(np.array(truth)[None]), ranges, generator)
         return Image.fromarray(to_pixels(pictures)[0])
     return degrade(truth, ranges.at(truth.width).sample(rng), rng) if ranges else truth
+
+
+def _cut_out(face: Image.Image) -> Image.Image:
+    """As it is judged after it was cut out of a photograph: small ones were enlarged for that."""
+    if face.width >= JUDGED_AT:
+        return face
+    large = face.resize((FACE_SIZE, FACE_SIZE), Image.Resampling.BILINEAR)
+    return large.resize(face.size, Image.Resampling.LANCZOS)
 
 
 def _rounded(numbers: np.ndarray) -> list[Any]:

@@ -3,11 +3,12 @@
     python benchmarks/strength.py DATA/lfw128 --split test          # the table
     python benchmarks/strength.py DATA/celebref9-512/people         # folders of people
     python benchmarks/strength.py DATA/lfw128 --split val --choose  # the thresholds of `strength`
+    python benchmarks/strength.py DATA/celebref9-512/people --side 64  # of small faces, which stay as small
 
 One photograph each of up to --people people is degraded severely, moderately, mildly, by noise alone, by noise that
-was enlarged, and not at all, restored by `small` with up to five others of the person (and by the model it brings for
-none), and blended with the input as `faceref.faces.quality.strength` says. In thirds of the inputs' PSNR neither PSNR
-nor identity (dlib, centred cosine) may fall.
+was enlarged, and not at all, to scale where faces have --side pixels; restored by `small` with up to five others of the
+person (and by the model it brings for none), and blended with the input as `faceref.faces.quality.strength` says. In
+thirds of the inputs' PSNR neither PSNR nor identity (dlib, centred cosine) may fall.
 """
 
 import argparse
@@ -71,10 +72,11 @@ def main() -> None:
     parser.add_argument("--split", help="of index.csv; without it the folders in FOLDER are people")
     parser.add_argument("--people", type=int, default=120)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--side", type=int, default=SIZE, help="of a face in the photograph, in pixels")
     parser.add_argument("--choose", action="store_true", help="print the gain in PSNR of other thresholds")
     arguments = parser.parse_args()
     cases = photographs(arguments.folder, arguments.split, arguments.people, arguments.seed)
-    examples = list(restored_examples(cases, arguments.seed))
+    examples = list(restored_examples(cases, arguments.side, arguments.seed))
     if arguments.choose:
         choose(examples)
     else:
@@ -100,24 +102,25 @@ def photographs(folder: Path, split: str | None, people: int, seed: int) -> list
     return cases
 
 
-def restored_examples(cases: list[tuple[Path, list[Path]]], seed: int) -> Iterator[Example]:
+def restored_examples(cases: list[tuple[Path, list[Path]]], size: int, seed: int) -> Iterator[Example]:
     pipeline, info = load_pipeline("small")
     blind, blind_info = load_blind("small") or (pipeline, info)
     for path, references in track(cases, description="restoring"):
-        truth = _open(path)
-        side = Image.open(path).width
+        truth = _open(path, size)
+        side = min(Image.open(path).width, size)
         in_photo = Alignment(np.array([(0, 0), (0, side), (side, side), (side, 0)]) - 0.5, SIZE)
         cache = pipeline.encode_references([_open(one) for one in references])
         for preset, ranges in PRESETS.items():
             rng = np.random.default_rng(seed_for(seed, path.name, preset))
-            bad = degrade(truth, ranges.at(SIZE).sample(rng), rng) if ranges else truth
-            face = AlignedFace(bad, np.full((SIZE, SIZE), 255, np.uint8), in_photo)
+            bad = degrade(truth, ranges.at(size).sample(rng), rng) if ranges else truth
+            large = bad.resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+            face = AlignedFace(large, np.full((SIZE, SIZE), 255, np.uint8), in_photo)
             with_references = partial(pipeline, references=cache)
             pictures = {
-                "references": _restored(with_references, bad, info, seed),
-                "none": _restored(blind, bad, blind_info, seed),
+                "references": _restored(with_references, large, info, seed),
+                "none": _restored(blind, large, blind_info, seed),
             }
-            matched = {name: np.asarray(match_color(one, bad, face.mask)) for name, one in pictures.items()}
+            matched = {name: _scaled(match_color(one, large, face.mask), size) for name, one in pictures.items()}
             yield Example(path, preset, np.asarray(truth), np.asarray(bad), matched, quality(face, size_in_photo(face)))
 
 
@@ -196,7 +199,8 @@ def _comparison(
     truth = [one.truth for one in examples]
 
     def compare(pictures: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        identity = centre.cosine(describer.embed(np.stack(pictures), landmarks), of_truth)
+        large = np.stack([_scaled(Image.fromarray(picture), SIZE) for picture in pictures])
+        identity = centre.cosine(describer.embed(large, landmarks), of_truth)
         return np.array(list(map(psnr_of, pictures, truth))), identity
 
     return compare
@@ -229,8 +233,12 @@ def _thirds(values: np.ndarray) -> list[np.ndarray]:
     return np.array_split(np.argsort(values, kind="stable"), 3)
 
 
-def _open(path: Path) -> Image.Image:
-    return Image.open(path).convert("RGB").resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+def _open(path: Path, size: int = SIZE) -> Image.Image:
+    return Image.open(path).convert("RGB").resize((size, size), Image.Resampling.LANCZOS)
+
+
+def _scaled(picture: Image.Image, size: int) -> np.ndarray:
+    return np.asarray(picture.resize((size, size), Image.Resampling.LANCZOS))
 
 
 def psnr_of(picture: np.ndarray, truth: np.ndarray) -> float:

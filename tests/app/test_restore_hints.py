@@ -39,6 +39,7 @@ def test_of_several_faces_that_may_be_the_person_one_is_to_be_chosen(restore, al
         ("all", "nobody", ""),
         (2, "not_chosen", ""),
         (None, "background", " (--face N or --always restores it)"),
+        (None, "small", " (--background lanczos --scale 4 makes it larger, and restores it)"),
     ],
 )
 def test_whoever_has_chosen_a_face_that_was_left_alone_is_told_what_to_do(choice, code, hint):

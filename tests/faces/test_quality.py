@@ -54,7 +54,7 @@ def test_a_face_is_judged_at_the_size_that_is_asked_for(astronaut: Image.Image, 
     assert quality(large, 512) == quality(large)
 
 
-@pytest.mark.parametrize(("share", "size"), [(4, 256), (1, 172), (0.25, 128)])
+@pytest.mark.parametrize(("share", "size"), [(4, 256), (1, 172), (0.5, 86), (0.2, 64)])
 def test_what_a_face_lacks_is_judged_at_its_size_in_the_photograph(
     share: float, size: int, astronaut: Image.Image, astronaut_face: Face
 ):
@@ -65,13 +65,26 @@ def test_what_a_face_lacks_is_judged_at_its_size_in_the_photograph(
 def test_a_small_face_that_is_going_to_be_large_is_judged_as_that(astronaut: Image.Image, astronaut_face: Face):
     photo = ImageOps.scale(astronaut, 0.5, Image.Resampling.LANCZOS)
     face = align(photo, 0.5 * astronaut_face.landmarks, 512)
-    assert (size_in_photo(face), size_in_photo(face, 2), size_in_photo(face, 4)) == (
-        128,
-        pytest.approx(172, abs=4),
-        256,
-    )
+    sizes = [size_in_photo(face, enlargement) for enlargement in (1, 2, 4)]
+    assert sizes == [pytest.approx(86, abs=2), pytest.approx(172, abs=4), 256]
     assert strength(quality(face, size_in_photo(face))) < 0.2
     assert strength(quality(face, size_in_photo(face, 4))) > 0.4
+
+
+@pytest.mark.parametrize("share", [0.4, 0.5, 0.7])
+def test_a_small_face_lacks_nothing_that_its_pixels_could_show_unless_they_are_bad(
+    share: float, astronaut: Image.Image, astronaut_face: Face
+):
+    photo = ImageOps.scale(astronaut, share, Image.Resampling.LANCZOS)
+    noise = np.random.default_rng(0).normal(0, 25, (*photo.size[::-1], 3))
+    noisy = Image.fromarray((np.asarray(photo) + noise).clip(0, 255).astype(np.uint8))
+    blurred = photo.filter(ImageFilter.GaussianBlur(2))
+    good, *bad = [
+        strength(quality(face, size_in_photo(face)))
+        for face in (align(picture, share * astronaut_face.landmarks, 512) for picture in (photo, noisy, blurred))
+    ]
+    assert good == 0
+    assert min(bad) > 0.8
 
 
 def test_a_large_face_that_is_good_only_when_it_is_small_is_restored(astronaut: Image.Image, astronaut_face: Face):

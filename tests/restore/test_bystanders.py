@@ -108,3 +108,10 @@ def test_whoever_is_left_alone_in_the_background_is_said_with_a_code_and_restore
     assert '"left_alone_code":"background"' in result.account().model_dump_json()
     face = looking.restore(photo, options=RestoreOptions(always=True)).account().faces[1]
     assert (face.restored, face.left_alone_code, left_alone(face)) == (True, None, "")
+
+
+def test_a_small_face_that_stays_small_is_left_alone_if_its_pixels_are_good(looking, portrait):
+    small = beside(Image.new("RGB", (2 * HEIGHT, HEIGHT)), at(0.3, portrait))
+    assert became(looking, small) == [LeftAlone.SMALL]
+    assert became(looking, small, background="lanczos", scale=4) == [None]
+    assert became(looking, beside(Image.new("RGB", (2 * HEIGHT, HEIGHT)), at(0.3, portrait, blur=4))) == [None]

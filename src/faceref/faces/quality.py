@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -16,7 +17,9 @@ from faceref.faces.noise import bands, blockiness, channel_noise, to_ycc, wavele
 
 # The middle of an FFHQ-aligned square, from brow to chin, as shares of its side: what is surely face
 FACE_CENTRE, FACE_RADII = (0.5, 0.56), (0.30, 0.36)
-JUDGED_AT, FINEST = 128, 256  # pixels: the sizes that the estimate was learnt at, the first for recognisers
+# Pixels: between which faces are judged; JUDGED_AT for recognisers, and where the head for large ones begins
+SMALLEST, JUDGED_AT, FINEST = 64, 128, 256
+HEADS = {"small": "small_face_quality.json", "large": "face_quality.json"}  # their files
 WORST, BEST = 18.0, 42.0  # dB: an estimated PSNR of these is a score of 0 and 1
 
 # Scores up to which a face is restored fully, and from which on it is left alone: benchmarks/strength.py --choose
@@ -53,9 +56,9 @@ class QualityHead:
 
     @classmethod
     @cache
-    def shipped(cls) -> "QualityHead":
-        """The one in the package, read once."""
-        content = json.loads((resources.files("faceref") / "weights" / "face_quality.json").read_text())
+    def shipped(cls, which: Literal["small", "large"]) -> "QualityHead":
+        """The one in the package, read once: for faces judged below JUDGED_AT pixels, or from there on."""
+        content = json.loads((resources.files("faceref") / "weights" / HEADS[which]).read_text())
         layers = tuple((np.array(one["weight"]), np.array(one["bias"])) for one in content["layers"])
         return cls(np.array(content["mean"]), np.array(content["scale"]), layers)
 
@@ -68,7 +71,7 @@ class QualityHead:
 
 
 def quality(face: AlignedFace, size: int | None = None) -> FaceQuality:
-    """Judge an aligned face at `size` pixels, by default its own: `size_in_photo`, or JUDGED_AT for recognisers.
+    """Judge an aligned face at `size` pixels, by default its picture's: `size_in_photo`, or JUDGED_AT for recognisers.
 
     The estimate is of the PSNR that the face would have against its truth, were that known: learnt from training faces
     degraded as Eq. 4 of ReF-LDM does, as photographs are, and by noise; and no more than the finest noise alone leaves,
@@ -79,7 +82,8 @@ def quality(face: AlignedFace, size: int | None = None) -> FaceQuality:
         mask = cv2.resize(face.mask, (size, size), interpolation=cv2.INTER_NEAREST)
         face = AlignedFace(image, mask, Alignment(face.alignment.quad, size))
     pixels, where = face_pixels(face)
-    estimate = float(QualityHead.shipped().psnr(quality_features(pixels, where)))
+    head = QualityHead.shipped("small" if len(pixels) < JUDGED_AT else "large")
+    estimate = float(head.psnr(quality_features(pixels, where)))
     by_noise = 20 * np.log10(255 / max(np.nan_to_num(channel_noise(pixels, where)), 0.1))
     return FaceQuality(float(np.clip(min(estimate, by_noise), WORST, BEST)))
 
@@ -87,9 +91,10 @@ def quality(face: AlignedFace, size: int | None = None) -> FaceQuality:
 def size_in_photo(face: AlignedFace, enlargement: int = 1) -> int:
     """Pixels at which to judge what a face of a photograph lacks: its own there, as far as the estimate was learnt.
 
-    enlargement: how many times larger the photograph is going to be.
+    enlargement: how many times larger the photograph is going to be. A small face that stays small lacks nothing that
+    its pixels could show (docs/evaluation.md).
     """
-    return int(np.clip(round(face.alignment.side * enlargement), JUDGED_AT, FINEST))
+    return int(np.clip(round(face.alignment.side * enlargement), SMALLEST, FINEST))
 
 
 def strength(judged: FaceQuality, *, cleaned: bool = False) -> float:

@@ -15,6 +15,7 @@ class LeftAlone(StrEnum):
     BACKGROUND = "background", "it is in the background"
     CUT_OFF = "cut_off", "it is cut off by the border"
     GOOD = "good", "it is good already"
+    SMALL = "small", "it is as good as so few pixels can be"
     CLEANED = "cleaned", "cleaning was all that it needed"
     NO_STRENGTH = "no_strength", "a strength of 0 leaves it as it is"
 

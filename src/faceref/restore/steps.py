@@ -1,5 +1,6 @@
 """The steps from a photograph to its result, each a function of values: find, assign, show, restore, compose."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -241,7 +242,12 @@ def _as_needed(one: Assignment, options: RestoreOptions) -> Assignment:
     if (said := options.strength_of(one.face.number)) is not None:
         return replace(one, strength=said, left_alone=None if said else LeftAlone.NO_STRENGTH)
     shown = 1.0 if options.always else strength(one.face.quality)
-    return replace(one, strength=shown, left_alone=None if shown else LeftAlone.GOOD)
+    return replace(one, strength=shown, left_alone=None if shown else _why_good(one.face, options.enlargement))
+
+
+def _why_good(face: FoundFace, enlargement: int) -> LeftAlone:
+    small = face.place is not None and size_in_photo(face.crop, enlargement) < JUDGED_AT
+    return LeftAlone.SMALL if small else LeftAlone.GOOD
 
 
 def _whole_picture(photo: Photo, recogniser: TorchDlibRecogniser) -> FoundFace:
@@ -252,7 +258,8 @@ def _whole_picture(photo: Photo, recogniser: TorchDlibRecogniser) -> FoundFace:
     image = levels.stretched(photo.image)
     seen = [image], [landmarks_of_aligned(image, recogniser.landmarker)]
     (embedding,), (probe,) = recogniser.embed_with_probes(*seen)
-    return FoundFace(photo, 1, None, crop, embedding, probe, *judge(crop, levels), levels=levels)
+    enlargement = math.ceil(JUDGED_AT / crop.alignment.side)  # to the model's size
+    return FoundFace(photo, 1, None, crop, embedding, probe, *judge(crop, levels, enlargement), levels=levels)
 
 
 def _is_alone(face: Face, crop: AlignedFace, faces: Sequence[Face]) -> bool:

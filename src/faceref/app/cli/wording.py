@@ -60,6 +60,7 @@ OUT_OF_MEMORY = (
 NOT_LEFT_ALONE: dict[LeftAlone, str] = {
     LeftAlone.BACKGROUND: "--face N or --always restores it",
     LeftAlone.CUT_OFF: "--face N or --always restores it",
+    LeftAlone.SMALL: "--background lanczos --scale 4 makes it larger, and restores it",
 }
 # the same of one that was chosen, where several people are looked for
 CHOSEN_AND_OPEN = "give that person's photographs or --person alone, or --unknown blind"
