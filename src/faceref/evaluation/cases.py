@@ -114,7 +114,7 @@ def load_cases(
         if folder is not None and not folder.is_dir():
             hint = "give the one that the names in the mapping are relative to"
             raise DataError("is not a folder", subject=folder, hint=hint)
-    no_text = [LeftOut(printable(entry.gt_image), NO_TEXT) for entry in mapping if not is_text(entry.gt_image)]
+    left_out = [LeftOut(printable(entry.gt_image), NO_TEXT) for entry in mapping if not is_text(entry.gt_image)]
     mapping = ReferenceMapping(
         tuple(
             replace(entry, ref_images=tuple(filter(is_text, entry.ref_images)))
@@ -128,7 +128,6 @@ def load_cases(
     low_quality = {} if lq is None else pictures_by_stem(lq)
     identities = _identities(mapping)
     cases: list[Case] = []
-    left_out: list[LeftOut] = [*no_text]
     outputs: dict[str, str] = {}  # name of the restored file -> target
     digests = [state.digest for state in checked.values()]
     for entry in mapping:

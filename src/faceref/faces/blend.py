@@ -19,6 +19,7 @@ from faceref.faces.grain import FEWEST, Grain, grain_levels, plausible
 from faceref.faces.mask import MASK_SIZE, face_weights, smooth_step
 from faceref.faces.noise import TO_RGB, blur, channel_noise, to_ycc
 from faceref.faces.tone import Tone
+from faceref.pictures.cut import cut_out
 
 Colour = Literal["keep", "allow"]
 Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels of the photograph
@@ -234,11 +235,9 @@ def _part_of(most: float, deviation: float) -> float:
 def _noise(photo: Image.Image, landmarks: np.ndarray) -> float:
     """The deviation of the finest noise in the landmarks' box, of red, green and blue; 0 if it is not in the photo."""
     box = np.concatenate([landmarks.min(0), landmarks.max(0) + 1]).clip(0, np.tile(photo.size, 2)).astype(int)
-    size = tuple((box[2:] - box[:2]).tolist())
-    if 0 in size:
+    if (box[:2] == box[2:]).any():
         return 0.0
-    cut = photo.transform(size, Image.Transform.EXTENT, tuple(box.tolist()))  # crop refuses 178 megapixels
-    pixels = np.asarray(cut, dtype=np.float32)
+    pixels = np.asarray(cut_out(photo, tuple(box.tolist())), dtype=np.float32)
     everywhere = np.ones(pixels.shape[:2], dtype=bool)
     return float(np.nan_to_num(channel_noise(pixels, everywhere)))
 

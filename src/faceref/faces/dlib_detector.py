@@ -17,6 +17,7 @@ from PIL import Image
 
 from faceref.faces.boxes import Box
 from faceref.faces.face import Face, Landmarker
+from faceref.pictures.cut import cut_out
 
 # Photos are brought to twice their size, but not outside of these ranges (pixels of the long side). dlib's detectors
 # see faces from 80 px there. On two cores HOG takes half a second at the most, the CNN four seconds and 0.8 GB.
@@ -85,9 +86,7 @@ class DlibDetector:
         width, height = right - left, bottom - top
         x0, y0 = max(int(left - width), 0), max(int(top - height), 0)
         x1, y1 = min(int(right + width) + 1, image.width), min(int(bottom + height) + 1, image.height)
-        # crop refuses more than 178 megapixels
-        around = image.transform((x1 - x0, y1 - y0), Image.Transform.EXTENT, (x0, y0, x1, y1))
-        cut, scale = _resized(around, np.clip(width, *LANDMARK_BOX) / width)
+        cut, scale = _resized(cut_out(image, (x0, y0, x1, y1)), np.clip(width, *LANDMARK_BOX) / width)
         corner = np.array([x0, y0])
         (l, t), (r, b) = ((np.reshape(box, (2, 2)) - corner) * scale).round().astype(int).tolist()  # noqa: E741
         shape = self._predictor(np.asarray(cut), dlib.rectangle(l, t, r - 1, b - 1))

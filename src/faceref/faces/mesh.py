@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from faceref.faces.boxes import Box
+from faceref.pictures.cut import cut_out
 
 SIZE = 192  # pixels that the network takes
 # Of the box of dlib's landmarks: how much wider the network's square is, and how far below its middle. Chosen on 40
@@ -53,8 +54,7 @@ def _input(image: Image.Image, centre: np.ndarray, side: float) -> np.ndarray:
     corner = centre - side / 2
     box = np.concatenate([corner, corner + side])
     whole = np.rint(box).astype(int)  # a large face is shrunk without aliases, which a warp would leave
-    size = tuple((whole[2:] - whole[:2]).tolist())
-    cut = image.transform(size, Image.Transform.EXTENT, tuple(whole.tolist()))  # crop refuses 178 megapixels
+    cut = cut_out(image, tuple(whole.tolist()))
     within = tuple((box - np.tile(whole[:2], 2)).clip(0, np.tile(cut.size, 2)).tolist())
     pixels = np.asarray(cut.resize((SIZE, SIZE), Image.Resampling.BILINEAR, box=within, reducing_gap=3.0))
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], dtype=np.float32) / 255
