@@ -6,7 +6,8 @@
 
 fit: validation people, whom the recogniser was not trained on. report: test people; --dlib: with dlib's own network
 instead. One photograph of each person is taken as it is and degraded mildly, moderately and severely (seeded); others
-of the person are the references, and everybody else's references are strangers'.
+of the person are the references, and everybody else's references are strangers'. Of these are made photographs with
+several faces of one kind, of which the one most like the references is restored, if it may be them.
 """
 
 import argparse
@@ -26,11 +27,14 @@ from faceref.faces.certainty import Calibration, features
 from faceref.faces.dlib_torch import TorchDlibRecogniser
 from faceref.faces.landmarks import landmarks_of_aligned
 from faceref.faces.quality import quality
+from faceref.people.matching import nearly_as_sure
 
 SIZE = 128  # pixels of the faces
 KINDS = {"untouched": None, **GRADES}
 REFERENCES = 5  # at the most, of a person
 STRANGERS_RESTORED = 0.005  # goal
+SEVERAL = (2, 4, 8)  # faces on a photograph
+PHOTOGRAPHS = 20_000  # with so many faces
 DISTANCES = {"mean": np.mean, "nearest": np.min}  # over a person's references
 
 
@@ -60,6 +64,7 @@ def main() -> None:
     pairs = measure(arguments.folders, split, arguments.people, arguments.seed, by_dlib=arguments.dlib)
     if arguments.command == "report":
         report(pairs, Calibration.shipped())
+        report_several(pairs, Calibration.shipped(), np.random.default_rng(arguments.seed))
         return
     calibration = fit(pairs)
     report(pairs, calibration)
@@ -140,6 +145,27 @@ def report(pairs: Pairs, calibration: Calibration) -> None:
         limits = np.quantile(distances[:, ~pairs.same], STRANGERS_RESTORED, axis=1)  # [K]
         refused = (distances[:, pairs.same] > limits[:, None]).mean(1)
         print(f"{name:8}" + " | ".join(f"{100 * a:5.1f} at {b:.3f}" for a, b in zip(refused, limits, strict=True)))
+
+
+def report_several(pairs: Pairs, calibration: Calibration, rng: np.random.Generator) -> None:
+    """Print whom the references of one person restore on photographs with several faces, drawn from all of a kind."""
+    certainties = calibration.certainty(pairs.distances["centre"], pairs.scores[:, :, None])  # [K, P, P]
+    people = pairs.same.shape[0]
+    print("photographs with several faces, %: right, wrong (said that another may be them), refused | ", end="")
+    print("without the person: somebody restored (said)")
+    for count in SEVERAL:
+        shown = rng.permuted(np.tile(np.arange(people), (PHOTOGRAPHS, 1)), axis=1)[:, : count + 1]  # the person first
+        for kind, of_kind in zip(KINDS, certainties, strict=True):
+            sure = of_kind[shown, shown[:, :1]]  # [N, count + 1], by the person's references
+            cells = []
+            for faces in (sure[:, :-1], sure[:, 1:]):
+                second, best = np.sort(faces, axis=1)[:, -2:].T
+                restored, said = best >= calibration.threshold, nearly_as_sure(second, best)
+                first = faces.argmax(1) == 0
+                cells.append([100 * (restored & one).mean() for one in (first, first & said, ~first, ~first & said)])
+            (right, doubted, wrong, told), absent = cells
+            there = f"{right:5.1f} ({doubted:4.1f}) {wrong:5.1f} ({told:4.1f}) {100 - right - wrong:5.1f}"
+            print(f"{count} {kind:10} {there} | {absent[0] + absent[2]:5.1f} ({absent[1] + absent[3]:4.1f})")
 
 
 if __name__ == "__main__":

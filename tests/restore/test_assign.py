@@ -81,6 +81,19 @@ def test_a_face_that_is_not_the_person_is_restored_only_if_it_is_chosen(restorer
     assert any("may be somebody else" in warning for warning in restore(restorer, portrait, negative, face=1).warnings)
 
 
+def test_of_two_faces_as_like_the_person_it_is_said_that_it_may_be_the_other(restorer, couple, portrait, mirrored):
+    both = Image.new("RGB", (2 * portrait.width, portrait.height))
+    both.paste(portrait)
+    both.paste(portrait.resize((portrait.width // 2,) * 2).resize(portrait.size), (portrait.width, 0))
+    result = restore(restorer, both, mirrored)
+    (restored,), (left,) = result.faces, [one.face.number for one in result.assignments if one.left_alone]
+    said = f"Face {left} of the picture may be the person as well as face {restored.face.number} ("
+    (warning,) = [one for one in result.warnings if one.startswith(said)]
+    assert warning.endswith(" %): if it is, choose it.")
+    for other in (restore(restorer, both, mirrored, face=1), restore(restorer, couple, mirrored)):
+        assert not any("may be the person as well" in warning for warning in other.warnings)
+
+
 def test_what_is_said_of_single_faces_by_hand_becomes_of_them(restorer, couple, mirrored, stranger):
     shown = {"Eileen": mirrored, "Other": ImageOps.mirror(stranger)}
     people = [replace(restorer.person(one), name=name) for name, one in shown.items()]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
+from scipy.special import logit, softmax
 
 from faceref.faces.certainty import Calibration, refusal_threshold
 from faceref.people.person import Identity
@@ -14,6 +14,7 @@ from faceref.people.person import Identity
 # for, a face is nobody's so many times as probably as one person's beforehand: of a few, no less than FEWEST.
 MOST, FEWEST = 10, 3
 SURE_AMONG_SEVERAL, TIMES_THE_SECOND = 0.5, 3.0
+CERTAIN = 0.99  # surer than that are both of two faces of one person, in a collage
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,15 @@ def match(probe: np.ndarray, score: float, people: Sequence[Identity[Any]]) -> t
     certainties = softmax([*odds, np.log(nobody)])[:-1]
     matches = [Match(*parts) for parts in zip(people, distances.tolist(), certainties.tolist(), strict=True)]
     return tuple(sorted(matches, key=lambda one: one.distance))
+
+
+def nearly_as_sure(other: np.ndarray | float, best: np.ndarray | float) -> np.ndarray | bool:
+    """Whether of two faces with these certainties of one person the other may be them as well as the best.
+
+    It may if the best has not TIMES_THE_SECOND its odds; of certainties above CERTAIN none is surer.
+    """
+    odds, best_odds = (logit(np.minimum(sure, CERTAIN)) for sure in (other, best))
+    return odds + np.log(TIMES_THE_SECOND) >= best_odds
 
 
 def is_sure(matches: Sequence[Match]) -> bool:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from faceref.faces.align import align
 from faceref.faces.centre import Centre
-from faceref.people.matching import is_sure
+from faceref.people.matching import is_sure, nearly_as_sure
 from faceref.people.person import FACE_SIZE, Identity, SkippedReference
 from faceref.pictures.colour import as_srgb
 from faceref.pictures.output import encode_picture, save_picture
@@ -21,6 +21,7 @@ from faceref.pictures.sheets import below, comparison
 from faceref.restore.account import Account, FaceAccount, MatchAccount, ReferenceLeftOut, called, what_became
 from faceref.restore.background import at_scale
 from faceref.restore.faces import Assignment, RestoredFace
+from faceref.restore.left_alone import LeftAlone
 from faceref.restore.options import LANCZOS, FaceChoice
 
 # A face may be this many times larger in the photograph than the model's pictures before that is worth a warning.
@@ -77,6 +78,7 @@ class Result:
             said.append(f"No face was found in {self.photo.name}: nothing was restored. {self._of_the_whole}")
         for one in self.faces:
             said += _doubts(one, self.photo.name, self.enlargement)
+            said += _rivals(one, self.assignments) if self.choice is None else ()
         return tuple(dict.fromkeys(said))
 
     @property
@@ -196,6 +198,19 @@ def _doubts(one: RestoredFace, photo: str, enlargement: int) -> list[str]:
             f"{finer}."
         )
     return said
+
+
+def _rivals(one: RestoredFace, assignments: Sequence[Assignment]) -> list[str]:
+    """Which faces that were not chosen may be the person as well as the one that was, being the most like them."""
+    number, photo = one.face.number, one.face.photo.name
+    return [
+        f"Face {other.face.number} of {photo} may be the person as well as face {number} "
+        f"({100 * match.certainty:.0f} % sure, face {number} {100 * best.certainty:.0f} %): if it is, choose it."
+        for best in one.assignment.matches[:1]
+        for other in assignments
+        for match in other.matches[:1]
+        if other.left_alone is LeftAlone.NOT_CHOSEN and nearly_as_sure(match.certainty, best.certainty)
+    ]
 
 
 def _face_account(one: Assignment, restored: RestoredFace | None, embedding: np.ndarray | None) -> FaceAccount:

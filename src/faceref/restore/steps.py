@@ -91,9 +91,9 @@ def assign(
     believed = only is not None and options.face != "all"
 
     def assigned(face: FoundFace) -> Assignment:
-        if face.number not in by_hand and face not in meant:
-            return Assignment(face, left_alone=LeftAlone.NOT_CHOSEN)
         matches = match(face.probe, face.coarse.score, people)
+        if face.number not in by_hand and face not in meant:
+            return Assignment(face, None, matches, left_alone=LeftAlone.NOT_CHOSEN)
         if (said := by_hand.get(face.number)) is not None:
             return _said(face, matches, said, people)
         return _assigned(face, matches, believed, options.unknown)
