@@ -64,6 +64,17 @@ def test_that_too_many_results_are_kept_is_said_and_not_waited_for(page, bad, on
     expect(page.locator("#problem")).to_have_text("256 of your jobs are kept already.")
 
 
+def test_what_a_proxy_does_not_let_through_is_said_in_a_sentence(page, bad, on_disk):
+    choose(page, "photos", on_disk(old=bad))
+    wait_for_faces(page, 1)
+    page.route("**/v1/restore", lambda route: route.fulfill(status=413, body="<h1>413 Request Entity Too Large</h1>"))
+    page.locator("#restore").click()
+    expect(page.locator("#problem")).to_have_text(
+        "This is more than the proxy before the server lets through; give a smaller photograph, or fewer or smaller "
+        "photographs of the person."
+    )
+
+
 def test_a_job_goes_on_while_the_server_cannot_be_reached(served, page, bad, on_disk):
     served.held.go.clear()
     choose(page, "photos", on_disk(old=bad))

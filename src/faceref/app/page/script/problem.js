@@ -21,7 +21,7 @@ export class Problem extends Error {
   static async of(answer) {
     const wait = Number.parseInt(answer.headers.get("retry-after") ?? "", 10);
     const said = await answer.json().catch(() => null);
-    const known = said && typeof said.reason === "string" ? said : nothing(`The answer was ${answer.status}`);
+    const known = said && typeof said.reason === "string" ? said : byProxy(answer.status);
     return new Problem(known, answer.status, Number.isNaN(wait) ? null : wait);
   }
 
@@ -33,6 +33,13 @@ export class Problem extends Error {
 /** @param {string} reason @returns {Said} */
 function nothing(reason) {
   return { code: "http", subject: null, reason, hint: null };
+}
+
+/** What is not said in the server's words was said by something between it and the page. @param {number} status @returns {Said} */
+function byProxy(status) {
+  if (status !== 413) return nothing(`The answer was ${status}`);
+  const reason = "This is more than the proxy before the server lets through";
+  return { ...nothing(reason), hint: "give a smaller photograph, or fewer or smaller photographs of the person" };
 }
 
 /** @param {unknown} error @returns {string} */
