@@ -3,7 +3,7 @@
     git worktree add ../before dde09ed
     OMP_NUM_THREADS=1 python benchmarks/side_by_side.py ../before . --references 4 --steps 3 --rounds 2
 
-Random weights (seed 0), guidance 1.5, fp32, DDIM; each checkout has a process of its own, and only one works at a time.
+Random weights (seed 0), guidance 1.5, DDIM; each checkout has a process of its own, and only one works at a time.
 CPU seconds are told, which tell most where other programs run; 50 steps are worked out from the median of one.
 """
 
@@ -23,8 +23,9 @@ def main() -> None:
     parser.add_argument("--references", type=int, default=4)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--dtype", default="float32", help="float64: whether anything but rounding differs")
     given = parser.parse_args()
-    workers = {checkout: Worker(checkout) for checkout in given.checkouts}
+    workers = {checkout: Worker(checkout, given.dtype) for checkout in given.checkouts}
     told: dict[Path, list[Told]] = {checkout: [] for checkout in workers}
     for _ in range(given.rounds):
         for checkout, worker in workers.items():
