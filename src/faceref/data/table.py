@@ -42,6 +42,11 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None
         writer.writerows(rows)
 
 
+def leads_out(name: str) -> bool:
+    """Whether a file's name leads out of the folder that it is relative to, where what is written by it would lie."""
+    return Path(name).is_absolute() or ".." in Path(name).parts
+
+
 def is_text(name: str) -> bool:
     """Whether a table can hold a file's name."""
     try:
