@@ -32,7 +32,7 @@ COLUMNS = (
 
 
 def read_index(folder: Path) -> list[Row]:
-    """The rows of FOLDER/index.csv. Raises DataError if there is none or it is empty, or for a file twice or elsewhere."""
+    """The rows of FOLDER/index.csv. Raises DataError if there is none, or it lists nothing, a file twice or elsewhere."""
     path = folder / INDEX
     if not path.exists():
         raise DataError(
