@@ -32,7 +32,7 @@ COLUMNS = (
 
 
 def read_index(folder: Path) -> list[Row]:
-    """The rows of FOLDER/index.csv. Raises DataError if there is none, or it lists nothing, a file twice or elsewhere."""
+    """The rows of FOLDER/index.csv. Raises DataError if it is missing or empty, or lists a file twice or elsewhere."""
     path = folder / INDEX
     if not path.exists():
         raise DataError(
