@@ -139,6 +139,18 @@ def test_corrections_are_applied_on_the_next_run_without_embedding_again(faces: 
     assert people["Solara/d.png"] == ""
 
 
+def test_an_index_of_photographs_elsewhere_is_refused_since_contact_sheets_are_called_as_they_are(
+    faces: Path, tmp_path: Path, capsys
+):
+    elsewhere = {path: path.read_bytes() for path in sorted((faces / "Eileen").glob("*.png"))}
+    (tmp_path / "set").mkdir()
+    for names in (list(elsewhere), [f"../faces/Eileen/{path.name}" for path in elsewhere]):
+        write_index(tmp_path / "set", [{"file": str(name)} for name in names])
+        assert run("data", "identities", tmp_path / "set", "--workers", 1) == 1
+        assert "give names relative to that folder" in " ".join(capsys.readouterr().err.split())
+        assert all(path.read_bytes() == content for path, content in elsewhere.items())
+
+
 def test_check_ends_with_1_and_the_names(faces: Path, capsys):
     rows = [
         {**row, "person": row["file"].split("/")[0], "split": "train" if i % 2 else "test"}

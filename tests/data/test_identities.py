@@ -102,6 +102,11 @@ def test_corrections_that_contradict_each_other_are_named():
         groups(BRIDGE, lines)
 
 
+def test_corrections_that_leave_nobody_are_named():
+    with pytest.raises(DataError, match="excludes every face"):
+        identify(embeddings(BRIDGE), DLIB, 1.0, Corrections(exclude=frozenset(embeddings(BRIDGE).files)))
+
+
 def test_a_large_component_is_clustered_in_parts_with_the_same_people():
     vectors, labels = people(30, 6, seed=1)
     pairs = close_pairs(vectors, 0.66**2)  # so far that strangers hang together

@@ -137,6 +137,18 @@ def test_unreadable_files_are_named(hq: Path, tmp_path: Path):
         make(hq, tmp_path / "two", ["a.png", "a.jpg"])
 
 
+@pytest.mark.parametrize("name", ["/photos/b.png", "../others/b.png"])
+def test_a_name_that_leads_out_of_the_folder_is_refused_since_its_picture_would_lie_there(
+    hq: Path, tmp_path: Path, name: str
+):
+    others = tmp_path / "others"
+    shutil.copytree(hq / "p", others)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(DataError, match="leads out of the folder"):
+        make(hq, tmp_path / "lq", ["a.png", name.replace("/photos", str(others))])
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_an_lq_set_below_the_faces_is_not_degraded_once_more(hq: Path):
     before = files_to_degrade(hq, None, None)
     make(hq, hq / "lq", before)

@@ -47,6 +47,7 @@ def test_written_mapping_reads_back(tmp_path: Path, lq_image: str | None):
         ("gt_image,ref_image\na.png,b.png\n", "line 2: ref_image must be a list"),
         ("gt_image,ref_image\na.png,__import__('os').getcwd()\n", "line 2: ref_image must be a list"),
         ("", "lacks the column 'gt_image'"),
+        ("gt_image;ref_image\na.png;[]\n", "it needs gt_image, ref_image, separated by commas"),
         ("gt_image,ref_image\na.png,['']\n", "line 2: ref_image must be a list of file names"),
         ("gt_image,ref_image\na.png,[]\n,[]\n", "line 3: there is nothing in the column 'gt_image'"),
     ],

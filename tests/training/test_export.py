@@ -43,6 +43,14 @@ def test_an_autoencoders_step_becomes_what_the_next_stage_is_given(photographs: 
     assert "leave --blind out" in refused.stderr
 
 
+def test_a_step_to_be_kept_stays_though_the_run_goes_on_without_that_setting(photographs: Path, tmp_path: Path):
+    train_from(tiny_vqgan(photographs, steps=3, milestones=[1]), tmp_path / "run")
+    for steps in (4, 5, 6):
+        train_from(tiny_vqgan(photographs, steps=steps), tmp_path / "run", resume=True)
+    assert export(f"{tmp_path / 'run'}@1", tmp_path / "vae").exit_code == 0
+    assert not (tmp_path / "run" / "checkpoints" / "step_00000004").exists()
+
+
 @pytest.mark.parametrize(
     ("step", "sentence"),
     [("7", "has no checkpoint of step 7; it has 1, 2."), ("last", "is no step of a run; write RUN@1000, or RUN@best.")],

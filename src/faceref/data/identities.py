@@ -73,10 +73,12 @@ def identify(
 
     Section 4.1 of ReF-LDM takes the connected components of the close pairs as they are, and looks at them by eye. Here
     a component that close pairs chain together without being one group is taken apart, and the pairs are named.
-    Raises DataError for corrections that contradict each other.
+    Raises DataError for corrections that contradict each other or leave nobody.
     """
     corrections = corrections or Corrections()
     chosen = [i for i, file in enumerate(embeddings.files) if file not in corrections.exclude]
+    if not chosen:
+        raise DataError("excludes every face that can be read", subject=CORRECTIONS, hint="take lines out")
     files, vectors = tuple(embeddings.files[i] for i in chosen), embeddings.vectors[chosen]
     close = close_pairs(vectors, space.measure.radius(max(threshold, space.near_duplicate)))
     near_duplicates = tuple(_near_duplicates(list(files), close, space))

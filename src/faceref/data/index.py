@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from faceref.data.table import Row, read_table, write_table
+from faceref.data.table import Row, leads_out, read_table, write_table
 from faceref.errors import DataError
 from faceref.faces.align import AlignedFace
 from faceref.faces.detect import Face
@@ -32,7 +32,7 @@ COLUMNS = (
 
 
 def read_index(folder: Path) -> list[Row]:
-    """The rows of FOLDER/index.csv. Raises DataError if there is none, it is empty, or it lists a file twice."""
+    """The rows of FOLDER/index.csv. Raises DataError if it is missing or empty, or lists a file twice or elsewhere."""
     path = folder / INDEX
     if not path.exists():
         raise DataError(
@@ -46,6 +46,9 @@ def read_index(folder: Path) -> list[Row]:
         raise DataError("lists no photograph", subject=path, hint="align some first", code="empty_index")
     seen: set[str] = set()
     for row in rows:
+        if leads_out(row["file"]):
+            hint = "give names relative to that folder"
+            raise DataError(f"lists {row['file']}, which does not lie below {folder}", subject=path, hint=hint)
         if row["file"] in seen:
             raise DataError(f"lists {row['file']} twice", subject=path, hint="take one of the lines out")
         seen.add(row["file"])

@@ -12,7 +12,7 @@ from PIL import Image
 from faceref.data.degradation import GRADES, LDBFR, TRAINING, Degradation, DegradationRanges, degrade
 from faceref.data.index import INDEX, read_index
 from faceref.data.mapping import ReferenceMapping
-from faceref.data.table import NO_TEXT, Row, is_text, write_table
+from faceref.data.table import NO_TEXT, Row, is_text, leads_out, write_table
 from faceref.errors import DataError, UsageError, printable
 from faceref.files import stamp_of, write_atomically
 from faceref.jobs import OnItem, run
@@ -78,8 +78,8 @@ def degrade_files(
     same settings did is not done again, unless a file has changed since; a picture of another origin is never
     overwritten. degradation.csv tells the parameters of each, in its own pixels, those of earlier runs first.
     purpose: the preset's name; with it, seed and name give what `faceref evaluate` makes where there is no LQ set.
-    Raises UsageError if `out` was made otherwise or is `faces`, DataError if there is no file, or two that differ in
-    suffix only.
+    Raises UsageError if `out` was made otherwise or is `faces`, DataError if there is no file, two that differ in
+    suffix only, or one elsewhere.
     """
     if out.resolve() == faces.resolve():
         raise UsageError("holds the faces themselves", subject=out, hint="choose another folder for the degraded ones")
@@ -150,6 +150,8 @@ def _has_changed(known: dict[str, Any], stamp: tuple[int, int] | None) -> bool:
 def _check_names(names: Sequence[str]) -> None:
     first: dict[str, str] = {}
     for name in names:
+        if leads_out(name):  # what it becomes would lie beside somebody's photographs
+            raise DataError(f"{name} leads out of the folder of the faces", hint="give names relative to that folder")
         other = first.setdefault(lq_name(name), name)
         if other != name:
             raise DataError(f"{name} and {other} would both become {lq_name(name)}", hint="rename one of them")

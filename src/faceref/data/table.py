@@ -23,7 +23,9 @@ def read_table(path: Path, columns: Sequence[str]) -> list[Row]:
         raise DataError(reason, subject=path, hint="give the path of one") from error
     missing = [column for column in columns if column not in header]
     if missing:
-        raise DataError(f"lacks the column {missing[0]!r}", subject=path, hint=f"it needs {', '.join(columns)}")
+        separated = ", separated by commas" if any(";" in column or "\t" in column for column in header) else ""
+        hint = f"it needs {', '.join(columns)}{separated}"
+        raise DataError(f"lacks the column {missing[0]!r}", subject=path, hint=hint)
     for line, row in enumerate(rows, start=2):
         if not row[columns[0]]:
             raise DataError(
@@ -40,6 +42,11 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def leads_out(name: str) -> bool:
+    """Whether a file's name leads out of the folder that it is relative to, where what is written by it would lie."""
+    return Path(name).is_absolute() or ".." in Path(name).parts
 
 
 def is_text(name: str) -> bool:

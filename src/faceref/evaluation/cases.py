@@ -11,7 +11,7 @@ from PIL import Image
 
 from faceref.data.lq_set import seed_for
 from faceref.data.mapping import ReferenceEntry, ReferenceMapping
-from faceref.data.table import NO_TEXT, is_text
+from faceref.data.table import NO_TEXT, is_text, leads_out
 from faceref.errors import DataError, printable
 from faceref.journal import fingerprint
 from faceref.people.graph import components
@@ -132,7 +132,7 @@ def load_cases(
     digests = [state.digest for state in checked.values()]
     for entry in mapping:
         name = entry.gt_image
-        if Path(name).is_absolute() or ".." in Path(name).parts:  # results are written below OUT by this name
+        if leads_out(name):  # results are written below OUT by this name
             left_out.append(LeftOut(name, f"its name does not lie below {hq}: give names relative to that folder"))
             continue
         output = Path(name).with_suffix("").as_posix()

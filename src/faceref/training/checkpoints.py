@@ -102,6 +102,7 @@ class Checkpoints:
             "step": state.step,
             "average_steps": state.average_steps,
             "scaler": state.scaler,
+            "milestone": self.is_milestone(state.step),
             "tensors": {name: len(part) for name, part in tensors.items()},
         }
         with replaced_folder(self.folder(state.step)) as folder:
@@ -116,8 +117,15 @@ class Checkpoints:
         kept = [step for step in steps if step <= now][-KEPT_LAST:]
         kept += [] if best is None else [best.step, *best.others]
         for step in steps:
-            if step not in kept and not self.is_milestone(step):
+            if step not in kept and not self.is_milestone(step) and not self._was_milestone(step):
                 shutil.rmtree(self.folder(step))
+
+    def _was_milestone(self, step: int) -> bool:
+        """When it was written, whatever the run was told since."""
+        try:
+            return bool(json.loads((self.folder(step) / STATE).read_text()).get("milestone"))
+        except (OSError, ValueError, AttributeError):
+            return False
 
     def read(self, step: int) -> TrainingState:
         """Read one state whole. Raises CheckpointError if it is missing or damaged, or of another kind."""
