@@ -13,7 +13,9 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from faceref import Person, RestoreOptions, Restorer, Result
-from faceref.errors import NoFaceError, OtherPersonError, UsageError
+from faceref.errors import UsageError
+from faceref.restore.folder import NOTHING_TO_RESTORE
+from faceref.restore.only_background import made_in_folder
 from faceref.restore.options import NAMED_BACKGROUNDS, FaceChoice
 
 from .images import to_images, to_pictures
@@ -159,10 +161,12 @@ class RestoreFaces:
         tell = progress(len(photographs))
         restored, results, accounts = [], [], []
         for number, photograph in enumerate(photographs):
-            on_step = partial(tell, number)
+            make = partial(restorer.restore, on_step=partial(tell, number))
+            if len(photographs) > 1:  # as frames are, of which the others are restored
+                make = partial(made_in_folder, make)
             try:
-                result = restorer.restore(photograph, people or (), options, on_step=on_step)
-            except (NoFaceError, OtherPersonError) as error:  # of several, as frames are, the others are restored
+                result = make(photograph, people or (), options)
+            except NOTHING_TO_RESTORE as error:
                 if len(photographs) == 1:
                     raise
                 restored.append(photograph)

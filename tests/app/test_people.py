@@ -99,6 +99,20 @@ def test_whoever_seems_to_be_somebody_else_is_said_when_there_are_more_reference
     assert "somebody else" in done.errors
 
 
+@pytest.mark.parametrize("command", ["enroll", "add"])
+def test_whoever_seems_to_be_somebody_else_is_said_once(people, album, tmp_path, monkeypatch, command):
+    near, far = np.zeros(128, np.float32), np.ones(128, np.float32)
+    face = Image.new("RGB", (FACE_SIZE, FACE_SIZE))
+    read = Person(tuple(Reference(f"{n}.png", face, far if n == 3 else near, f"{n}" * 64, ()) for n in (1, 2, 3)))
+    monkeypatch.setattr("faceref.people.references.read_person", lambda *_, **__: read)
+    if command == "add":
+        Library(tmp_path / "kept").enroll("Eileen", Person(read.references[:1]))
+    done = people(command, "eileen", album / "references")
+    assert done.code == 0
+    assert done.errors.count("3.png seems to show somebody else") == 1
+    assert done.output.startswith("Eileen: 2 new" if command == "add" else "eileen: 3 references")
+
+
 def test_people_are_found_on_the_photographs_of_an_album(people, album, wall):
     people("enroll", "Eileen", album / "references")
     done = people("find", album, "--json")

@@ -97,6 +97,36 @@ def test_of_a_batch_a_picture_without_a_face_stays_as_it_is_and_the_others_are_r
         node.restore(images=batch[1:], **given)
 
 
+def test_of_a_batch_a_picture_without_the_chosen_face_stays_and_the_others_are_restored(prompt, nodes, pictures: Path):
+    """Also where the whole picture is made larger: a batch has one size."""
+    old = Image.open(pictures / "old.png").convert("RGB")
+    both = Image.new("RGB", (512, 256), "grey")
+    both.paste(old, (0, 0))
+    both.save(pictures / "one.png")
+    both.paste(old, (256, 0))
+    both.save(pictures / "two.png")
+    prompt["11"] = {"class_type": "LoadImage", "inputs": {"image": "one.png"}}
+    prompt["12"] = {"class_type": "LoadImage", "inputs": {"image": "two.png"}}
+    prompt["13"] = {"class_type": "ImageBatch", "inputs": {"image1": ["11", 0], "image2": ["12", 0]}}
+    prompt[RESTORE]["inputs"] |= {"images": ["13", 0], "face": "2"}
+    done = comfyui.execute(prompt, nodes)
+    told = json.loads(done[RESTORE][2][0])
+    assert "has no face 2" in told[0]["left_alone"]
+    assert [one["restored"] for one in told[1]["faces"]] == [False, True]
+    np.testing.assert_allclose(done[SAVED][0][0], done["11"][0][0][0], atol=1 / 255)
+    prompt[RESTORE]["inputs"] |= {"background": "lanczos"}
+    assert comfyui.execute(prompt, nodes)[SAVED][0].shape == (2, 512, 1024, 3)
+
+
+def test_pictures_of_a_batch_that_come_out_unlike_each_other_are_brought_together(nodes):
+    """As aligned faces, of which a restored one has the model's size, and one that is left alone its own."""
+    to_images = sys.modules[nodes["FacerefRestoreFaces"].__module__].to_images
+    restored, left = Image.new("RGB", (32, 32), "red"), Image.new("RGBA", (16, 16), (0, 0, 255, 128))
+    images = to_images([restored, left])
+    assert images.shape == (2, 32, 32, 4)
+    torch.testing.assert_close(images[:, 5, 5], torch.tensor([[1.0, 0.0, 0.0, 1.0], [0.0, 0.0, 1.0, 128 / 255]]))
+
+
 @pytest.mark.parametrize(
     ("asked", "side"),
     [({"background": "clean"}, 256), ({"background": "lanczos"}, 512), ({"background": "lanczos", "scale": 4}, 1024)],

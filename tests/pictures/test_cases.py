@@ -95,6 +95,15 @@ def test_xmp_of_a_motion_photo_promises_nothing_after_the_restoration(target: st
     assert b"A. Photographer" in xmp
 
 
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "WEBP"])
+def test_what_was_cut_out_can_be_brought_back_where_the_format_holds_it(format: str, portrait: Image.Image):
+    cut, shown = portrait.copy(), Image.new("L", portrait.size)
+    shown.paste(255, (0, 0, 99, portrait.height))
+    cut.putalpha(shown)
+    written, _ = result_of(open_photo(encoded(cut, "PNG")), format)
+    np.testing.assert_array_equal(np.asarray(written), np.asarray(cut))
+
+
 def test_what_was_cut_out_does_not_reappear_in_a_jpeg(portrait: Image.Image):
     cut = portrait.copy()
     alpha = Image.new("L", cut.size, 255)

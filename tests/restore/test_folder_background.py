@@ -82,3 +82,17 @@ def test_a_photograph_without_the_face_that_was_chosen_gets_its_background(
     alone = restorer.restore(portrait, options=RestoreOptions(background=background, strength=0.0)).image
     with Image.open(tmp_path / "out" / "old.png") as made:
         assert (np.asarray(made) == np.asarray(alone)).all()
+
+
+def test_matching_says_what_would_fail_for_its_format_or_its_name(photos, request_, portrait, tmp_path):
+    """As restoring does: a WebP that would be larger than one may be, and a name that a contact sheet takes."""
+    Image.new("RGB", (8192, 32), "gray").save(photos / "long.webp")
+    portrait.save(photos / "contact_sheet_1.png")
+    request = replace(request_, options=RestoreOptions(background="lanczos"))
+    reasons = {
+        "long.webp": "long.webp would have 16384 pixels on a side, and WEBP holds 16383; use .png.",
+        "contact_sheet_1.png": "contact_sheet_1.png has the name of a contact sheet; rename it.",
+    }
+    for outcomes in (match_folder(photos, request), restore_folder(photos, tmp_path / "out", request)):
+        failed = {one.photo: str(one.reason).rpartition("/")[2] for one in outcomes if one.status == "failed"}
+        assert failed == reasons

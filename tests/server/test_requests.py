@@ -71,6 +71,11 @@ def test_how_long_to_wait_is_heard_in_all_its_forms(prefer, seconds):
             {"content": b"{'", "headers": {"Content-Type": "application/json"}},
             ("body", "cannot be used: JSON decode error", None),
         ),
+        (
+            "people/Eileen/merge",
+            {"content": b'{"other": "Ruth"}', "headers": {"Content-Type": "application/x-www-form-urlencoded"}},
+            ("body", "is no JSON object", "send one, with the header Content-Type: application/json"),
+        ),
     ],
 )
 def test_what_is_of_another_kind_is_said_by_its_fields_name(serve, path, sent, said):

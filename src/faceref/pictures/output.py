@@ -153,7 +153,7 @@ def _jpeg(draft: _Draft) -> tuple[dict[str, Any], list[str]]:
 
 
 def _webp(draft: _Draft) -> tuple[dict[str, Any], list[str]]:
-    options = {"lossless": True, **_exif_and_xmp(draft)}
+    options = {"lossless": True, "exact": True, **_exif_and_xmp(draft)}  # exact: also where nothing is seen
     return options, _without(texts=draft.file.texts, iptc=draft.file.iptc)
 
 

@@ -25,7 +25,7 @@ from faceref.journal import claim, note_writing
 from faceref.people.person import Identity
 from faceref.pictures.formats import NAMES, OUTPUT_FORMATS
 from faceref.pictures.mark import is_marked_restored
-from faceref.pictures.naming import check_name, check_tree, plan_tree
+from faceref.pictures.naming import check_name, check_tree, output_suffix, plan_tree
 from faceref.pictures.photo import read_bytes
 from faceref.pictures.search import check_exists, photo_digest, photos_below
 from faceref.restore.background import check_result
@@ -93,6 +93,8 @@ class MatchWork:
         try:
             if is_marked_restored(photo):
                 return Outcome(item.photo, "passed over", reason=OURS)
+            _check_is_no_sheet(photo, item)
+            check_result(photo, self.request.options, OUTPUT_FORMATS[output_suffix(photo)], printable(photo))
             result = made_in_folder(restorer.match, photo, people, self.request.options)
         except NOTHING_TO_RESTORE as error:
             return Outcome(item.photo, "copied", reason=error.reason, warnings=error.warnings)
@@ -121,6 +123,7 @@ class RestoreWork:
             digest = photo_digest(photo)  # before it is opened: one that changes meanwhile is done again
             if is_marked_restored(photo):
                 return Outcome(item.photo, "passed over", digest, reason=OURS)
+            _check_is_no_sheet(photo, item)
             outcome, content = self._made(item, restorer, people)
             name, made = str(outcome.result), sha256(content).hexdigest()
             target = self.out / name
@@ -205,9 +208,6 @@ def restore_folder(
             item = Item(name, target, before, told)
             if known and _is_done(known, item, photos, out):
                 yield replace(known, earlier=True)
-            elif "/" not in name and fnmatch(name, SHEETS) and not is_marked_restored(photos / name):
-                reason = f"{printable(photos / name)} has the name of a contact sheet; rename it."
-                yield Outcome(name, "failed", reason=reason)
             else:
                 items.append(item)
         if items and (jobs > 1 or ray):
@@ -249,6 +249,12 @@ def _is_done(known: Outcome, item: Item, photos: Path, out: Path) -> bool:
     with suppress(PhotoError):  # it has vanished
         return known.digest == photo_digest(photos / item.photo)
     return False
+
+
+def _check_is_no_sheet(photo: Path, item: Item) -> None:
+    """Raises PhotoError for a photograph whose result, or copy, a contact sheet would replace."""
+    if "/" not in item.photo and fnmatch(item.photo, SHEETS):
+        raise PhotoError("has the name of a contact sheet", subject=photo, hint="rename it")
 
 
 def _status(result: Result) -> tuple[Literal["restored", "cleaned", "enlarged", "copied"], str | None]:

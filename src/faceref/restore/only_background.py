@@ -2,19 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from faceref.errors import FaceNotThereError, NoOtherPhotographError
 from faceref.people.person import Identity
+from faceref.pictures.photo import PhotoSource
 from faceref.restore.left_alone import LeftAlone
 from faceref.restore.options import RestoreOptions
 from faceref.restore.result import Result
 
 
 def made_in_folder(
-    make: Callable[[Path, Sequence[Identity[Any]], RestoreOptions], Result],
-    photo: Path,
+    make: Callable[[PhotoSource, Sequence[Identity[Any]], RestoreOptions], Result],
+    photo: PhotoSource,
     people: Sequence[Identity[Any]],
     options: RestoreOptions,
 ) -> Result:

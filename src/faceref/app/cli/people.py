@@ -43,6 +43,7 @@ def enroll(name: Name, photos: Photographs, largest_reference_face: Largest = Fa
     library.check_free(name)  # a name that is taken is said before the photographs are read
     person = _read(photos, largest_reference_face)
     library.enroll(name, person)
+    _warn(library.get(name))
     output.print(f"{name}: {counted(len(person.references), 'reference')}")
 
 
@@ -56,7 +57,7 @@ def add(name: Name, photos: Photographs, largest_reference_face: Largest = False
     new = library.add(name, _read(photos, largest_reference_face))
     person = library.get(name)
     _warn(person)
-    output.print(f"{name}: {counted(new, 'new reference')}, {len(person.references)} in all")
+    output.print(f"{person.name}: {counted(new, 'new reference')}, {len(person.references)} in all")
 
 
 @app.command("list")
@@ -208,7 +209,7 @@ def _say_forgotten(photographs: int) -> None:
 
 
 def _read(photos: list[Path], largest_face: bool) -> "Person":
-    """The person on the photographs; what cannot be used is said."""
+    """The person on the photographs; what cannot be used of them, or is damaged or poor, is said."""
     from faceref.faces.detect import load_detector
     from faceref.faces.dlib_torch import TorchDlibRecogniser
     from faceref.people.references import poor_references, read_person
@@ -218,9 +219,9 @@ def _read(photos: list[Path], largest_face: bool) -> "Person":
         person = read_person(photos, detector, recogniser, largest_face=largest_face, on_photo=on_photo)
     for skipped in person.skipped:
         say(f"Reference left out: {skipped.name}: {skipped.reason}")
-    for warning in poor_references(person.references):
+    damaged = [warning for reference in person.references for warning in reference.warnings]
+    for warning in (*damaged, *poor_references(person.references)):
         say(f"Warning: {warning}")
-    _warn(person)
     return person
 
 

@@ -150,6 +150,8 @@ def _add_error_handlers(app: FastAPI) -> None:
         reason, hint = f"cannot be used: {first['msg']}", None
         if "UploadFile" in first["msg"]:
             reason, hint = "is no file", f"send one: with curl, -F {field}=@NAME"
+        elif first["type"] == "model_attributes_type":  # as where it is not said that it is JSON
+            reason, hint = "is no JSON object", "send one, with the header Content-Type: application/json"
         return JSONResponse(Problem(code="request", subject=field, reason=reason, hint=hint).model_dump(), 422)
 
     @app.exception_handler(HTTPException)
