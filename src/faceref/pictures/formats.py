@@ -1,14 +1,10 @@
 """The formats that photographs come in and results go out in: their names, suffixes and first bytes."""
 
-from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+import struct
 
-try:
-    from PIL import AvifImagePlugin
+from PIL import AvifImagePlugin, BmpImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
-    AVIF = bool(AvifImagePlugin.SUPPORTED)
-except ImportError:  # Pillow before 11.3
-    AVIF = False
-
+AVIF = bool(AvifImagePlugin.SUPPORTED)  # not in each build of Pillow
 # No others of Pillow's: some of them run programs
 READERS = {
     "JPEG": JpegImagePlugin.jpeg_factory,
@@ -19,7 +15,7 @@ READERS = {
     **({"AVIF": AvifImagePlugin.AvifImageFile} if AVIF else {}),
 }
 # What damaged files make them raise
-DAMAGED = (OSError, SyntaxError, ValueError, IndexError, TypeError, KeyError, RuntimeError, EOFError)
+DAMAGED = (OSError, SyntaxError, ValueError, IndexError, TypeError, KeyError, RuntimeError, EOFError, struct.error)
 # Suffix of a result -> Pillow's name of its format; the first of a format is the usual one
 OUTPUT_FORMATS = {
     ".png": "PNG",

@@ -1,6 +1,5 @@
 """TIFF: what of it is read, what Pillow reads otherwise than it is stored, and in which words the rest is refused."""
 
-import struct
 from typing import BinaryIO
 
 from PIL import Image
@@ -39,7 +38,7 @@ def refusal(file: BinaryIO, name: str) -> PhotoError | None:
             file.seek(tags.next)
             tags.load(file)
             return _is_not_read(tags, name) if _BITS in tags else None
-    except (*DAMAGED, struct.error):
+    except DAMAGED:
         return None
 
 

@@ -33,7 +33,7 @@ POOLS = 2**32  # in the place of a step, which is less: what is drawn for pools
 
 def seeded_generator(device: torch.device | str, *key: int) -> torch.Generator:
     """A generator whose stream depends on the numbers of the key, but for zeros at its end."""
-    seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+    seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]) >> 1
     return torch.Generator(device).manual_seed(seed)
 
 
