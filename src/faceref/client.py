@@ -24,6 +24,7 @@ from faceref.restore.options import Options, RestoreOptions, Strength, options_o
 
 PAUSE = 0.5  # seconds before a job is asked for whose stream of events has ended early
 PATIENCE = 60.0  # seconds that a server may be away meanwhile, as while it is started anew
+SILENT = 660.0  # seconds that it may say nothing while it looks for faces or enrolls somebody
 AWAY = (502, 503, 504)  # a proxy's answers in the place of a server that does not
 
 Source = str | Path | bytes
@@ -74,7 +75,10 @@ class Client:
         timeout: float = 60,
         http: httpx.Client | None = None,
     ) -> None:
-        """timeout: seconds without a sign of life; http: another client of HTTP instead, with its own address."""
+        """timeout: seconds without a sign of life, SILENT at least while people are enrolled or faces looked for.
+
+        http: another client of HTTP instead, with its own address.
+        """
         self._http = http or httpx.Client(base_url=url, timeout=timeout)
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
@@ -156,7 +160,7 @@ class Client:
         options: Options = RestoreOptions(),
     ) -> Account:
         """Which faces there are and who they are; none is restored."""
-        return self._model(Account, self._send("POST", "/v1/faces", **_form(photo, references, people, options)))
+        return self._model(Account, self._look("/v1/faces", **_form(photo, references, people, options)))
 
     def people(self) -> list[EnrolledPerson]:
         return self._model(list[EnrolledPerson], self._send("GET", "/v1/people"))
@@ -169,13 +173,11 @@ class Client:
         return self._send("GET", f"{_person(name)}/faces/{number}", "image/").content
 
     def enroll(self, name: str, photos: Sources) -> NewPerson:
-        return self._model(
-            NewPerson, self._send("POST", "/v1/people", data={"name": name}, files=_several("photos", photos))
-        )
+        return self._model(NewPerson, self._look("/v1/people", data={"name": name}, files=_several("photos", photos)))
 
     def add(self, name: str, photos: Sources) -> AddedPhotos:
         """More photographs of a person."""
-        return self._model(AddedPhotos, self._send("POST", f"{_person(name)}/photos", files=_several("photos", photos)))
+        return self._model(AddedPhotos, self._look(f"{_person(name)}/photos", files=_several("photos", photos)))
 
     def rename(self, name: str, new: str) -> None:
         self._send("PATCH", _person(name), None, json={"name": new})
@@ -208,6 +210,13 @@ class Client:
         answer = self._http.request(method, path, headers=self._headers | (headers or {}), **content)
         _check_is(answer, kind)
         return answer
+
+    def _look(self, path: str, **content: Any) -> httpx.Response:
+        """Post photographs in which the server looks for faces before it says anything."""
+        timeout = self._http.timeout.as_dict()
+        if timeout["read"] is not None:
+            timeout["read"] = max(timeout["read"], SILENT)
+        return self._send("POST", path, extensions={"timeout": timeout}, **content)
 
     @staticmethod
     def _model(kind: type[T], answer: httpx.Response) -> T:

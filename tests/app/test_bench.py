@@ -81,12 +81,14 @@ def test_it_ends_with_one_where_it_became_worse(bench, tiny_model, tmp_path):
     arguments = tiny_model, "--references", "0"
     _, report = bench(*arguments)
     before = tmp_path / "before.json"
+    report["machine"] |= {"device": "another machine", "pytorch": "1.0", "load": None}
     for stage in report["stages"]:
         stage["memory"] //= 4
     before.write_text(json.dumps(report))
     outcome, _ = bench(*arguments, "--against", before, "--margin", 3)
     assert outcome.code == 1
     assert outcome.output.count("worse") == 3
+    assert f"before: {tiny_model}; another machine, torch 1.0, load not known" in outcome.output
     for stage in report["stages"]:
         stage["memory"] *= 8
         stage["seconds"] *= 1000

@@ -81,7 +81,8 @@ def test_what_somebody_else_wrote_there_is_left_alone(restore, album, name):
 
 
 def test_strengths_of_single_faces_are_for_several_processes_too(restore, album):
-    done = restore("-o", album / "out", "--strength", "1:0.5", "--jobs", 2, "--json")
+    typed = "--strength", "2:1", "--strength", "1:0.5"
+    done = restore("-o", album / "out", *typed, "--jobs", 2, "--json")
     assert done.code == 0, done.errors
     accounts = [json.loads(line)["account"] for line in done.output.splitlines()]
     assert [face["strength"] for account in accounts if account for face in account["faces"]] == [0.5]

@@ -91,7 +91,7 @@ def test_several_sources_and_a_mapping_are_one_data_set(people: Path, tmp_path_f
     plain = tmp_path_factory.mktemp("plain")
     Image.new("RGB", (24, 24), (77, 0, 0)).save(plain / "x.png")
     mapping = tmp_path_factory.mktemp("mapping") / "train_references.csv"
-    mapping.write_text("gt_image,ref_image\nanna/10.png,\"['ben/1.png']\"\n")
+    mapping.write_text("gt_image,ref_image\nanna/10.png,\"['anna/10.png', 'ben/1.png']\"\n")  # itself is left out
     sources = [FaceSource(root=people), FaceSource(root=plain), FaceSource(root=people, mapping=mapping)]
     faces = FaceDataset(sources, "train", resolution=24, seed=0)
     assert len(faces) == 6

@@ -173,6 +173,17 @@ def test_people_travel_in_one_file(library, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"people", "other", "grace.people"}
 
 
+def test_people_travel_with_the_day_on_which_they_were_enrolled(library, tmp_path):
+    library.enroll("Ada", invented(1))
+    with closing(sqlite3.connect(library.path)) as rows, rows:
+        rows.execute("UPDATE person SET enrolled = '2024-02-29T12:00:00+00:00'")
+    library.export([], tmp_path / "all.people")
+    other = Library(tmp_path / "other")
+    other.import_(tmp_path / "all.people")
+    assert other.everybody() == library.everybody()
+    assert other.everybody()[0].enrolled.startswith("2024-02-29")
+
+
 def test_who_is_named_twice_travels_once_as_they_are_spelled_and_for_the_owner_alone(library, tmp_path):
     library.enroll("Grace", invented(2))
     library.export(["grace", "GRACE"], tmp_path / "grace.people")

@@ -22,7 +22,7 @@ from serving import TOKENS, listening
 from faceref.app.server.api import create_app
 from faceref.app.server.limits import Limits
 from faceref.app.server.schema import Problem
-from faceref.client import Client, ServerError
+from faceref.client import SILENT, Client, ServerError
 from faceref.restore.options import RestoreOptions
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
@@ -94,6 +94,24 @@ def test_an_answer_of_something_else_is_no_success(answer, says):
         with pytest.raises(ServerError, match=says) as told:
             ask()
         assert told.value.status == answer.status_code
+
+
+@pytest.mark.parametrize(("timeout", "waits"), [(5, SILENT), (2000, 2000), (None, None)])
+def test_who_enrolls_or_looks_for_faces_waits_longer_for_a_sign_of_life(timeout, waits):
+    waited = {}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        waited[f"{request.method} {request.url.path}"] = request.extensions["timeout"]["read"]
+        return httpx.Response(500)
+
+    http = httpx.Client(base_url="http://here", timeout=timeout, transport=httpx.MockTransport(answer))
+    with Client(http=http) as client:
+        looking = (lambda: client.enroll("Ada", b""), lambda: client.add("Ada", b""), lambda: client.faces(b""))
+        for ask in (*looking, client.people):
+            with pytest.raises(ServerError, match="The answer was 500"):
+                ask()
+    looked = dict.fromkeys(("POST /v1/people", "POST /v1/people/Ada/photos", "POST /v1/faces"), waits)
+    assert waited == looked | {"GET /v1/people": timeout}
 
 
 def test_the_description_says_what_answers_and_options_there_are(address):

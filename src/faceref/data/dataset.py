@@ -112,7 +112,7 @@ class FaceDataset(Dataset[FaceSample]):
                 rows = [position.setdefault(source.root / name, len(position)) for name in names]
                 name_of.update(zip(rows, names, strict=True))
                 self.targets.append(rows[0])
-                self.references.append(tuple(rows[1:]))
+                self.references.append(tuple(row for row in rows[1:] if row != rows[0]))  # it would be copied
                 self.coarse.append(source.coarse)
                 sharpness.append(sharpness_of.get(entry.gt_image, float("nan")))
         if not self.targets:

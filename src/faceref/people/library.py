@@ -159,6 +159,7 @@ class Library:
         """
         found = [self.get(name) for name in names or [one.name for one in self.everybody()]]
         people = {str(person.name): person for person in found}
+        since = {one.name: one.enrolled for one in self.everybody()}
         if not people:
             raise UsageError("Nobody is enrolled, so that there is nobody to export", hint="enroll people first")
         self._check_may_be_replaced(Path(path))
@@ -168,7 +169,7 @@ class Library:
                 make(rows, TABLES)
                 with rows:
                     for name, person in people.items():
-                        _insert(rows, name, person.references)
+                        _insert(rows, name, person.references, since.get(name))
                 rows.execute("PRAGMA journal_mode = DELETE")
 
     def _check_may_be_replaced(self, path: Path) -> None:
@@ -194,14 +195,16 @@ class Library:
             raise CheckpointError("is no file", subject=path, hint="give one that people were exported to")
         with readable(path, TABLES), closing(connect(path, readonly=True)) as theirs:
             check_version(theirs, path, TABLES)
-            names = [str(name) for (name,) in theirs.execute("SELECT name FROM person ORDER BY name")]
-            people = [(check_name(name), self._person(theirs, name, path)) for name in names]
+            since = {
+                str(name): str(day) for name, day in theirs.execute("SELECT name, enrolled FROM person ORDER BY name")
+            }
+            people = [(check_name(name), self._person(theirs, name, path), day) for name, day in since.items()]
         with self._database.writing() as rows:
-            if taken := [name for name in names if _id(rows, name) is not None]:
+            if taken := [name for name in since if _id(rows, name) is not None]:
                 raise _taken(taken[0], hint="rename or remove them first")
-            for name, person in people:
-                _insert(rows, name, person.references)
-        return names
+            for name, person, day in people:
+                _insert(rows, name, person.references, day)
+        return list(since)
 
     def _person(self, rows: sqlite3.Connection, name: str, path: Path) -> Person:
         key = self._known(rows, name)
@@ -262,9 +265,9 @@ def _taken(name: str, hint: str) -> UsageError:
     return UsageError(f"{name!r} is enrolled already", hint=hint, code="person_exists")
 
 
-def _insert(rows: sqlite3.Connection, name: str, references: Sequence[Reference]) -> None:
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    person = rows.execute("INSERT INTO person (name, enrolled) VALUES (?, ?)", (name, now)).lastrowid
+def _insert(rows: sqlite3.Connection, name: str, references: Sequence[Reference], enrolled: str | None = None) -> None:
+    enrolled = enrolled or datetime.now(UTC).isoformat(timespec="seconds")
+    person = rows.execute("INSERT INTO person (name, enrolled) VALUES (?, ?)", (name, enrolled)).lastrowid
     assert person is not None  # a row was inserted
     _insert_references(rows, person, references)
 

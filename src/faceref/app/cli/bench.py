@@ -99,6 +99,7 @@ def bench(
         report.save(json)
     if before is not None:
         ratios = compare(report, before)
+        output.print(f"before: {heading(before)}")
         show(ratio_table(ratios, margin))
         if any(one.is_worse(margin) for one in ratios):
             raise typer.Exit(1)
