@@ -1,8 +1,10 @@
 """What tests share: a real face that may be redistributed, and the folder of research photographs where it exists."""
 
 import gc
+import hashlib
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from PIL import Image
 
 from faceref.checkpoints.store import load_pipeline, save_model
 from faceref.devices import PEAK_SIDE
+from faceref.faces.dlib_detector import DlibDetector
 from faceref.models.autoencoder import PixelUnshuffleVQModel
 from faceref.models.ldbfr import InjectedUNet, RestoringVQModel
 from faceref.models.unet import ReferenceUNet
@@ -45,6 +48,22 @@ def cache_of_its_own(tmp_path_factory, monkeypatch) -> None:
 def peak_measured_in_a_moment(monkeypatch) -> None:
     """Each training measures the machine's peak for its log, which takes longer than a tiny network's steps."""
     monkeypatch.setitem(PEAK_SIDE, "cpu", 64)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def looked_at_once() -> Iterator[None]:
+    """Where dlib's first detector sees no face, its network takes a second; tests show both the same few pictures."""
+    look, answers = DlibDetector._cnn_boxes, {}
+
+    def remembered(self: DlibDetector, image: Image.Image) -> list:
+        key = image.size, hashlib.sha256(image.tobytes()).digest()
+        if key not in answers:
+            answers[key] = look(self, image)
+        return list(answers[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DlibDetector, "_cnn_boxes", remembered)
+        yield
 
 
 @pytest.fixture(scope="session")
