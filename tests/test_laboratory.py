@@ -76,7 +76,7 @@ def here(faces, tmp_path, monkeypatch) -> Path:
     (tmp_path / "my-refldm.yaml").write_text(yaml.safe_dump(mine))
     monkeypatch.chdir(tmp_path)
     # what is tested elsewhere, and takes longer than a tiny network's two steps
-    monkeypatch.setattr(Trainer, "measure_step", lambda *_: (1e9, 1.0))
+    monkeypatch.setattr(Trainer, "flops", lambda *_: 1e9)
     monkeypatch.setattr("faceref.training.stages.vqgan.CALIBRATION_PHOTOGRAPHS", 16)
     (tmp_path / "home").mkdir()
     (tmp_path / "home/refldm-512").symlink_to(SMALL)

@@ -83,8 +83,9 @@ def make_accelerator(loop: LoopConfig, run_dir: Path | None) -> Accelerator:
 
 def measure(config: StageConfig, stage: Stage, dataset: Dataset, accelerator: Accelerator) -> TrainingSummary:
     """What a step costs here; nothing is written."""
-    flops, seconds = Trainer(config, stage, dataset, accelerator, None).measure_step(0)
-    return TrainingSummary(0, False, config.loop.batch_size / seconds, flops / 1e9, {})
+    trainer = Trainer(config, stage, dataset, accelerator, None)
+    flops = trainer.flops(0)
+    return TrainingSummary(0, False, config.loop.batch_size / trainer.seconds(0), flops / 1e9, {})
 
 
 def train(
@@ -141,7 +142,7 @@ class _Run:
         self.validated = from_main(lambda: cut_back(run_dir, self.step))
         of_wandb = {"name": run_dir.name, "dir": str(run_dir), "config": config.model_dump(mode="json")}
         accelerator.init_trackers("faceref", init_kwargs={"wandb": of_wandb})
-        self.flops, _ = self.trainer.measure_step(self.step)
+        self.flops = self.trainer.flops(self.step)
         self.peak = peak_flops(accelerator.device, _DTYPES[self.loop.precision]) * accelerator.num_processes
         self.window = SpeedWindow(self.loop.samples_per_step(accelerator.num_processes))
         self.speed = 0.0

@@ -6,7 +6,7 @@ number in the place of k, and the learning rate is a function of k: the state ho
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import cast
 
@@ -116,14 +116,36 @@ class Trainer:
         judged = [value.float().mean() for name, value in logs.items() if name.startswith(kinds)]
         return bool(torch.stack(judged).isfinite().all())
 
-    def measure_step(self, step: int) -> tuple[float, float]:
-        """FLOPs per sample and seconds of one forward and backward pass, beside the run: nothing of it stays.
+    def flops(self, step: int) -> float:
+        """Operations of a forward and backward pass, per sample; of what a pool makes at once, a step's share."""
+        with self._beside_the_run(step) as (make, passes):
+            with FlopCounterMode(display=False) as making:
+                batch = make()
+            with FlopCounterMode(display=False) as training:
+                passes(batch)
+        total = self._share_made * making.get_total_flops() + training.get_total_flops()
+        return total / self.config.loop.batch_size
 
-        With a pool, as many samples are made as it makes at once; making counts by the share of it that is a step's.
-        """
+    def seconds(self, step: int) -> float:
+        """What such a pass takes; what is done once has to be done before, as by `flops`."""
+        with self._beside_the_run(step) as (make, passes):
+            started = time.perf_counter()
+            batch = make()
+            made = time.perf_counter()
+            passes(batch)
+            trained = time.perf_counter()
+        return self._share_made * (made - started) + trained - made
+
+    @property
+    def _share_made(self) -> float:
         loop = self.config.loop
-        size, visits = (loop.batch_size, 1) if loop.pool is None else (loop.pool.at_once, loop.pool.visits)
-        share = loop.batch_size / size / visits
+        return 1.0 if loop.pool is None else loop.batch_size / loop.pool.at_once / loop.pool.visits
+
+    @contextmanager
+    def _beside_the_run(self, step: int) -> Iterator[tuple[Callable[[], Batch], Callable[[Batch], None]]]:
+        """What makes a batch (with a pool, of as many samples as it makes at once), and what passes it; none stays."""
+        loop = self.config.loop
+        size = loop.batch_size if loop.pool is None else loop.pool.at_once
         rows = torch.arange(loop.batch_size, device=self.accelerator.device) % size
         items = default_collate([self.dataset[i] for i in range(size)])
         generator = seeded_generator(self.accelerator.device, loop.seed)
@@ -140,19 +162,9 @@ class Trainer:
             self.stage.zero_grad(set_to_none=True)
 
         before = [buffer.clone() for buffer in self.stage.buffers()]  # spectral norms move theirs in each pass
-        with FlopCounterMode(display=False) as making:
-            batch = make()
-        with FlopCounterMode(display=False) as training:
-            passes(batch)
-        started = time.perf_counter()
-        batch = make()
-        made = time.perf_counter()
-        passes(batch)
-        trained = time.perf_counter()
+        yield make, passes
         for buffer, values in zip(self.stage.buffers(), before, strict=True):
             buffer.copy_(values)
-        flops = share * making.get_total_flops() + training.get_total_flops()
-        return flops / loop.batch_size, share * (made - started) + trained - made
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
