@@ -81,11 +81,12 @@ def test_what_somebody_else_wrote_there_is_left_alone(restore, album, name):
 
 
 def test_strengths_of_single_faces_are_for_several_processes_too(restore, album):
-    typed = "--strength", "2:1", "--strength", "1:0.5"
-    done = restore("-o", album / "out", *typed, "--jobs", 2, "--json")
+    done = restore("-o", album / "out", "--strength", "1:0.5", "--jobs", 2, "--json")
     assert done.code == 0, done.errors
     accounts = [json.loads(line)["account"] for line in done.output.splitlines()]
     assert [face["strength"] for account in accounts if account for face in account["faces"]] == [0.5]
+    twice = restore("-o", album / "out", "--strength", "1:0.5", "--strength", "1:1")
+    assert (twice.code, "cannot be '1:0.5,1:1': a face is given twice" in twice.errors) == (2, True)
 
 
 def test_one_that_fails_is_said_and_counts(restore, album):

@@ -64,7 +64,7 @@ class Worker:
     def _do(self, job: Claimed, task: Task | Failed) -> None:
         attempt = Attempt(self.work, job.id, self.limits.seconds, self._ending)
         try:
-            outcome = task if isinstance(task, Failed) else outcome_of(lambda: self.engine.restore(task, attempt))
+            outcome = task if isinstance(task, Failed) else outcome_of(lambda: self._restored(task, attempt))
             self._keep(job, outcome, attempt.seconds or 0)
         except StoppedError:
             if self._ending.is_set():
@@ -76,8 +76,13 @@ class Worker:
                 self.work.release(job.id)
                 self._ending.wait(IDLE)
         finally:
-            self._reaches_engine |= attempt.seconds is not None
             self.work.let_go(job.id)
+
+    def _restored(self, task: Task, attempt: Attempt) -> Done:
+        try:
+            return self.engine.restore(task, attempt)
+        finally:  # before the job is seen to be over
+            self._reaches_engine |= attempt.seconds is not None
 
     def _task(self, job: Claimed) -> Task:
         """Raises UsageError if a person is not enrolled any more, or somebody else is by that name."""
