@@ -78,7 +78,7 @@ class Worker:
         finally:
             self.work.let_go(job.id)
 
-    def _restored(self, task: Task, attempt: Attempt) -> Done:
+    def _restored(self, task: Task, attempt: Attempt) -> Done | Failed:
         try:
             return self.engine.restore(task, attempt)
         finally:  # before the job is seen to be over
