@@ -109,13 +109,8 @@ def made_short(command: tuple[str, ...]) -> list[str]:
     arguments = [f"{key}={short[key]}" if (key := word.split("=")[0]) in short else word for word in command]
     if command[0] != "evaluate":
         return arguments
-    return [
-        *(re.sub(r",steps=(\d+)0\b", r",steps=\1", word) for word in arguments),
-        "--limit",
-        "1",
-        "--batch-size",
-        "1",
-    ]
+    fewer = [re.sub(r",steps=(\d+)0\b", r",steps=\1", word) for word in arguments]
+    return [*fewer, "--limit", "1", "--batch-size", "1"]
 
 
 @pytest.mark.parametrize("command", commands(of="evaluate"), ids=shlex.join)
