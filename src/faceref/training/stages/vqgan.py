@@ -188,16 +188,20 @@ class VQGANStage(ReconstructionStage):
 
     @torch.no_grad()
     def _begin_codebook(self) -> None:
-        """Codes that are used from the start: the k-means of latents. A random codebook keeps a few codes alive."""
+        """Codes that are used from the start: the k-means of latents. A random codebook keeps a few codes alive.
+
+        With fewer latents than codes, as of small pictures, the last codes stay random.
+        """
         import faiss
 
         batches = self._calibration().split(CALIBRATION_BATCH)
         latents = torch.cat([encode(self.vae, batch) for batch in batches]).permute(0, 2, 3, 1)  # [B, h, w, C]
         latents = latents.flatten(0, 2).float()  # [tokens, C]
         codebook = vq_model(self.vae).quantize.embedding.weight
-        kmeans = faiss.Kmeans(latents.shape[1], len(codebook), seed=0)
+        codes = min(len(codebook), len(latents))
+        kmeans = faiss.Kmeans(latents.shape[1], codes, seed=0, min_points_per_centroid=1)  # or it warns
         kmeans.train(latents.cpu().numpy())
-        codebook.copy_(torch.from_numpy(kmeans.centroids))
+        codebook[:codes] = torch.from_numpy(kmeans.centroids)
 
     def _calibration(self) -> Tensor:
         """Some photographs [B, 3, H, W] in [-1, 1], the same each time."""
