@@ -271,6 +271,7 @@ def test_names_that_cannot_be_read_are_refused(parse, text: str, words: str):
             "Only a model's product can be measured; name a model, or leave --product",
         ),
         (("--restored", "a=.", "--restored", "a=."), "Two are called a; give one of them another name"),
+        (("--restored", "a/b=.", "--restored", "a_B=."), "a/b and a_B would have the same files; give one of them"),
     ],
 )
 def test_requests_that_name_nothing_or_one_thing_twice_end_with_one_sentence(

@@ -12,7 +12,7 @@ from faceref.evaluation.cases import Case
 from faceref.evaluation.conditions import NO_REFERENCES, Condition, Conditions, Plan, best
 from faceref.evaluation.faces import read_face
 from faceref.evaluation.metrics import IDENTITY
-from faceref.evaluation.pictures import picture_folder, picture_path
+from faceref.evaluation.pictures import as_file_name, picture_folder, picture_path
 from faceref.evaluation.summary import Subject, Table
 from faceref.files import write_atomically
 from faceref.pictures.sheets import below, beside, named, titled
@@ -44,7 +44,7 @@ def draw_sheets(table: Table, cases: Sequence[Case], plan: Plan, models: Conditi
             middle = (len(order) - each) // 2
             ranked = {"best": order[:each], "median": order[middle : middle + each], "worst": order[-each:]}
             random = np.random.default_rng(plan.seed).permutation(len(order))[:LOOKED_AT].tolist()
-            name = picture_folder(set_name, model, "").strip("/").replace("/", "_").replace(" ", "_")
+            name = as_file_name(f"{set_name or 'any'}_{model}")
             sheets = {"ranked": ranked}
             for page, start in enumerate(range(0, len(random), ROWS_A_PAGE), start=1):
                 sheets[f"random{page}"] = {"": random[start : start + ROWS_A_PAGE]}

@@ -7,6 +7,11 @@ import torch
 from torch import Tensor
 
 
+def as_file_name(label: str) -> str:
+    """A label as sheets are called by it; no two of them may be alike, or one's files would be the other's."""
+    return label.replace("/", "_").replace(" ", "_")
+
+
 def picture_folder(set_name: str, model: str, condition: str) -> str:
     """Where below OUT/pictures the restorations of one condition lie."""
     return "/".join(part.replace("/", "_") for part in (set_name or "any", model or "controls", condition))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from faceref.evaluation.models import load_models
 from faceref.evaluation.naturalness import load_naturalness
 from faceref.evaluation.notes import notes_of
 from faceref.evaluation.onnx_restorer import load_onnx_restorer
-from faceref.evaluation.pictures import picture_folder, to_tensor
+from faceref.evaluation.pictures import as_file_name, picture_folder, to_tensor
 from faceref.evaluation.report import write_summary
 from faceref.evaluation.request import Request, check_out, counts_of, groups_of, mapping_of, sets_of
 from faceref.evaluation.restorer import MeasuredRestorer
@@ -104,11 +105,13 @@ def _restorers(
 ) -> tuple[list[MeasuredRestorer], int]:
     """All that is measured, the models first, and the side in pixels at which: the models', or else what others take.
 
-    Raises UsageError if two have one name.
+    Raises UsageError if two have one name, or the same names of files.
     """
     labels = [one.label for one in (*models, *request.restored, *request.onnx)]
-    if twice := {label for label in labels if labels.count(label) > 1}:
-        raise UsageError(f"Two are called {min(twice)}", hint="give one of them another name, as in NAME=FOLDER")
+    for one, other in combinations(labels, 2):
+        if as_file_name(one).casefold() == as_file_name(other).casefold():  # macOS and Windows ignore case
+            reason = f"Two are called {one}" if one == other else f"{one} and {other} would have the same files"
+            raise UsageError(reason, hint="give one of them another name, as in NAME=FOLDER")
     size = models[0].resolution if models else None
     example = to_tensor(np.stack([read_face(chosen[0].hq, size or ANY_SIZE).pixels]))
     networks = [load_onnx_restorer(spec, example, device) for spec in request.onnx]
