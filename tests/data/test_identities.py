@@ -13,7 +13,7 @@ from faceref.data.agreement import Agreement, agreement_curve, pairwise_agreemen
 from faceref.data.corrections import Corrections, read_corrections
 from faceref.data.embedding import Embeddings
 from faceref.data.embedding_space import EmbeddingSpace
-from faceref.data.identities import identify, named_by_others, with_persons, write_persons
+from faceref.data.identities import identify, named_by_others, with_persons, write_findings, write_persons
 from faceref.data.sheets import draw_sheets
 from faceref.errors import DataError
 from faceref.people.graph import close_pairs, components
@@ -196,3 +196,5 @@ def test_every_person_and_every_bridge_gets_a_contact_sheet(tmp_path: Path):
     assert {path.name for path in sheets.iterdir()} == {"a.png", "d.png", "bridge_1.png"}
     colours = {colour for _, colour in Image.open(sheets / "bridge_1.png").getcolors(100_000) or []}
     assert {(40 * i, 0, 255 - 40 * i) for i in range(6)} <= colours
+    write_findings(tmp_path, identify(embeddings(BRIDGE), DLIB, 0.1))
+    assert not sheets.exists(), "of what was found before"

@@ -1,5 +1,6 @@
 """Who is who among aligned faces: close pairs, their components, suspicious bridges cut, corrections applied."""
 
+import shutil
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ FOLDER = "identities"  # below the folder of the index: what was found, to be lo
 BRIDGES = f"{FOLDER}/bridges.csv"
 NEAR_DUPLICATES = f"{FOLDER}/near_duplicates.csv"
 PERSONS = f"{FOLDER}/persons.csv"
+SHEETS = f"{FOLDER}/sheets"
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,8 @@ def write_persons(folder: Path, persons: dict[str, str]) -> None:
 
 
 def write_findings(folder: Path, identities: Identities) -> None:
-    """Write bridges.csv and near_duplicates.csv into FOLDER/identities/."""
+    """Write bridges.csv and near_duplicates.csv into FOLDER/identities/; contact sheets of earlier findings go."""
+    shutil.rmtree(folder / SHEETS, ignore_errors=True)
     bridges = [
         {"bridge": str(number), "why": bridge.why, "left": str(list(bridge.left)), "right": str(list(bridge.right)),
          "pairs": str([list(pair) for pair in bridge.pairs])}

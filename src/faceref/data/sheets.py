@@ -1,11 +1,10 @@
 """Contact sheets: the faces of each identity, and of each suspicious bridge, for checking by eye."""
 
-import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from faceref.data.identities import FOLDER, Bridge, Identities
+from faceref.data.identities import SHEETS, Bridge, Identities
 from faceref.files import write_atomically
 from faceref.jobs import OnItem
 from faceref.pictures.aligned import open_face
@@ -20,11 +19,10 @@ MOST = 100  # faces shown of one identity
 def draw_sheets(folder: Path, identities: Identities, on_sheet: OnItem = lambda *_: None) -> int:
     """Draw FOLDER/identities/sheets/: PERSON.png for identities of two faces and more, bridge_N.png for bridges.
 
-    Only suspicious bridges are drawn; bridges.csv has all. Sheets of earlier runs are removed. on_sheet:
-    told how far it is. Returns how many were drawn.
+    Only suspicious bridges are drawn; bridges.csv has all. `write_findings` has removed those of earlier runs.
+    on_sheet: told how far it is. Returns how many were drawn.
     """
-    out = folder / FOLDER / "sheets"
-    shutil.rmtree(out, ignore_errors=True)
+    out = folder / SHEETS
     persons = identities.persons()
     jobs: list[tuple[Path, list[tuple[str, Sequence[str]]]]] = []
     for files in identities.groups():
