@@ -121,6 +121,18 @@ def test_cmyk_becomes_rgb_with_a_word(tmp_path: Path, astronaut: Image.Image):
     assert open_photo(path).losses == (f"{path} is in CMYK, for print; the result is in RGB.",)
 
 
+def test_lab_becomes_rgb_with_a_word(tmp_path: Path, astronaut: Image.Image):
+    path = tmp_path / "lab.tif"
+    lab = ImageCms.profileToProfile(
+        astronaut, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
+    )
+    assert lab is not None
+    lab.save(path)
+    photo = open_photo(path)
+    assert photo.losses == (f"{path} is in Lab colours; the result is in RGB.",)
+    assert np.abs(np.subtract(photo.image, astronaut, dtype=float)).mean() < 3
+
+
 def test_alpha_is_kept_beside_the_picture(astronaut: Image.Image):
     alpha = Image.linear_gradient("L").resize(astronaut.size)
     with_alpha = astronaut.copy()

@@ -95,6 +95,8 @@ def file_losses(image: Image.Image, data: bytes) -> Iterator[str]:
         yield "has more than 8 bits a channel; the result has 8."
     if image.mode == "CMYK":
         yield "is in CMYK, for print; the result is in RGB."
+    if image.mode == "LAB":
+        yield "is in Lab colours; the result is in RGB."
     pictures = _number_of_pictures(image)
     if pictures > 1:
         yield f"has {pictures} pictures in it; the first is taken, and the result has no others."
