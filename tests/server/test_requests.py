@@ -14,8 +14,9 @@ from faceref import Restorer
 from faceref.app.server.api import create_app
 from faceref.app.server.jobs import _seconds
 from faceref.app.server.limits import Limits
-from faceref.app.server.schema import State
+from faceref.app.server.schema import State, read_options
 from faceref.client import Client, ServerError
+from faceref.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -82,6 +83,19 @@ def test_what_is_of_another_kind_is_said_by_its_fields_name(serve, path, sent, s
     answer = serve().post(f"/v1/{path}", **sent)
     assert answer.status_code == 422
     assert tuple(answer.json()[part] for part in ("subject", "reason", "hint")) == said
+
+
+@pytest.mark.parametrize("name", ["face", "max_refs", "steps", "guidance", "seed", "crisp", "strength"])
+def test_true_is_no_number(name: str):
+    assert read_options(f'{{"{name}": 1}}').model_dump()[name] == 1
+    with pytest.raises(UsageError, match=rf"^{name} cannot be used: .*\.$"):
+        read_options(f'{{"{name}": true}}')
+
+
+@pytest.mark.parametrize("of_faces", ['{"by_hand": [{"face": true, "become": "skip"}]}', '{"strength": {"1": true}}'])
+def test_nor_is_it_one_where_it_is_said_of_single_faces(of_faces: str):
+    with pytest.raises(UsageError, match="cannot be used"):
+        read_options(of_faces)
 
 
 def test_a_body_that_nobody_asked_for_is_no_failure_of_the_server(serve, photo, caplog):

@@ -26,7 +26,17 @@ from faceref.errors import UsageError
 from faceref.pipelines.scheduler_name import SchedulerName
 
 CLEAN, LANCZOS, REALESRGAN = NAMED_BACKGROUNDS = ("clean", "lanczos", "realesrgan")
-Edge = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _not_a_truth(value: object) -> object:
+    if isinstance(value, bool):  # which Python counts as 0 or 1
+        raise ValueError("true and false are no numbers")
+    return value
+
+
+Number = BeforeValidator(_not_a_truth)
+Counted = Annotated[int, Field(ge=1), Number]
+Edge = Annotated[float, Field(allow_inf_nan=False), Number]
 
 
 def _not_empty(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
@@ -37,11 +47,7 @@ def _not_empty(box: tuple[float, float, float, float]) -> tuple[float, float, fl
 
 
 # A number counts from the left, beginning with 1; a box (left, top, right, bottom in pixels) is drawn around the face.
-FaceChoice = (
-    Annotated[int, Field(ge=1)]
-    | Literal["largest", "all"]
-    | Annotated[tuple[Edge, Edge, Edge, Edge], AfterValidator(_not_empty)]
-)
+FaceChoice = Counted | Literal["largest", "all"] | Annotated[tuple[Edge, Edge, Edge, Edge], AfterValidator(_not_empty)]
 
 
 def _as_typed(strength: object) -> object:
@@ -64,11 +70,11 @@ def _in_words(part: Any, validate: ValidatorFunctionWrapHandler) -> float:
 
 
 # How much of a restoration is shown: of all faces alike, or of each by its number; those not named as they need.
-Part = Annotated[float, Field(ge=0, le=1), WrapValidator(_in_words)]
+Part = Annotated[float, Field(ge=0, le=1), Number, WrapValidator(_in_words)]
 Strength = Annotated[
-    Annotated[Part, Tag("all")] | Annotated[dict[Annotated[int, Field(ge=1)], Part], Tag("faces")],
+    Annotated[Part, Tag("all")] | Annotated[dict[Counted, Part], Tag("faces")],
     Discriminator(lambda strength: "faces" if isinstance(strength, dict) else "all"),
-    BeforeValidator(_as_typed, json_schema_input_type=Part | dict[Annotated[int, Field(ge=1)], Part] | str),
+    BeforeValidator(_as_typed, json_schema_input_type=Part | dict[Counted, Part] | str),
 ]
 
 
@@ -77,7 +83,7 @@ class ByHand(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    face: int = Field(ge=1, description="Its number from the left, beginning with 1.")
+    face: Counted = Field(description="Its number from the left, beginning with 1.")
     become: Literal["person", "blind", "skip"] = Field(
         description="Restored with a person's references (person) or without any (blind), or left alone (skip)."
     )
@@ -108,28 +114,25 @@ class RestoreOptions(BaseModel):
     by_hand: tuple[ByHand, ...] = Field(
         default=(), description="What becomes of single faces; the others are looked for as without it."
     )
-    max_refs: int = Field(
+    max_refs: Counted = Field(
         default=5,
-        ge=1,
         description="How many references a face is shown at the most: good and typical ones, turned like it.",
     )
-    steps: int | None = Field(
-        default=None, ge=1, description="Denoising steps; the model's own by default, of which `small` has one."
+    steps: Counted | None = Field(
+        default=None, description="Denoising steps; the model's own by default, of which `small` has one."
     )
-    guidance: float | None = Field(
+    guidance: Annotated[float, Field(ge=0, allow_inf_nan=False), Number] | None = Field(
         default=None,
-        ge=0,
-        allow_inf_nan=False,
         description="How strongly to follow the references; 1 means no extra push; the model's own by default.",
     )
     scheduler: SchedulerName | None = Field(
         default=None, description="ddim, dpmsolver++ or unipc; the model's own by default."
     )
-    seed: int = Field(default=0, ge=0, lt=2**63, description="The same seed gives the same picture.")
-    crisp: float | None = Field(
+    seed: Annotated[int, Field(ge=0, lt=2**63), Number] = Field(
+        default=0, description="The same seed gives the same picture."
+    )
+    crisp: Annotated[float, Field(ge=0, le=1), Number] | None = Field(
         default=None,
-        ge=0,
-        le=1,
         description="How crisply faces are drawn (skin, lashes, hair), if the model can be told: from 0, softly, to 1, "
         "like a sharp photograph; the model's own by default.",
     )
