@@ -7,13 +7,14 @@ raises a `FacerefError`, whose sentence ComfyUI shows.
 
 import json
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from faceref import Person, RestoreOptions, Restorer, Result
 from faceref.errors import UsageError
+from faceref.files import stamp_of
+from faceref.pictures.search import list_photos
 from faceref.restore.folder import NOTHING_TO_RESTORE
 from faceref.restore.only_background import made_in_folder
 from faceref.restore.options import NAMED_BACKGROUNDS, FaceChoice
@@ -70,9 +71,9 @@ class ReadPerson:
 
     @classmethod
     def IS_CHANGED(cls, restorer: None, folder: str, aligned: bool, images: None = None, others: None = None) -> str:
-        """The files of the folder: ComfyUI reads them again when one is added, removed or changed."""
-        files = sorted(path for path in Path(folder).rglob("*") if path.is_file()) if folder else []
-        return json.dumps([(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files])
+        """The photographs of the folder: ComfyUI reads them again when one is added, removed or changed."""
+        photos = list_photos([folder]) if folder else []
+        return json.dumps([(str(path), stamp_of(path)) for path in photos])
 
     def read(
         self,

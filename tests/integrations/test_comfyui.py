@@ -176,6 +176,11 @@ def test_people_of_several_nodes_are_joined_and_a_folder_is_read_again_when_it_c
     assert node.IS_CHANGED(**unlinked) == before
     Image.open(pictures / "good_2.png").save(tmp_path / "good" / "b.png")
     assert node.IS_CHANGED(**unlinked) != before
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "good" / "linked").symlink_to(tmp_path / "elsewhere")
+    before = node.IS_CHANGED(**unlinked)
+    Image.open(pictures / "good_2.png").save(tmp_path / "elsewhere" / "c.png")
+    assert node.IS_CHANGED(**unlinked) != before, "a link to a folder is followed"
 
 
 def test_the_face_alone_may_be_restored(prompt, nodes):
