@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from faceref.errors import PhotoError
-from faceref.pictures.search import find_photos
+from faceref.pictures.photo import read_bytes
+from faceref.pictures.search import find_photos, photo_digest
 
 
 def photo_file(path: Path, color: int) -> Path:
@@ -56,6 +57,9 @@ def test_links_are_followed_once_and_one_to_nothing_is_named(tmp_path: Path):
     gone = [album / "gone too.png", album / "gone.png"]
     found = find_photos([album])
     assert found == [inside, *gone, album / "linked" / "b.png"]
+    for read in (read_bytes, photo_digest):  # as a dry run and a restoration do
+        with pytest.raises(PhotoError, match=r"gone\.png does not exist; check the name\.$"):
+            read(album / "gone.png")
 
 
 def test_pipes_in_folders_are_passed_over_and_refused_by_name(tmp_path: Path):

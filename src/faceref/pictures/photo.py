@@ -11,6 +11,7 @@ from faceref.pictures.colour import Pixels, is_grey, to_rgb
 from faceref.pictures.decode import Decoded, decode, decode_in_memory, open_header
 from faceref.pictures.mark import is_restored
 from faceref.pictures.metadata import FileMetadata, read_metadata
+from faceref.pictures.search import unreadable
 
 PhotoSource = str | Path | bytes | Image.Image
 IN_MEMORY = "The picture"  # how sentences call one that has no file
@@ -102,13 +103,8 @@ def read_bytes(path: Path) -> bytes:
     """A photograph's file. Raises PhotoError if it is missing, empty or cannot be read."""
     try:
         data = path.read_bytes()
-    except FileNotFoundError:
-        raise PhotoError("does not exist", subject=path, hint="check the name") from None
-    except IsADirectoryError:
-        raise PhotoError("is a folder", subject=path, hint="name a photograph in it") from None
     except OSError as error:
-        reason = f"cannot be read ({error.strerror})"
-        raise PhotoError(reason, subject=path, hint="check its name and permissions") from None
+        raise unreadable(path, error) from None
     except ValueError:  # a zero in its name
         raise PhotoError("does not exist", subject=path, hint="check the name") from None
     if not data:

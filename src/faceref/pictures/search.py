@@ -84,14 +84,23 @@ def distinct(paths: Iterable[Path]) -> list[Path]:
     return list(first.values())
 
 
+def unreadable(path: str | Path, error: OSError) -> PhotoError:
+    """What the system refused, as a PhotoError about `path`."""
+    match error:
+        case FileNotFoundError():  # a link to nothing, too
+            return PhotoError("does not exist", subject=path, hint="check the name")
+        case IsADirectoryError():
+            return PhotoError("is a folder", subject=path, hint="name a photograph in it")
+    return PhotoError(f"cannot be read ({error.strerror})", subject=path, hint="check its name and permissions")
+
+
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
     """Turns what the file system refuses into a PhotoError."""
     try:
         yield
     except OSError as error:
-        reason = f"cannot be read ({error.strerror})"
-        raise PhotoError(reason, subject=error.filename or path, hint="check its name and permissions") from None
+        raise unreadable(error.filename or path, error) from None
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
