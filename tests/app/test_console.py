@@ -47,6 +47,18 @@ def test_a_name_is_printed_as_it_is(capsys):
     assert "c:sun:[d].jpg" in printed
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_that_was_never_shown_leaves_nothing(terminal: bool, monkeypatch: pytest.MonkeyPatch):
+    file = io.StringIO()
+    monkeypatch.setattr(console, "remarks", Console(file=file, force_terminal=terminal))
+    with console.progress("reading", "photographs") as on_photo:
+        assert file.getvalue() == ""
+    assert file.getvalue() == ""
+    with console.progress("reading", "photographs") as on_photo:
+        on_photo(1, 3)
+    assert ("1/3 photographs" in file.getvalue()) is terminal
+
+
 def test_a_table_that_fits_is_a_table(table, monkeypatch):
     heading, first, second = shown(table, 200, monkeypatch).splitlines()
     assert heading.index("certainty") == first.index("97%")

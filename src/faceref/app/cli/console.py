@@ -57,19 +57,24 @@ def progress(description: str, unit: str) -> Iterator[Callable[[int, int], None]
         BarColumn(),
         TextColumn(f"{{task.completed}}/{{task.total}} {unit}"),
     )
-    with Progress(
+    bar = Progress(
         *columns,
         TimeRemainingColumn(),
         console=remarks,
         transient=True,
         disable=not remarks.is_terminal,
         speed_estimate_period=SLOW,
-    ) as bar:
-        task = bar.add_task(description, total=None, visible=False)
+    )
+    task = bar.add_task(description, total=None)
 
-        def update(done: int, total: int) -> None:
-            if total != bar.tasks[0].total:
-                bar.reset(task, total=total)
-            bar.update(task, completed=done, visible=True)
+    def update(done: int, total: int) -> None:
+        if total != bar.tasks[0].total:
+            bar.reset(task, total=total)
+        bar.update(task, completed=done)
+        bar.start()  # not before: rich 13.7 leaves an empty line of a bar that was never shown
 
+    try:
         yield update
+    finally:
+        if bar.live.is_started:
+            bar.stop()
