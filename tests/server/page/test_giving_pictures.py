@@ -117,11 +117,12 @@ def test_what_is_pasted_into_the_window_of_people_is_of_the_new_person_and_can_b
     expect(page.locator("#photos button")).to_have_count(0)
 
 
-def test_what_is_said_above_the_page_goes_with_all_else(page, bad, on_disk):
+@pytest.mark.parametrize("begun", ["#restore", "#start-over"])
+def test_what_is_said_above_the_page_goes_when_something_else_begins(page, bad, on_disk, begun: str):
     old, notes = on_disk(old=bad, notes=b"Dear Sir")
     choose(page, "photos", [old])
     wait_for_faces(page, 1)
     choose(page, "references", [notes])
     expect(page.locator("#message")).to_be_visible()
-    page.locator("#start-over").click()
+    page.locator(begun).click()
     expect(page.locator("#message")).to_be_hidden()

@@ -132,6 +132,7 @@ export class Restoring {
     photo.asking = new AbortController();
     this.store.change((state) => {
       state.boxes = false;
+      state.message = null; // of what was before
       const earlier = job && { job, sent };
       Object.assign(photo, { state: "busy", looking: false, job: null, earlier, begun: null, problem: null });
     });
