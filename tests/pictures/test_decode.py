@@ -63,6 +63,15 @@ def test_a_tiff_that_is_not_read_is_no_other_format_but_of_a_kind_that_is_said(
         open_photo(buffer.getvalue())
 
 
+def test_a_big_endian_bigtiff_is_called_so():
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, np.zeros((32, 32, 3), np.uint8), photometric="rgb", bigtiff=True, byteorder=">")
+    with pytest.raises(
+        PhotoError, match=r"is a TIFF of a kind that is not read \(BigTIFF, big-endian\); save it as PNG"
+    ):
+        open_photo(buffer.getvalue())
+
+
 def test_heic_without_its_library_names_the_extra(
     tmp_path: Path, astronaut: Image.Image, monkeypatch: pytest.MonkeyPatch
 ):

@@ -1,5 +1,6 @@
 """TIFF: what of it is read, what Pillow reads otherwise than it is stored, and in which words the rest is refused."""
 
+from collections.abc import Sequence
 from typing import BinaryIO
 
 from PIL import Image
@@ -34,6 +35,8 @@ def refusal(file: BinaryIO, name: str) -> PhotoError | None:
     try:
         with pillow_warnings():
             header = file.read(8)
+            if header.startswith(b"MM\0+"):  # whose tags Pillow does not read either
+                return _of_a_kind(["BigTIFF", "big-endian"], name)
             tags = ImageFileDirectory_v2(header + (file.read(8) if header[2:3] == b"+" else b""))  # of BigTIFF
             file.seek(tags.next)
             tags.load(file)
@@ -86,5 +89,9 @@ def _is_not_read(tags: ImageFileDirectory_v2, name: str) -> PhotoError:
         *(_FORMAT_NAMES[format] for format in set(formats) & set(_FORMAT_NAMES)),
         *([] if compression in _USUAL_COMPRESSIONS else [f"compression {compression}"]),
     ]
+    return _of_a_kind(said, name)
+
+
+def _of_a_kind(said: Sequence[str], name: str) -> PhotoError:
     reason = f"is a TIFF of a kind that is not read ({', '.join(said)})"
     return PhotoError(reason, subject=name, hint="save it as PNG")
