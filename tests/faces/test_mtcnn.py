@@ -54,6 +54,14 @@ def test_the_one_face_of_a_portrait_has_the_landmarks_that_dlib_finds(
     assert face.detector == "mtcnn"
 
 
+@pytest.mark.parametrize("degrees", [90, 180])
+def test_a_face_is_found_any_way_up_in_a_long_strip_too(degrees: int, mtcnn: MtcnnDetector, astronaut: Image.Image):
+    strip = Image.new("RGB", (12_000, 230), (120, 120, 130))
+    strip.paste(astronaut.crop(HEAD).rotate(degrees), (7000, 0))
+    (face,) = mtcnn.detect(strip)
+    np.testing.assert_allclose((np.array(face.box[:2]) + face.box[2:]) / 2, (7115, 115), atol=23)
+
+
 @pytest.mark.parametrize("size", [(900, 600), (3000, 2000), (5000, 1200)])
 def test_small_faces_are_found_whatever_the_size_of_the_photograph(
     size: tuple[int, int], mtcnn: MtcnnDetector, astronaut: Image.Image

@@ -18,6 +18,9 @@ from faceref.threads import in_threads
 SMALLEST, SMALLEST_IN_LARGE, LARGE = 17, 24, 1_000_000
 # Turned faces are looked for at 1/60 of the photo's long side and above: the three turns add a third of the time
 SMALLEST_TURNED = 1 / 60
+# The long side counts as at most so many times the short one, as in a phone's panoramas: in a longer strip faces are
+# no larger, and none were as large as is asked
+MOST_LONG = 4
 # Probabilities. Of LFW's validation faces 99 % are above SURE moderately degraded, 86 % severely (96 % above DOUBTFUL);
 # gravel is, too, once in 5 megapixels: doubtful faces count only where no other does, and if they are what the photo
 # shows. Turned ones must be surer: each look is another chance to be wrong, on hands above all.
@@ -60,16 +63,17 @@ class MtcnnDetector:
         """The faces of RGB uint8 [h, w, 3], each once; coordinates begin at the picture's corner."""
         height, width = pixels.shape[:2]
         levels = pyramid(pixels)
+        long_side = min(max(width, height), MOST_LONG * min(width, height))
         smallest = SMALLEST if width * height <= LARGE else SMALLEST_IN_LARGE
         views = [self._mtcnn.find(levels, smallest, DOUBTFUL)]
         for turns in (1, 2, 3):
             turned = [np.rot90(level, turns) for level in levels]
-            found = self._mtcnn.find(turned, max(smallest, SMALLEST_TURNED * max(width, height)), TURNED)
+            found = self._mtcnn.find(turned, max(smallest, SMALLEST_TURNED * long_side), TURNED)
             views.append(_turned_back(found, turns, (width, height)))
         merged = joined(views)
         merged = merged[suppress(merged.boxes, merged.scores, of_smaller=SAME_FACE)]
         sure = merged.scores >= np.log(SURE / (1 - SURE))
-        large = np.ptp(merged.boxes.reshape(-1, 2, 2), axis=1).max(1) >= DOUBTFUL_SIDE * max(width, height)
+        large = np.ptp(merged.boxes.reshape(-1, 2, 2), axis=1).max(1) >= DOUBTFUL_SIDE * long_side
         return merged[sure] if sure.any() else merged[large]
 
 
