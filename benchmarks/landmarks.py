@@ -20,12 +20,13 @@ from faceref.data.degradation import MODERATE, SEVERE, degrade
 from faceref.data.lq_set import seed_for
 from faceref.errors import NoFaceError
 from faceref.evaluation.faces import Centre
-from faceref.evaluation.product import cut_out, in_a_photograph
+from faceref.evaluation.product import in_a_photograph
 from faceref.faces.align import Alignment, ffhq_quad
 from faceref.faces.detect import LANDMARKERS, DlibDetector, MeshLandmarker
 from faceref.faces.landmarks import landmarks_of_aligned
 from faceref.faces.mtcnn import Mtcnn, pyramid
 from faceref.faces.recognise import DlibRecogniser, distance
+from faceref.pictures.cut import cut_out
 from faceref.pictures.formats import PICTURE_SUFFIXES
 from faceref.restore.options import RestoreOptions
 from faceref.restore.restorer import Restorer
@@ -84,13 +85,13 @@ def restored(people: list[list[Path]], count: int) -> Table:
                 truth = _open(path)
                 true = landmarks_of_aligned(truth, dlib)
                 face = _degraded(truth, path, "severe")
-                photo, corner = in_a_photograph(np.asarray(face))
+                photo, box = in_a_photograph(np.asarray(face))
                 try:
                     person = restorer.person(references, RestoreOptions(aligned=True))
                     photo_restored = restorer.restore(photo, [person], RestoreOptions(seed=number, always=True)).image
                 except NoFaceError:
                     photo_restored, missed = photo, missed + 1
-                result = Image.fromarray(cut_out(photo_restored, corner, SIZE))
+                result = cut_out(photo_restored.convert("RGB"), box)
                 embeddings = recogniser.embed_batch([truth, face, result], [true] * 3)
                 cosines.append(centre.cosine(embeddings[1:], embeddings[0]))
         before, after = np.mean(cosines, axis=0)

@@ -24,7 +24,7 @@ from faceref.data.lq_set import seed_for
 from faceref.data.table import read_table
 from faceref.errors import NoFaceError
 from faceref.evaluation.faces import Centre
-from faceref.evaluation.product import cut_out, in_a_photograph
+from faceref.evaluation.product import in_a_photograph
 from faceref.faces import blend, mask
 from faceref.faces.detect import load_detector
 from faceref.faces.dlib_detector import DlibDetector
@@ -33,6 +33,7 @@ from faceref.faces.landmarks import landmarks_of_aligned
 from faceref.people.matching import match
 from faceref.people.person import Person
 from faceref.people.references import read_person
+from faceref.pictures.cut import cut_out
 from faceref.pictures.photo import open_photo
 from faceref.restore.chosen import LONE_FACE
 from faceref.restore.faces import Assignment, FoundFace
@@ -50,7 +51,7 @@ class Degraded:
     truth: Image.Image
     bad: Image.Image
     photo: Image.Image
-    corner: tuple[int, int]
+    box: tuple[int, int, int, int]
     person: Person
     face: FoundFace | None
 
@@ -92,7 +93,7 @@ def main() -> None:
 
     def pasted() -> list[Image.Image]:
         return [
-            Image.fromarray(cut_out(compose(one.face.photo, faces, options), one.corner, SIZE)) if one.face else one.bad
+            cut_out(compose(one.face.photo, faces, options).convert("RGB"), one.box) if one.face else one.bad
             for one, faces in zip(cases, restored, strict=True)
         ]
 
@@ -121,14 +122,14 @@ def degraded_faces(folder: Path, people: int, seed: int, recogniser: TorchDlibRe
         rng = np.random.default_rng(seed_for(seed, path.name, "severe"))
         truth = Image.open(path).convert("RGB").resize((SIZE, SIZE), Image.Resampling.LANCZOS)
         bad = degrade(truth, SEVERE.at(SIZE).sample(rng), rng)
-        photo, corner = in_a_photograph(np.asarray(bad))
+        photo, box = in_a_photograph(np.asarray(bad))
         known = read_person(others[:REFERENCES], detector, recogniser, aligned=True)
         try:
             faces = find_faces(open_photo(photo), detector, recogniser)
             face = min(faces, key=lambda face: known.distance(face.probe))
         except NoFaceError:
             face = None
-        yield Degraded(truth, bad, photo, corner, known, face)
+        yield Degraded(truth, bad, photo, box, known, face)
 
 
 if __name__ == "__main__":

@@ -16,11 +16,12 @@ from faceref.evaluation.conditions import Plan
 from faceref.evaluation.faces import FaceDescriber
 from faceref.evaluation.measurement import Instruments
 from faceref.evaluation.models import ModelSpec, SamplingChanges, load_models
-from faceref.evaluation.product import Product, cut_out, in_a_photograph
+from faceref.evaluation.product import Product, in_a_photograph
 from faceref.evaluation.run import settings_of
 from faceref.faces.centre import Centre
 from faceref.faces.detect import DlibDetector
 from faceref.faces.dlib_torch import TorchDlibRecogniser
+from faceref.pictures.cut import cut_out
 
 SIZE = 64  # of the tiny model
 
@@ -39,9 +40,9 @@ def product(model_folder: Path) -> Product:
 
 
 def test_a_face_is_put_into_a_photograph_and_cut_out_of_it_unchanged(face: np.ndarray):
-    photo, corner = in_a_photograph(face)
+    photo, box = in_a_photograph(face)
     assert photo.size == (2 * SIZE, 2 * SIZE)
-    assert (cut_out(photo, corner, SIZE) == face).all()
+    assert (np.asarray(cut_out(photo, box)) == face).all()
     assert len(DlibDetector().detect(photo)) == 1
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from faceref.errors import NoFaceError, NoReferenceError, OtherPersonError
 from faceref.evaluation.families import MeasuredModel
+from faceref.pictures.cut import cut_out
 from faceref.pipelines.settings import Sampling
 from faceref.restore.model import Model
 from faceref.restore.options import RestoreOptions
@@ -51,13 +52,13 @@ class Product:
         """Restore LQ faces uint8 [B, S, S, 3], each in a photograph of its own, with its references (aligned faces)."""
         pixels, seconds, found = [], [], []
         for face, paths, seed in zip(faces, references, seeds, strict=True):
-            photo, corner = in_a_photograph(face)
+            photo, box = in_a_photograph(face)
             self._model.forget()  # or the next degradation of a person's face would not wait for their references
             start = time.perf_counter()
             restored = self._restore(photo, paths, seed)
             seconds.append(time.perf_counter() - start)
             found.append(restored is not None)
-            pixels.append(cut_out(restored or photo, corner, len(face)))
+            pixels.append(np.asarray(cut_out((restored or photo).convert("RGB"), box)))
         return ProductRestoration(np.stack(pixels), np.array(seconds), np.array(found, float))
 
     def _restore(self, photo: Image.Image, references: Sequence[Path], seed: int) -> Image.Image | None:
@@ -78,17 +79,11 @@ class Product:
         return {} if self._blind else {**self._sampling, "guidance": None}
 
 
-def in_a_photograph(face: np.ndarray) -> tuple[Image.Image, tuple[int, int]]:
-    """A photograph with the face uint8 [S, S, 3] in its middle, and the face's upper left corner (x, y) there.
+def in_a_photograph(face: np.ndarray) -> tuple[Image.Image, tuple[int, int, int, int]]:
+    """A photograph with the face uint8 [S, S, 3] in its middle, and where it lies there (left, top, right, bottom).
 
     What is around it continues its edges: nothing else to find, and no frame around the face.
     """
     margin = round(MARGIN * len(face))
     photo = cv2.copyMakeBorder(face, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
-    return Image.fromarray(photo), (margin, margin)
-
-
-def cut_out(photo: Image.Image, corner: tuple[int, int], side: int) -> np.ndarray:
-    """The square uint8 [side, side, 3] of a photograph that begins at `corner`."""
-    x, y = corner
-    return np.asarray(photo.convert("RGB").crop((x, y, x + side, y + side)))
+    return Image.fromarray(photo), (margin, margin, margin + len(face), margin + len(face))
