@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
 from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import wait
-from threading import Thread
+from threading import RLock, Thread
 from typing import Any, Generic, Protocol, TypeVar
 
 from faceref.cluster import check_ray, start_ray
@@ -83,7 +83,10 @@ def _in_processes(work: Work[Item, Result], items: Sequence[Item], workers: int)
 
 def _belong_to_the_parent() -> None:
     """End with the parent: one that is killed can tell nobody to stop. Between two items Ctrl-C is the parent's."""
+    from tqdm import tqdm
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tqdm.set_lock(RLock())  # its own is a semaphore of the system, which a worker that is ended would leave behind
     Thread(target=_end_with_the_parent, daemon=True).start()
 
 
