@@ -1,6 +1,10 @@
-"""Every configuration that ships is trained for two steps, on small pictures and (but for two) at full size."""
+"""Every configuration that ships: what `make` does not train (tests/test_laboratory.py does) is trained for two steps.
+
+On small pictures and with narrow networks; that those of full size fit pictures of full size is found by shapes alone.
+"""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,18 +16,17 @@ import yaml
 from faceref.checkpoints.info import read_info
 from faceref.checkpoints.store import load_pipeline, save_model
 from faceref.errors import UsageError
-from faceref.models.autoencoder import AUTOENCODERS
+from faceref.models.autoencoder import AUTOENCODERS, decode, encode
 from faceref.models.ldbfr import InjectedUNet, RestoringVQModel
 from faceref.models.loading import load_component
+from faceref.models.unet import ReferenceUNet
 from faceref.training.config_files import load_config, save_config
 from faceref.training.optimizer import make_optimizer
 from faceref.training.run import train_from
 from faceref.training.stages.configs import (
     CleaningConfig,
-    CrispConfig,
     DenoisingConfig,
     DiffusionConfig,
-    DrawingConfig,
     FusionConfig,
     JudgedConfig,
     LDBFRConfig,
@@ -34,8 +37,8 @@ from faceref.training.stages.configs import (
 from faceref.training.stages.vqgan import build_autoencoder
 
 ROOT = Path(__file__).parents[2]
-SMALL = ROOT / "src" / "faceref" / "weights" / "small"
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+MADE = re.findall(r"[\w-]+", (ROOT / "Makefile").read_text())
 
 
 def config_of(folder: Path) -> TrainConfig:
@@ -49,7 +52,8 @@ def untrained(folder: Path, copies: Path) -> Path:
         return ROOT / folder
     config = config_of(folder)
     if isinstance(config, VQGANConfig):
-        build_autoencoder(config.autoencoder).save_pretrained(copies / folder)
+        sizes = config.autoencoder.model_copy(update={"arguments": narrow(config.autoencoder.arguments)})
+        build_autoencoder(sizes).save_pretrained(copies / folder)
     else:
         assert isinstance(config, RestoringVQConfig)
         autoencoder = load_component(untrained(config.autoencoder, copies), AUTOENCODERS, "vae")
@@ -65,13 +69,19 @@ def without_decoder(folder: Path) -> Path:
     return folder
 
 
-def narrow(unet: Mapping[str, Any]) -> dict[str, Any]:
-    """A U-Net of the same form, as narrow as can be."""
-    widths = unet["block_out_channels"]
-    return {**unet, "block_out_channels": [32 * width // widths[0] for width in widths]}
+def narrow(network: Mapping[str, Any]) -> dict[str, Any]:
+    """A U-Net or an autoencoder of the same form, as narrow as can be."""
+    if "base_channels" in network:
+        return {**network, "base_channels": 32}
+    widths = [32 for _ in network["block_out_channels"]]
+    return {
+        **network,
+        "block_out_channels": widths,
+        "norm_num_groups": 16,
+    }  # of one place there is more than one number
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in CONFIGS if path.stem not in MADE], ids=lambda path: path.stem)
 def test_a_shipped_configuration_trains_two_steps(path: Path, photographs: Path, recogniser: Path, tmp_path: Path):
     settings = [
         f"data.root={photographs}",
@@ -90,44 +100,70 @@ def test_a_shipped_configuration_trains_two_steps(path: Path, photographs: Path,
         settings.append(f"recogniser={recogniser}")
     if isinstance(config, RestoringVQConfig | DenoisingConfig):
         settings.append(f"autoencoder={untrained(config.autoencoder, tmp_path)}")
-    as_it_is = f"data.resolution={config.data.resolution}"  # for weights that ship
+    smaller = 64 / config.data.resolution  # latents and features of smaller pictures are smaller
+    if isinstance(config, VQGANConfig):
+        settings.append(f"autoencoder.arguments={json.dumps(narrow(config.autoencoder.arguments))}")
     if isinstance(config, DenoisingConfig):
         settings.append("model.steps=2")
-        before = None
-        if config.initial is not None and config.initial.parts[0] == "runs":
-            before = config_of(config.initial)
-        if isinstance(before, DenoisingConfig):
-            # 118 million weights: at full size they are trained as the configuration before says
-            unet = narrow(before.unet) if before.data.resolution == 512 else before.unet
-            smaller = {"sample_size": unet.get("sample_size", 64) * 64 // config.data.resolution}
-            settings += ["initial=null", f"unet={json.dumps(unet | smaller)}"]
-        elif config.initial is not None:
-            shipped = SMALL if before is not None else ROOT / config.initial  # small-decoder.yaml's denoiser is in it
-            settings += [f"initial={shipped}", as_it_is]
-        else:  # latents of smaller pictures are smaller
-            settings.append(f"unet.sample_size={config.unet.get('sample_size', 64) * 64 // config.data.resolution}")
-    if isinstance(config, LDBFRConfig | DiffusionConfig) and config.restoring is not None:
-        settings.append(f"restoring={untrained(config.restoring, tmp_path)}")
+        before = config if config.initial is None else config_of(config.initial)
+        assert isinstance(before, DenoisingConfig)
+        unet = narrow(before.unet)
+        for size in ("sample_size", "feature_size"):
+            if size in unet:
+                unet[size] = int(smaller * unet[size])
+        settings += ["initial=null", f"unet={json.dumps(unet)}"]
     if isinstance(config, LDBFRConfig):
-        arguments: dict[str, Any] = dict(config.unet)
-        settings.append(f"unet.feature_size={arguments['feature_size'] * 64 // config.data.resolution}")
-        widths = narrow(arguments)["block_out_channels"]  # the whole would need 9 GB; the next test builds it
-        settings.append(f"unet.block_out_channels={widths}")
+        settings.append(f"restoring={untrained(config.restoring, tmp_path)}")
     if isinstance(config, FusionConfig):
-        settings += [f"model={without_decoder(tmp_path / 'model')}", "initial=null", as_it_is]
-    if isinstance(config, DrawingConfig):
-        goes_on = isinstance(config, CrispConfig) and not config.detail  # with the decoder of the one that ships
-        settings += [f"model={SMALL if goes_on else without_decoder(tmp_path / 'model')}", "unet=null", as_it_is]
+        model = without_decoder(tmp_path / "model")
+        settings += [f"model={model}", "initial=null", f"data.resolution={config.data.resolution}"]
     if isinstance(config, CleaningConfig):
         settings.append("crop=32")
-    if config.loop.pool is not None:
-        settings += ["loop.pool.samples=2", "loop.pool.at_once=1"]
     config = load_config(path, settings)
     summary = train_from(config, tmp_path / "run")
     assert summary.finished
     assert summary.gigaflops_per_sample > 0
     if isinstance(config, DenoisingConfig):
         assert read_info(tmp_path / "run" / "model").name == config.model.name
+
+
+def new(*kinds: type[TrainConfig]) -> list[Any]:
+    """The configurations of these kinds that begin with untrained networks."""
+    configs = [(path.stem, load_config(path)) for path in CONFIGS]
+    kept = [one for one in configs if isinstance(one[1], kinds) and getattr(one[1], "initial", None) is None]
+    return [pytest.param(config, id=name) for name, config in kept]
+
+
+def full_pictures(config: TrainConfig) -> torch.Tensor:
+    """One of the size it is trained on, of which only the shape is known."""
+    return torch.empty(1, 3, config.data.resolution, config.data.resolution, device="meta")
+
+
+@pytest.mark.parametrize("config", new(VQGANConfig))
+def test_an_autoencoder_of_full_size_takes_pictures_of_full_size(config: VQGANConfig):
+    with torch.device("meta"):
+        autoencoder = build_autoencoder(config.autoencoder)
+        pictures = full_pictures(config)
+        assert decode(autoencoder, encode(autoencoder, pictures)).shape == pictures.shape
+
+
+@pytest.mark.parametrize("config", new(DiffusionConfig, LDBFRConfig))
+def test_a_denoiser_of_full_size_takes_the_latents_of_full_size(config: DiffusionConfig | LDBFRConfig):
+    with torch.device("meta"):
+        if config.autoencoder.parts[0] == "runs":
+            before = config_of(config.autoencoder)
+            assert isinstance(before, VQGANConfig)
+            autoencoder = build_autoencoder(before.autoencoder)
+        else:
+            autoencoder = load_component(ROOT / config.autoencoder, AUTOENCODERS, "vae").to("meta")
+        latents = encode(autoencoder, full_pictures(config))
+        if isinstance(config, LDBFRConfig):
+            unet = InjectedUNet(**config.unet)
+            side = unet.config["feature_size"]
+            predicted = unet(latents, 1.0, torch.empty(1, unet.config["feature_channels"], side, side))
+        else:
+            predicted = ReferenceUNet(**config.unet)(torch.cat([latents, latents], dim=1), 1.0)
+    assert predicted.sample.shape == latents.shape
 
 
 def test_the_networks_of_ld_bfr_have_the_sizes_of_latent_diffusion():
