@@ -19,8 +19,6 @@ from faceref.training.config import DataConfig
 from faceref.training.run import load_faces
 from faceref.training.trainer import Trainer
 
-SMALL = REPOSITORY / "src/faceref/weights/small"  # stands for each model of the documents
-
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory, astronaut) -> Path:
@@ -52,8 +50,11 @@ def faces(tmp_path_factory, astronaut) -> Path:
 
 
 @pytest.fixture
-def here(faces, tmp_path, monkeypatch) -> Path:
-    """The folder a reader is in: photographs under each name that the documents use, weights, configurations."""
+def here(faces, whole_model, tmp_path, monkeypatch) -> Path:
+    """The folder a reader is in: photographs under each name that the documents use, weights, configurations.
+
+    A narrow model stands for each that the documents evaluate.
+    """
     links = {name: faces for name in ("faces", "lfw128", "celebref9-512", "data/celebref9-512", "lq-severe")}
     links |= {f"data/{name}": faces for name in ("lfw128", "cfp256", "pins256", "misc256", "aligned256")}
     links |= {"ffhq/images512x512": faces, "FFHQ-Ref/test_images/severe_degrad": faces}
@@ -79,7 +80,7 @@ def here(faces, tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(Trainer, "flops", lambda *_: 1e9)
     monkeypatch.setattr("faceref.training.stages.vqgan.CALIBRATION_PHOTOGRAPHS", 16)
     (tmp_path / "home").mkdir()
-    (tmp_path / "home/refldm-512").symlink_to(SMALL)
+    (tmp_path / "home/refldm-512").symlink_to(whole_model)
     monkeypatch.setenv("FACEREF_HOME", str(tmp_path / "home"))
     return tmp_path
 
@@ -114,12 +115,12 @@ def made_short(command: tuple[str, ...]) -> list[str]:
 
 
 @pytest.mark.parametrize("command", commands(of="evaluate"), ids=shlex.join)
-def test_every_evaluation_shown_works(command, here):
+def test_every_evaluation_shown_works(command, here, whole_model):
     for model in re.findall(r"runs/[\w-]+/model", shlex.join(command)):
         (here / model).parent.mkdir(parents=True, exist_ok=True)
         if not (here / model).exists():
-            (here / model).symlink_to(SMALL)
-    run(made_short(command))
+            (here / model).symlink_to(whole_model)
+    run(re.sub("^small(?=$|,)", str(whole_model), word) for word in made_short(command))
     (out,) = (word for before, word in pairwise(command) if before == "-o")
     assert "PSNR" in (here / out / "summary.md").read_text()
 
@@ -131,34 +132,34 @@ def test_the_data_of_each_configuration_shown_is_found_where_the_commands_leave_
             assert len(load_faces(data, sources, split, seed=0))
 
 
-def test_every_training_shown_works(here):
-    """In the order of the documents: what one leaves behind is what the next begins from."""
-    for command in commands(of="train"):
-        run(made_short(command))
-    for run_dir in ("small-decoder", "longer", "plain-ldm", "mine"):
-        assert list((here / "runs" / run_dir / "model").rglob("*.safetensors"))
-
-
 def made(what: str) -> list[str]:
     return [line for line in make_lines() if line.split()[1].startswith(f"{what}-")]
 
 
-def test_every_training_that_make_runs_works(here):
-    """They build on each other, too."""
+def test_every_training_that_make_runs_and_every_other_shown_works(here):
+    """In the order of the documents: what one leaves behind is what the next begins from."""
+    by_make = []
     for line in made("train"):
-        for command in commands_of(line, here):
+        by_make += (now := commands_of(line, here))  # which go on with what the line before left
+        for command in now:
             run(made_short(command))
+    for command in commands(of="train"):
+        if command not in by_make:
+            run(made_short(command))
+    for run_dir in ("small-decoder", "longer", "plain-ldm", "mine"):
+        assert list((here / "runs" / run_dir / "model").rglob("*.safetensors"))
 
 
-def test_every_ablation_that_make_runs_works(here):
-    """They build on what `make train-small` trains first; of the ablations a reader makes one or another."""
-    for stage in ("small-vqgan", "small-ldm", "small-refldm", "ablation-64-ldm"):
-        run(made_short(("train", f"configs/{stage}.yaml")))
+def test_every_ablation_that_make_runs_works(here, whole_model):
+    """What begins from weights that were trained longer is read alone; its configurations are trained for two steps."""
+    run(made_short(("train", "configs/ablation-64-ldm.yaml")))
+    (here / "runs/small-refldm").mkdir(parents=True)
+    (here / "runs/small-refldm/model").symlink_to(whole_model)
     for line in made("ablate"):
-        for ablation in (*here.glob("runs/ablate-*"), *here.glob("evaluation/ablate-*")):
-            shutil.rmtree(ablation)
+        trains = "ablate-references" not in line
+        shutil.rmtree(here / "evaluation", ignore_errors=True)
         for command in commands_of(line, here):
-            if "configs/refldm-512-refldm.yaml" in line:
-                parse(command)  # 118 million weights: tests/training/test_configs.py trains two steps of it
+            if trains and "configs/ablation-64-refldm.yaml" not in line:
+                parse(command)
             else:
                 run(made_short(command))
