@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import skimage.data
@@ -25,6 +26,7 @@ from faceref.models.unet import ReferenceUNet
 from faceref.pipelines.ldbfr import LDBFRPipeline
 from faceref.pipelines.refldm import ReFLDMPipeline
 from faceref.training.stages.components import new_identity_encoder
+from faceref.training.trainer import Trainer
 
 
 def pytest_collection_finish() -> None:
@@ -46,10 +48,20 @@ def cache_of_its_own(tmp_path_factory, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
+@pytest.fixture
+def counted() -> None:
+    """For tests of what a training says of its operations."""
+
+
 @pytest.fixture(autouse=True)
-def peak_measured_in_a_moment(monkeypatch) -> None:
-    """Each training measures the machine's peak for its log, which takes longer than a tiny network's steps."""
+def around_a_training(request, monkeypatch) -> None:
+    """What takes longer than a tiny network's steps: for its log each training measures the machine's peak and counts a
+    step's operations, and at its end accelerate looks for garbage among all that was ever imported.
+    """
     monkeypatch.setitem(PEAK_SIDE, "cpu", 64)
+    monkeypatch.setattr("accelerate.utils.memory.gc", SimpleNamespace(collect=lambda: 0))
+    if "counted" not in request.fixturenames:
+        monkeypatch.setattr(Trainer, "flops", lambda *_: 1e9)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,6 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from faceref.cluster import check_ray, start_ray
 from faceref.errors import FacerefError
+from faceref.lean import import_late
 
 Item = TypeVar("Item", contravariant=True)
 Result = TypeVar("Result", covariant=True)
@@ -61,7 +62,7 @@ def run(
 def _in_processes(work: Work[Item, Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
     others = set(active_children())
     # spawned, not forked: a fork of a process that has started torch's threads may hang
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_belong_to_the_parent)
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin)
     try:
         for start in range(0, len(items), AT_ONCE * workers):
             part = items[start : start + AT_ONCE * workers]
@@ -81,10 +82,11 @@ def _in_processes(work: Work[Item, Result], items: Sequence[Item], workers: int)
         pool.shutdown(cancel_futures=True)
 
 
-def _belong_to_the_parent() -> None:
-    """End with the parent: one that is killed can tell nobody to stop. Between two items Ctrl-C is the parent's."""
+def _begin() -> None:
+    """A worker ends with the parent: one that is killed can tell nobody. Between two items Ctrl-C is the parent's."""
     from tqdm import tqdm
 
+    import_late()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     tqdm.set_lock(RLock())  # its own is a semaphore of the system, which a worker that is ended would leave behind
     Thread(target=_end_with_the_parent, daemon=True).start()

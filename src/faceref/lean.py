@@ -1,4 +1,4 @@
-"""Imports that take seconds and that a command which only restores does not use: they happen when they are used."""
+"""Imports that take seconds and that most commands do not use: they happen when they are used."""
 
 import gc
 import importlib

@@ -82,7 +82,9 @@ def narrow(network: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", [path for path in CONFIGS if path.stem not in MADE], ids=lambda path: path.stem)
-def test_a_shipped_configuration_trains_two_steps(path: Path, photographs: Path, recogniser: Path, tmp_path: Path):
+def test_a_shipped_configuration_trains_two_steps(
+    path: Path, photographs: Path, recogniser: Path, tmp_path: Path, counted: None
+):
     settings = [
         f"data.root={photographs}",
         "data.sources=[{root: faces}]",
@@ -155,7 +157,7 @@ def test_a_denoiser_of_full_size_takes_the_latents_of_full_size(config: Diffusio
             assert isinstance(before, VQGANConfig)
             autoencoder = build_autoencoder(before.autoencoder)
         else:
-            autoencoder = load_component(ROOT / config.autoencoder, AUTOENCODERS, "vae").to("meta")
+            autoencoder = load_component(ROOT / config.autoencoder, AUTOENCODERS, "vae").to("meta")  # type: ignore[arg-type]
         latents = encode(autoencoder, full_pictures(config))
         if isinstance(config, LDBFRConfig):
             unet = InjectedUNet(**config.unet)

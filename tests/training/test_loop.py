@@ -185,7 +185,7 @@ def test_a_folder_with_a_run_is_not_overwritten(photographs: Path, tmp_path: Pat
         train_from(config, tmp_path / "other", resume=True)
 
 
-def test_a_dry_run_counts_the_work_and_writes_nothing(photographs: Path, tmp_path: Path):
+def test_a_dry_run_counts_the_work_and_writes_nothing(photographs: Path, tmp_path: Path, counted: None):
     summary = train_from(tiny_vqgan(photographs, steps=5), tmp_path / "run", dry_run=True)
     assert summary.gigaflops_per_sample > 0
     assert not (tmp_path / "run").exists()
@@ -193,7 +193,7 @@ def test_a_dry_run_counts_the_work_and_writes_nothing(photographs: Path, tmp_pat
 
 @pytest.mark.parametrize("at_once", [2, 6])
 def test_a_dry_run_makes_as_many_samples_at_once_as_the_run(
-    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int, counted: None
 ):
     make, forward, made, trained = VQGANStage.make_batch, VQGANStage.forward, set(), set()
 

@@ -15,6 +15,7 @@ from faceref.app.cli import arguments, bench, data, evaluate, licences, models, 
 from faceref.app.cli.console import say
 from faceref.app.cli.wording import OUT_OF_MEMORY, sentence
 from faceref.errors import FacerefError
+from faceref.lean import import_late
 
 GLOBAL_FLAGS = ("--debug", "--verbose", "-v")
 MAY_BE_EMPTY = ("--reference-counts",)  # "" for none
@@ -106,6 +107,7 @@ def _global_options(
     """Restore faces in photographs so that they stay the persons they are."""
     if isinstance(sys.stdout, TextIOWrapper):  # a name may have letters that a pipe or a terminal has not
         sys.stdout.reconfigure(errors="backslashreplace")  # as Python has it for standard error
+    import_late()
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("faceref").setLevel(logging.INFO if verbose or debug else logging.WARNING)
     logging.getLogger("faceref.checkpoints.exported").setLevel(logging.INFO)  # it says why one waits for a minute

@@ -16,7 +16,7 @@ from faceref.app.cli.restore_folder import Again, DryRun, Jobs, Ray, folder_of_r
 from faceref.app.cli.wording import left_alone, sentence
 from faceref.compute import Compute
 from faceref.errors import FacerefError, UsageError, printable
-from faceref.lean import import_late, importing
+from faceref.lean import importing
 from faceref.restore.account import called, what_became
 from faceref.restore.left_alone import LeftAlone
 from faceref.restore.options import RestoreOptions, help_text
@@ -132,7 +132,6 @@ def restore(
     from faceref.pictures.photo import check_photo
     from faceref.pictures.search import check_exists, list_photos
 
-    import_late()
     if names and references:
         raise UsageError("Give either --ref, photographs of one person, or --person, people who are enrolled")
     who = distinct(names or ())
