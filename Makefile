@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-# Tests run in so many processes, each with one thread: threads of several processes would wait for each other.
-JOBS ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())')
+# Tests run in so many processes, each with one thread: threads of several processes would wait for each other. One more
+# than there are cores, since a test that waits for a browser leaves its own to others.
+JOBS ?= $(shell $(PYTHON) -c 'import os; print(1 + (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()))')
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check docs bench bench-fast train-small train-ldbfr-small train-small-blind ablate-mechanism ablate-identity ablate-references
@@ -25,7 +26,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED) ## restore the example photograph and say where the picture is
 	$(BIN)/faceref restore examples/photo.png --ref examples/references -o out/demo.png --compare
 
-test: $(INSTALLED) ## run all tests, in a process for each core (or JOBS=N)
+test: $(INSTALLED) ## run all tests, in one process more than there are cores (or JOBS=N)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist worksteal
 
 check: $(INSTALLED) ## lint, formatting, types

@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "journal": {"errors", "files"},
     "threads": set(),
     "cluster": {"errors"},
-    "jobs": {"cluster", "errors"},
+    "jobs": {"cluster", "errors", "lean"},
     "compute": set(),
     "lean": set(),
     "allocator": set(),
