@@ -32,7 +32,7 @@ test: $(INSTALLED) ## run all tests, in one process more than there are cores (o
 check: $(INSTALLED) ## lint, formatting, types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/pyright
+	$(BIN)/pyright --threads
 
 DOCS ?= out/docs
 PACKAGES := restore people pictures faces pipelines models checkpoints data training evaluation

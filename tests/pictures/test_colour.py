@@ -130,7 +130,7 @@ def test_lab_becomes_rgb_with_a_word(tmp_path: Path, astronaut: Image.Image):
     lab.save(path)
     photo = open_photo(path)
     assert photo.losses == (f"{path} is in Lab colours; the result is in RGB.",)
-    assert np.abs(np.subtract(photo.image, astronaut, dtype=float)).mean() < 3
+    assert np.abs(np.subtract(np.asarray(photo.image), np.asarray(astronaut), dtype=float)).mean() < 3
 
 
 def test_alpha_is_kept_beside_the_picture(astronaut: Image.Image):

@@ -97,7 +97,7 @@ def one_of_two(rank: int, photographs: Path, folder: Path, tiny_model: Path, one
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}  # nobody meets there: see `meet`
     torch.set_num_threads(1)
     PEAK_SIDE["cpu"] = 64  # as tests/conftest.py does in its process
-    Trainer.flops = lambda *_: 1e9
+    pytest.MonkeyPatch().setattr(Trainer, "flops", lambda *_: 1e9)
     with (folder / f"stacks.{rank}").open("w") as stacks:
         faulthandler.register(signal.SIGUSR2, stacks)
         go_through_all_stages(rank, photographs, folder, tiny_model, one_step_model)
