@@ -3,6 +3,7 @@
 import tempfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import httpx2 as httpx
@@ -17,6 +18,7 @@ from faceref.app.server.limits import Limits
 from faceref.app.server.schema import State, read_options
 from faceref.client import Client, ServerError
 from faceref.errors import UsageError
+from faceref.people.library import Library
 
 
 @pytest.mark.parametrize(
@@ -163,6 +165,22 @@ def test_for_who_goes_in_the_middle_no_more_photographs_are_read(restorer, tmp_p
         detector.go.set()
         assert client.faces(photo).faces
         assert detector.pictures == 3  # the photograph, one reference, and the photograph of the second request
+
+
+def test_what_is_cut_off_by_the_servers_end_goes_no_further(restorer, tmp_path, photo, reference):
+    detector = HeldDetector(restorer.detector, 1)
+    by = Restorer(restorer.model, detector=detector, recogniser=restorer.recogniser)
+    form = {"data": {"name": "Eileen"}, "files": [("photos", photo), ("photos", reference)]}
+    with ThreadPoolExecutor() as threads, listening(create_app(by, data_dir=tmp_path / "kept")) as address:
+        asked = threads.submit(httpx.post, f"{address}/v1/people", timeout=60, **form)
+        assert detector.begun.wait(60)
+        reading = [thread for thread in threading.enumerate() if thread.name.startswith("AnyIO")]
+    assert asked.result().json()["code"] == "stopping"
+    detector.go.set()
+    for thread in reading:  # for which the process would wait
+        thread.join(60)
+    assert detector.pictures == 1
+    assert Library(tmp_path / "kept").everybody() == []
 
 
 def test_looking_for_faces_has_an_end(restorer, tmp_path, photo, reference):

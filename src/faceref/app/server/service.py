@@ -75,11 +75,13 @@ class Turn:
         raise _gone()
 
     async def _watch(self, waiting: anyio.CancelScope) -> None:
-        """Leave the line when the client goes, or sends what is not taken from it."""
-        with suppress(HTTPException):
-            while (await self._receive())["type"] != "http.disconnect":
-                pass
-        self._has_gone.set()
+        """Leave the line when the client goes, or sends what is not taken from it, or the server ends."""
+        try:
+            with suppress(HTTPException):
+                while (await self._receive())["type"] != "http.disconnect":
+                    pass
+        finally:  # of a server that ends nobody hears any more, and the process waits for its threads
+            self._has_gone.set()
         waiting.cancel()
 
 
