@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import httpx2 as httpx
 import pytest
 from PIL import Image
-from serving import HeldDetector, listening, png, until
+from serving import FULLY, HeldDetector, listening, png, until
 
 from faceref import Restorer
 from faceref.app.server.api import create_app
@@ -181,6 +181,19 @@ def test_what_is_cut_off_by_the_servers_end_goes_no_further(restorer, tmp_path, 
         thread.join(60)
     assert detector.pictures == 1
     assert Library(tmp_path / "kept").everybody() == []
+
+
+def test_a_result_for_which_nobody_waits_any_more_is_not_fetched(held, tmp_path, photo):
+    app = create_app(held, data_dir=tmp_path / "kept", limits=Limits(fetched_seconds=0))
+    form = {"files": {"photo": photo}, "data": {"options": FULLY.model_dump_json()}}
+    with listening(app) as address, Client(address) as client:
+        given_up(address, "/v1/restore", headers={"Prefer": "wait=60", "Idempotency-Key": "a"}, **form)
+        job = client.submit(photo, options=FULLY, idempotency_key="a")
+        held.go.set()
+        assert list(client.follow(job.id))[-1].state == State.DONE
+        answered = 'faceref_request_seconds_count{route="/v1/restore"} 2.0'
+        until(lambda: answered in httpx.get(f"{address}/metrics").text)
+        assert client.result(job.id)[1] == "image/png"
 
 
 def test_looking_for_faces_has_an_end(restorer, tmp_path, photo, reference):

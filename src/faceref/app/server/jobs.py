@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Annotated
 
 import anyio
-from fastapi import APIRouter, File, Form, Header, Path, Query, Response, UploadFile
+from fastapi import APIRouter, File, Form, Header, Path, Query, Request, Response, UploadFile
 from fastapi.responses import StreamingResponse
 
 from faceref.app.server.errors import FailedJobError, RefusedError
@@ -60,6 +60,7 @@ Options = Annotated[
 @router.post("/restore", status_code=202, response_model=Job, responses={**RESULT, 202: {"headers": LOCATION}})
 async def restore(
     caller: CallerOf,
+    request: Request,
     response: Response,
     photo: Photo,
     references: References = [],  # noqa: B006 (FastAPI copies it)
@@ -78,10 +79,12 @@ async def restore(
     until = time.monotonic() + min(wait, caller.service.limits.wait_seconds)
     async for now in _looks(caller, job):
         job = now
-        if time.monotonic() >= until:
+        if time.monotonic() >= until or await request.is_disconnected():
             break
     response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return await result(caller, job.id) if wait and job.is_over else job
+    # who has gone has not fetched it, and may ask for it again
+    is_fetched = wait and job.is_over and not await request.is_disconnected()
+    return await result(caller, job.id) if is_fetched else job
 
 
 @router.get("/jobs/{id}")
