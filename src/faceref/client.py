@@ -24,7 +24,7 @@ from faceref.restore.options import Options, RestoreOptions, Strength, options_o
 
 PAUSE = 0.5  # seconds before a job is asked for whose stream of events has ended early
 PATIENCE = 60.0  # seconds that a server may be away meanwhile, as while it is started anew
-SILENT = 660.0  # seconds that it may say nothing while it looks for faces or enrolls somebody
+SILENT = 660.0  # seconds that it may say nothing while it looks for faces, enrolls, or does so for others first
 AWAY = (502, 503, 504)  # a proxy's answers in the place of a server that does not
 
 Source = str | Path | bytes
@@ -75,7 +75,7 @@ class Client:
         timeout: float = 60,
         http: httpx.Client | None = None,
     ) -> None:
-        """timeout: seconds without a sign of life, SILENT at least while people are enrolled or faces looked for.
+        """timeout: seconds without a sign of life, SILENT at least for what waits its turn: faces, enrolling, strength.
 
         http: another client of HTTP instead, with its own address.
         """
@@ -145,7 +145,8 @@ class Client:
         again. keep: until its time is over.
         """
         look = {"keep": keep} | ({} if strength is None else {"strength": _typed(strength)})
-        answer = self._send("GET", f"{_job(id)}/result", "image/", params=look)
+        send = self._send if strength is None else self._look  # it is composed when it is its turn
+        answer = send("GET", f"{_job(id)}/result", "image/", params=look)
         return answer.content, answer.headers["content-type"]
 
     def cancel(self, id: str) -> None:
@@ -160,7 +161,7 @@ class Client:
         options: Options = RestoreOptions(),
     ) -> Account:
         """Which faces there are and who they are; none is restored."""
-        return self._model(Account, self._look("/v1/faces", **_form(photo, references, people, options)))
+        return self._model(Account, self._look("POST", "/v1/faces", **_form(photo, references, people, options)))
 
     def people(self) -> list[EnrolledPerson]:
         return self._model(list[EnrolledPerson], self._send("GET", "/v1/people"))
@@ -173,11 +174,13 @@ class Client:
         return self._send("GET", f"{_person(name)}/faces/{number}", "image/").content
 
     def enroll(self, name: str, photos: Sources) -> NewPerson:
-        return self._model(NewPerson, self._look("/v1/people", data={"name": name}, files=_several("photos", photos)))
+        return self._model(
+            NewPerson, self._look("POST", "/v1/people", data={"name": name}, files=_several("photos", photos))
+        )
 
     def add(self, name: str, photos: Sources) -> AddedPhotos:
         """More photographs of a person."""
-        return self._model(AddedPhotos, self._look(f"{_person(name)}/photos", files=_several("photos", photos)))
+        return self._model(AddedPhotos, self._look("POST", f"{_person(name)}/photos", files=_several("photos", photos)))
 
     def rename(self, name: str, new: str) -> None:
         self._send("PATCH", _person(name), None, json={"name": new})
@@ -211,12 +214,12 @@ class Client:
         _check_is(answer, kind)
         return answer
 
-    def _look(self, path: str, **content: Any) -> httpx.Response:
-        """Post photographs in which the server looks for faces before it says anything."""
+    def _look(self, method: str, path: str, kind: str | None = "application/json", **content: Any) -> httpx.Response:
+        """As `_send`, for what the server does in turn, one request after the other, before it says anything."""
         timeout = self._http.timeout.as_dict()
         if timeout["read"] is not None:
             timeout["read"] = max(timeout["read"], SILENT)
-        return self._send("POST", path, extensions={"timeout": timeout}, **content)
+        return self._send(method, path, kind, extensions={"timeout": timeout}, **content)
 
     @staticmethod
     def _model(kind: type[T], answer: httpx.Response) -> T:

@@ -107,11 +107,13 @@ def test_who_enrolls_or_looks_for_faces_waits_longer_for_a_sign_of_life(timeout,
     http = httpx.Client(base_url="http://here", timeout=timeout, transport=httpx.MockTransport(answer))
     with Client(http=http) as client:
         looking = (lambda: client.enroll("Ada", b""), lambda: client.add("Ada", b""), lambda: client.faces(b""))
-        for ask in (*looking, client.people):
+        results = (lambda: client.result("b", strength=0.5), lambda: client.result("a"))
+        for ask in (*looking, *results, client.people):
             with pytest.raises(ServerError, match="The answer was 500"):
                 ask()
-    looked = dict.fromkeys(("POST /v1/people", "POST /v1/people/Ada/photos", "POST /v1/faces"), waits)
-    assert waited == looked | {"GET /v1/people": timeout}
+    in_turn = ("POST /v1/people", "POST /v1/people/Ada/photos", "POST /v1/faces", "GET /v1/jobs/b/result")
+    others = dict.fromkeys(("GET /v1/people", "GET /v1/jobs/a/result"), timeout)
+    assert waited == dict.fromkeys(in_turn, waits) | others
 
 
 def test_the_description_says_what_answers_and_options_there_are(address):
