@@ -55,6 +55,14 @@ def test_an_album_is_grouped_into_people_and_nothing_is_written_into_it(folder):
     assert sorted(path.name for path in (folder / "album").iterdir()) == before
 
 
+def test_a_file_that_is_given_twice_is_one_photograph_and_no_copy(folder):
+    paths = [folder / "album", folder / "album" / "1.png"]
+    twice = read_album(paths, CountingDetector(), TorchDlibRecogniser(), AlbumIndex(folder / "cache"))
+    assert [(photo.name, photo.copies) for photo in twice.photos] == [
+        (photo.name, photo.copies) for photo in look(folder).photos
+    ]
+
+
 def test_what_was_seen_before_is_not_looked_at_again_nor_what_was_moved_or_renamed(folder):
     detector = CountingDetector()
     album = look(folder, detector)  # copied, so that no path is as it was

@@ -68,7 +68,7 @@ def read_album(
     Raises PhotoError for a folder that is missing or has no pictures.
     """
     reader = _Reader(detector, recogniser, index)
-    files = list_photos(paths)
+    files = list(dict.fromkeys(list_photos(paths)))  # one that lies in two of them is no copy of itself
     known = reader.known(files)
     photos: dict[str, AlbumPhoto] = {}  # by pixels
     skipped: list[SkippedReference] = []
