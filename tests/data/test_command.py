@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from faceref.app.cli.main import app
 from faceref.data.index import read_index, write_index
@@ -163,6 +164,20 @@ def test_check_ends_with_1_and_the_names(faces: Path, capsys):
     assert "Eileen/a.png: does not exist" in told
     assert "Solara: is in test" in told
     assert "3 problems" in told
+
+
+def test_the_statistics_are_whole_however_many_columns_they_have(tmp_path: Path, capsys):
+    sizes = range(1, 31)
+    names = [f"{size}/{size}_{number}.png" for size in sizes for number in range(size)]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    rows = [{"file": name, "person": name.partition("/")[0], "split": "train"} for name in names]
+    write_index(tmp_path, rows)
+    assert run("data", "check", tmp_path, "--no-near-duplicates") == 0
+    heading, counts = capsys.readouterr().out.splitlines()[:2]
+    assert heading.split() == ["photographs", "per", "identity", "all", *map(str, sizes)]
+    assert counts.split() == ["train", "30", *["1"] * 30]
 
 
 @pytest.mark.slow

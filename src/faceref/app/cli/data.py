@@ -9,7 +9,7 @@ from rich.table import Table
 
 from faceref.app.cli import data_download, data_sets
 from faceref.app.cli.compute_options import Device
-from faceref.app.cli.console import output, progress, say
+from faceref.app.cli.console import output, progress, say, show
 from faceref.app.cli.data_options import Folder, RecogniserFile, UseRay, Workers, embed, say_all
 from faceref.errors import DataError, UsageError
 
@@ -127,7 +127,7 @@ def _compare(embeddings: Any, space: Any, distance: float, labels: dict[str, str
     for p in points:
         numbers = (value for a in (p.pairs, p.components, p.identities) for value in (a.precision, a.recall))
         table.add_row(f"{p.threshold:.3f}", *(f"{value:.4f}" for value in numbers))
-    output.print(table)
+    show(table)
 
 
 @app.command()

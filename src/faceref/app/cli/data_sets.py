@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from faceref.app.cli.compute_options import Device
-from faceref.app.cli.console import output, progress
+from faceref.app.cli.console import output, progress, show
 from faceref.app.cli.data_options import RecogniserFile, UseRay, Workers, embed
 from faceref.errors import UsageError
 
@@ -118,6 +118,6 @@ def _print_statistics(statistics: Any) -> None:
         for split, histogram in histograms.items():
             cells = (str(histogram[n] or "") for n in counts)
             table.add_row(split or "no split", str(sum(histogram.values())), *cells)
-        output.print(table)
+        show(table)
     if statistics.nobody:
         output.print(f"photographs of which no person is known: {statistics.nobody}")
