@@ -2,6 +2,7 @@
 
 import io
 import re
+import weakref
 from threading import Thread
 
 import pytest
@@ -49,6 +50,16 @@ def test_people_are_listed_read_renamed_merged_and_removed(client, photo, refere
         client.face("Eileen Marie & Collins", 3)
     client.remove("Eileen Marie & Collins")
     assert client.people() == []
+
+
+def test_of_whoever_is_removed_nothing_stays_in_memory(serve, reference):
+    http = serve()
+    client = Client(http=http)
+    client.enroll("Eileen", [reference])
+    client.face("Eileen", 1)
+    (kept,) = (weakref.ref(person) for _, person in http.app.state.service.people._kept.values())
+    client.remove("eileen")
+    assert kept() is None
 
 
 def test_what_was_seen_in_albums_is_forgotten_with_a_person(client, reference, tmp_path, restorer):

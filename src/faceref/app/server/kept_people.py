@@ -22,6 +22,12 @@ class KeptPeople:
         self._kept: OrderedDict[Key, tuple[tuple[Any, ...], Person]] = OrderedDict()  # used last at the end
         self._lock = Lock()
 
+    def forget(self, owner: str) -> None:
+        """No face of the owner's people stays in memory, as where one is removed; who is needed is read again."""
+        with self._lock:
+            for key in [key for key in self._kept if key[0] == owner]:
+                del self._kept[key]
+
     def get(self, owner: str, name: str) -> Person:
         """As `Library.get`; whoever was changed or removed since is not in memory any more."""
         key = (owner, name)

@@ -133,8 +133,9 @@ def merge(caller: CallerOf, name: str, same: SamePerson) -> None:
 
 @router.delete("/people/{name}", status_code=204, tags=["people"])
 def remove(caller: CallerOf, name: str) -> None:
-    """Forget a person, and what was seen in albums, where they may be; nothing of them stays on the disk."""
+    """Forget a person, and what was seen in albums, where they may be; nothing of them stays on disk or in memory."""
     caller.service.owners.forget(caller.owner, name)
+    caller.service.people.forget(caller.owner)
 
 
 @router.get("/limits", tags=["server"])
