@@ -62,7 +62,7 @@ def run(
 def _in_processes(work: Work[Item, Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
     others = set(active_children())
     # spawned, not forked: a fork of a process that has started torch's threads may hang
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin)
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin_worker)
     try:
         for start in range(0, len(items), AT_ONCE * workers):
             part = items[start : start + AT_ONCE * workers]
@@ -82,8 +82,8 @@ def _in_processes(work: Work[Item, Result], items: Sequence[Item], workers: int)
         pool.shutdown(cancel_futures=True)
 
 
-def _begin() -> None:
-    """A worker ends with the parent: one that is killed can tell nobody. Between two items Ctrl-C is the parent's."""
+def _begin_worker() -> None:
+    """It ends with the parent: one that is killed can tell nobody. Between two items Ctrl-C is the parent's."""
     from tqdm import tqdm
 
     import_late()

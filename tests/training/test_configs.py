@@ -32,11 +32,11 @@ from faceref.training.stages.configs import (
 )
 from faceref.training.stages.vqgan import build_autoencoder
 
-MADE = re.findall(r"[\w-]+", (ROOT / "Makefile").read_text())
+MADE = " ".join(re.findall(r"\$\(call train,(.+)\)", (ROOT / "Makefile").read_text())).split()
 
 
 def untrained(folder: Path, copies: Path) -> Path:
-    """A folder with the networks that a stage begins from: those that ship, or untrained ones of their sizes."""
+    """A folder with the networks that a stage begins from: those that ship, or narrow untrained ones."""
     if folder.parts[0] != "runs":
         return ROOT / folder
     config = config_of(folder)
@@ -59,15 +59,11 @@ def without_decoder(folder: Path) -> Path:
 
 
 def narrow(network: Mapping[str, Any]) -> dict[str, Any]:
-    """A U-Net or an autoencoder of the same form, as narrow as can be."""
+    """A U-Net or an autoencoder of the same form, as narrow as can be; a norm of one place has two numbers at least."""
     if "base_channels" in network:
         return {**network, "base_channels": 32}
     widths = [32 for _ in network["block_out_channels"]]
-    return {
-        **network,
-        "block_out_channels": widths,
-        "norm_num_groups": 16,
-    }  # of one place there is more than one number
+    return {**network, "block_out_channels": widths, "norm_num_groups": 16}
 
 
 @pytest.mark.parametrize("path", [path for path in CONFIGS if path.stem not in MADE], ids=lambda path: path.stem)
