@@ -1,8 +1,9 @@
 """PixelFusion: nothing at first; then any size, and both pictures count."""
 
 import torch
+from diffusers.models.resnet import ResnetBlock2D
 
-from faceref.models.fusion import PixelFusion
+from faceref.models.fusion import PixelFusion, ResidualBlock
 
 
 def trained() -> PixelFusion:
@@ -10,6 +11,11 @@ def trained() -> PixelFusion:
     fusion = PixelFusion(channels=32, residual_blocks=1)
     torch.nn.init.normal_(fusion.conv_out.weight, std=0.1)
     return fusion
+
+
+def test_its_blocks_are_those_of_diffusers_to_the_bit():
+    block, x = ResidualBlock(32), torch.randn(2, 32, 8, 8)
+    assert torch.equal(block(x), ResnetBlock2D.forward(block, x, None))
 
 
 def test_a_new_one_changes_nothing():

@@ -19,6 +19,7 @@ from PIL import Image
 from faceref.faces.dlib_detector import DlibDetector, dlib_weights
 from faceref.faces.face import Landmarker
 from faceref.faces.landmarks import landmarks_of_aligned
+from faceref.threads import in_threads
 
 SAME_PERSON_DISTANCE = 0.6  # dlib's published threshold: 99.38 % on LFW's pairs
 SAME_PHOTOGRAPH_DISTANCE = 0.17  # one photograph in two sizes or formats: docs/people.md
@@ -73,7 +74,7 @@ def similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def chips_of(images: Sequence[Image.Image], landmarks: Sequence[np.ndarray]) -> list[np.ndarray]:
     """What dlib's network takes of N faces, each an RGB photo and landmarks [68, 2]: uint8 [150, 150, 3]."""
-    return [_chip(image, points) for image, points in zip(images, landmarks, strict=True)]
+    return list(in_threads(lambda pair: _chip(*pair), list(zip(images, landmarks, strict=True))))
 
 
 def _chip(image: Image.Image, landmarks: np.ndarray) -> np.ndarray:
