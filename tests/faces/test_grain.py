@@ -25,6 +25,18 @@ def test_grain_is_as_strong_and_as_coarse_as_its_model(coarse: float):
     assert alike[1] == pytest.approx(alike[0], abs=0.08)
 
 
+def test_it_has_the_levels_that_were_measured():
+    everywhere = np.ones((480, 480), dtype=bool)
+    white = np.random.default_rng(0).normal(0, 1, (480, 480, 3)).astype(np.float32)
+    for model in (6 * white, 4 * white + 20 * cv2.GaussianBlur(white, (0, 0), 2)):
+        (asked,) = grain_levels(model, everywhere)
+        drawn = Grain(asked, 480, 480, np.random.default_rng(1))
+        (levels,) = grain_levels(drawn.rows(0, 480), everywhere)
+        assert levels[:3] == pytest.approx(asked[:3], rel=0.07)
+        assert levels[3] == pytest.approx(asked[3], rel=0.25)  # a few waves to a picture
+        assert drawn.deviation == pytest.approx(drawn.rows(0, 480).std((0, 1)), rel=0.02)
+
+
 def test_each_channel_has_its_own_grain_and_one_without_gets_none():
     model = grain(8, 0, 0) * (1, 0.5, 0)
     result = Grain(grain_levels(model.astype(np.float32), EVERYWHERE)[0], 160, 160, np.random.default_rng(0)).rows(

@@ -222,8 +222,10 @@ def _lost_grain(
     known = [levels for levels in measured if levels is not None]
     if not known or (box[2] - box[0]) * (box[3] - box[1]) < FEWEST:
         return None
-    levels = np.ma.median(np.ma.masked_invalid(known), axis=0).filled(np.nan)
-    grain = Grain(plausible(levels, coarsest), box[3] - box[1], box[2] - box[0], rng)
+    levels = plausible(np.ma.median(np.ma.masked_invalid(known), axis=0).filled(np.nan), coarsest)
+    if not levels.any():
+        return None
+    grain = Grain(levels, box[3] - box[1], box[2] - box[0], rng)
     return grain.times(_part_of(most, np.sqrt((TO_RGB**2 @ grain.deviation**2).mean())))
 
 
