@@ -8,6 +8,7 @@ CPU seconds are told, which tell most where other programs run; 50 steps are wor
 """
 
 import argparse
+import math
 import os
 import statistics
 from pathlib import Path
@@ -33,10 +34,12 @@ def main() -> None:
             print(f"{checkout}: {stages(told[checkout][-1], given.steps)}, load {os.getloadavg()[0]:.0f}", flush=True)
     before, now = told.values()
     wholes = [statistics.median(row.of_steps(STEPS, given.steps) for row in rows) for rows in (before, now)]
-    apart = max(abs(a - b) for a, b in zip(before[-1].pixels, now[-1].pixels, strict=True))
+    pixels = before[-1].pixels, now[-1].pixels
+    deviation, most = statistics.pstdev(pixels[0]), max(abs(a - b) for a, b in zip(*pixels, strict=True))
+    mean_square = math.dist(*pixels) / len(pixels[0]) ** 0.5
     print(
         f"{wholes[0]:.1f} and {wholes[1]:.1f} s, {wholes[0] / wholes[1]:.2f} times as fast; pixels differ by "
-        f"{apart / statistics.pstdev(before[-1].pixels):.1e} of their deviation at most"
+        f"{most / deviation:.1e} of their deviation at most, {mean_square / deviation:.1e} as root mean square"
     )
 
 
