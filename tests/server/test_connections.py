@@ -1,5 +1,6 @@
 """Clients that are slow, stop in the middle, or say nothing: they are answered or closed, and others are served."""
 
+import asyncio
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -124,3 +125,26 @@ def test_who_reads_slowly_gets_all_of_a_picture(monkeypatch):
             time.sleep(0.01)
     assert time.monotonic() - started > 1.2  # longer than a client that has stopped is waited for
     assert received > len(picture)
+
+
+def test_a_request_that_is_sent_before_the_answer_to_another_has_all_its_time(monkeypatch):
+    monkeypatch.setattr(connections, "ANSWER", 0.5)
+    app = FastAPI()
+
+    @app.get("/{seconds}")
+    async def wait(seconds: float) -> str:
+        await asyncio.sleep(seconds)
+        return f"after {seconds} seconds"
+
+    def asked(*seconds: float) -> str:
+        return "".join(f"GET /{one} HTTP/1.1\r\nHost: x\r\n\r\n" for one in seconds)
+
+    with listening(app) as address, socket.socket() as connection:
+        connection.settimeout(60)
+        connection.connect((urlsplit(address).hostname, urlsplit(address).port))
+        for sent in ((0.0, 1.0), (1.5,)):
+            connection.sendall(asked(*sent).encode())
+            told = b""
+            while b"after %.1f seconds" % sent[-1] not in told and (part := connection.recv(65536)):
+                told += part
+            assert told.count(b"200 OK") == len(sent)

@@ -73,8 +73,9 @@ class BoundedProtocol(H11Protocol):
             self._is_busy()
 
     def on_response_complete(self) -> None:
-        self._is_quiet(ANSWER)
         super().on_response_complete()  # which may begin with the next request
+        if self.cycle.response_complete:
+            self._is_quiet(ANSWER)
 
     def pause_writing(self) -> None:
         super().pause_writing()
