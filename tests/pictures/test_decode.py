@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 from picture_files import encoded, pixels
-from PIL import Image
+from PIL import Image, WebPImagePlugin
 from PIL.JpegImagePlugin import JpegImageFile
 
 from faceref.errors import PhotoError
@@ -141,7 +141,10 @@ def test_a_webp_that_pillow_would_not_open_is_refused_in_one_sentence():
     webp = bytearray(encoded(Image.new("RGBA", (30, 30), (1, 2, 3, 4)), "WEBP", exif=b"MM\0*\0\0\0\x08\0\0\0\0\0\0"))
     assert webp[12:16] == b"VP8X"
     webp[24:30] = 2 * (16382).to_bytes(3, "little")  # sides less one
-    with pytest.raises(PhotoError, match="has more than 178 megapixels, the most that is read of this format"):
+    reason = "has more than 178 megapixels, the most that is read of this format"
+    if not hasattr(WebPImagePlugin, "_get_size"):  # Pillow 11.3 has libwebp open it, which finds other sides within
+        reason = "is not a picture in .* format"
+    with pytest.raises(PhotoError, match=reason):
         open_photo(bytes(webp))
 
 
