@@ -3,6 +3,7 @@
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
+from threading import Event, Thread, current_thread
 
 import pytest
 
@@ -70,6 +71,30 @@ def test_what_is_over_its_time_takes_no_room_and_no_key_while_workers_are_busy(o
     with pytest.raises(RefusedError, match="There is no such job"):
         queue.get("me", first)
     assert queue.submit("me", REQUEST, key="once").id != first
+
+
+@pytest.mark.parametrize("ask", ["submit", "accepted"])
+def test_a_key_that_is_given_while_its_job_is_being_cancelled_is_that_jobs(opened, monkeypatch, ask):
+    queue = opened()
+    id = queue.submit("me", REQUEST, key="once").id
+    answered, purge = Event(), queue.work.purge
+    cancelling = Thread(target=queue.discard, args=("me", id))
+
+    def held() -> None:
+        if current_thread() is cancelling:  # it is cancelled, and not deleted yet
+            answered.wait(60)
+        purge()
+        if cancelling.ident is None:
+            cancelling.start()
+            cancelling.join(0.5)  # until it is held, or has to wait for the answer
+
+    monkeypatch.setattr(queue.work, "purge", held)
+    try:
+        assert getattr(queue, ask)("me", REQUEST, key="once").id == id
+    finally:
+        answered.set()
+        cancelling.join()
+    assert queue.accepted("me", REQUEST, "once") is None
 
 
 def test_accepted_jobs_are_done_in_order_by_the_next_process(opened):

@@ -36,32 +36,33 @@ class JobQueue:
     def submit(self, owner: str, request: JobRequest, key: str | None = None) -> Job:
         """Accept a request; one with the same idempotency key is the same job. Raises RefusedError."""
         digest = request.digest()
-        self.work.purge()  # what its owner cannot see any more takes no room of theirs
-        with self._file.transaction() as rows:
-            known = self._accepted(owner, key, digest)
-            if known is not None:
-                return self.get(owner, known)
-            self._check_room(owner)
-            self._file.check_room(sum(map(len, (request.photo, *request.references))))
-            id = secrets.token_urlsafe(16)
-            number = rows.execute(
-                "INSERT INTO job (id, owner, key, digest, request) VALUES (?, ?, ?, ?, ?)",
-                (id, owner, key, digest, request.settings_json()),
-            ).lastrowid
-            rows.executemany(
-                "INSERT INTO upload VALUES (?, ?, ?)",
-                [(number, i, data) for i, data in enumerate((request.photo, *request.references))],
-            )
-        self.work.arrived.set()
-        return self.get(owner, id)
+        with self._file.lock:  # nothing is cancelled between what is deleted and what is looked for
+            self.work.purge()  # what its owner cannot see any more takes no room of theirs
+            with self._file.transaction() as rows:
+                known = self._accepted(owner, key, digest)
+                if known is not None:
+                    return self.get(owner, known)
+                self._check_room(owner)
+                self._file.check_room(sum(map(len, (request.photo, *request.references))))
+                id = secrets.token_urlsafe(16)
+                number = rows.execute(
+                    "INSERT INTO job (id, owner, key, digest, request) VALUES (?, ?, ?, ?, ?)",
+                    (id, owner, key, digest, request.settings_json()),
+                ).lastrowid
+                rows.executemany(
+                    "INSERT INTO upload VALUES (?, ?, ?)",
+                    [(number, i, data) for i, data in enumerate((request.photo, *request.references))],
+                )
+            self.work.arrived.set()
+            return self.get(owner, id)
 
     def accepted(self, owner: str, request: JobRequest, key: str | None) -> Job | None:
         """The job that a request with an idempotency key is already. Raises RefusedError for another request's key."""
         if key is None:
             return None
         digest = request.digest()
-        self.work.purge()
         with self._file.lock:
+            self.work.purge()
             known = self._accepted(owner, key, digest)
             return None if known is None else self.get(owner, known)
 
