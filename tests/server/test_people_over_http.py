@@ -128,8 +128,10 @@ def test_warnings_name_photographs_by_the_numbers_of_their_faces(client, referen
     assert {"photograph 1", "photograph 2"} <= set(re.findall(r"\w+ \d\b", warning))
 
 
-def test_a_job_that_waits_keeps_its_people_whatever_they_are_called_meanwhile(serve, held, photo, reference):
+@pytest.mark.parametrize("by", ["HTTP", "the command"])
+def test_a_job_that_waits_keeps_its_people_whatever_they_are_called(serve, held, photo, reference, tmp_path, by):
     client = Client(http=serve(by=held))
+    people = client if by == "HTTP" else Library(tmp_path / "kept")
     turned = [png(Image.open(io.BytesIO(reference)).rotate(angle)) for angle in (4, 8)]
     client.enroll("Eileen", turned[:1])
     client.enroll("Collins", turned[1:])
@@ -139,9 +141,9 @@ def test_a_job_that_waits_keeps_its_people_whatever_they_are_called_meanwhile(se
     by_name = client.submit(photo, people=["Eileen"], options=FULLY)
     by_hand = client.submit(photo, people=["Eileen"], options=FULLY.model_copy(update={"by_hand": (said,)}))
     of_two = client.submit(photo, people=["Collins"], options=FULLY)
-    client.rename("Eileen", "Marie")
+    people.rename("Eileen", "Marie")
     client.enroll("Eileen", [photo])  # somebody else, whose only photograph is the one to be restored
-    client.merge("Marie", "Collins")
+    people.merge("Marie", "Collins")
     held.go.set()
     for job, references in ((first, 0), (by_name, 2), (by_hand, 2), (of_two, 2)):
         done = list(client.follow(job.id))[-1]

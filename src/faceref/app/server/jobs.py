@@ -163,8 +163,8 @@ def _accepted(caller: Caller, asked: JobRequest, key: str | None) -> Job:
     asked.check(service.limits)
     service.restorer.check(asked.options, with_references=bool(asked.references or asked.people))
     with service.queue.work.naming:  # who is called otherwise from here on is so in the job, too
-        known_by = [digest for name in asked.people for digest in caller.library.digests(name)]  # unknown: said now
-        return service.queue.submit(caller.owner, replace(asked, known_by=tuple(known_by)), key)
+        photographs_of = tuple(tuple(caller.library.digests(name)) for name in asked.people)  # unknown: said now
+        return service.queue.submit(caller.owner, replace(asked, photographs_of=photographs_of), key)
 
 
 async def _job(caller: Caller, id: str) -> Job:

@@ -143,7 +143,7 @@ class JobQueue:
                 left = "SELECT number, request FROM job WHERE owner = ? AND state IN ('waiting', 'running')"
                 for number, settings in rows.execute(left, (owner,)).fetchall():
                     with suppress(ValueError, KeyError, TypeError):  # of another version: it fails when it is read
-                        renamed = JobRequest.of(settings, [b""]).renamed(name, new).settings_json()
+                        renamed = JobRequest.of(settings, [b""]).renamed({name: new}).settings_json()
                         rows.execute("UPDATE job SET request = ? WHERE number = ?", (renamed, number))
 
     @property

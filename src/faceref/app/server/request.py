@@ -21,14 +21,14 @@ PHOTOGRAPH = "The photograph"  # how sentences call the one to be restored
 class JobRequest:
     """A photograph, and one person's references or the names of enrolled people, or nobody.
 
-    known_by: digests of the photographs by which these people were known when the request was accepted.
+    photographs_of: digests of those by which each of these people was known when the request was accepted.
     """
 
     photo: bytes
     references: tuple[bytes, ...]
     people: tuple[str, ...]
     options: RestoreOptions
-    known_by: tuple[str, ...] = ()
+    photographs_of: tuple[tuple[str, ...], ...] = ()
 
     def check(self, limits: Limits) -> None:
         """Raises UsageError or PhotoError for what can be seen without decoding anything."""
@@ -44,13 +44,13 @@ class JobRequest:
 
     def check_people(self, people: Iterable[Person]) -> None:
         """Raises UsageError if those who have the names are not those who had them when the request was accepted."""
-        if not {one.digest for person in people for one in person.references} >= set(self.known_by):
+        if not {one.digest for person in people for one in person.references} >= set().union(*self.photographs_of):
             reason = "Who was looked for is not enrolled any more, and somebody else has the name"
             raise UsageError(reason, hint="send the photograph again", code="unknown_person")
 
     def settings_json(self) -> str:
         """All but the pictures."""
-        return json.dumps(self._asked() | {"known_by": self.known_by})
+        return json.dumps(self._asked() | {"photographs_of": self.photographs_of})
 
     def _asked(self) -> dict[str, Any]:
         return {"people": self.people, "options": self.options.model_dump(mode="json")}
@@ -60,14 +60,14 @@ class JobRequest:
         """From `settings_json()` and the photograph before its references."""
         read = json.loads(settings)
         options = RestoreOptions.model_validate(read["options"])
-        known_by = tuple(read.get("known_by", ()))  # a job of an earlier version has none
-        return cls(pictures[0], tuple(pictures[1:]), tuple(read["people"]), options, known_by)
+        photographs_of = tuple(map(tuple, read.get("photographs_of", ())))  # a job of an earlier version has none
+        return cls(pictures[0], tuple(pictures[1:]), tuple(read["people"]), options, photographs_of)
 
-    def renamed(self, name: str, new: str) -> Self:
-        """The same, with somebody called otherwise."""
+    def renamed(self, names: Mapping[str, str]) -> Self:
+        """The same, with people called otherwise; names: what they are called by what they were."""
 
         def now(known: str | None) -> str | None:
-            return new if same_name(known, name) else known
+            return next((new for name, new in names.items() if same_name(known, name)), known)
 
         by_hand = [said.model_copy(update={"person": now(said.person)}) for said in self.options.by_hand]
         options = self.options.model_copy(update={"by_hand": tuple(by_hand)})

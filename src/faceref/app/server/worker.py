@@ -86,7 +86,9 @@ class Worker:
 
     def _task(self, job: Claimed) -> Task:
         """Raises UsageError if a person is not enrolled any more, or somebody else is by that name."""
-        request = job.request
+        asked, called = job.request, self.people.called
+        known = zip(asked.people, asked.photographs_of, strict=False)
+        request = asked.renamed({name: called(job.owner, name, photographs) for name, photographs in known})
         people = tuple(self.people.get(job.owner, name) for name in distinct(request.people))
         request.check_people(people)
         return Task(request.photo, people or request.references, request.options)
