@@ -10,7 +10,7 @@ from PIL import Image
 
 from faceref.errors import OutputError, PhotoError, UsageError, printable
 from faceref.pictures.formats import AVIF
-from faceref.pictures.naming import check_outputs, output_suffix, plan_outputs
+from faceref.pictures.naming import check_outputs, output_suffix, plan_outputs, plan_tree
 from faceref.pictures.output import save_picture
 from faceref.pictures.photo import open_photo
 
@@ -55,6 +55,25 @@ def test_results_of_one_name_are_numbered_in_order(tmp_path: Path):
     beside = plan_outputs(photos[:2], None)
     assert list(beside.values()) == [tmp_path / "a" / "me_restored.jpg", tmp_path / "b" / "me_restored.jpg"]
     assert plan_outputs(photos, tmp_path / "out") == plan_outputs(photos, tmp_path / "out")
+
+
+def test_names_that_differ_in_case_only_are_refused_where_they_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    tree, out = tmp_path / "photos", tmp_path / "out"
+    photos = [photo_file(tree / name) for name in ("a.JPG", "b.jpg", "sommer/b.jpg", "Sommer/B.jpg")]
+    out.mkdir()
+    # as it is on Linux
+    monkeypatch.setattr(Path, "exists", lambda path: path.name in os.listdir(path.parent))
+    assert [*plan_tree(photos, tree, out).values()] == [out / photo.relative_to(tree) for photo in photos]
+    # as it is on macOS and Windows
+    monkeypatch.setattr(Path, "exists", lambda path: path.name.lower() in map(str.lower, os.listdir(path.parent)))
+    assert len(plan_tree(photos[:3], tree, out)) == 3
+    with pytest.raises(UsageError) as raised:
+        plan_tree(photos, tree, out)
+    assert str(raised.value) == (
+        f"{photos[2]} and {photos[3]} cannot both become {out}/Sommer/B.jpg: case is ignored there; "
+        "rename one of them, or choose another folder for the results."
+    )
+    assert not list(out.iterdir())
 
 
 def test_a_name_of_a_picture_is_taken_as_it_is(tmp_path: Path):

@@ -2,12 +2,13 @@
 
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
 
-from faceref.errors import OutputError, UsageError
+from faceref.errors import OutputError, UsageError, printable
+from faceref.files import cannot_be_written
 from faceref.pictures.formats import HEAD, OUTPUT_FORMATS, PHOTO_SUFFIXES, format_of, suffix_for
 from faceref.pictures.mark import is_marked_restored
 from faceref.pictures.photo import Photo
@@ -55,8 +56,10 @@ def plan_tree(photos: Sequence[Path], folder: Path, out: Path) -> dict[Path, Pat
 
     One whose format cannot be written gets another suffix, and a number if that would be the name of another: each
     photograph's own name stays free for the case that it is copied. Case does not tell names apart (macOS, Windows).
+    Raises UsageError for two photographs whose own names are one there, OutputError if `out` cannot be written.
     """
     own = {photo: out / photo.relative_to(folder) for photo in photos}
+    _check_case(own, out)
     renamed = _numbered(
         {photo: target.with_suffix("") for photo, target in own.items() if not _keeps_format(photo)},
         taken=(str(target).casefold() for target in own.values()),
@@ -104,6 +107,31 @@ def check_name(path: Path) -> None:
     if length > longest:
         reason = f"cannot be written: its name has {length} bytes, and {longest} are the most there"
         raise OutputError(reason, subject=path, hint="choose a shorter name", code="name_too_long")
+
+
+def _check_case(own: Mapping[Path, Path], out: Path) -> None:
+    """Raises UsageError for names in `out` that differ in case only where that does not tell them apart."""
+    first: dict[str, Path] = {}
+    for photo, target in own.items():
+        other = first.setdefault(str(target).lower(), photo)
+        if other == photo:
+            continue
+        if not _ignores_case(out):
+            return
+        reason = (
+            f"{printable(other)} and {printable(photo)} cannot both become {printable(target)}: case is ignored there"
+        )
+        raise UsageError(reason, hint="rename one of them, or choose another folder for the results")
+
+
+def _ignores_case(folder: Path) -> bool:
+    """Whether the file system takes names that differ in case only for one. Raises OutputError."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".case") as file:
+            made = Path(file.name)
+            return made.with_name(made.name.upper()).exists()
+    except OSError as error:
+        raise cannot_be_written(folder, error) from error
 
 
 def _keeps_format(photo: Path) -> bool:
