@@ -199,10 +199,12 @@ def test_a_new_suffix_does_not_take_the_name_of_another_photograph(tree, request
         ("photos/out", "lies in"),
         (".", "holds"),
         ("photos/broken.jpg/out", "lies in"),
-        ("good/new.jpg", "a part of its path is a file"),
+        ("good/out", "would be taken for references"),
+        ("file", "a part of its path is a file"),
     ],
 )
 def test_a_folder_that_cannot_take_results_is_refused(tree, request_, out, sentence):
+    (tree / "file").touch()
     before = files(tree)
     with pytest.raises((UsageError, OutputError), match=sentence):
         list(restore_folder(tree / "photos", tree / out, request_))

@@ -67,8 +67,11 @@ def plan_tree(photos: Sequence[Path], folder: Path, out: Path) -> dict[Path, Pat
     return own | renamed
 
 
-def check_tree(folder: Path, out: Path) -> None:
-    """Raises UsageError for a folder of results in which one could be taken for a photograph, or replace one."""
+def check_tree(folder: Path, out: Path, references: Iterable[Path] = ()) -> None:
+    """Raises UsageError for a folder of results in which one could be taken for a photograph, or replace one.
+
+    references: files and folders; another run would look at the results there, and not be the same.
+    """
     photos, results = folder.resolve(), out.resolve()
     hint = "choose another folder for the results"
     if photos == results:
@@ -77,6 +80,9 @@ def check_tree(folder: Path, out: Path) -> None:
         raise UsageError(f"lies in {folder}, where results would be taken for photographs", subject=out, hint=hint)
     if photos.is_relative_to(results):
         raise UsageError(f"holds {folder}, whose photographs could be replaced", subject=out, hint=hint)
+    for good in references:
+        if results.is_relative_to(good.resolve()):
+            raise UsageError(f"lies in {good}, where results would be taken for references", subject=out, hint=hint)
 
 
 def check_outputs(targets: Sequence[Path], inputs: Sequence[Path]) -> None:

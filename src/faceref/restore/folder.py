@@ -181,11 +181,11 @@ def restore_folder(
     not done again, whatever ended that run. again: do all of it again, with other settings perhaps. on_photo: told how
     far it is.
 
-    Raises UsageError for trees within one another, and (code "other_settings") if `out` was made with other settings;
-    PhotoError if there is no photograph, or their folder or one of references vanishes; OutputError if `out` cannot be
-    written or a file that is no result would be replaced.
+    Raises UsageError for trees within one another, results among references, and (code "other_settings") if `out` was
+    made with other settings; PhotoError if there is no photograph, or their folder or one of references vanishes;
+    OutputError if `out` cannot be written or a file that is no result would be replaced.
     """
-    check_tree(photos, out)
+    check_tree(photos, out, request.references)
     names = _photos(photos)
     settings = {"photos": str(photos.resolve()), **request.settings()}
     with claim(out / JOURNAL, settings, again=again) as journal:

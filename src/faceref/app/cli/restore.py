@@ -145,11 +145,11 @@ def restore(
             raise UsageError("is a folder, which is restored alone", subject=folder, hint="give no other photographs")
         if compare:
             raise UsageError("--compare is for photographs, and contact sheets compare a folder's", hint="leave it out")
-        results = folder_of_results(photos[0], out, dry_run=dry_run)
+        good, asked = tuple(references or ()), tuple(who)
+        results = folder_of_results(photos[0], good, out, dry_run=dry_run)
         with importing(), working("Loading torch"):
             from faceref.restore.request import Request
 
-        good, asked = tuple(references or ()), tuple(who)
         request = Request(model, detector, good, asked, data_dir, options, compute, landmarks, recogniser)
         restore_folder(photos[0], results, request, jobs=jobs, ray=ray, again=again, as_json=as_json)
         return

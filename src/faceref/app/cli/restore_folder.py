@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,15 +27,15 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would become o
 Ray = UseRay
 
 
-def folder_of_results(photos: Path, out: Path | None, *, dry_run: bool) -> Path | None:
-    """Where the results go, None for a dry run. Raises UsageError if that is not said, or within the photographs."""
+def folder_of_results(photos: Path, references: Sequence[Path], out: Path | None, *, dry_run: bool) -> Path | None:
+    """Where the results go, None for a dry run. Raises UsageError if that is not said, or within what is read."""
     if dry_run:
         return None
     from faceref.pictures.naming import check_tree
 
     if out is None:
         raise UsageError("A folder needs one for its results", hint="name it with --out")
-    check_tree(photos, out)
+    check_tree(photos, out, references)
     return out
 
 
