@@ -26,6 +26,7 @@ from faceref.client import Client
         (["--token", "short"], "fewer than 16 characters and could be guessed"),
         (["--token", "schlüsselschlüssel"], "letters that no header of a request can carry"),
         (["--token", "a token with a blank "], "has blanks or letters"),
+        (["--token", "a-token-that-is-long", "--host", "a..b"], "a..b:8000 cannot be listened on (it can be no name)"),
         (["--limit", "waiting=0"], "The limit waiting cannot be set"),
         (["--limit", "weight=1"], "The limit weight cannot be set"),
         (["--limit", "keep_seconds=inf"], "The limit keep_seconds cannot be set"),

@@ -139,8 +139,9 @@ def _check_free(host: str, port: int) -> None:
         with socket.socket(family) as free:
             free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that was just left is free, as for uvicorn
             free.bind(address)
-    except OSError as error:
-        reason = f"{host}:{port} cannot be listened on ({error.strerror})"
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it can be no name"
+        reason = f"{host}:{port} cannot be listened on ({why})"
         raise UsageError(reason, hint="choose another --port or --host") from error
 
 
