@@ -57,6 +57,8 @@ def test_an_export_replaces_an_earlier_one_and_no_other_file(library, tmp_path, 
     with pytest.raises(OutputError, match=rf"{name} (is there already and is no export|is where people are kept)"):
         library.export([], target)
     assert target.read_bytes() == before
+    with pytest.raises(OutputError, match="is a folder; name the file to write"):
+        library.export([], tmp_path)
     for _ in range(2):
         library.export([], tmp_path / "grace.people")
 

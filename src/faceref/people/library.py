@@ -20,7 +20,7 @@ from PIL import Image
 
 from faceref.errors import CheckpointError, OutputError, UsageError
 from faceref.faces.recognise import EMBEDDING
-from faceref.files import write_atomically
+from faceref.files import check_writable, write_atomically
 from faceref.people.database import Database, Tables, check_version, connect, make, readable
 from faceref.people.person import FACE_SIZE, NAMELESS, Person, Reference, compared, same_name
 
@@ -157,11 +157,11 @@ class Library:
 
         Raises as `get`; OutputError, also for a file that is there and no earlier export.
         """
-        found = [self.get(name) for name in names or [one.name for one in self.everybody()]]
-        people = {str(person.name): person for person in found}
         since = {one.name: one.enrolled for one in self.everybody()}
+        people = {str(person.name): person for person in map(self.get, names or since)}
         if not people:
             raise UsageError("Nobody is enrolled, so that there is nobody to export", hint="enroll people first")
+        check_writable(Path(path))
         self._check_may_be_replaced(Path(path))
         with write_atomically(path) as temporary:
             temporary.touch(0o600)
