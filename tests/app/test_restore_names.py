@@ -13,6 +13,9 @@ def test_photographs_that_a_suffix_tells_apart_have_a_comparison_each(restore, a
     done = restore(album / "photo.jpg", album / "photo.png", "--ref", album / "references", "--compare")
     assert done.code == 0, done.errors
     assert {"photo_compare_jpg.png", "photo_compare_png.png"} <= files(album)
+    (album / "photo.png").rename(album / "PHOTO.png")
+    done = restore(album / "photo.jpg", album / "PHOTO.png", "--ref", album / "references", "--compare")
+    assert "PHOTO_compare_png.png" in files(album)  # photo_compare.png and PHOTO_compare.png may be one file
 
 
 def test_a_name_that_is_no_text_is_told_as_far_as_it_is(restore, album):

@@ -231,9 +231,11 @@ def _comparisons(targets: dict[Path, Path]) -> dict[Path, Path]:
         photo: target.with_name(f"{target.stem.removesuffix('_restored')}_compare.png")
         for photo, target in targets.items()
     }
-    times = Counter(plain.values())
+    times = Counter(str(path).casefold() for path in plain.values())  # macOS and Windows ignore case
     return {
-        photo: path if times[path] == 1 else path.with_stem(f"{path.stem}_{targets[photo].suffix.lstrip('.')}")
+        photo: path
+        if times[str(path).casefold()] == 1
+        else path.with_stem(f"{path.stem}_{targets[photo].suffix.lstrip('.')}")
         for photo, path in plain.items()
     }
 
