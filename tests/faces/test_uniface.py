@@ -49,6 +49,21 @@ def test_a_face_gets_the_68_landmarks_that_dlib_finds_in_it(scrfd, astronaut: Im
     assert np.abs(large.landmarks - astronaut_face.landmarks).mean() < 0.03 * 90
 
 
+def test_a_panorama_is_seen_in_pieces(scrfd, astronaut: Image.Image, monkeypatch):
+    panorama = Image.new("RGB", (6 * 512, 512), "gray")
+    panorama.paste(astronaut, (5 * 512, 0))
+
+    def seen(self, image: np.ndarray) -> list:
+        assert image.shape == (512, 4 * 512, 3)
+        is_last = (image[:, 3 * 512 :, ::-1] == np.asarray(astronaut)).all()
+        return [found(BOX + np.float32([1536, 0, 1536, 0]), FIVE + np.float32([1536, 0]))] if is_last else []
+
+    monkeypatch.setattr(scrfd, "detect", seen)
+    (face,) = load_detector("uniface").detect(panorama)
+    assert face.box == tuple(BOX + np.float32([2560, 0, 2560, 0]))
+    assert 2560 < face.landmarks[:, 0].min() < face.landmarks[:, 0].max() < panorama.width
+
+
 @pytest.mark.parametrize("degrees", [90, 140])
 def test_a_turned_face_gets_landmarks_where_they_are(
     degrees: int, scrfd, detector: DlibDetector, astronaut: Image.Image, astronaut_face: Face

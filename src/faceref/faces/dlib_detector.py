@@ -7,6 +7,7 @@ Coordinates are pixels of the photograph: the centre of the top left pixel is (0
 # pyright: reportAttributeAccessIssue=false
 
 import threading
+from collections.abc import Callable
 from functools import cache
 from importlib import metadata
 from typing import Any
@@ -17,6 +18,7 @@ from PIL import Image
 
 from faceref.faces.boxes import Box
 from faceref.faces.face import Face, Landmarker
+from faceref.faces.strips import found_in_pieces
 from faceref.pictures.cut import cut_out
 
 # Photos are brought to twice their size, but not outside of these ranges (pixels of the long side). dlib's detectors
@@ -56,11 +58,14 @@ class DlibDetector:
         self._landmarker = landmarker
 
     def detect(self, image: Image.Image) -> list[Face]:
-        """The faces of an RGB picture, largest first; those below 1/38 of its long side, or lying down, are missed."""
-        found = self._hog_boxes(image)
+        """The faces of an RGB picture, largest first; those below 1/38 of its long side, or lying down, are missed.
+
+        Of a panorama it is a piece's long side.
+        """
+        found = _everywhere(image, self._hog_boxes)
         boxes, name = [box for box in found if box[1] >= SURE_SCORE], "dlib-hog"
         if not boxes:
-            boxes, name = self._cnn_boxes(image), "dlib-cnn"
+            boxes, name = _everywhere(image, self._cnn_boxes), "dlib-cnn"
         if not boxes:
             boxes, name = found, "dlib-hog"
         place = (self._landmarker or self).landmarks
@@ -103,6 +108,13 @@ class DlibDetector:
 def dlib_weights(name: str) -> str:
     """Path of a weight file of the package face_recognition_models, which is not imported (it needs pkg_resources)."""
     return str(metadata.distribution("face_recognition_models").locate_file(f"face_recognition_models/models/{name}"))
+
+
+def _everywhere(image: Image.Image, look: Callable[[Image.Image], list[tuple[Box, float]]]) -> list[tuple[Box, float]]:
+    """The boxes that `look` finds, also in panoramas."""
+    found = found_in_pieces(image, lambda piece: [(np.reshape(box, (2, 2)), score) for box, score in look(piece)])
+    both = ((corners.tolist(), score) for corners, score in found)
+    return [((left, top, right, bottom), score) for ((left, top), (right, bottom)), score in both]
 
 
 def _resized(image: Image.Image, scale: float) -> tuple[Image.Image, np.ndarray]:

@@ -11,6 +11,7 @@ from faceref.faces.dlib_detector import DlibDetector
 from faceref.faces.face import Face, Landmarker
 from faceref.faces.landmarks import landmarks_from_five
 from faceref.faces.mtcnn import Candidates, Mtcnn, joined, pyramid
+from faceref.faces.strips import MOST_LONG
 from faceref.threads import in_threads
 
 # Side in pixels of the smallest faces looked for, and in photographs of more than LARGE pixels: a face takes half of
@@ -18,9 +19,6 @@ from faceref.threads import in_threads
 SMALLEST, SMALLEST_IN_LARGE, LARGE = 17, 24, 1_000_000
 # Turned faces are looked for at 1/60 of the photo's long side and above: the three turns add a third of the time
 SMALLEST_TURNED = 1 / 60
-# The long side counts as at most so many times the short one, as in a phone's panoramas: in a longer strip faces are
-# no larger, and none were as large as is asked
-MOST_LONG = 4
 # Probabilities. Of LFW's validation faces 99 % are above SURE moderately degraded, 86 % severely (96 % above DOUBTFUL);
 # gravel is, too, once in 5 megapixels: doubtful faces count only where no other does, and if they are what the photo
 # shows. Turned ones must be surer: each look is another chance to be wrong, on hands above all.

@@ -13,6 +13,7 @@ from faceref.faces.boxes import Box
 from faceref.faces.dlib_detector import DlibDetector
 from faceref.faces.face import Face, Landmarker
 from faceref.faces.landmarks import landmarks_from_five
+from faceref.faces.strips import Found, found_in_pieces
 
 
 class UnifaceDetector:
@@ -39,21 +40,21 @@ class UnifaceDetector:
         self._lock = threading.Lock()
 
     def detect(self, image: Image.Image) -> list[Face]:
-        """The faces of an RGB picture, largest first; SCRFD sees it scaled to a long side of 640 px."""
+        """The faces of an RGB picture, largest first; SCRFD sees it, or each piece of a panorama, at 640 px."""
         with self._lock:
-            found = self._scrfd.detect(np.asarray(image)[..., ::-1])  # BGR
+            found = found_in_pieces(image, self._look)
         faces = [
-            Face(
-                _box(one.bbox),
-                landmarks_from_five(image, one.landmarks, self._landmarker),
-                one.confidence,
-                "uniface-scrfd",
-            )
-            for one in found
+            Face(_box(points[:2]), landmarks_from_five(image, points[2:], self._landmarker), score, "uniface-scrfd")
+            for points, score in found
         ]
         return sorted(faces, key=lambda face: face.area, reverse=True)
 
+    def _look(self, image: Image.Image) -> list[Found]:
+        """Corners and five landmarks of each face."""
+        found = self._scrfd.detect(np.asarray(image)[..., ::-1])  # BGR
+        return [(np.concatenate([one.bbox.reshape(2, 2), one.landmarks]), one.confidence) for one in found]
 
-def _box(edges: np.ndarray) -> Box:
-    left, top, right, bottom = edges.tolist()
+
+def _box(corners: np.ndarray) -> Box:
+    left, top, right, bottom = corners.ravel().tolist()
     return left, top, right, bottom
