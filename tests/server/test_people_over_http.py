@@ -9,10 +9,8 @@ import pytest
 from PIL import Image, ImageFilter
 from serving import FULLY, TOKENS, png
 
-from faceref.app.server import kept_people
 from faceref.app.server.schema import State
 from faceref.client import Client, ServerError
-from faceref.errors import UsageError
 from faceref.people.album import read_album
 from faceref.people.album_index import AlbumIndex, Stamp
 from faceref.people.library import Library
@@ -192,24 +190,6 @@ def test_a_job_that_waits_is_not_done_for_somebody_else_who_has_the_name(serve, 
     reason = "Who was looked for is not enrolled any more, and somebody else has the name"
     assert (failed.problem.code, failed.problem.reason) == ("unknown_person", reason)
     assert len(done.account.faces[0].references) == 2
-
-
-def test_people_in_memory_are_those_on_the_disk_and_not_many(tmp_path, restorer, reference, monkeypatch):
-    monkeypatch.setattr(kept_people, "KEPT", 2)
-    library, people = Library(tmp_path), kept_people.KeptPeople(lambda owner: Library(tmp_path))
-    for name in ("Eileen", "Marie", "Collins"):
-        library.enroll(name, restorer.person([reference]))
-    first = people.get("me", "Eileen")
-    assert people.get("me", "Eileen") is first
-    library.rename("Eileen", "eileen")
-    assert people.get("me", "Eileen").name == "eileen"
-    again = people.get("me", "Eileen")
-    for name in ("Marie", "Collins"):
-        people.get("me", name)
-    assert people.get("me", "Eileen") is not again
-    library.remove("Collins")
-    with pytest.raises(UsageError, match="Nobody is enrolled"):
-        people.get("me", "Collins")
 
 
 def test_faces_are_found_and_matched_without_restoring(client, photo, reference):

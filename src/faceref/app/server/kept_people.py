@@ -23,11 +23,13 @@ class KeptPeople:
         """library: the people of an owner."""
         self._library = library
         self._kept: OrderedDict[Key, tuple[tuple[Any, ...], Person]] = OrderedDict()  # used last at the end
+        self._forgotten = 0  # times
         self._lock = Lock()
 
     def forget(self, owner: str) -> None:
         """No face of the owner's people stays in memory, as where one is removed; who is needed is read again."""
         with self._lock:
+            self._forgotten += 1
             for key in [key for key in self._kept if key[0] == owner]:
                 del self._kept[key]
 
@@ -50,12 +52,14 @@ class KeptPeople:
         key = (owner, name)
         with self._lock:
             stamp, person = self._kept.pop(key, (None, None))
+            forgotten = self._forgotten
         library = self._library(owner)
         now = library.stamp(name)
         if person is None or now != stamp:
             person = library.get(name)
         with self._lock:
-            self._kept[key] = (now, person)
+            if forgotten == self._forgotten:  # else they may have been removed since they were read
+                self._kept[key] = (now, person)
             while len(self._kept) > 1 and sum(len(one.references) for _, one in self._kept.values()) > KEPT:
                 self._kept.popitem(last=False)
         return person
