@@ -87,6 +87,24 @@ def test_a_name_that_is_taken_is_said_before_photographs_are_read(people, album,
     assert (done.code, done.errors.startswith("'eileen' is enrolled already")) == (2, True)
 
 
+def test_who_is_renamed_while_photographs_are_read_is_whom_they_are_added_to(people, album, tmp_path, monkeypatch):
+    library, face = Library(tmp_path / "kept"), Image.new("RGB", (FACE_SIZE, FACE_SIZE))
+    first, second, third = (
+        Person((Reference(f"{n}.png", face, np.zeros(128, np.float32), f"{n}" * 64, ()),)) for n in (1, 2, 3)
+    )
+    library.enroll("Eileen", first)
+    library.enroll("Collins", second)
+
+    def read_and_renamed(*_: object) -> Person:
+        library.rename("Eileen", "Marie")
+        library.rename("Collins", "Eileen")
+        return third
+
+    monkeypatch.setattr("faceref.app.cli.people._read", read_and_renamed)
+    assert people("add", "Eileen", album / "references").output == "Marie: 1 new reference, 2 in all\n"
+    assert [(one.name, one.references) for one in library.everybody()] == [("Eileen", 1), ("Marie", 2)]
+
+
 @pytest.mark.parametrize("command", ["add", "merge"])
 def test_whoever_seems_to_be_somebody_else_is_said_when_there_are_more_references(people, album, tmp_path, command):
     far, face = np.zeros(128, np.float32), Image.new("RGB", (FACE_SIZE, FACE_SIZE))  # from anybody

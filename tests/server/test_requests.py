@@ -1,5 +1,6 @@
 """Requests as others make them: by another method, with headers in several lines, uploads that find no room."""
 
+import io
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -181,6 +182,23 @@ def test_what_is_cut_off_by_the_servers_end_goes_no_further(restorer, tmp_path, 
         thread.join(60)
     assert detector.pictures == 1
     assert Library(tmp_path / "kept").everybody() == []
+
+
+def test_photographs_are_added_to_whom_they_were_sent_for_whatever_they_are_called_meanwhile(
+    restorer, tmp_path, photo, reference
+):
+    turned = png(Image.open(io.BytesIO(reference)).rotate(4))
+    with held_at(restorer, tmp_path, 3) as (detector, address), Client(address) as client:
+        client.enroll("Eileen", reference)
+        client.enroll("Collins", photo)
+        with ThreadPoolExecutor() as threads:
+            added = threads.submit(client.add, "Eileen", turned)
+            assert detector.begun.wait(60)
+            client.rename("Eileen", "Marie")
+            client.rename("Collins", "Eileen")
+            detector.go.set()
+        assert (added.result().new, added.result().references) == (1, 2)
+        assert {one.name: one.references for one in client.people()} == {"Eileen": 1, "Marie": 2}
 
 
 def test_a_result_for_which_nobody_waits_any_more_is_not_fetched(held, tmp_path, photo):

@@ -51,11 +51,13 @@ def enroll(name: Name, photos: Photographs, largest_reference_face: Largest = Fa
 def add(name: Name, photos: Photographs, largest_reference_face: Largest = False, data_dir: DataDir = None) -> None:
     """Keep more photographs of a person; those that are there already do not count again."""
     from faceref.people.library import Library
+    from faceref.people.names import name_now
 
     library = Library(data_dir)
-    library.get(name)  # an unknown name is said before the photographs are read
-    new = library.add(name, _read(photos, largest_reference_face))
-    person = library.get(name)
+    known_by = library.digests(name)  # an unknown name is said before the photographs are read
+    read = _read(photos, largest_reference_face)
+    called = name_now(library, name, known_by)  # reading takes a while
+    new, person = library.add(called, read), library.get(called)
     _warn(person)
     output.print(f"{person.name}: {counted(new, 'new reference')}, {len(person.references)} in all")
 

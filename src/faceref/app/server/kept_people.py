@@ -2,13 +2,11 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection
-from contextlib import suppress
-from itertools import chain
 from threading import Lock
 from typing import Any
 
-from faceref.errors import UsageError
 from faceref.people.library import Library
+from faceref.people.names import name_now
 from faceref.people.person import Person
 
 KEPT = 320  # references of those used last; 20 take 16 MB
@@ -34,18 +32,8 @@ class KeptPeople:
                 del self._kept[key]
 
     def called(self, owner: str, name: str, photographs: Collection[str]) -> str:
-        """What somebody is called now, as by the command meanwhile, who had that name and was known by these digests.
-
-        The same name, if nobody is known by them any more.
-        """
-        library = self._library(owner)
-
-        def is_known(candidate: str) -> bool:
-            with suppress(UsageError):  # nobody has the name any more
-                return set(photographs) <= set(library.digests(candidate))
-            return False
-
-        return next(filter(is_known, chain([name], (one.name for one in library.everybody()))), name)
+        """As `name_now` of the owner's people."""
+        return name_now(self._library(owner), name, photographs)
 
     def get(self, owner: str, name: str) -> Person:
         """As `Library.get`; whoever was changed or removed since is not in memory any more."""

@@ -22,6 +22,7 @@ from faceref.app.server.schema import (
 from faceref.app.server.service import PROBLEMS, Caller, CallerOf, Check, as_response, read_all
 from faceref.checkpoints.info import ModelInfo
 from faceref.people.library import check_name
+from faceref.people.names import name_now
 from faceref.people.person import Person, distinct
 from faceref.people.references import poor_references
 from faceref.restore.account import Account, ReferenceLeftOut
@@ -87,7 +88,8 @@ async def add_photos(caller: CallerOf, name: str, photos: References) -> AddedPh
         kept = caller.person(name)  # an unknown one is said before the photographs are read
         person = _read(caller, pictures, check)
         _check_room(caller, kept, person)
-        new, known = caller.library.add(name, person), caller.person(name)
+        called = name_now(caller.library, name, [one.digest for one in kept.references])  # reading takes a while
+        new, known = caller.library.add(called, person), caller.person(called)
         return AddedPhotos(new=new, references=len(known.references), **_said(person, known))
 
     return await caller.look(read_and_add, pictures)
