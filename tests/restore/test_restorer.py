@@ -152,6 +152,7 @@ def test_steps_are_counted_over_all_faces(restorer, couple):
         ({"guidance": math.nan}, "guidance cannot be nan: Input should be a finite number."),
         ({"strength": "50"}, "strength cannot be '50': it has to lie between 0 and 1."),
         ({"strength": {1: -0.1}}, "strength cannot be {1: -0.1}: it has to lie between 0 and 1."),
+        ({"strength": "0:0.5"}, "strength cannot be '0:0.5': Input should be greater than or equal to 1."),
         ({"face": 0}, "face cannot be 0: Input should be greater than or equal to 1."),
         ({"seed": -1}, "seed cannot be -1: Input should be greater than or equal to 0."),
     ],

@@ -57,7 +57,7 @@ def _as_typed(strength: object) -> object:
     if strength.lstrip().startswith("{"):
         return from_json(strength)
     parts = [one.partition(":") for one in strength.split(",")]
-    if len(faces := {face.strip().lstrip("0"): part for face, _, part in parts}) < len(parts):
+    if len(faces := {face.strip().lstrip("0") or face: part for face, _, part in parts}) < len(parts):
         raise ValueError("a face is given twice")
     return faces
 
