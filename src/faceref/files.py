@@ -126,12 +126,12 @@ def replaced_folder(folder: str | Path) -> Iterator[Path]:
         yield scratch
         _make_readable(scratch)
         old = scratch.with_name("old")
-        if folder.exists():
-            os.replace(folder, old)
         try:
+            if folder.exists():
+                os.replace(folder, old)
             os.replace(scratch, folder)
-        except OSError:
-            if old.exists():
+        except BaseException:  # Ctrl-C, too
+            if old.exists() and not folder.exists():
                 os.replace(old, folder)
             raise
 
@@ -162,7 +162,8 @@ def _make_readable(folder: Path) -> None:
 def cannot_be_written(path: Path, error: BaseException) -> OutputError:
     """What the system refused, as an OutputError about `path`."""
     reason, hint = f"cannot be written ({getattr(error, 'strerror', None) or error})", "choose another name or folder"
-    match getattr(error, "errno", None):
+    said = re.search(r"\(os error (\d+)\)", str(error))  # by safetensors
+    match int(said[1]) if said else getattr(error, "errno", None):
         case errno.ENOSPC | errno.EDQUOT:
             reason = "cannot be written because the disk is full"
             hint = "free some space or choose another folder"
