@@ -1,7 +1,8 @@
-"""What ends a run from outside: Ctrl-C, and what a cluster sends before it takes the machine away."""
+"""What ends a run from outside: Ctrl-C, what a cluster sends before it takes the machine away, a file that is gone."""
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -82,6 +83,24 @@ def test_the_same_in_the_last_step_is_the_end_of_the_run(
     assert (tmp_path / "run" / "model" / "config.json").exists()
 
 
+def test_while_the_model_is_written_signals_end_nothing(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    export = VQGANStage.export
+
+    def warned(stage: VQGANStage, folder: Path) -> None:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        export(stage, folder)
+
+    monkeypatch.setattr(VQGANStage, "export", warned)
+    around = Decisions(torch.device("cpu"), 5.0, None)
+    with around.listening():
+        summary = train_from(tiny_vqgan(photographs, steps=1), tmp_path / "run")
+    assert not around.received
+    assert (summary.finished, summary.requeue) == (True, False)
+    assert (tmp_path / "run" / "model" / "config.json").exists()
+
+
 def test_signals_to_all_processes_are_left_to_the_one_that_trains(photographs: Path, tmp_path: Path):
     tree = tiny_vqgan(photographs, steps=100_000).model_dump(mode="json")
     tree["data"]["workers"] = 1
@@ -96,3 +115,24 @@ def test_signals_to_all_processes_are_left_to_the_one_that_trains(photographs: P
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 75, output
     assert Checkpoints(run / "checkpoints").steps()
+
+
+def test_a_photograph_that_is_gone_is_one_sentence_whoever_reads_it(photographs: Path, tmp_path: Path):
+    """The process that reads it ignores what ends processes, and ends all the same."""
+    shutil.copytree(photographs, tmp_path / "photographs")
+    tree = tiny_vqgan(tmp_path / "photographs", steps=100_000).model_dump(mode="json")
+    tree["data"] |= {"workers": 1, "memory_gb": 0}
+    config, run = tmp_path / "config.yaml", tmp_path / "run"
+    config.write_text(json.dumps(tree))
+    command = [sys.executable, "-m", "faceref", "train", str(config), "--run-dir", str(run)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    until_it_trains(run)
+    for path in (tmp_path / "photographs").rglob("*.png"):
+        path.unlink()
+    try:
+        output, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 1
+    assert "Traceback" not in output
+    assert output.splitlines()[-1].endswith(".png does not exist; check the name.")

@@ -75,12 +75,3 @@ class Decisions:
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
-
-
-def leave_signals_to_the_run(worker: int) -> None:
-    """In a process that reads photographs: what is sent to all processes of a run is for the one that trains.
-
-    It needs this one until its step is done; then it ends it.
-    """
-    for number in HEEDED:
-        signal.signal(number, signal.SIG_IGN)

@@ -172,9 +172,9 @@ class _Run:
                 if not requeue and (stopping or self._is_validated()):
                     self._validate()
                     self.window.restart()
-        self.trainer.disband()  # from here on nobody waits for another: an export may fail
-        if not requeue and self.accelerator.is_main_process:
-            self._export()
+            self.trainer.disband()  # from here on nobody waits for another: an export may fail
+            if not requeue and self.accelerator.is_main_process:
+                self._export()
         finished = self.step >= loop.steps
         return TrainingSummary(self.step, finished, self.speed, self.flops / 1e9, self.metrics, requeue)
 

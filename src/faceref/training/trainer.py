@@ -16,16 +16,16 @@ from accelerate import Accelerator
 from diffusers import ModelMixin
 from diffusers.training_utils import EMAModel
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import Dataset, default_collate
 from torch.utils.flop_counter import FlopCounterMode
 
 from faceref.data.dataset import FaceDataset, ResidentFaces, SeededSampler
 from faceref.errors import CheckpointError, UsageError
 from faceref.training.checkpoints import TrainingState
 from faceref.training.config import PoolConfig, StageConfig
-from faceref.training.decisions import leave_signals_to_the_run
 from faceref.training.optimizer import learning_rate, load_moments, make_optimizer, moments_of, set_rates
 from faceref.training.pool import Pool
+from faceref.training.readers import read_batches
 from faceref.training.stages.stage import Batch, Stage
 
 POOLS = 2**32  # in the place of a step, which is less: what is drawn for pools
@@ -74,8 +74,7 @@ class Trainer:
             resident = ResidentFaces(cast(FaceDataset, dataset), accelerator.device)
             self.items = map(resident.batch, keys)
         else:
-            workers = {"num_workers": config.data.workers, "worker_init_fn": leave_signals_to_the_run}
-            self.items = iter(DataLoader(dataset, batch_sampler=keys, **workers))
+            self.items = read_batches(dataset, keys, config.data.workers)
 
     def optimize(self, step: int) -> dict[str, Tensor]:
         """One step of every turn; returns the numbers of its last micro batch, detached."""
