@@ -6,23 +6,28 @@ import pytest
 import torch
 from tiny_runs import same_weights, tiny_vqgan
 
+from faceref.data.degradation import DegradationRanges
+from faceref.data.photographic import PhotographicRanges
 from faceref.errors import UsageError
 from faceref.models.cleaner import PictureCleaner
 from faceref.models.loading import load_component
 from faceref.training.config import DataConfig, LoopConfig, OptimizerConfig
 from faceref.training.run import train_from
-from faceref.training.stages.cleaning import CleaningStage
+from faceref.training.stages.cleaning import CleaningStage, as_strong
 from faceref.training.stages.configs import CleaningConfig
 
 NOISE = {"sigma": [0, 0], "downsample": [1, 1], "noise": [40, 40], "quality": [100, 100], "kernel_size": 1}
 
 
+def data(**settings) -> DataConfig:
+    given = {"sources": [{"root": "."}], "validation": [{"root": "."}], "resolution": 64, "degradation": NOISE}
+    return DataConfig(references=0, **(given | settings))
+
+
 def config(**settings) -> CleaningConfig:
-    given = {"cleaner": {"channels": (16, 16), "blocks": 1}, "crop": 32} | settings
-    data = {"sources": [{"root": "."}], "validation": [{"root": "."}], "resolution": 64, "degradation": NOISE}
+    given = {"cleaner": {"channels": (16, 16), "blocks": 1}, "crop": 32, "data": data()} | settings
     return CleaningConfig(
         stage="cleaning",
-        data=DataConfig(references=0, **data),
         optimizer=OptimizerConfig(learning_rate=1e-3),
         loop=LoopConfig(steps=1, batch_size=1),
         **given,
@@ -57,6 +62,32 @@ def test_crops_differ_and_lie_in_the_photograph_where_they_can():
     assert len({float(one.mean()) for one in batch["hq"]}) > 20
     anywhere = (40 / 64) ** 2
     assert batch["mask"].mean() > 1.3 * anywhere
+
+
+def test_jpegs_grid_begins_anywhere():
+    """Of wider crops: what is trained on begins in the midst of a block, too."""
+    blocky = NOISE | {"noise": [0, 0], "quality": [5, 5]}
+    stage = stage_of(config(white=0.0, data=data(degradation=blocky)))
+    noise = torch.rand(64, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    photographs = (ramps(64) // 2 + 60 * noise).to(torch.uint8)
+    lq = stage.make_batch(items(photographs), torch.Generator().manual_seed(0))["lq"]
+    for axis in (2, 3):
+        steps = lq.mean(1, keepdim=True).diff(dim=axis).abs().mean(dim=(1, 5 - axis))  # [64, 31]: from pixel to pixel
+        borders = steps[:, :24].view(64, 3, 8).mean(1).argmax(1)
+        assert len(set(borders.tolist())) == 8
+
+
+def test_a_crop_that_is_the_photograph_is_degraded_as_it_is():
+    batch = stage_of(config(crop=64)).make_batch(items(ramps()), torch.Generator().manual_seed(0))
+    assert batch["hq"].shape == batch["lq"].shape == (4, 3, 64, 64)
+
+
+def test_wider_crops_are_degraded_as_those_of_the_configuration_are():
+    equation = DegradationRanges(sigma=(1, 4), downsample=(1, 4), noise=(0, 9), quality=(50, 90), kernel_size=41)
+    photographic = PhotographicRanges(side=(32, 256))
+    given = as_strong((equation, photographic), 128, 144)
+    assert given[0].at(144) == equation.at(128).model_copy(update={"resolution": 144})
+    assert given[1] == PhotographicRanges(side=(36, 288))  # a pixel that is stored is as many of these
 
 
 def test_it_learns_to_take_noise_away():

@@ -1,13 +1,15 @@
 """A network that cleans any photograph of noise and compression, for what lies around faces (ours)."""
 
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from faceref.data.dataset import FaceDataset
+from faceref.data.degradation import DegradationRanges
+from faceref.data.mixed_degradation import AnyRanges, Ranges
 from faceref.errors import UsageError
 from faceref.models.cleaner import PictureCleaner
 from faceref.models.loading import load_component
@@ -17,6 +19,7 @@ from faceref.training.stages.configs import CleaningConfig
 from faceref.training.stages.stage import Batch, Losses, Stage
 
 LOOKED_AT = 4  # places of a photograph, of which the one with the most in it is trained on
+GRID = 16  # pixels between the corners of JPEG's blocks, of colours, whose numbers are halved
 
 
 class CleaningStage(Stage):
@@ -48,20 +51,28 @@ class CleaningStage(Stage):
 
     @torch.no_grad()
     def make_batch(self, items: Batch, generator: torch.Generator) -> Batch:
-        """hq, lq [B, 3, C, C] and mask [B, 1, C, C]: of each photograph a crop."""
-        size = items["hq"].shape[-1] - self.config.crop + 1
-        corners = torch.randint(size, (len(items["hq"]), LOOKED_AT, 2), generator=generator, device=generator.device)
-        parts = [self._fullest(*one) for one in zip(items["hq"], items["mask"], corners.tolist(), strict=True)]
-        hq, mask = (torch.stack(part) for part in zip(*parts, strict=True))
-        batch = self.degraded(items | {"hq": hq, "mask": mask}, self.config.data, generator)
-        return {"hq": batch["hq"], "lq": self._some_white(batch, generator), "mask": batch["mask"]}
+        """hq, lq [B, 3, C, C] and mask [B, 1, C, C]: of each photograph a crop.
 
-    def _fullest(self, hq: Tensor, mask: Tensor, corners: list[list[int]]) -> tuple[Tensor, Tensor]:
-        """Of crops at these corners [y, x] that of which most lies in the photograph: it and its mask."""
-        side = self.config.crop
-        crops = [(slice(None), slice(y, y + side), slice(x, x + side)) for y, x in corners]
-        best = max(crops, key=lambda crop: int(mask[crop].sum(dtype=torch.int64)))
-        return hq[best], mask[best]
+        It is cut out of one that was degraded: JPEG's grid begins at the corner of that, if the photograph has room.
+        """
+        crop, side, data = self.config.crop, items["hq"].shape[-1], self.config.data
+        wider = crop + GRID if crop + GRID <= side else crop
+        count = len(items["hq"]), LOOKED_AT, 2
+        corners = torch.randint(side - wider + 1, count, generator=generator, device=generator.device).tolist()
+        parts = []
+        for hq, mask, places in zip(items["hq"], items["mask"], corners, strict=True):
+            candidates = [(cut(hq, place, wider), cut(mask, place, wider)) for place in places]
+            parts.append(max(candidates, key=lambda one: int(one[1].sum(dtype=torch.int64))))
+        hq, mask = (torch.stack(part) for part in zip(*parts, strict=True))
+        data = data.model_copy(update={"degradation": as_strong(data.degradation, crop, wider)})
+        batch = self.degraded(items | {"hq": hq, "mask": mask}, data, generator)
+        count = len(items["hq"]), 2
+        corners = torch.randint(wider - crop or 1, count, generator=generator, device=generator.device).tolist()
+        batch = {
+            name: torch.stack([cut(*one, crop) for one in zip(batch[name], corners, strict=True)])
+            for name in ("hq", "lq", "mask")
+        }
+        return batch | {"lq": self._some_white(batch, generator)}
 
     def _some_white(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """The degraded pictures [B, 3, C, C], but that some are the photographs with white noise."""
@@ -89,3 +100,19 @@ class CleaningStage(Stage):
         half = PictureCleaner.from_config(self.cleaner.config)
         half.load_state_dict(self.cleaner.state_dict())  # type: ignore[union-attr]
         half.half().save_pretrained(folder)  # type: ignore[union-attr]
+
+
+def cut(picture: Tensor, corner: list[int], side: int) -> Tensor:
+    """Of a picture [C, H, W] the square of so many pixels whose upper left corner is [y, x]."""
+    y, x = corner
+    return picture[:, y : y + side, x : x + side]
+
+
+def as_strong(ranges: AnyRanges, side: int, larger: int) -> AnyRanges:
+    """Ranges that do to pictures of `larger` pixels what these do to parts of them of `side` pixels."""
+    if isinstance(ranges, tuple):
+        return tuple(cast(Ranges, as_strong(one, side, larger)) for one in ranges)
+    if isinstance(ranges, DegradationRanges):
+        return ranges.at(side).model_copy(update={"resolution": larger})
+    low, high = ranges.side
+    return ranges.model_copy(update={"side": (low * larger / side, high * larger / side)})
