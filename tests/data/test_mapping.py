@@ -82,3 +82,11 @@ def test_index_gives_the_other_photographs_of_the_person_in_the_split(tmp_path: 
     ]
     with pytest.raises(DataError, match="no photograph of the split 'val'"):
         mapping_from_index(index, "val")
+
+
+def test_an_index_that_lists_a_file_twice_is_refused(tmp_path: Path):
+    """It would be trained on and shown as a reference twice as often as others."""
+    index = tmp_path / "index.csv"
+    index.write_text(f"{INDEX}{INDEX.splitlines()[1]}\n")
+    with pytest.raises(DataError, match=r"index\.csv lists .* twice; take one of the lines out"):
+        mapping_from_index(index, "train")

@@ -2,7 +2,7 @@
 
 import ast
 import csv
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,13 +75,16 @@ def mapping_from_index(index: Path, split: str) -> ReferenceMapping:
     """All photographs of a split; the references of each are the other photographs of that person in the split.
 
     Photographs without a person (nobody has said who it is) have no references. index: CSV with the columns file,
-    person, split. Raises DataError if a column is missing or the split is empty.
+    person, split. Raises DataError if a column is missing, the split is empty, or lists a file twice.
     """
     rows = [row for row in read_table(index, ("file", "person", "split")) if row["split"] == split]
     if not rows:
         raise DataError(
             f"holds no photograph of the split {split!r}", subject=index, hint="check the name of the split"
         )
+    times = Counter(row["file"] for row in rows)
+    if twice := next((file for file in times if times[file] > 1), None):
+        raise DataError(f"lists {twice} twice", subject=index, hint="take one of the lines out")
     photographs = defaultdict(list)
     for row in rows:
         photographs[row["person"]].append(row["file"])
