@@ -1,6 +1,9 @@
 """`faceref train`: from settings to a model, and what it says of a wrong one (training: see tests/training)."""
 
+import os
 import re
+import signal
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,6 +12,8 @@ import torch
 import yaml
 from PIL import ImageOps
 
+from faceref.data import decoded
+from faceref.training.decisions import Decisions
 from faceref.training.stages.vqgan import VQGANStage
 
 
@@ -117,6 +122,23 @@ def test_a_dry_run_says_that_it_fills_the_cache(faceref, config, monkeypatch):
     told = faceref("train", "tiny.yaml", "data.cache=cache", "--dry-run")
     assert "Only the decoded photographs were written, to cache" in " ".join(told.output.split())
     assert [path.suffix for path in Path("cache").iterdir()] == [".npy"] * 2
+
+
+def test_sigterm_leaves_no_half_of_a_cache(faceref, config, monkeypatch):
+    decode, signals = decoded.decode_face, [signal.SIGTERM]
+
+    def ended_from_outside(path: Path, resolution: int):
+        while signals:
+            os.kill(os.getpid(), signals.pop())
+        time.sleep(0.1)
+        return decode(path, resolution)
+
+    monkeypatch.chdir(config.parent)
+    monkeypatch.setattr(decoded, "decode_face", ended_from_outside)
+    with Decisions(torch.device("cpu"), 5.0, None).listening():  # who else would end with it
+        told = faceref("train", "tiny.yaml", "data.cache=cache", "--dry-run")
+    assert (told.code, told.errors) == (1, "Interrupted; no half-written picture or model was left behind.\n")
+    assert not list(Path("cache").iterdir())
 
 
 @pytest.mark.parametrize(

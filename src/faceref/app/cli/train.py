@@ -1,6 +1,7 @@
 """`faceref train`: one stage of training, as its configuration says."""
 
 import logging
+import signal
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -38,6 +39,7 @@ def train(
     from faceref.training.run import train_from
 
     logging.getLogger("faceref.training").setLevel(logging.INFO)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: else half of a data.cache stays
     settings_read = load_config(config, settings or ())
     with ExitStack() as shown:
         if is_first():
