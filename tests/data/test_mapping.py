@@ -90,3 +90,12 @@ def test_an_index_that_lists_a_file_twice_is_refused(tmp_path: Path):
     index.write_text(f"{INDEX}{INDEX.splitlines()[1]}\n")
     with pytest.raises(DataError, match=r"index\.csv lists .* twice; take one of the lines out"):
         mapping_from_index(index, "train")
+
+
+def test_a_blank_around_a_name_makes_nobody_else_of_a_person(tmp_path: Path):
+    index = tmp_path / "index.csv"
+    index.write_text("file,person,split\n1.png,anna,val \n2.png, anna,val\n3.png,anna ,train\n")
+    assert list(mapping_from_index(index, "val")) == [
+        ReferenceEntry("1.png", ("2.png",)),
+        ReferenceEntry("2.png", ("1.png",)),
+    ]

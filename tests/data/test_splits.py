@@ -1,11 +1,13 @@
 """Splits share nobody, take the same share of everybody, and stay as they are when photographs are added."""
 
 from collections import defaultdict
+from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
+from faceref.data.index import read_index
 from faceref.data.splits import SPLITS, split_by_identity, write_split_lists
 from faceref.errors import DataError, UsageError
 
@@ -91,3 +93,11 @@ def test_a_photograph_of_nobody_has_no_split(tmp_path):
 def test_impossible_shares_are_refused_for_the_reason_that_they_have(val: float, test: float, reason: str):
     with pytest.raises(UsageError, match=reason):
         split_by_identity(rows([1]), val=val, test=test, seed=0)
+
+
+def test_a_name_with_a_blank_is_the_same_person(tmp_path: Path):
+    table = "".join(f"{n}.png,{'eva ' if n % 2 else 'eva'}\n{n}a.png, anna\n{n}b.png,anna\n" for n in range(4))
+    (tmp_path / "index.csv").write_text(f"file,person\n{table}")
+    done = split_by_identity(read_index(tmp_path), val=0.3, test=0.3, seed=0).rows
+    assert sorted(splits_of(done)) == ["anna", "eva"]
+    assert all(len(splits) == 1 for splits in splits_of(done).values())

@@ -8,6 +8,7 @@ from faceref.errors import DataError
 from faceref.files import write_atomically
 
 Row = dict[str, str]
+NAMES = ("person", "split")  # columns in which equal names are the same, whoever typed them
 NO_TEXT = "its name is no text in UTF-8; rename it"
 
 
@@ -42,6 +43,11 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def trimmed(row: Row) -> Row:
+    """The row without blanks around names of people and splits, as a hand leaves them: "anna " is anna."""
+    return row | {column: row[column].strip() for column in NAMES if row.get(column)}
 
 
 def leads_out(name: str) -> bool:
