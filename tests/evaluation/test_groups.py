@@ -72,3 +72,8 @@ def test_labels_come_from_a_column_of_a_table(album: Path):
     assert read_groups(album / "index.csv", "hair")["bea/1.png"] == "dark"
     with pytest.raises(DataError, match="lacks the column 'age'"):
         read_groups(album / "index.csv", "age")
+
+
+def test_a_line_without_a_label_is_of_no_group_and_blanks_make_none(tmp_path: Path):
+    (tmp_path / "labels.csv").write_text("file,sex\na.png,f\nb.png\nc.png,f \n")
+    assert read_groups(tmp_path / "labels.csv", "sex") == {"a.png": "f", "b.png": "", "c.png": "f"}

@@ -29,7 +29,7 @@ def read_corrections(folder: Path, files: set[str]) -> Corrections:
         write_table(path, COLUMNS, [])
     same, different, exclude = [], [], set()
     for line, row in enumerate(read_table(path, COLUMNS), start=2):
-        what, first, second = ((row[column] or "").strip() for column in COLUMNS)
+        what, first, second = (row[column].strip() for column in COLUMNS)
         named = [first] if what == "exclude" else [first, second]
         if what not in ("same", "different", "exclude") or (what == "exclude" and second) or first == second:
             reason = "write same,A,B or different,A,B or exclude,A with two files A and B"

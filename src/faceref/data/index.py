@@ -42,7 +42,7 @@ def read_index(folder: Path) -> list[Row]:
             code="no_index",
         )
     table = read_table(path, ("file",))
-    rows = [trimmed({key: value or "" for key, value in row.items() if key}) for row in table]
+    rows = [trimmed({key: value for key, value in row.items() if key}) for row in table]
     if not rows:
         raise DataError("lists no photograph", subject=path, hint="align some first", code="empty_index")
     seen: set[str] = set()

@@ -16,7 +16,7 @@ def read_table(path: Path, columns: Sequence[str]) -> list[Row]:
     """The rows of a CSV that must have these columns, and something in the first of them. Raises DataError."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a mark in front
-            reader = csv.DictReader(file)
+            reader = csv.DictReader(file, restval="")  # of a line that is shorter than the others
             header = reader.fieldnames or ()
             rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -18,7 +18,7 @@ Row = dict[str, str | float]
 
 def read_groups(table: Path, column: str) -> dict[str, str]:
     """file -> value of `column` of an index or a table of labels. Raises DataError if it has no such column."""
-    return {row["file"]: row[column] for row in read_table(table, ("file", column))}
+    return {row["file"]: row[column].strip() for row in read_table(table, ("file", column))}
 
 
 def individual_typology_angle(picture: np.ndarray, landmarks: np.ndarray) -> float:
