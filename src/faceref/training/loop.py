@@ -4,9 +4,12 @@ A run that is stopped and resumed does what an uninterrupted one does, to the bi
 after each step (`Decisions`), and the main process alone writes.
 """
 
+import errno
 import logging
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +22,7 @@ from torch.utils.data import Dataset
 
 from faceref.devices import peak_flops
 from faceref.errors import FacerefError, UsageError
-from faceref.files import replaced_folder
+from faceref.files import cannot_be_written, replaced_folder
 from faceref.jobs import OnItem
 from faceref.processes import PATIENCE, from_main, mean_of
 from faceref.training.checkpoints import Best, Checkpoints, TrainingState
@@ -108,12 +111,25 @@ def train(
     the averaged weights. A checkpoint is left in each case; after SIGUSR1 nothing else is. made_of: recorded with the
     start (`check_made_of`). on_step: told in the main process how far it is.
 
-    Raises CheckpointError if the state does not fit; FacerefError (code "diverged") at the first loss, gradient,
-    weight or result that is not finite: the checkpoints stay as they were before, and no model is exported.
+    Raises CheckpointError if the state does not fit; OutputError where the disk is full; FacerefError (code "diverged")
+    at the first loss, gradient, weight or result that is not finite: the checkpoints stay as they were before, and no
+    model is exported.
     """
-    run = _Run(config, stage, dataset, validation, run_dir, accelerator, state, sample_weights, made_of or {})
-    decisions = Decisions(accelerator.device, config.loop.checkpoint_minutes, max_minutes)
-    return run.until_the_end(decisions, on_step if accelerator.is_main_process else lambda *_: None)
+    with _full_disk_of(run_dir):
+        run = _Run(config, stage, dataset, validation, run_dir, accelerator, state, sample_weights, made_of or {})
+        decisions = Decisions(accelerator.device, config.loop.checkpoint_minutes, max_minutes)
+        return run.until_the_end(decisions, on_step if accelerator.is_main_process else lambda *_: None)
+
+
+@contextmanager
+def _full_disk_of(run_dir: Path) -> Iterator[None]:
+    """What others write there, as the curves, does not say where it was."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise cannot_be_written(run_dir, error) from error
 
 
 class _Run:

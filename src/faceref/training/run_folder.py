@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -138,12 +138,15 @@ def claimed(run_dir: Path) -> Iterator[None]:
 
 
 def _last_start(run_dir: Path) -> dict[str, Any]:
-    """The last line of starts.jsonl; nothing where it cannot be read."""
+    """The last line of starts.jsonl that a full disk has not cut off; nothing where none can be read."""
     try:
-        *_, last = (run_dir / STARTS).read_text().splitlines()
-        return dict(json.loads(last))
-    except (OSError, ValueError, TypeError):
+        lines = (run_dir / STARTS).read_text().splitlines()
+    except (OSError, ValueError):
         return {}
+    for line in reversed(lines):
+        with suppress(ValueError, TypeError):
+            return dict(json.loads(line))
+    return {}
 
 
 def _samples_before(start: dict[str, Any], loop: LoopConfig) -> int:
@@ -182,8 +185,10 @@ def record_start(run_dir: Path, step: int, loop: LoopConfig, accelerator: Accele
         MADE_OF: made_of,
     }
     try:
-        with (run_dir / STARTS).open("a") as file:
-            file.write(json.dumps(start) + "\n")
+        with (run_dir / STARTS).open("a+b") as file:
+            file.seek(0)
+            line = json.dumps(start).encode() + b"\n"
+            file.write(line if file.read()[-1:] in (b"", b"\n") else b"\n" + line)
     except OSError as error:
         raise cannot_be_written(run_dir / STARTS, error) from error
 

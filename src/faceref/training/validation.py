@@ -43,8 +43,8 @@ def validate(
             metrics, picture = stage.validate(batch, generator)
         stage.train()
         if accelerator.is_main_process:
-            (run_dir / "samples").mkdir(exist_ok=True)
-            picture.save(run_dir / "samples" / f"step_{step:08d}.png")
+            with write_atomically(run_dir / "samples" / f"step_{step:08d}.png") as path:
+                picture.save(path)
     shares = from_all((len(share), metrics))
     count = sum(size for size, _ in shares)
     means = {name: sum(size * each[name] for size, each in shares if size) / count for name in shares[0][1]}
