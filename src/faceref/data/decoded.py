@@ -90,18 +90,30 @@ def _fill(cache: Path, paths: Sequence[Path], resolution: int) -> tuple[Path, Da
     """
     identity = [DECODER, *((str(path), path.stat().st_mtime_ns if path.exists() else None) for path in paths)]
     file = cache / f"faces-{resolution}-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}.npy"
-    list_of_damaged = file.with_suffix(".damaged.json")
-    if not file.exists():
+    damaged = _read_cache(file)
+    if damaged is None:
         with write_atomically(file) as partial:
             photographs = open_memmap(partial, "w+", np.uint8, (len(paths), 4, resolution, resolution))
             _take_room(partial)
             damaged = _decode_into(photographs, paths)
             if damaged:
-                with write_atomically(list_of_damaged) as path:
+                with write_atomically(_list_of_damaged(file)) as path:
                     path.write_text(json.dumps(damaged))
-    if not list_of_damaged.exists():
-        return file, {}
-    return file, {int(row): text for row, text in json.loads(list_of_damaged.read_text()).items()}
+    return file, damaged
+
+
+def _read_cache(file: Path) -> Damaged | None:
+    """What is damaged of the photographs in a file of the cache; None if it is not there, or was cut short since."""
+    try:
+        np.load(file, mmap_mode="r")
+        told = _list_of_damaged(file).read_text() if _list_of_damaged(file).exists() else "{}"
+        return {int(row): text for row, text in json.loads(told).items()}
+    except (OSError, EOFError, ValueError):
+        return None
+
+
+def _list_of_damaged(file: Path) -> Path:
+    return file.with_suffix(".damaged.json")
 
 
 def _take_room(file: Path) -> None:
