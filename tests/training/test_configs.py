@@ -249,3 +249,15 @@ def test_a_model_cannot_take_more_steps_than_its_noise_has():
 def test_a_missing_file_is_named(tmp_path: Path):
     with pytest.raises(UsageError, match="nowhere"):
         load_config(tmp_path / "nowhere.yaml")
+
+
+@pytest.mark.parametrize("more", ["loop: {steps: 5, batch_size: 2}", "crop: 64"])
+def test_a_setting_that_a_file_gives_twice_is_named(more: str, tmp_path: Path):
+    """YAML would forget the first, here with all settings of its group."""
+    text = (CONFIGS[0].parent / "cleaner.yaml").read_text(encoding="utf-8")
+    (tmp_path / "twice.yaml").write_text(f"{text}{more}\n", encoding="utf-8")
+    line = len(text.splitlines()) + 1
+    with pytest.raises(
+        UsageError, match=rf"is not valid YAML: {more.partition(':')[0]} is given twice, line {line}\.$"
+    ):
+        load_config(tmp_path / "twice.yaml")

@@ -16,6 +16,17 @@ from faceref.training.stages.configs import TrainConfig
 _ANY_STAGE: TypeAdapter[TrainConfig] = TypeAdapter(Annotated[TrainConfig, Field(discriminator="stage")])
 
 
+class _EachOnce(yaml.SafeLoader):
+    """Refuses what YAML allows: a second group of one name, which takes the place of the first without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        named = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)] if node.id == "mapping" else []
+        for place, key in enumerate(named):
+            if key.value in (before.value for before in named[:place]):
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     """Read a YAML file; `overrides` are "key.subkey=value" with values in YAML.
 
@@ -59,13 +70,15 @@ def _read_tree(path: Path, including: tuple[Path, ...] = ()) -> dict[str, Any]:
     if path.resolve() in including:
         raise UsageError("includes itself", subject=path, hint="take the include out")
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.load(path.read_text(encoding="utf-8"), _EachOnce)
     except OSError as error:
         raise UsageError(f"Cannot read the configuration {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UsageError("is not a text file in UTF-8, so not a configuration", subject=path) from error
     except yaml.YAMLError as error:
-        raise UsageError(f"is not valid YAML: {error}", subject=path) from error
+        mark = getattr(error, "problem_mark", None)
+        problem = f"{getattr(error, 'problem', error)}, line {mark.line + 1}" if mark else " ".join(str(error).split())
+        raise UsageError(f"is not valid YAML: {problem}", subject=path) from error
     if not isinstance(tree, dict):
         raise UsageError("is not a configuration: it should hold keys and values", subject=path)
     included = tree.pop("include", None)
