@@ -14,13 +14,13 @@ from torch.utils.data import DataLoader, default_collate
 from faceref.data.dataset import (
     FaceDataset,
     FaceSource,
-    ResidentFaces,
     SeededSampler,
     make_batch,
     sharpness_weights,
 )
 from faceref.data.decoded import decode_face
 from faceref.data.degradation import MILD, TRAINING, DegradationRanges
+from faceref.data.resident import ResidentFaces
 from faceref.errors import DataError, OutputError
 
 NO_DEGRADATION = DegradationRanges(sigma=(0, 0), downsample=(1, 1), noise=(0, 0), quality=(100, 100))

@@ -101,6 +101,7 @@ class DataSet:
         """Everything that is wrong, by name. states: of every file; near_duplicates: pairs with their distance."""
         found = [Problem(file, states[file].problem) for file in self.files if states[file].problem]
         found += self._same_names()
+        found += self._copies(states)
         for files in self.identities:
             if len(set().union(*(self.splits[file] for file in files))) > 1:
                 where = {split: file for file in files for split in self.splits[file]}
@@ -135,6 +136,15 @@ class DataSet:
             other = first.setdefault(Path(file).with_suffix("").as_posix(), file)
             if other != file:
                 yield Problem(file, f"has the same name as {other} but for the suffix; rename one of them")
+
+    def _copies(self, states: dict[str, FileState]) -> Iterator[Problem]:
+        """Two files with the same bytes of one person in one split of the index."""
+        first: dict[tuple[str, str, str], str] = {}
+        for file, person in self.person.items():
+            if person and states[file].digest:
+                other = first.setdefault((person, self.in_index[file], states[file].digest), file)
+                if other != file:
+                    yield Problem(file, f"is a copy of {other}, and no reference of it; take one of them out")
 
     def _mapping_problems(
         self, split: str, mapping: ReferenceMapping, states: dict[str, FileState]

@@ -4,7 +4,7 @@ Workers only look up bytes; degradation, augmentation and flips happen in `make_
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypedDict
 
@@ -22,6 +22,7 @@ from faceref.data.augment import (
     augment_references,
     augment_targets,
 )
+from faceref.data.copies import Copies
 from faceref.data.decoded import Damaged, open_photographs
 from faceref.data.mapping import ReferenceEntry, ReferenceMapping, mapping_from_index
 from faceref.data.mixed_degradation import AnyRanges, degrade_batch
@@ -105,6 +106,7 @@ class FaceDataset(Dataset[FaceSample]):
         self.coarse: list[bool] = []
         sharpness: list[float] = []
         name_of: dict[int, str] = {}  # row -> name in its source
+        copies = Copies()
         for source in sources:
             sharpness_of = _sharpness(source)
             for entry in _entries(source, split):
@@ -112,7 +114,9 @@ class FaceDataset(Dataset[FaceSample]):
                 rows = [position.setdefault(source.root / name, len(position)) for name in names]
                 name_of.update(zip(rows, names, strict=True))
                 self.targets.append(rows[0])
-                self.references.append(tuple(row for row in rows[1:] if row != rows[0]))  # it would be copied
+                target, *others = (source.root / name for name in names)
+                same = [copies.are_same(target, other) for other in others]  # what it shows would be copied
+                self.references.append(tuple(row for row, is_it in zip(rows[1:], same, strict=True) if not is_it))
                 self.coarse.append(source.coarse)
                 sharpness.append(sharpness_of.get(entry.gt_image, float("nan")))
         if not self.targets:
@@ -206,36 +210,6 @@ class SeededSampler(Sampler[int]):
 def sharpness_weights(sharpness: np.ndarray, full: float = 500.0, least: float = 0.1) -> np.ndarray:
     """Sampling weights that grow with sharpness (variance of the Laplacian) up to 1 at `full`; unknown is sharp."""
     return np.clip(np.nan_to_num(sharpness / full, nan=1.0), least, 1.0)
-
-
-class ResidentFaces:
-    """A FaceDataset with all its photographs on the device, as uint8: an accelerator need not wait for the next."""
-
-    def __init__(self, dataset: FaceDataset, device: torch.device):
-        self.dataset = dataset
-        photographs = dataset.photographs
-        size = (len(photographs), 4, photographs.resolution, photographs.resolution)
-        self.photographs = torch.zeros(size, dtype=torch.uint8, device=device)
-        for row in photographs.whole:
-            self.photographs[row] = torch.from_numpy(np.array(photographs[row]))
-
-    def batch(self, keys: Sequence[int]) -> dict[str, Tensor]:
-        """The samples of these keys, as `default_collate` makes a batch of them, on the device."""
-        dataset, device = self.dataset, self.photographs.device
-        targets, references = zip(*(dataset.rows(key) for key in keys), strict=True)
-        has_references = torch.tensor([len(rows) > 0 for rows in references])
-        shown = [rows if len(rows) else np.zeros(dataset.reference_count, np.int64) for rows in references]
-        taken = self.photographs[torch.from_numpy(np.stack(shown)).to(device)][:, :, :3]  # [B, R, 3, H, W]
-        targets_taken = self.photographs[torch.tensor(targets, device=device)]
-        index = [key % len(dataset) for key in keys]
-        batch = {
-            "has_references": has_references,
-            "coarse": torch.tensor([dataset.coarse[i] for i in index]),
-            "index": torch.tensor(index),
-        }
-        on_device = {name: values.to(device) for name, values in batch.items()}
-        references_or_black = taken * on_device["has_references"].view(-1, 1, 1, 1, 1)
-        return on_device | {"hq": targets_taken[:, :3], "mask": targets_taken[:, 3:], "references": references_or_black}
 
 
 @torch.no_grad()

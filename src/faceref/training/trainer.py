@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 from torch.utils.flop_counter import FlopCounterMode
 
-from faceref.data.dataset import FaceDataset, ResidentFaces, SeededSampler
+from faceref.data.dataset import FaceDataset, SeededSampler
+from faceref.data.resident import ResidentFaces
 from faceref.errors import CheckpointError, UsageError
 from faceref.training.checkpoints import TrainingState
 from faceref.training.config import PoolConfig, StageConfig
