@@ -4,7 +4,6 @@ import os
 import pickle
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -197,14 +196,13 @@ def test_checkpoints_of_the_released_size_import_in_30_seconds_and_4_gigabytes(t
     """The sizes of PAPERS.md: 117.8 M parameters in the U-Net, 57.2 M in the autoencoder."""
     unet = unet_shapes(160, [1, 2, 2, 4], layers=2, attention={2, 4, 8})
     paths = save_checkpoints(tmp_path, unet, vqgan_shapes(128, [1, 1, 2, 4], 2, codebook=8192))
-    started = time.monotonic()
     code = (  # in a process of its own, so that the peak of its memory is the import's
         "import resource, sys; from faceref.checkpoints.original import import_refldm; import_refldm(*sys.argv[1:]);"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "used = resource.getrusage(resource.RUSAGE_SELF); print(used.ru_maxrss, used.ru_utime + used.ru_stime)"
     )
     command = [sys.executable, "-c", code, *map(str, paths), str(tmp_path / "model")]
-    kilobytes = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    seconds = time.monotonic() - started
+    used = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    kilobytes, seconds = int(used[0]), float(used[1])  # of the processor: the clock's are other tests', too
     for path in paths:
         path.unlink()  # gigabytes that pytest would keep
     assert seconds < 30
