@@ -15,7 +15,7 @@ def trained() -> PixelFusion:
 
 def test_its_blocks_are_those_of_diffusers_to_the_bit():
     block, x = ResidualBlock(32), torch.randn(2, 32, 8, 8)
-    assert torch.equal(block(x), ResnetBlock2D.forward(block, x, None))
+    assert torch.equal(block(x), ResnetBlock2D.forward(block, x, None))  # type: ignore[arg-type]
 
 
 def test_a_new_one_changes_nothing():

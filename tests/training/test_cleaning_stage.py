@@ -85,9 +85,8 @@ def test_a_crop_that_is_the_photograph_is_degraded_as_it_is():
 def test_wider_crops_are_degraded_as_those_of_the_configuration_are():
     equation = DegradationRanges(sigma=(1, 4), downsample=(1, 4), noise=(0, 9), quality=(50, 90), kernel_size=41)
     photographic = PhotographicRanges(side=(32, 256))
-    given = as_strong((equation, photographic), 128, 144)
-    assert given[0].at(144) == equation.at(128).model_copy(update={"resolution": 144})
-    assert given[1] == PhotographicRanges(side=(36, 288))  # a pixel that is stored is as many of these
+    as_given = (equation.at(128).model_copy(update={"resolution": 144}), PhotographicRanges(side=(36, 288)))
+    assert as_strong((equation, photographic), 128, 144) == as_given  # a pixel that is stored is as many of these
 
 
 def test_it_learns_to_take_noise_away():
