@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from faceref.data.table import Row, leads_out, read_table, trimmed, write_table
+from faceref.data.table import Row, leads_out, read_table, write_table
 from faceref.errors import DataError
 from faceref.faces.align import AlignedFace
 from faceref.faces.detect import Face
@@ -41,8 +41,7 @@ def read_index(folder: Path) -> list[Row]:
             hint="make one by aligning photographs, or with the columns file and person",
             code="no_index",
         )
-    table = read_table(path, ("file",))
-    rows = [trimmed({key: value for key, value in row.items() if key}) for row in table]
+    rows = [{key: value for key, value in row.items() if key} for row in read_table(path, ("file",))]
     if not rows:
         raise DataError("lists no photograph", subject=path, hint="align some first", code="empty_index")
     seen: set[str] = set()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from faceref.data.table import read_table, trimmed
+from faceref.data.table import read_table
 from faceref.errors import DataError
 
 
@@ -77,8 +77,7 @@ def mapping_from_index(index: Path, split: str) -> ReferenceMapping:
     Photographs without a person (nobody has said who it is) have no references. index: CSV with the columns file,
     person, split. Raises DataError if a column is missing, the split is empty, or lists a file twice.
     """
-    table = map(trimmed, read_table(index, ("file", "person", "split")))
-    rows = [row for row in table if row["split"] == split]
+    rows = [row for row in read_table(index, ("file", "person", "split")) if row["split"] == split]
     if not rows:
         raise DataError(
             f"holds no photograph of the split {split!r}", subject=index, hint="check the name of the split"

@@ -13,12 +13,15 @@ NO_TEXT = "its name is no text in UTF-8; rename it"
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[Row]:
-    """The rows of a CSV that must have these columns, and something in the first of them. Raises DataError."""
+    """The rows of a CSV that must have these columns, and something in the first of them. Raises DataError.
+
+    Without the blanks around names of people and splits that a hand leaves: "anna " is anna.
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a mark in front
             reader = csv.DictReader(file, restval="")  # of a line that is shorter than the others
             header = reader.fieldnames or ()
-            rows = list(reader)
+            rows = [_trimmed(row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = f"cannot be read as a CSV table ({error})"
         raise DataError(reason, subject=path, hint="give the path of one") from error
@@ -45,8 +48,7 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None
         writer.writerows(rows)
 
 
-def trimmed(row: Row) -> Row:
-    """The row without blanks around names of people and splits, as a hand leaves them: "anna " is anna."""
+def _trimmed(row: Row) -> Row:
     return row | {column: row[column].strip() for column in NAMES if row.get(column)}
 
 

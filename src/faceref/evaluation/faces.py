@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from faceref.data.decoded import decode_face
-from faceref.data.table import read_table, trimmed
+from faceref.data.table import read_table
 from faceref.errors import DataError
 from faceref.faces.centre import Centre
 from faceref.faces.landmarks import landmarks_of_aligned
@@ -65,7 +65,7 @@ class FaceDescriber:
 
 def compute_centre(index: Path, split: str, describer: FaceDescriber, seed: int) -> Centre:
     """The mean over a seeded sample of 2,000 photographs (or all) of a split of an index.csv beside its photographs."""
-    files = [row["file"] for row in map(trimmed, read_table(index, ("file", "split"))) if row["split"] == split]
+    files = [row["file"] for row in read_table(index, ("file", "split")) if row["split"] == split]
     if not files:
         reason = f"holds no photograph of the split {split!r}"
         raise DataError(reason, subject=index, hint="check the name of the split")
